@@ -1,0 +1,3 @@
+module github.com/pfkeyd/pfkeyd
+
+go 1.26.8

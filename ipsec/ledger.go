@@ -1,0 +1,123 @@
+package ipsec
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// stripes spreads the counters of a ledger over cache lines, so that packets on different cores do not share one.
+const stripes = 8
+
+// Ledger counts every packet of an engine from injection to its one final verdict. The zero value is ready.
+//
+// At every moment injected = ended + held + in flight; what is in flight is the difference, zero when the engine is at
+// rest. It is safe for concurrent use.
+type Ledger struct {
+	lanes [stripes]stripe
+
+	mu       sync.Mutex // guards writes of watchers
+	watchers atomic.Pointer[[]*watcher]
+}
+
+type stripe struct {
+	injected atomic.Uint64
+	held     atomic.Uint64 // may wrap in one stripe; the sum does not
+	ended    [Sent + 1]atomic.Uint64
+	dropped  [len(reasonNames)]atomic.Uint64
+	_        [64]byte
+}
+
+type watcher struct{ f func(*Packet, Verdict) }
+
+func (l *Ledger) stripe(p *Packet) *stripe { return &l.lanes[p.ID%stripes] }
+
+// Inject takes a packet in. Its Data and Done must not change from here on.
+func (l *Ledger) Inject(p *Packet) {
+	p.ledger = l
+	l.stripe(p).injected.Add(1)
+}
+
+func (l *Ledger) end(p *Packet, v Verdict) {
+	s := l.stripe(p)
+	if v.Kind == Dropped {
+		s.dropped[v.Reason].Add(1)
+	}
+	s.ended[v.Kind].Add(1)
+	if ws := l.watchers.Load(); ws != nil {
+		for _, w := range *ws {
+			w.f(p, v)
+		}
+	}
+}
+
+// Watch calls f for every final verdict from now on, until stop is called. f runs on whatever goroutine decided, with no
+// lock of an engine held; it must not block, and must not keep v.Inner.
+func (l *Ledger) Watch(f func(*Packet, Verdict)) (stop func()) {
+	w := &watcher{f}
+	l.setWatchers(func(ws []*watcher) []*watcher { return append(ws, w) })
+	return func() {
+		l.setWatchers(func(ws []*watcher) []*watcher {
+			for i := range ws {
+				if ws[i] == w {
+					return append(ws[:i], ws[i+1:]...)
+				}
+			}
+			return ws
+		})
+	}
+}
+
+func (l *Ledger) setWatchers(change func([]*watcher) []*watcher) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var ws []*watcher
+	if old := l.watchers.Load(); old != nil {
+		ws = append(ws, *old...)
+	}
+	ws = change(ws)
+	if len(ws) == 0 {
+		l.watchers.Store(nil)
+		return
+	}
+	l.watchers.Store(&ws)
+}
+
+// Balance is a reading of a ledger.
+type Balance struct {
+	Injected uint64            `json:"injected"`
+	Ended    uint64            `json:"ended"`
+	Held     uint64            `json:"held"`
+	InFlight uint64            `json:"in_flight"`
+	Verdicts map[string]uint64 `json:"verdicts"` // final verdicts by name
+	Reasons  map[string]uint64 `json:"reasons"`  // dropped packets by reason
+}
+
+// Balance reads the ledger. While packets move, the parts are read one after the other; at rest they are exact.
+func (l *Ledger) Balance() Balance {
+	b := Balance{Verdicts: map[string]uint64{}, Reasons: map[string]uint64{}}
+	var held uint64
+	for i := range l.lanes {
+		s := &l.lanes[i]
+		for k := range s.ended {
+			if n := s.ended[k].Load(); n != 0 {
+				b.Ended += n
+				b.Verdicts[Kind(k).String()] += n
+			}
+		}
+		for r := range s.dropped {
+			if n := s.dropped[r].Load(); n != 0 {
+				b.Reasons[Reason(r).String()] += n
+			}
+		}
+	}
+	for i := range l.lanes {
+		held += l.lanes[i].held.Load()
+	}
+	// Injected is read last: a packet that moves on in the meantime is seen in flight, never missing.
+	for i := range l.lanes {
+		b.Injected += l.lanes[i].injected.Load()
+	}
+	b.Held = held
+	b.InFlight = b.Injected - b.Ended - b.Held
+	return b
+}

@@ -1,0 +1,69 @@
+package ipsec
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// A Packet is the token of one IP datagram on its way through an engine. Whoever holds it must, exactly once, End it or
+// put it where somebody else will: on a LARVAL SA, on an acquire record.
+//
+// ID, Data and Done are set by the caller before [Ledger.Inject] and not changed after it. Data belongs to the engine until
+// the final verdict.
+type Packet struct {
+	ID   uint64
+	Data []byte // from the first byte of the IP header
+	// Done, if set, hears every verdict of the packet in order: Queued or Held any number of times, then one final one. It is
+	// called on whatever goroutine decided, with no lock of an engine held, and must not block.
+	Done func(*Packet, Verdict)
+
+	ledger *Ledger
+	waits  atomic.Uint32 // times it was put into a queue, written under the lock of that queue
+	kind   atomic.Uint32 // Queued or Held: what the last wait was
+	ended  atomic.Bool
+
+	report   sync.Mutex // orders the calls of Done
+	reported uint32     // waits that Done has heard of
+}
+
+// Wait notes that the packet has been put into a queue, as Queued or Held. The owner of the queue calls it under the
+// queue's lock, so that the ledger's held count moves with the queue; [Packet.Report] follows once the lock is released.
+func (p *Packet) Wait(k Kind) {
+	p.kind.Store(uint32(k))
+	p.waits.Add(1)
+	p.ledger.stripe(p).held.Add(1)
+}
+
+// Resume notes that the packet has been taken out of a queue and goes on. It is called under the lock of that queue.
+func (p *Packet) Resume() { p.ledger.stripe(p).held.Add(^uint64(0)) }
+
+// Report tells Done of the waits it has not heard of yet. It may be called after somebody else has already ended the
+// packet: then [Packet.End] has told them in the right order and nothing happens here.
+func (p *Packet) Report() {
+	p.report.Lock()
+	defer p.report.Unlock()
+	p.reportWaits()
+}
+
+// reportWaits needs p.report held.
+func (p *Packet) reportWaits() {
+	for n := p.waits.Load(); p.reported < n; p.reported++ {
+		if p.Done != nil {
+			p.Done(p, Verdict{Kind: Kind(p.kind.Load())})
+		}
+	}
+}
+
+// End gives the final verdict, exactly once: a second call is a bug of the engine and panics. No lock may be held.
+func (p *Packet) End(v Verdict) {
+	if p.ended.Swap(true) {
+		panic("ipsec: packet ended twice")
+	}
+	p.report.Lock()
+	defer p.report.Unlock()
+	p.reportWaits()
+	p.ledger.end(p, v)
+	if p.Done != nil {
+		p.Done(p, v)
+	}
+}

@@ -1,0 +1,97 @@
+package ipsec
+
+import "fmt"
+
+// Reason is why a packet was dropped: a name people can search for, the same for every kernel. The name of the real
+// kernel's counter stands in [Verdict.Counter].
+type Reason uint8
+
+// The one registry of reasons. To add one: a constant here and a row in reasonNames.
+const (
+	NoReason        Reason = iota
+	LarvalReplaced         // a newer packet took its place on the LARVAL SA
+	LarvalGone             // the LARVAL SA it waited on timed out, was deleted or flushed
+	AcquireGone            // the ACQUIRE it waited for ended without a usable SA
+	AcquireFull            // pushed out of a full acquire queue
+	AcquireNoMemory        // no acquire record could be made
+	NoSA                   // no usable SA for its SPI and destination
+	ReplayEarly            // replayed, found before the ICV was computed
+	Replayed               // replayed, found after the ICV was computed; outbound: the sequence number would wrap
+	BytesExpired           // it reached the hard byte limit of its SA
+	PacketsExpired         // it reached the hard packet limit of its SA
+	BadICV                 // the integrity check value is wrong
+	CryptoFailed           // the cipher refused it, such as a length that is no multiple of the block
+	BadPadLength           // the pad length is larger than the payload
+	BadPadding             // the padding bytes are not those of RFC 4303
+	BadLength              // AH: the length field lies
+	BadHeader              // IP, UDP or IPsec header malformed
+	Fragment               // a fragment, which IPsec cannot open
+	IVExhausted            // the counter of the IV is used up
+	Keepalive              // a NAT-T keepalive, swallowed
+	IdleOverflow           // no room on the IDLE SA
+	IdleGone               // the IDLE SA it waited on could not release it
+	TaskRefused            // the queue that re-drives packets refused it
+	PolicyMismatch         // the policy wants other protection than it had
+	PolicyDiscard          // the policy says discard
+	NoMemory               // out of a stated limit
+	Shutdown               // the engine stopped
+)
+
+var reasonNames = [...]string{
+	NoReason:        "",
+	LarvalReplaced:  "larval-replaced",
+	LarvalGone:      "larval-gone",
+	AcquireGone:     "acquire-gone",
+	AcquireFull:     "acquire-full",
+	AcquireNoMemory: "acquire-no-memory",
+	NoSA:            "no-sa",
+	ReplayEarly:     "replay-early",
+	Replayed:        "replay",
+	BytesExpired:    "bytes-expired",
+	PacketsExpired:  "packets-expired",
+	BadICV:          "bad-icv",
+	CryptoFailed:    "crypto-failed",
+	BadPadLength:    "bad-pad-length",
+	BadPadding:      "bad-padding",
+	BadLength:       "bad-length",
+	BadHeader:       "bad-header",
+	Fragment:        "fragment",
+	IVExhausted:     "iv-exhausted",
+	Keepalive:       "keepalive",
+	IdleOverflow:    "idle-overflow",
+	IdleGone:        "idle-gone",
+	TaskRefused:     "task-refused",
+	PolicyMismatch:  "policy-mismatch",
+	PolicyDiscard:   "policy-discard",
+	NoMemory:        "no-memory",
+	Shutdown:        "shutdown",
+}
+
+// String returns the searchable name, empty for NoReason.
+func (r Reason) String() string {
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
+	}
+	return fmt.Sprintf("unknown(%#x)", uint8(r))
+}
+
+// ReasonByName is the inverse of [Reason.String].
+func ReasonByName(name string) (Reason, bool) {
+	for r, n := range reasonNames {
+		if n == name {
+			return Reason(r), true
+		}
+	}
+	return 0, false
+}
+
+// Reasons lists every reason a packet can be dropped for, in the order of the registry.
+func Reasons() []Reason {
+	var all []Reason
+	for r := range reasonNames {
+		if r != int(NoReason) {
+			all = append(all, Reason(r))
+		}
+	}
+	return all
+}
