@@ -29,16 +29,16 @@ type stripe struct {
 
 type watcher struct{ f func(*Packet, Verdict) }
 
-func (l *Ledger) stripe(p *Packet) *stripe { return &l.lanes[p.ID%stripes] }
+func (l *Ledger) lane(p *Packet) *stripe { return &l.lanes[p.ID%stripes] }
 
 // Inject takes a packet in. Its Data and Done must not change from here on.
 func (l *Ledger) Inject(p *Packet) {
 	p.ledger = l
-	l.stripe(p).injected.Add(1)
+	l.lane(p).injected.Add(1)
 }
 
 func (l *Ledger) end(p *Packet, v Verdict) {
-	s := l.stripe(p)
+	s := l.lane(p)
 	if v.Kind == Dropped {
 		s.dropped[v.Reason].Add(1)
 	}

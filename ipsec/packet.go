@@ -6,7 +6,7 @@ import (
 )
 
 // A Packet is the token of one IP datagram on its way through an engine. Whoever holds it must, exactly once, End it or
-// put it where somebody else will: on a LARVAL SA, on an acquire record.
+// push it onto a [Queue] that somebody else empties: that of a LARVAL SA, that of an acquire record.
 //
 // ID, Data and Done are set by the caller before [Ledger.Inject] and not changed after it. Data belongs to the engine until
 // the final verdict.
@@ -18,6 +18,7 @@ type Packet struct {
 	Done func(*Packet, Verdict)
 
 	ledger *Ledger
+	next   *Packet       // link of the [Queue] it waits in
 	waits  atomic.Uint32 // times it was put into a queue, written under the lock of that queue
 	kind   atomic.Uint32 // Queued or Held: what the last wait was
 	ended  atomic.Bool
@@ -26,16 +27,16 @@ type Packet struct {
 	reported uint32     // waits that Done has heard of
 }
 
-// Wait notes that the packet has been put into a queue, as Queued or Held. The owner of the queue calls it under the
-// queue's lock, so that the ledger's held count moves with the queue; [Packet.Report] follows once the lock is released.
-func (p *Packet) Wait(k Kind) {
+// wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held, so that the ledger's
+// held count moves with the queue.
+func (p *Packet) wait(k Kind) {
 	p.kind.Store(uint32(k))
 	p.waits.Add(1)
-	p.ledger.stripe(p).held.Add(1)
+	p.ledger.lane(p).held.Add(1)
 }
 
-// Resume notes that the packet has been taken out of a queue and goes on. It is called under the lock of that queue.
-func (p *Packet) Resume() { p.ledger.stripe(p).held.Add(^uint64(0)) }
+// resume notes that the packet has been taken out of a queue and goes on.
+func (p *Packet) resume() { p.ledger.lane(p).held.Add(^uint64(0)) }
 
 // Report tells Done of the waits it has not heard of yet. It may be called after somebody else has already ended the
 // packet: then [Packet.End] has told them in the right order and nothing happens here.

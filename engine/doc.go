@@ -1,0 +1,26 @@
+// Package engine is what every emulated kernel stands on: one running instance with its control lock, its PF_KEY sockets
+// and their receive queues, its clock, its packet ledger and its host. What a message means, who hears it, and how a packet
+// goes is the [Kernel]'s.
+//
+// # Locks
+//
+// Control (requests, timers, reads of a socket's queue) runs one at a time under Engine.mu. That is what all these kernels
+// look like through a socket, and why the order in which sockets hear things is total. Packets never take Engine.mu on their
+// way: if they did, promotion would exclude arrival, and the race this project exists for could not occur.
+//
+// The lock order of the whole module:
+//
+//	a connection's in, out  >  Engine.mu  >  one leaf (index shard, SA, acquire records, policy, Engine.posted)
+//
+// Two leaves are never held at once. No callback runs, no verdict is given and no packet is driven on while Engine.mu or a
+// leaf is held: a kernel hands such work to [Engine.After].
+//
+// A packet that causes control work (an ACQUIRE to send, a lifetime that ran out) hands it to [Engine.Post] and goes on. Post
+// runs it at once when the control lock is free, and otherwise leaves it to the holder, who looks for such work when it
+// lets go. So nothing waits and nothing is forgotten, and in a single thread everything has happened when the call returns.
+//
+// # Time
+//
+// The engine reads the time from one function given to it, or keeps a virtual clock that only [Engine.Advance] moves.
+// [Engine.Next] says when it wants to be woken. Lifetimes of hours run in microseconds.
+package engine

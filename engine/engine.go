@@ -1,0 +1,224 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Engine is one running instance of a kernel. Its methods are safe for concurrent use.
+type Engine struct {
+	name   string
+	kernel Kernel
+	host   Host
+	clock  func() time.Time // nil: virtual
+	rand   io.Reader
+	log    *slog.Logger
+	step   func(string, *ipsec.Packet)
+	ledger ipsec.Ledger
+	wake   chan struct{}
+
+	virtual atomic.Int64 // the virtual clock, in nanoseconds of Unix time
+
+	mu sync.Mutex // the control lock; see the lock order in doc.go. It guards the kernel and everything below.
+	// sockets are in the order of opening.
+	sockets []*Socket
+	opened  uint64
+	after   []func()  // to run once mu is released, in order
+	hear    []*Socket // sockets whose queue has become non-empty since mu was taken
+	next    time.Time // what Next said last, zero if it said nothing
+	stopped bool
+
+	posted struct {
+		sync.Mutex // a leaf
+		work       []func()
+		waiting    atomic.Bool // work is not empty; read without the lock
+	}
+}
+
+// New makes an engine that runs the kernel which boot returns. boot may keep e, and must not call its methods that take the
+// control lock. Use package kernel to make one by name.
+func New(name string, o Options, boot func(e *Engine) (Kernel, error)) (*Engine, error) {
+	e := &Engine{
+		name:  name,
+		host:  newHost(o.Addrs, o.Broadcast),
+		clock: o.Clock,
+		rand:  o.Rand,
+		log:   o.Log,
+		step:  o.Step,
+		wake:  make(chan struct{}, 1),
+	}
+	if e.rand == nil {
+		e.rand = rand.Reader
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.virtual.Store(o.Start.UnixNano())
+	if o.Start.IsZero() {
+		e.virtual.Store(defaultStart.UnixNano())
+	}
+	k, err := boot(e)
+	if err != nil {
+		return nil, err
+	}
+	e.kernel = k
+	return e, nil
+}
+
+// Name returns the name of the emulated kernel.
+func (e *Engine) Name() string { return e.name }
+
+// Kernel returns the emulated kernel, for the calls that only it has.
+func (e *Engine) Kernel() Kernel { return e.kernel }
+
+// Dialect returns the table of wire numbers the engine speaks.
+func (e *Engine) Dialect() *wire.Dialect { return e.kernel.Dialect() }
+
+// Host returns the host whose kernel this is.
+func (e *Engine) Host() *Host { return &e.host }
+
+// Log returns the logger; it discards unless one was given.
+func (e *Engine) Log() *slog.Logger { return e.log }
+
+// Ledger returns the ledger that counts the engine's packets.
+func (e *Engine) Ledger() *ipsec.Ledger { return &e.ledger }
+
+// Uint32 returns a random number from the source given in the options.
+func (e *Engine) Uint32() uint32 {
+	var b [4]byte
+	e.Random(b[:])
+	return binary.NativeEndian.Uint32(b[:])
+}
+
+// Random fills b from the source of randomness given in the options. A source that fails is a broken installation.
+func (e *Engine) Random(b []byte) {
+	if _, err := io.ReadFull(e.rand, b); err != nil {
+		panic("engine: no randomness: " + err.Error())
+	}
+}
+
+// Step tells the test hook, if there is one, that the code has reached a named point of the race.
+func (e *Engine) Step(point string, p *ipsec.Packet) {
+	if e.step != nil {
+		e.step(point, p)
+	}
+}
+
+// lock takes the control lock.
+func (e *Engine) lock() { e.mu.Lock() }
+
+// unlock finishes one piece of control work: it runs what packets have posted, releases the lock, and then does what must
+// not be done under it. If something was posted while the lock could not be had, it goes round again.
+func (e *Engine) unlock() {
+	for {
+		e.runPosted()
+		after, hear := e.after, e.hear
+		e.after, e.hear = nil, nil
+		e.planWake()
+		e.mu.Unlock()
+		for _, f := range after {
+			f()
+		}
+		for _, s := range hear {
+			s.tell()
+		}
+		if !e.posted.waiting.Load() || !e.mu.TryLock() {
+			return
+		}
+	}
+}
+
+// runPosted needs e.mu held.
+func (e *Engine) runPosted() {
+	for e.posted.waiting.Load() {
+		e.posted.Lock()
+		work := e.posted.work
+		e.posted.work = nil
+		e.posted.waiting.Store(false)
+		e.posted.Unlock()
+		for _, f := range work {
+			f()
+		}
+	}
+}
+
+// Do runs f under the control lock, as a request runs.
+func (e *Engine) Do(f func()) {
+	e.lock()
+	defer e.unlock()
+	f()
+}
+
+// Post hands control work over from a packet's way: f runs under the control lock, now if it is free, else when its
+// holder lets go. Post never waits for the lock.
+func (e *Engine) Post(f func()) {
+	e.posted.Lock()
+	e.posted.work = append(e.posted.work, f)
+	e.posted.waiting.Store(true)
+	e.posted.Unlock()
+	if e.mu.TryLock() {
+		e.unlock()
+	}
+}
+
+// After runs f once the control lock, which the caller holds, has been released: verdicts and packets that go on.
+func (e *Engine) After(f func()) { e.after = append(e.after, f) }
+
+// Inbound injects a packet that came in from the network. Its verdicts come through p.Done.
+func (e *Engine) Inbound(p *ipsec.Packet) {
+	e.ledger.Inject(p)
+	e.kernel.Inbound(p)
+}
+
+// Outbound injects a plaintext packet that the host wants to send; tunnel names the tunnel interface it goes through, empty
+// for none.
+func (e *Engine) Outbound(p *ipsec.Packet, tunnel string) {
+	e.ledger.Inject(p)
+	e.kernel.Outbound(p, tunnel)
+}
+
+// Open makes a PF_KEY socket.
+func (e *Engine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, pfkey.Errno) {
+	e.lock()
+	defer e.unlock()
+	if e.stopped {
+		return nil, wire.ENETDOWN
+	}
+	s := &Socket{e: e, cred: c}
+	if errno := e.kernel.Open(s, c, typ, proto); errno != wire.OK {
+		return nil, errno
+	}
+	e.opened++
+	s.number = e.opened
+	e.sockets = append(e.sockets, s)
+	return s, wire.OK
+}
+
+// Sockets returns the open sockets in the order of opening. The control lock is held; the slice is the engine's.
+func (e *Engine) Sockets() []*Socket { return e.sockets }
+
+// Close stops the engine: every packet that waits ends with reason shutdown, and no socket can be opened any more.
+func (e *Engine) Close() {
+	e.lock()
+	defer e.unlock()
+	if !e.stopped {
+		e.stopped = true
+		e.kernel.Stop()
+	}
+}
+
+func (e *Engine) forget(s *Socket) {
+	if i := slices.Index(e.sockets, s); i >= 0 {
+		e.sockets = slices.Delete(e.sockets, i, i+1)
+	}
+}

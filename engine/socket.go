@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Socket is one PF_KEY socket of an engine, with its receive queue. Fields and queue are guarded by the engine's control
+// lock.
+type Socket struct {
+	e      *Engine
+	cred   pfkey.Cred
+	number uint64
+	closed bool
+	notify atomic.Pointer[func()]
+
+	queue [][]byte // immutable messages, shared by all who hear them; queue[head:] wait
+	head  int
+	bytes int
+	lost  uint64 // messages that found no room
+
+	// Data is the kernel's own.
+	Data any
+}
+
+// Number tells sockets apart for as long as the engine lives: 1 for the first one opened. It is set after the kernel has
+// admitted the socket.
+func (s *Socket) Number() uint64 { return s.number }
+
+// Queued returns how many bytes wait in the receive queue. The control lock is held.
+func (s *Socket) Queued() int { return s.bytes }
+
+// Deliver puts msg into the receive queue if the kernel says that there is room, and counts it as lost otherwise. From here
+// on msg must not be changed. The control lock is held.
+func (s *Socket) Deliver(msg []byte, dump bool) bool {
+	if s.closed {
+		return false
+	}
+	if !s.e.kernel.Room(s, len(msg), dump) {
+		s.lost++
+		return false
+	}
+	if s.head == len(s.queue) {
+		s.e.hear = append(s.e.hear, s)
+	}
+	s.queue = append(s.queue, msg)
+	s.bytes += len(msg)
+	return true
+}
+
+// tell calls the notify function. No lock is held.
+func (s *Socket) tell() {
+	if f := s.notify.Load(); f != nil && *f != nil {
+		(*f)()
+	}
+}
+
+// Send implements [pfkey.Socket].
+func (s *Socket) Send(msg []byte, from pfkey.Cred) pfkey.Errno {
+	own := slices.Clone(msg)
+	s.e.lock()
+	defer s.e.unlock()
+	if s.closed {
+		return wire.ENOTCONN
+	}
+	return s.e.kernel.Request(s, own, from)
+}
+
+// Recv implements [pfkey.Socket].
+func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfkey.Errno) {
+	s.e.lock()
+	defer s.e.unlock()
+	if s.closed {
+		return 0, 0, wire.ENOTCONN
+	}
+	if s.head == len(s.queue) {
+		return 0, 0, wire.EAGAIN
+	}
+	msg := s.queue[s.head]
+	n, size = copy(buf, msg), len(msg)
+	if flags&pfkey.RecvPeek == 0 {
+		s.queue[s.head] = nil
+		s.bytes -= size
+		if s.head++; s.head == len(s.queue) {
+			s.queue, s.head = s.queue[:0], 0
+			if cap(s.queue) > 1024 {
+				s.queue = nil // a long dump is over; do not keep its table
+			}
+		}
+	}
+	return n, size, wire.OK
+}
+
+// SetOption implements [pfkey.Socket].
+func (s *Socket) SetOption(o pfkey.Option, value int) pfkey.Errno {
+	s.e.lock()
+	defer s.e.unlock()
+	return s.e.kernel.SetOption(s, o, value)
+}
+
+// GetOption implements [pfkey.Socket].
+func (s *Socket) GetOption(o pfkey.Option) (int, pfkey.Errno) {
+	s.e.lock()
+	defer s.e.unlock()
+	return s.e.kernel.GetOption(s, o)
+}
+
+// Notify implements [pfkey.Socket].
+func (s *Socket) Notify(f func()) { s.notify.Store(&f) }
+
+// Close implements [pfkey.Socket].
+func (s *Socket) Close() {
+	s.e.lock()
+	defer s.e.unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.queue, s.head, s.bytes = nil, 0, 0
+	s.e.forget(s)
+	s.e.kernel.Closed(s)
+}

@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+)
+
+// Status is a reading of a running engine, ready to become JSON. It holds no key.
+type Status struct {
+	Kernel   string            `json:"kernel"`
+	Fault    string            `json:"fault,omitempty"`
+	Now      time.Time         `json:"now"`
+	Virtual  bool              `json:"virtual_clock"`
+	Next     *time.Time        `json:"next,omitempty"` // when something is due
+	Sockets  []SocketStatus    `json:"sockets"`
+	SACount  int               `json:"sa_count"` // all of them, also those beyond the limit
+	SAs      []SAStatus        `json:"sas"`
+	Acquires []AcquireStatus   `json:"acquires"`
+	Ledger   ipsec.Balance     `json:"ledger"`
+	Counters map[string]uint64 `json:"counters"` // by the real kernel's names
+}
+
+// SocketStatus is one PF_KEY socket.
+type SocketStatus struct {
+	Number     uint64   `json:"number"`
+	PID        int32    `json:"pid"`
+	UID        uint32   `json:"uid"`
+	Queued     int      `json:"queued_messages"`
+	Bytes      int      `json:"queued_bytes"`
+	Lost       uint64   `json:"lost_messages"`
+	Registered []string `json:"registered,omitempty"` // SA types
+	Flags      []string `json:"flags,omitempty"`      // the kernel's names, such as promisc
+}
+
+// SAStatus is one SA. Times are seconds of Unix time, 0 for never.
+type SAStatus struct {
+	Type      string         `json:"type"`
+	SPI       string         `json:"spi"` // hexadecimal
+	Src       string         `json:"src"`
+	Dst       string         `json:"dst"`
+	State     string         `json:"state"`
+	Direction string         `json:"direction"`
+	Auth      string         `json:"auth,omitempty"`
+	Encrypt   string         `json:"encrypt,omitempty"`
+	Bytes     uint64         `json:"bytes"`
+	Packets   uint64         `json:"packets"`
+	Added     int64          `json:"added"`
+	Used      int64          `json:"used"`
+	Expires   int64          `json:"expires"`
+	Held      []PacketStatus `json:"held,omitempty"`
+}
+
+// AcquireStatus is one unanswered ACQUIRE.
+type AcquireStatus struct {
+	Type    string         `json:"type"`
+	Seq     uint32         `json:"seq"`
+	Src     string         `json:"src"`
+	Dst     string         `json:"dst"`
+	Expires int64          `json:"expires"`
+	Held    []PacketStatus `json:"held,omitempty"`
+}
+
+// PacketStatus is a packet that waits.
+type PacketStatus struct {
+	ID    uint64 `json:"id"`
+	Bytes int    `json:"bytes"`
+}
+
+// Status reads the engine. At most limit SAs are listed; 0 means all.
+func (e *Engine) Status(limit int) Status {
+	e.lock()
+	defer e.unlock()
+	st := Status{Kernel: e.name, Now: e.Now(), Virtual: e.clock == nil, SAs: []SAStatus{}, Acquires: []AcquireStatus{},
+		Sockets: []SocketStatus{}, Counters: map[string]uint64{}}
+	if t, ok := e.kernel.Next(); ok {
+		st.Next = &t
+	}
+	for _, s := range e.sockets {
+		st.Sockets = append(st.Sockets, SocketStatus{Number: s.number, PID: s.cred.PID, UID: s.cred.UID,
+			Queued: len(s.queue) - s.head, Bytes: s.bytes, Lost: s.lost})
+	}
+	e.kernel.Describe(&st, limit)
+	st.Ledger = e.ledger.Balance()
+	return st
+}

@@ -1,0 +1,50 @@
+package ipsec
+
+// Queue is a first-in first-out list of packets that wait; whatever is in one counts as held in the ledger. It allocates
+// nothing: a packet is in one queue at most and carries its own link. The zero value is empty. It has no lock; its owner
+// has. A queue may be moved as a whole by assignment, never copied.
+type Queue struct {
+	head, tail *Packet
+	n          int
+}
+
+// Len returns the number of packets in q.
+func (q *Queue) Len() int { return q.n }
+
+// Push appends p, which must not be in any queue, to wait as Queued or Held. The pusher calls [Packet.Report] once it has
+// released the queue's lock.
+func (q *Queue) Push(p *Packet, k Kind) {
+	p.wait(k)
+	p.next = nil
+	if q.tail == nil {
+		q.head = p
+	} else {
+		q.tail.next = p
+	}
+	q.tail = p
+	q.n++
+}
+
+// Pop takes out the oldest packet, which goes on from here; nil if there is none.
+func (q *Queue) Pop() *Packet {
+	p := q.head
+	if p == nil {
+		return nil
+	}
+	q.head, p.next = p.next, nil
+	if q.head == nil {
+		q.tail = nil
+	}
+	q.n--
+	p.resume()
+	return p
+}
+
+// All yields the packets, oldest first, without taking them out.
+func (q *Queue) All(yield func(*Packet) bool) {
+	for p := q.head; p != nil; p = p.next {
+		if !yield(p) {
+			return
+		}
+	}
+}
