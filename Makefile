@@ -1,0 +1,70 @@
+# One job, one target; CI runs the same ones (.ci/run). CONTRIBUTING.md explains each.
+
+GO       ?= go
+FUZZTIME ?= 10s
+BENCH    ?= .
+QEMU     ?= qemu-s390x
+
+# Systems the module must build for: GOOS/GOARCH. linux/386 is 32 bits, linux/s390x big-endian.
+PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/arm64 openbsd/amd64 openbsd/arm64 \
+            netbsd/amd64 darwin/amd64 darwin/arm64 illumos/amd64
+# Packages whose tests run on an emulated big-endian machine: those that read and write bytes.
+BYTES     = ./wire/... ./ipsec/... ./sadb/...
+
+.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden demo man clean
+
+check: fmt vet lint test race
+
+build:
+	$(GO) build -o ./ ./cmd/...
+
+test:
+	$(GO) test ./...
+
+fmt:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	$(GO) tool staticcheck ./...
+	$(GO) tool nilness ./...
+	@unreached=$$($(GO) tool deadcode -test ./...); if [ -n "$$unreached" ]; then echo "reached by no command and no test:"; echo "$$unreached"; exit 1; fi
+
+race:
+	$(GO) test -race ./...
+
+fuzz:
+	bash .ci/fuzz $(FUZZTIME)
+
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+cover:
+	$(GO) test -coverpkg=./... -coverprofile=cover.out ./...
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+cross:
+	@set -e; for p in $(PLATFORMS); do \
+		echo "$$p: build, vet"; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build ./...; \
+		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./...; \
+	done
+
+bigendian:
+	GOARCH=s390x CGO_ENABLED=0 $(GO) test -exec $(QEMU) $(BYTES)
+
+bits32:
+	GOARCH=386 CGO_ENABLED=0 $(GO) test $(BYTES)
+
+tidy:
+	$(GO) mod tidy -diff
+	$(GO) mod verify
+
+demo:
+	$(GO) run ./cmd/pfkeyd demo
+
+clean:
+	rm -f pfkeyd ipseckey ipsecinject cover.out *.test *.prof
+	rm -rf man

@@ -1,0 +1,222 @@
+package pfkeyd_test
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A layer is one row of the import table: what a folder may import, and why not more. The standard library is free but for
+// what not and banned name.
+type layer struct {
+	own   []string          // folders of this module, with what is below them
+	third []string          // modules of others
+	not   map[string]string // packages of the standard library it must do without, and the reason
+	why   string            // why nothing else
+}
+
+var noClock = map[string]string{
+	"time":            "it has no clock: the caller says what time it is",
+	"os":              "it never sees a file descriptor",
+	"syscall":         "it has no errno: numbers belong to the dialect",
+	"net":             "it has no sockets; addresses are netip.Addr",
+	"encoding/binary": "it has no encoded bytes: that is wire's job",
+	"log/slog":        "it reports by its results; nothing may be logged under its locks",
+}
+
+// layers is the import table, which CONTRIBUTING.md shows. A folder without a row of its own has that of the nearest folder
+// above it.
+var layers = map[string]layer{
+	"": {why: "the root holds tests and documentation"},
+	"wire": {
+		not: map[string]string{
+			"net":      "it has no sockets; addresses are netip.Addr",
+			"syscall":  "its numbers are those of a dialect, not of the machine it runs on",
+			"time":     "times on the wire are numbers",
+			"log/slog": "it returns what is wrong, with the offset",
+		},
+		why: "anybody must be able to read PF_KEY bytes without the rest",
+	},
+	"ipsec": {
+		third: []string{"golang.org/x/crypto"},
+		not: map[string]string{
+			"net":     "it has no sockets",
+			"syscall": "it has no errno",
+			"time":    "it has no clock",
+		},
+		why: "transforms are functions of bytes and keys",
+	},
+	"sadb":     {own: []string{"ipsec"}, not: noClock, why: "it carries mechanism, never the policy of a kernel or the shape of a message"},
+	"pfkey":    {own: []string{"wire"}, third: []string{"golang.org/x/sys"}, why: "sockets know no kernel"},
+	"engine":   {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
+	"kernel":   {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
+	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, why: "it looks at a running engine, whichever kernel that is"},
+	"ipseckey": {own: []string{"wire", "pfkey"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
+	"packetport": {
+		own: []string{"ipsec"},
+		why: "an injector needs packets and verdicts, nothing else",
+	},
+	"pfkey/pfkeytest": {
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
+		why: "what it pulls in, every test that uses it pulls in",
+	},
+	"conform": {
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey"},
+		why: "it plays on the public API, as any user could",
+	},
+	"cmd": {
+		own:   []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "conform"},
+		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra"},
+		why:   "commands are flags, wiring and exit codes",
+	},
+}
+
+// banned packages of the standard library, with who may use them all the same.
+var banned = []struct {
+	path, why string
+	may       []string
+}{
+	{"log", "there is one way to log: log/slog with an injected handler", nil},
+	{"unsafe", "bytes are read with bounds checks", nil},
+	{"math/rand", "keys and SPIs come from the injected source of randomness; math/rand/v2 is for the rest", nil},
+	{"io/ioutil", "io and os have replaced it", nil},
+	{"os/exec", "only commands start programs", []string{"cmd"}},
+	{"net/http", "the control port is the only HTTP", []string{"control", "cmd"}},
+}
+
+// layerOf finds the row for a folder.
+func layerOf(room string) (string, bool) {
+	for dir := room; ; {
+		if _, ok := layers[dir]; ok {
+			return dir, dir != "" || room == ""
+		}
+		i := strings.LastIndexByte(dir, '/')
+		if i < 0 {
+			return "", false
+		}
+		dir = dir[:i]
+	}
+}
+
+// refuse says what is wrong with a file of room importing path, or "".
+func refuse(room, path string) string {
+	name, ok := layerOf(room)
+	if !ok {
+		return fmt.Sprintf("folder %s has no row in the import table", room)
+	}
+	l := layers[name]
+	if path == module || strings.HasPrefix(path, module+"/") {
+		own := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+		if !slices.ContainsFunc(l.own, func(dir string) bool { return under(own, dir) }) && !under(own, name) || own == "" {
+			return fmt.Sprintf("%s may not import %s: %s", name, own, l.why)
+		}
+		// pfkey is low in the house, pfkeytest on top of it.
+		if under(own, "pfkey/pfkeytest") && name != "pfkey/pfkeytest" {
+			return fmt.Sprintf("%s may not import %s: it is for tests", name, own)
+		}
+		return ""
+	}
+	if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
+		if !slices.ContainsFunc(l.third, func(m string) bool { return under(path, m) }) {
+			return fmt.Sprintf("%s may not import %s: %s", name, path, l.why)
+		}
+		return ""
+	}
+	if why, ok := l.not[path]; ok {
+		return fmt.Sprintf("%s may not import %s: %s", name, path, why)
+	}
+	for _, b := range banned {
+		if path == b.path && !slices.ContainsFunc(b.may, func(dir string) bool { return under(room, dir) }) {
+			return fmt.Sprintf("%s may not import %s: %s", name, path, b.why)
+		}
+	}
+	return ""
+}
+
+// Imports go one way. Test files are free to look upwards.
+func TestLayers(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range everyGoFile(t) {
+		if f.test {
+			continue
+		}
+		seen[f.room] = true
+		for _, im := range f.ast.Imports {
+			path, err := strconv.Unquote(im.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if why := refuse(f.room, path); why != "" {
+				t.Errorf("%s: %s", fset.Position(im.Pos()), why)
+			}
+		}
+	}
+	for dir := range layers {
+		if dir != "cmd" && !seen[dir] {
+			t.Errorf("the import table has a row for %q, but no Go file is there", dir)
+		}
+	}
+}
+
+var layerRow = regexp.MustCompile("(?m)^\\| `([a-z/]+)` \\| [^|]* \\| ([^|]*) \\| ([^|]*)\\|$")
+
+// The table that people read is the one that is enforced. Rows of modules of others may name a part of them.
+func TestLayersAreDocumented(t *testing.T) {
+	shown := map[string][]string{}
+	for _, m := range layerRow.FindAllStringSubmatch(read(t, "CONTRIBUTING.md"), -1) {
+		shown[m[1]] = strings.Fields(strings.ReplaceAll(m[2], "`", ""))
+		if third := strings.Fields(strings.ReplaceAll(m[3], "`", "")); !slices.Equal(third, layers[m[1]].third) {
+			t.Errorf("CONTRIBUTING.md: %s may import %q of others, want %q", m[1], third, layers[m[1]].third)
+		}
+	}
+	for dir, l := range layers {
+		if dir != "" && !slices.Equal(shown[dir], l.own) {
+			t.Errorf("CONTRIBUTING.md: %s may import %q, want %q", dir, shown[dir], l.own)
+		}
+	}
+	for dir := range shown {
+		if _, ok := layers[dir]; !ok {
+			t.Errorf("CONTRIBUTING.md: %s has no row in the import table", dir)
+		}
+	}
+}
+
+// The guard of the import table must be able to fail.
+func TestLayersRefuse(t *testing.T) {
+	for _, tt := range []struct {
+		room, path string
+		ok         bool
+	}{
+		{"wire", "encoding/binary", true},
+		{"wire", module + "/pfkey", false},
+		{"wire", "golang.org/x/sys/unix", false},
+		{"wire", "net", false},
+		{"wire", "net/netip", true},
+		{"sadb", module + "/ipsec", true},
+		{"sadb", module + "/wire", false},
+		{"sadb", "time", false},
+		{"ipsec", "golang.org/x/crypto/chacha20poly1305", true},
+		{"ipsec", module + "/sadb", false},
+		{"pfkey", module + "/engine", false},
+		{"engine", module + "/kernel/illumos", false},
+		{"engine", module + "/pfkey/pfkeytest", false},
+		{"kernel/illumos", module + "/engine", true},
+		{"kernel/illumos", module + "/conform", false},
+		{"kernel/illumos", "net/http", false},
+		{"ipseckey", module + "/kernel", false},
+		{"ipseckey", "os/exec", false},
+		{"packetport", module + "/engine", false},
+		{"cmd/pfkeyd", module + "/kernel", true},
+		{"cmd/pfkeyd", "log", false},
+		{"cmd/pfkeyd", "example.com/left-pad", false},
+		{"newfolder", "fmt", false},
+		{"sadb", "unsafe", false},
+	} {
+		if why := refuse(tt.room, tt.path); (why == "") != tt.ok {
+			t.Errorf("refuse(%q, %q) = %q, want ok %v", tt.room, tt.path, why, tt.ok)
+		}
+	}
+}
