@@ -1,0 +1,54 @@
+package ipsec
+
+import "encoding/binary"
+
+// DecapTransport appends to dst the IP packet that transport mode protected, and returns the longer slice: the headers of pkt
+// before UDP, ESP or AH, with next as their protocol, and payload. Length and IPv4 header checksum are made right. in is what
+// [ParseInbound] said of pkt. dst may be pkt[:0], and payload may lie in pkt: then the packet is rewritten in place. It
+// allocates nothing if dst has room. Checksums of the payload are not touched (NAT, RFC 3948 section 3.1.2). Errors: ErrShort,
+// ErrTooLong.
+func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([]byte, error) {
+	h, n := in.HeaderEnd(), len(dst)
+	if h < ip4Min || h > len(pkt) || in.NextOff >= h {
+		return dst, ErrShort
+	}
+	v6 := in.Src.Is6()
+	if size := h + len(payload); size > maxDatagram && !v6 || size > maxDatagram+ip6Len {
+		return dst, ErrTooLong
+	}
+	out := grow(dst, h+len(payload))
+	copy(out[n+h:], payload) // first: with dst in pkt it moves towards the front, and the headers stay where they are
+	copy(out[n:], pkt[:h])
+	p := out[n:]
+	p[in.NextOff] = next
+	setLength(p, v6, h)
+	return out, nil
+}
+
+// DecapTunnel returns the inner packet of tunnel mode: what stands before the padding in ESP, or behind the AH header. next
+// must be IPv4 (4) or IPv6 (41). The result is a view of b, cut to the inner packet's own length; its checksum is not looked
+// at. Errors: ErrProtocol (next names something else), ErrInner.
+func DecapTunnel(b []byte, next uint8) ([]byte, error) {
+	var n int
+	switch next {
+	case protoIPv4:
+		if len(b) < ip4Min || b[0]>>4 != 4 {
+			return nil, ErrInner
+		}
+		hlen := int(b[0]&0xf) * 4
+		if n = int(binary.BigEndian.Uint16(b[2:])); hlen < ip4Min || n < hlen {
+			return nil, ErrInner
+		}
+	case protoIPv6:
+		if len(b) < ip6Len || b[0]>>4 != 6 {
+			return nil, ErrInner
+		}
+		n = ip6Len + int(binary.BigEndian.Uint16(b[4:]))
+	default:
+		return nil, ErrProtocol
+	}
+	if n > len(b) {
+		return nil, ErrInner
+	}
+	return b[:n:n], nil
+}

@@ -1,0 +1,41 @@
+package ipsec
+
+import "errors"
+
+// What can be wrong with a packet. All are returned as they are, so they compare with ==; none carries bytes of the packet.
+var (
+	ErrShort     = errors.New("ipsec: packet too short")
+	ErrVersion   = errors.New("ipsec: neither IPv4 nor IPv6")
+	ErrHeaderLen = errors.New("ipsec: bad IP header length")
+	ErrTotalLen  = errors.New("ipsec: IP or UDP length does not fit the data")
+	ErrFragment  = errors.New("ipsec: fragment")
+	ErrExtension = errors.New("ipsec: malformed IPv6 extension header")
+	ErrOption    = errors.New("ipsec: malformed IP option")
+	ErrProtocol  = errors.New("ipsec: neither ESP nor AH")
+	ErrKeepalive = errors.New("ipsec: NAT-T keepalive")
+	ErrNonESP    = errors.New("ipsec: non-ESP marker (IKE)")
+	ErrLength    = errors.New("ipsec: length is no multiple of the cipher block, or the AH length lies")
+	ErrICV       = errors.New("ipsec: wrong integrity check value")
+	ErrInner     = errors.New("ipsec: malformed inner packet")
+	ErrTooLong   = errors.New("ipsec: packet would exceed 65535 bytes")
+	ErrAddress   = errors.New("ipsec: outer addresses are not of one family")
+	ErrIV        = errors.New("ipsec: IV has the wrong length")
+	ErrAlign     = errors.New("ipsec: impossible alignment")
+)
+
+// ReasonFor is the reason under which a packet that met err is dropped; BadHeader for an error of somebody else.
+func ReasonFor(err error) Reason {
+	switch err {
+	case nil:
+		return NoReason
+	case ErrICV:
+		return BadICV
+	case ErrLength, ErrIV:
+		return CryptoFailed
+	case ErrFragment:
+		return Fragment
+	case ErrKeepalive:
+		return Keepalive
+	}
+	return BadHeader
+}
