@@ -1,0 +1,124 @@
+package wire
+
+import "encoding/binary"
+
+// Dialect is what one family of kernels made of PF_KEY: byte order, address families, numbers, names and layouts. Its values
+// are shared and immutable: read the fields, but change the byte order with [Dialect.WithOrder].
+type Dialect struct {
+	Name            string           // "illumos", "linux"
+	Order           binary.ByteOrder // of everything that is not an SPI, a port or an address
+	AFInet, AFInet6 uint16           // address families
+	SockaddrLen     bool             // sockaddrs begin with a length byte, as on the BSDs
+
+	big bool // Order is big endian
+	t   *tables
+}
+
+// tables is what does not depend on the byte order.
+type tables struct {
+	msgs, satypes, states, auths, encrypts, flags, diags, idents []name
+
+	exts   []extRow
+	extOf  []*extRow // by type
+	errnos *errnoTable
+
+	sockaddrIn6     int  // size of a sockaddr_in6
+	spiRangeNetwork bool // SPIRANGE is in network order
+	tuckedCookie    bool // a PROPOSAL may hold an X_KM_COOKIE inside its length
+}
+
+// newDialect finishes a dialect in native byte order.
+func newDialect(d Dialect, t tables) *Dialect {
+	t.extOf = make([]*extRow, len(t.exts)+1)
+	for i := range t.exts {
+		r := &t.exts[i]
+		for int(r.typ) >= len(t.extOf) {
+			t.extOf = append(t.extOf, nil)
+		}
+		t.extOf[r.typ] = r // the last row of a type wins; the others are aliases for ExtByName
+	}
+	d.t = &t
+	return d.WithOrder(binary.NativeEndian)
+}
+
+// Illumos is the dialect of illumos and Solaris, in native byte order.
+func Illumos() *Dialect { return illumosDialect }
+
+// Linux is the dialect of Linux' af_key, in native byte order.
+func Linux() *Dialect { return linuxDialect }
+
+// Dialects lists all of them in native byte order. The slice belongs to the caller.
+func Dialects() []*Dialect { return []*Dialect{illumosDialect, linuxDialect} }
+
+// ByName finds a dialect by its name, in native byte order.
+func ByName(name string) (*Dialect, bool) {
+	for _, d := range Dialects() {
+		if d.Name == name {
+			return d, true
+		}
+	}
+	return nil, false
+}
+
+// WithOrder is a copy of the dialect in another byte order, such as that of a recording from another machine.
+func (d *Dialect) WithOrder(o binary.ByteOrder) *Dialect {
+	c := *d
+	c.Order = o
+	c.big = o.Uint16([]byte{1, 0}) != 1
+	return &c
+}
+
+// ext is the row of an extension type, or nil.
+func (d *Dialect) ext(t ExtType) *extRow {
+	if int(t) < len(d.t.extOf) {
+		return d.t.extOf[t]
+	}
+	return nil
+}
+
+// The numbers of a message go through these; calling Order would make every buffer escape.
+
+func (d *Dialect) u16(b []byte) uint16 {
+	if d.big {
+		return binary.BigEndian.Uint16(b)
+	}
+	return binary.LittleEndian.Uint16(b)
+}
+
+func (d *Dialect) u32(b []byte) uint32 {
+	if d.big {
+		return binary.BigEndian.Uint32(b)
+	}
+	return binary.LittleEndian.Uint32(b)
+}
+
+func (d *Dialect) u64(b []byte) uint64 {
+	if d.big {
+		return binary.BigEndian.Uint64(b)
+	}
+	return binary.LittleEndian.Uint64(b)
+}
+
+func (d *Dialect) put16(b []byte, v uint16) {
+	if d.big {
+		binary.BigEndian.PutUint16(b, v)
+	} else {
+		binary.LittleEndian.PutUint16(b, v)
+	}
+}
+
+func (d *Dialect) put32(b []byte, v uint32) {
+	if d.big {
+		binary.BigEndian.PutUint32(b, v)
+	} else {
+		binary.LittleEndian.PutUint32(b, v)
+	}
+}
+
+func (d *Dialect) put64(b []byte, v uint64) {
+	if d.big {
+		binary.BigEndian.PutUint64(b, v)
+	} else {
+		binary.LittleEndian.PutUint64(b, v)
+	}
+}

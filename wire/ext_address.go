@@ -1,0 +1,56 @@
+package wire
+
+import "net/netip"
+
+const addressLen = 8
+
+// Address is one of the address extensions (RFC 2367 section 2.3.3).
+type Address struct {
+	Proto     uint8 // IP protocol, 0 for any
+	PrefixLen uint8
+	Reserved  uint16
+	Addr      netip.Addr // without zone; an IPv4-mapped IPv6 address stays IPv6
+	Port      uint16     // host order
+	Flow      uint32     // IPv6 flow information, host order
+	Scope     uint32     // IPv6 scope id
+	SrcID     uint32     // IPv6 on illumos: the private source id
+}
+
+// AppendAddress appends an address extension of type t to b: 24 bytes for IPv4, 40 for IPv6. An invalid Addr is written as
+// an IPv4-sized sockaddr of family 0.
+func (d *Dialect) AppendAddress(b []byte, t ExtType, v Address) []byte {
+	sa := v.sockaddr()
+	b, p := d.newExt(b, t, addressLen+pad8(d.sockaddrLen(sa)))
+	p[4], p[5] = v.Proto, v.PrefixLen
+	d.put16(p[6:], v.Reserved)
+	d.putSockaddr(p[addressLen:], sa)
+	return b
+}
+
+// ParseAddress reads an address extension of any type. ErrFamily: the sockaddr is of neither IPv4 nor IPv6, and
+// [Dialect.AddressFamily] tells what it says; ErrShort: it is cut. Proto, PrefixLen and Reserved are right in both cases if
+// the extension has 8 bytes.
+func (d *Dialect) ParseAddress(raw []byte) (Address, error) {
+	if err := d.need(raw, addressLen); err != nil {
+		return Address{}, err
+	}
+	v := Address{Proto: raw[4], PrefixLen: raw[5], Reserved: d.u16(raw[6:])}
+	sa, _, err := d.parseSockaddr(raw[addressLen:])
+	if err != nil {
+		return v, d.fail(raw, addressLen, err)
+	}
+	v.Addr, v.Port, v.Flow, v.Scope, v.SrcID = sa.Addr, sa.Port, sa.Flow, sa.Scope, sa.SrcID
+	return v, nil
+}
+
+// AddressFamily is the family field of an address extension's sockaddr; false if the extension ends before it.
+func (d *Dialect) AddressFamily(raw []byte) (uint16, bool) {
+	if len(raw) < addressLen+2 {
+		return 0, false
+	}
+	return d.family(raw[addressLen:]), true
+}
+
+func (v Address) sockaddr() Sockaddr {
+	return Sockaddr{Addr: v.Addr, Port: v.Port, Flow: v.Flow, Scope: v.Scope, SrcID: v.SrcID}
+}

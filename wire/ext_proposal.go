@@ -1,0 +1,102 @@
+package wire
+
+const (
+	proposalLen = 8
+	combLen     = 72
+)
+
+// Proposal is the PROPOSAL extension (RFC 2367 section 2.3.7).
+type Proposal struct {
+	Replay uint8 // window in packets
+	Combs  []Comb
+	// Cookie is the X_KM_COOKIE that illumos puts behind the last comb, inside the length of the PROPOSAL. Nil if there is
+	// none; not written by dialects that do not have it.
+	Cookie *KMCookie
+}
+
+// Comb is one combination of a PROPOSAL, preferred first. Times are in seconds; zero means no limit.
+type Comb struct {
+	Auth, Encrypt                    uint8 // algorithms
+	Flags                            uint16
+	AuthMinBits, AuthMaxBits         uint16
+	EncryptMinBits, EncryptMaxBits   uint16
+	EncryptSaltBits                  uint8 // illumos; reserved elsewhere
+	SoftAllocations, HardAllocations uint32
+	SoftBytes, HardBytes             uint64
+	SoftAddTime, HardAddTime         uint64
+	SoftUseTime, HardUseTime         uint64
+}
+
+// AppendProposal appends the extension to b: 8 bytes, 72 for each comb, 16 for a cookie.
+func (d *Dialect) AppendProposal(b []byte, v Proposal) []byte {
+	start := len(b)
+	b, p := d.newExt(b, ExtProposal, proposalLen)
+	p[4] = v.Replay
+	for i := range v.Combs {
+		b, p = grow(b, combLen)
+		d.putComb(p, &v.Combs[i])
+	}
+	if v.Cookie != nil && d.t.tuckedCookie {
+		b = d.AppendKMCookie(b, *v.Cookie)
+	}
+	return d.endExt(b, start)
+}
+
+func (d *Dialect) putComb(p []byte, c *Comb) {
+	p[0], p[1] = c.Auth, c.Encrypt
+	d.put16(p[2:], c.Flags)
+	d.put16(p[4:], c.AuthMinBits)
+	d.put16(p[6:], c.AuthMaxBits)
+	d.put16(p[8:], c.EncryptMinBits)
+	d.put16(p[10:], c.EncryptMaxBits)
+	p[12] = c.EncryptSaltBits
+	d.put32(p[16:], c.SoftAllocations)
+	d.put32(p[20:], c.HardAllocations)
+	d.put64(p[24:], c.SoftBytes)
+	d.put64(p[32:], c.HardBytes)
+	d.put64(p[40:], c.SoftAddTime)
+	d.put64(p[48:], c.HardAddTime)
+	d.put64(p[56:], c.SoftUseTime)
+	d.put64(p[64:], c.HardUseTime)
+}
+
+func (d *Dialect) comb(p []byte) Comb {
+	return Comb{
+		Auth: p[0], Encrypt: p[1],
+		Flags:       d.u16(p[2:]),
+		AuthMinBits: d.u16(p[4:]), AuthMaxBits: d.u16(p[6:]),
+		EncryptMinBits: d.u16(p[8:]), EncryptMaxBits: d.u16(p[10:]),
+		EncryptSaltBits: p[12],
+		SoftAllocations: d.u32(p[16:]), HardAllocations: d.u32(p[20:]),
+		SoftBytes: d.u64(p[24:]), HardBytes: d.u64(p[32:]),
+		SoftAddTime: d.u64(p[40:]), HardAddTime: d.u64(p[48:]),
+		SoftUseTime: d.u64(p[56:]), HardUseTime: d.u64(p[64:]),
+	}
+}
+
+// ParseProposal reads a PROPOSAL extension. Bytes behind the last whole comb are looked at for the cookie of illumos, and
+// otherwise ignored.
+func (d *Dialect) ParseProposal(raw []byte) (Proposal, error) {
+	if err := d.need(raw, proposalLen); err != nil {
+		return Proposal{}, err
+	}
+	v := Proposal{Replay: raw[4]}
+	p := raw[proposalLen:]
+	for ; len(p) >= combLen; p = p[combLen:] {
+		v.Combs = append(v.Combs, d.comb(p))
+	}
+	v.Cookie = d.cookieIn(p)
+	return v, nil
+}
+
+// cookieIn is the X_KM_COOKIE at the start of p if the dialect hides them there.
+func (d *Dialect) cookieIn(p []byte) *KMCookie {
+	if !d.t.tuckedCookie || len(p) < kmCookieLen || d.u16(p) != kmCookieLen/8 || ExtType(d.u16(p[2:])) != IllumosExtXKMCookie {
+		return nil
+	}
+	v, err := d.ParseKMCookie(p[:kmCookieLen])
+	if err != nil {
+		return nil
+	}
+	return &v
+}

@@ -1,0 +1,46 @@
+package wire
+
+const sensitivityLen = 16
+
+// Sensitivity is a sensitivity extension (RFC 2367 section 2.3.6).
+type Sensitivity struct {
+	DPD       uint32 // protection domain
+	Level     uint8  // sensitivity level
+	Bitmap    []byte // sensitivity compartments, whole words of 8 bytes as they lie on the wire
+	Integrity uint8  // integrity level
+	Integ     []byte // integrity compartments, likewise
+	Flags     uint32 // illumos: IllumosSensImplicit, ...; reserved elsewhere
+}
+
+// AppendSensitivity appends a sensitivity extension of type t to b. Bitmaps are padded with zeros to words, and cut beyond 255
+// words, which is what their length fields can say.
+func (d *Dialect) AppendSensitivity(b []byte, t ExtType, v Sensitivity) []byte {
+	m, n := bitmapLen(v.Bitmap), bitmapLen(v.Integ)
+	b, p := d.newExt(b, t, sensitivityLen+m+n)
+	d.put32(p[4:], v.DPD)
+	p[8], p[9] = v.Level, uint8(m/8)
+	p[10], p[11] = v.Integrity, uint8(n/8)
+	d.put32(p[12:], v.Flags)
+	copy(p[sensitivityLen:sensitivityLen+m], v.Bitmap)
+	copy(p[sensitivityLen+m:], v.Integ)
+	return b
+}
+
+func bitmapLen(b []byte) int { return min(pad8(len(b)), 255*8) }
+
+// ParseSensitivity reads a sensitivity extension of any type. ErrShort: it ends before its bitmaps do, the other fields are
+// right then. The bitmaps are views into raw.
+func (d *Dialect) ParseSensitivity(raw []byte) (Sensitivity, error) {
+	if err := d.need(raw, sensitivityLen); err != nil {
+		return Sensitivity{}, err
+	}
+	v := Sensitivity{DPD: d.u32(raw[4:]), Level: raw[8], Integrity: raw[10], Flags: d.u32(raw[12:])}
+	m := sensitivityLen + int(raw[9])*8
+	n := m + int(raw[11])*8
+	if n > len(raw) {
+		return v, d.fail(raw, len(raw), ErrShort)
+	}
+	v.Bitmap = raw[sensitivityLen:m:m]
+	v.Integ = raw[m:n:n]
+	return v, nil
+}

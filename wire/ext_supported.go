@@ -1,0 +1,48 @@
+package wire
+
+const (
+	supportedLen = 8
+	algLen       = 8
+)
+
+// Alg is one entry of a SUPPORTED extension (RFC 2367 section 2.3.8).
+type Alg struct {
+	ID        uint8
+	IVLen     uint8  // of the header file bits, of every kernel bytes
+	MinBits   uint16 // shortest key
+	MaxBits   uint16 // longest key
+	Increment uint8  // illumos: step between key sizes in bits; reserved elsewhere
+	SaltBits  uint8  // illumos: salt behind the key; reserved elsewhere
+}
+
+// Supported is one of the SUPPORTED extensions (RFC 2367 section 2.3.8).
+type Supported struct{ Algs []Alg }
+
+// AppendSupported appends a SUPPORTED extension of type t to b: 8 bytes and 8 for each algorithm.
+func (d *Dialect) AppendSupported(b []byte, t ExtType, v Supported) []byte {
+	start := len(b)
+	b, _ = d.newExt(b, t, supportedLen)
+	for _, a := range v.Algs {
+		var p []byte
+		b, p = grow(b, algLen)
+		p[0], p[1] = a.ID, a.IVLen
+		d.put16(p[2:], a.MinBits)
+		d.put16(p[4:], a.MaxBits)
+		p[6], p[7] = a.Increment, a.SaltBits
+	}
+	return d.endExt(b, start)
+}
+
+// ParseSupported reads a SUPPORTED extension of either type.
+func (d *Dialect) ParseSupported(raw []byte) (Supported, error) {
+	if err := d.need(raw, supportedLen); err != nil {
+		return Supported{}, err
+	}
+	var v Supported
+	for p := raw[supportedLen:]; len(p) >= algLen; p = p[algLen:] {
+		v.Algs = append(v.Algs, Alg{
+			ID: p[0], IVLen: p[1], MinBits: d.u16(p[2:]), MaxBits: d.u16(p[4:]), Increment: p[6], SaltBits: p[7],
+		})
+	}
+	return v, nil
+}

@@ -1,0 +1,168 @@
+package wire
+
+// Message types of illumos beyond the RFC.
+const (
+	IllumosMsgXInverseAcquire MsgType = 12
+	IllumosMsgXUpdatePair     MsgType = 13
+	IllumosMsgXDelPair        MsgType = 14
+	IllumosMsgXDelPairState   MsgType = 15
+)
+
+// Extension types of illumos beyond the RFC.
+const (
+	IllumosExtXAddressInnerSrc ExtType = 7 // the RFC's ADDRESS_PROXY
+	IllumosExtXEReg            ExtType = 17
+	IllumosExtXEProp           ExtType = 18
+	IllumosExtXKMCookie        ExtType = 19
+	IllumosExtXAddressNattLoc  ExtType = 20
+	IllumosExtXAddressNattRem  ExtType = 21
+	IllumosExtXAddressInnerDst ExtType = 22
+	IllumosExtXPair            ExtType = 23
+	IllumosExtXReplayValue     ExtType = 24
+	IllumosExtXEDump           ExtType = 25
+	IllumosExtXLifetimeIdle    ExtType = 26
+	IllumosExtXOuterSens       ExtType = 27
+	IllumosExtXStrAuth         ExtType = 28 // since 2024
+)
+
+// IllumosSATypeXTCPSig is the SA type of TCP signatures, since 2024.
+const IllumosSATypeXTCPSig SAType = 4
+
+// SA states of illumos beyond the RFC.
+const (
+	IllumosStateXActiveElsewhere State = 4 // another node of the cluster handles it
+	IllumosStateXIdle            State = 5
+	IllumosStateXActive          State = 6 // only asked for, by UPDATE
+)
+
+// SA flags of illumos.
+const (
+	IllumosFlagPFS       uint32 = 0x00000001
+	IllumosFlagNoReplay  uint32 = 0x00000002
+	IllumosFlagXNatted   uint32 = 0x00001000
+	IllumosFlagXTCPSig   uint32 = 0x00002000 // since 2024
+	IllumosFlagXInbound  uint32 = 0x00004000
+	IllumosFlagXOutbound uint32 = 0x00008000
+	IllumosFlagXPaired   uint32 = 0x00010000
+	IllumosFlagXTunnel   uint32 = 0x00020000
+	IllumosFlagKRes2     uint32 = 0x00040000 // the kernel's own
+	IllumosFlagXNattRem  uint32 = 0x00080000
+	IllumosFlagXNattLoc  uint32 = 0x00100000
+	IllumosFlagKRes1     uint32 = 0x00200000 // the kernel's own
+	IllumosFlagXKM4      uint32 = 0x00400000 // KM1 to KM4 belong to key management
+	IllumosFlagXKM3      uint32 = 0x00800000
+	IllumosFlagXKM2      uint32 = 0x01000000
+	IllumosFlagXKM1      uint32 = 0x02000000
+	IllumosFlagXEAlg2    uint32 = 0x04000000
+	IllumosFlagXEAlg1    uint32 = 0x08000000
+	IllumosFlagXAAlg2    uint32 = 0x10000000
+	IllumosFlagXAAlg1    uint32 = 0x20000000
+	IllumosFlagXUnique   uint32 = 0x40000000 // selectors narrow the SA
+	IllumosFlagXUsed     uint32 = 0x80000000
+)
+
+// Authentication algorithms of illumos.
+const (
+	IllumosAuthNone       uint8 = 0
+	IllumosAuthMD5        uint8 = 1 // TCP signatures only, since 2024
+	IllumosAuthMD5HMAC    uint8 = 2
+	IllumosAuthSHA1HMAC   uint8 = 3
+	IllumosAuthSHA256HMAC uint8 = 5
+	IllumosAuthSHA384HMAC uint8 = 6
+	IllumosAuthSHA512HMAC uint8 = 7
+)
+
+// Encryption algorithms of illumos. The number behind CCM and GCM is the size of the ICV in bytes.
+const (
+	IllumosEncNone     uint8 = 0
+	IllumosEncDESCBC   uint8 = 2
+	IllumosEnc3DESCBC  uint8 = 3
+	IllumosEncBlowfish uint8 = 7
+	IllumosEncNull     uint8 = 11
+	IllumosEncAESCBC   uint8 = 12
+	IllumosEncAESCCM8  uint8 = 14
+	IllumosEncAESCCM12 uint8 = 15
+	IllumosEncAESCCM16 uint8 = 16
+	IllumosEncAESGCM8  uint8 = 18
+	IllumosEncAESGCM12 uint8 = 19
+	IllumosEncAESGCM16 uint8 = 20
+)
+
+// Identity types of illumos beyond the RFC.
+const (
+	IllumosIdentXDN        uint16 = 4
+	IllumosIdentXGN        uint16 = 5
+	IllumosIdentXKeyID     uint16 = 6
+	IllumosIdentXAddrRange uint16 = 7
+)
+
+// Flags of a sensitivity extension of illumos.
+const (
+	IllumosSensImplicit  uint32 = 1
+	IllumosSensUnlabeled uint32 = 2
+)
+
+// What the algorithm of an [AlgDesc] is for.
+const (
+	IllumosAlgTypeNone     uint8 = 0
+	IllumosAlgTypeAuth     uint8 = 1
+	IllumosAlgTypeCrypt    uint8 = 2
+	IllumosAlgTypeCompress uint8 = 3
+)
+
+// Key management protocols of a [KMCookie].
+const (
+	IllumosKMPManual uint32 = 0
+	IllumosKMPIKE    uint32 = 1
+	IllumosKMPKINK   uint32 = 2
+	IllumosKMPIKEv2  uint32 = 3
+)
+
+var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}, tables{
+	msgs:    []name{{12, "X_INVERSE_ACQUIRE"}, {13, "X_UPDATEPAIR"}, {14, "X_DELPAIR"}, {15, "X_DELPAIR_STATE"}},
+	satypes: []name{{4, "tcpsig"}},
+	states:  []name{{4, "active-elsewhere"}, {5, "idle"}, {6, "active"}},
+	auths: []name{
+		{0, "none"}, {1, "md5"}, {2, "hmac-md5"}, {3, "hmac-sha1"}, {5, "hmac-sha256"}, {6, "hmac-sha384"}, {7, "hmac-sha512"},
+	},
+	encrypts: []name{
+		{0, "none"}, {2, "des-cbc"}, {3, "3des-cbc"}, {7, "blowfish-cbc"}, {11, "null"}, {12, "aes-cbc"}, {14, "aes-ccm8"},
+		{15, "aes-ccm12"}, {16, "aes-ccm16"}, {18, "aes-gcm8"}, {19, "aes-gcm12"}, {20, "aes-gcm16"},
+	},
+	flags: []name{
+		{0x00000001, "PFS"}, {0x00000002, "NOREPLAY"}, {0x00001000, "X_NATTED"}, {0x00002000, "X_TCPSIG"},
+		{0x00004000, "X_INBOUND"}, {0x00008000, "X_OUTBOUND"}, {0x00010000, "X_PAIRED"}, {0x00020000, "X_TUNNEL"},
+		{0x00040000, "KRES2"}, {0x00080000, "X_NATT_REM"}, {0x00100000, "X_NATT_LOC"}, {0x00200000, "KRES1"},
+		{0x00400000, "X_KM4"}, {0x00800000, "X_KM3"}, {0x01000000, "X_KM2"}, {0x02000000, "X_KM1"},
+		{0x04000000, "X_EALG2"}, {0x08000000, "X_EALG1"}, {0x10000000, "X_AALG2"}, {0x20000000, "X_AALG1"},
+		{0x40000000, "X_UNIQUE"}, {0x80000000, "X_USED"},
+	},
+	diags: illumosDiags,
+	idents: []name{
+		{0, "reserved"}, {1, "prefix"}, {2, "fqdn"}, {3, "user-fqdn"}, {4, "dn"}, {5, "gn"}, {6, "key-id"}, {7, "addr-range"},
+	},
+	exts: illumosExts(),
+
+	errnos:          newErrnoTable(func(e Errno) uint8 { return errnos[e].illumos }),
+	sockaddrIn6:     32,
+	spiRangeNetwork: true,
+	tuckedCookie:    true,
+})
+
+func illumosExts() []extRow {
+	return append(rfcExtRows(),
+		extRow{typ: IllumosExtXAddressInnerSrc, name: "X_ADDRESS_INNER_SRC", min: addressLen, rule: ruleAddress},
+		extRow{typ: IllumosExtXEReg, name: "X_EREG", min: eregLen},
+		extRow{typ: IllumosExtXEProp, name: "X_EPROP", min: epropLen, rule: ruleEProp},
+		extRow{typ: IllumosExtXKMCookie, name: "X_KM_COOKIE", min: kmCookieLen},
+		extRow{typ: IllumosExtXAddressNattLoc, name: "X_ADDRESS_NATT_LOC", min: addressLen, rule: ruleAddress},
+		extRow{typ: IllumosExtXAddressNattRem, name: "X_ADDRESS_NATT_REM", min: addressLen, rule: ruleAddress},
+		extRow{typ: IllumosExtXAddressInnerDst, name: "X_ADDRESS_INNER_DST", min: addressLen, rule: ruleAddress},
+		extRow{typ: IllumosExtXPair, name: "X_PAIR", min: pairLen},
+		extRow{typ: IllumosExtXReplayValue, name: "X_REPLAY_VALUE", min: replayValueLen},
+		extRow{typ: IllumosExtXEDump, name: "X_EDUMP", min: edumpLen},
+		extRow{typ: IllumosExtXLifetimeIdle, name: "X_LIFETIME_IDLE", min: lifetimeLen},
+		extRow{typ: IllumosExtXOuterSens, name: "X_OUTER_SENS", min: sensitivityLen, rule: ruleSensitivity},
+		extRow{typ: IllumosExtXStrAuth, name: "X_STR_AUTH", min: keyLen, rule: ruleKey},
+	)
+}

@@ -1,0 +1,248 @@
+package wire
+
+import "encoding/binary"
+
+const (
+	kmPrivateLen    = 8
+	sa2Len          = 16
+	nattTypeLen     = 8
+	nattPortLen     = 8
+	secCtxLen       = 8
+	kmAddressLen    = 8
+	filterLen       = 40
+	policyLen       = 16
+	ipsecRequestLen = 16
+)
+
+// SA2 is Linux' X_SA2: what the SA extension has no room for.
+type SA2 struct {
+	Mode     uint8 // LinuxModeTransport, ...
+	Sequence uint32
+	ReqID    uint32
+}
+
+// AppendSA2 appends the extension to b, 16 bytes.
+func (d *Dialect) AppendSA2(b []byte, v SA2) []byte {
+	b, p := d.newExt(b, LinuxExtXSA2, sa2Len)
+	p[4] = v.Mode
+	d.put32(p[8:], v.Sequence)
+	d.put32(p[12:], v.ReqID)
+	return b
+}
+
+// ParseSA2 reads an X_SA2 extension.
+func (d *Dialect) ParseSA2(raw []byte) (SA2, error) {
+	if err := d.need(raw, sa2Len); err != nil {
+		return SA2{}, err
+	}
+	return SA2{Mode: raw[4], Sequence: d.u32(raw[8:]), ReqID: d.u32(raw[12:])}, nil
+}
+
+// Policy is Linux' X_POLICY.
+type Policy struct {
+	Type      uint16 // LinuxPolicyIPsec, ...
+	Direction uint8  // LinuxDirIn, ...
+	Reserved  uint8
+	ID        uint32
+	Priority  uint32 // smaller wins
+	Requests  []IPsecRequest
+}
+
+// IPsecRequest is one transform that a policy asks for.
+type IPsecRequest struct {
+	Proto uint16 // IP protocol: 50, 51, 108, ...
+	Mode  uint8  // LinuxModeTransport, ...
+	Level uint8  // LinuxLevelRequire, ...
+	ReqID uint32
+	// Src and Dst are the endpoints, both or neither. From ParsePolicy they are set whenever two sockaddrs of known families
+	// stand behind the fixed part, whatever Mode says.
+	Src, Dst Sockaddr
+	// Tail is what stands behind the fixed 16 bytes, a view; AppendPolicy writes it only if Src and Dst are invalid.
+	Tail []byte
+}
+
+// AppendPolicy appends the extension to b: 16 bytes, the requests back to back, zeros up to a word.
+func (d *Dialect) AppendPolicy(b []byte, v Policy) []byte {
+	start := len(b)
+	b, p := d.newExt(b, LinuxExtXPolicy, policyLen)
+	d.put16(p[4:], v.Type)
+	p[6], p[7] = v.Direction, v.Reserved
+	d.put32(p[8:], v.ID)
+	d.put32(p[12:], v.Priority)
+	for i := range v.Requests {
+		b = d.appendRequest(b, &v.Requests[i])
+	}
+	return d.endExt(b, start)
+}
+
+func (d *Dialect) appendRequest(b []byte, r *IPsecRequest) []byte {
+	start := len(b)
+	b, p := grow(b, ipsecRequestLen)
+	d.put16(p[2:], r.Proto)
+	p[4], p[5] = r.Mode, r.Level
+	d.put32(p[8:], r.ReqID)
+	if r.Src.Addr.IsValid() || r.Dst.Addr.IsValid() {
+		b = d.appendPair(b, r.Src, r.Dst)
+	} else {
+		b = append(b, r.Tail...)
+	}
+	d.put16(b[start:], uint16(min(len(b)-start, 0xffff)))
+	return b
+}
+
+// appendPair appends two sockaddrs back to back.
+func (d *Dialect) appendPair(b []byte, src, dst Sockaddr) []byte {
+	for _, a := range [2]Sockaddr{src, dst} {
+		var p []byte
+		b, p = grow(b, d.sockaddrLen(a))
+		d.putSockaddr(p, a)
+	}
+	return b
+}
+
+// ParsePolicy reads an X_POLICY extension. Fewer than 16 bytes behind the last request are ignored, as the kernel does. With
+// an error (ErrLength: a request is shorter than its fixed part or runs past the end) come the requests before it.
+func (d *Dialect) ParsePolicy(raw []byte) (Policy, error) {
+	if err := d.need(raw, policyLen); err != nil {
+		return Policy{}, err
+	}
+	v := Policy{Type: d.u16(raw[4:]), Direction: raw[6], Reserved: raw[7], ID: d.u32(raw[8:]), Priority: d.u32(raw[12:])}
+	for off := policyLen; len(raw)-off >= ipsecRequestLen; {
+		n := int(d.u16(raw[off:]))
+		if n < ipsecRequestLen || n > len(raw)-off {
+			return v, d.fail(raw, off, ErrLength)
+		}
+		p := raw[off : off+n : off+n]
+		r := IPsecRequest{Proto: d.u16(p[2:]), Mode: p[4], Level: p[5], ReqID: d.u32(p[8:])}
+		if n > ipsecRequestLen {
+			r.Tail = p[ipsecRequestLen:]
+			if src, dst, err := d.parsePair(r.Tail); err == nil {
+				r.Src, r.Dst = src, dst
+			}
+		}
+		v.Requests = append(v.Requests, r)
+		off += n
+	}
+	return v, nil
+}
+
+// NATTType is Linux' X_NAT_T_TYPE.
+type NATTType struct{ Type uint8 } // LinuxNATTESP, ...
+
+// AppendNATTType appends the extension to b, 8 bytes.
+func (d *Dialect) AppendNATTType(b []byte, v NATTType) []byte {
+	b, p := d.newExt(b, LinuxExtXNATTType, nattTypeLen)
+	p[4] = v.Type
+	return b
+}
+
+// ParseNATTType reads an X_NAT_T_TYPE extension.
+func (d *Dialect) ParseNATTType(raw []byte) (NATTType, error) {
+	if err := d.need(raw, nattTypeLen); err != nil {
+		return NATTType{}, err
+	}
+	return NATTType{raw[4]}, nil
+}
+
+// NATTPort is Linux' X_NAT_T_SPORT or X_NAT_T_DPORT.
+type NATTPort struct{ Port uint16 } // host order
+
+// AppendNATTPort appends an extension of type t to b, 8 bytes.
+func (d *Dialect) AppendNATTPort(b []byte, t ExtType, v NATTPort) []byte {
+	b, p := d.newExt(b, t, nattPortLen)
+	binary.BigEndian.PutUint16(p[4:], v.Port)
+	return b
+}
+
+// ParseNATTPort reads an X_NAT_T_SPORT or X_NAT_T_DPORT extension.
+func (d *Dialect) ParseNATTPort(raw []byte) (NATTPort, error) {
+	if err := d.need(raw, nattPortLen); err != nil {
+		return NATTPort{}, err
+	}
+	return NATTPort{binary.BigEndian.Uint16(raw[4:])}, nil
+}
+
+// SecCtx is Linux' X_SEC_CTX, a security context.
+type SecCtx struct {
+	Alg, DOI uint8
+	Context  []byte // with the NUL that usually ends it; from ParseSecCtx a view into the message
+}
+
+// AppendSecCtx appends the extension to b: 8 bytes, Context, zeros up to a word. Context is cut at 65535 bytes.
+func (d *Dialect) AppendSecCtx(b []byte, v SecCtx) []byte {
+	start := len(b)
+	b, p := d.newExt(b, LinuxExtXSecCtx, secCtxLen)
+	ctx := v.Context[:min(len(v.Context), 0xffff)]
+	p[4], p[5] = v.Alg, v.DOI
+	d.put16(p[6:], uint16(len(ctx)))
+	return d.endExt(append(b, ctx...), start)
+}
+
+// ParseSecCtx reads an X_SEC_CTX extension. ErrShort: the context is cut; the other fields are right then.
+func (d *Dialect) ParseSecCtx(raw []byte) (SecCtx, error) {
+	if err := d.need(raw, secCtxLen); err != nil {
+		return SecCtx{}, err
+	}
+	v := SecCtx{Alg: raw[4], DOI: raw[5]}
+	end := secCtxLen + int(d.u16(raw[6:]))
+	if end > len(raw) {
+		return v, d.fail(raw, len(raw), ErrShort)
+	}
+	v.Context = raw[secCtxLen:end:end]
+	return v, nil
+}
+
+// KMAddress is Linux' X_KMADDRESS: where the key management daemons of an X_MIGRATE are.
+type KMAddress struct {
+	Reserved      uint32
+	Local, Remote Sockaddr
+}
+
+// AppendKMAddress appends the extension to b: 8 bytes, both sockaddrs back to back, zeros up to a word.
+func (d *Dialect) AppendKMAddress(b []byte, v KMAddress) []byte {
+	start := len(b)
+	b, p := d.newExt(b, LinuxExtXKMAddress, kmAddressLen)
+	d.put32(p[4:], v.Reserved)
+	return d.endExt(d.appendPair(b, v.Local, v.Remote), start)
+}
+
+// ParseKMAddress reads an X_KMADDRESS extension. ErrFamily or ErrShort: one of the sockaddrs is not there.
+func (d *Dialect) ParseKMAddress(raw []byte) (KMAddress, error) {
+	if err := d.need(raw, kmAddressLen); err != nil {
+		return KMAddress{}, err
+	}
+	v := KMAddress{Reserved: d.u32(raw[4:])}
+	var err error
+	if v.Local, v.Remote, err = d.parsePair(raw[kmAddressLen:]); err != nil {
+		return v, d.fail(raw, kmAddressLen, err)
+	}
+	return v, nil
+}
+
+// Filter is Linux' X_FILTER: which SAs a DUMP is about. Src and Dst are compared as raw bits from their start, IPv4
+// addresses too.
+type Filter struct {
+	Src, Dst             [16]byte
+	Family               uint16 // AFInet or AFInet6 of the dialect; others restrict nothing
+	SrcPrefix, DstPrefix uint8  // bits, 0 for any
+}
+
+// AppendFilter appends the extension to b, 40 bytes.
+func (d *Dialect) AppendFilter(b []byte, v Filter) []byte {
+	b, p := d.newExt(b, LinuxExtXFilter, filterLen)
+	copy(p[4:], v.Src[:])
+	copy(p[20:], v.Dst[:])
+	d.put16(p[36:], v.Family)
+	p[38], p[39] = v.SrcPrefix, v.DstPrefix
+	return b
+}
+
+// ParseFilter reads an X_FILTER extension.
+func (d *Dialect) ParseFilter(raw []byte) (Filter, error) {
+	if err := d.need(raw, filterLen); err != nil {
+		return Filter{}, err
+	}
+	return Filter{
+		Src: [16]byte(raw[4:20]), Dst: [16]byte(raw[20:36]), Family: d.u16(raw[36:]), SrcPrefix: raw[38], DstPrefix: raw[39],
+	}, nil
+}

@@ -1,0 +1,117 @@
+package wire
+
+import "fmt"
+
+// Version is the only protocol version there is, PF_KEY_V2.
+const Version = 2
+
+// MsgType is the type of a message, sadb_msg_type.
+type MsgType uint8
+
+// Message types of RFC 2367 section 3.1. The dialects have more.
+const (
+	MsgReserved MsgType = 0
+	MsgGetSPI   MsgType = 1  // SADB_GETSPI, 3.1.1
+	MsgUpdate   MsgType = 2  // SADB_UPDATE, 3.1.2
+	MsgAdd      MsgType = 3  // SADB_ADD, 3.1.3
+	MsgDelete   MsgType = 4  // SADB_DELETE, 3.1.4
+	MsgGet      MsgType = 5  // SADB_GET, 3.1.5
+	MsgAcquire  MsgType = 6  // SADB_ACQUIRE, 3.1.6
+	MsgRegister MsgType = 7  // SADB_REGISTER, 3.1.7
+	MsgExpire   MsgType = 8  // SADB_EXPIRE, 3.1.8
+	MsgFlush    MsgType = 9  // SADB_FLUSH, 3.1.9
+	MsgDump     MsgType = 10 // SADB_DUMP, 3.1.10
+	MsgXPromisc MsgType = 11 // SADB_X_PROMISC, 3.1.11
+)
+
+// String names the types of the RFC; [Dialect.MsgName] knows those of a dialect too.
+func (t MsgType) String() string { return nameOf(uint64(t), rfcMsgs) }
+
+// ExtType is the type of an extension, sadb_ext_type.
+type ExtType uint16
+
+// Extension types of RFC 2367 section 2.3. The dialects have more.
+const (
+	ExtReserved         ExtType = 0
+	ExtSA               ExtType = 1  // SADB_EXT_SA, 2.3.1
+	ExtLifetimeCurrent  ExtType = 2  // SADB_EXT_LIFETIME_CURRENT, 2.3.2
+	ExtLifetimeHard     ExtType = 3  // SADB_EXT_LIFETIME_HARD, 2.3.2
+	ExtLifetimeSoft     ExtType = 4  // SADB_EXT_LIFETIME_SOFT, 2.3.2
+	ExtAddressSrc       ExtType = 5  // SADB_EXT_ADDRESS_SRC, 2.3.3
+	ExtAddressDst       ExtType = 6  // SADB_EXT_ADDRESS_DST, 2.3.3
+	ExtAddressProxy     ExtType = 7  // SADB_EXT_ADDRESS_PROXY, 2.3.3
+	ExtKeyAuth          ExtType = 8  // SADB_EXT_KEY_AUTH, 2.3.4
+	ExtKeyEncrypt       ExtType = 9  // SADB_EXT_KEY_ENCRYPT, 2.3.4
+	ExtIdentitySrc      ExtType = 10 // SADB_EXT_IDENTITY_SRC, 2.3.5
+	ExtIdentityDst      ExtType = 11 // SADB_EXT_IDENTITY_DST, 2.3.5
+	ExtSensitivity      ExtType = 12 // SADB_EXT_SENSITIVITY, 2.3.6
+	ExtProposal         ExtType = 13 // SADB_EXT_PROPOSAL, 2.3.7
+	ExtSupportedAuth    ExtType = 14 // SADB_EXT_SUPPORTED_AUTH, 2.3.8
+	ExtSupportedEncrypt ExtType = 15 // SADB_EXT_SUPPORTED_ENCRYPT, 2.3.8
+	ExtSPIRange         ExtType = 16 // SADB_EXT_SPIRANGE, 2.3.9
+)
+
+// String names the types of the RFC; [Dialect.ExtName] knows those of a dialect too.
+func (t ExtType) String() string { return nameOf(uint64(t), rfcExts) }
+
+// SAType is the type of a security association, sadb_msg_satype (RFC 2367 section 3.3).
+type SAType uint8
+
+// SA types of RFC 2367 section 3.3.
+const (
+	SATypeUnspec SAType = 0
+	SATypeAH     SAType = 2
+	SATypeESP    SAType = 3
+	SATypeRSVP   SAType = 5
+	SATypeOSPFv2 SAType = 6
+	SATypeRIPv2  SAType = 7
+	SATypeMIP    SAType = 8
+)
+
+// String names the types of the RFC; [Dialect.SATypeName] knows those of a dialect too.
+func (t SAType) String() string { return nameOf(uint64(t), rfcSATypes) }
+
+// State is the state of a security association, sadb_sa_state (RFC 2367 section 3.2).
+type State uint8
+
+// SA states of RFC 2367 section 3.2.
+const (
+	StateLarval State = 0
+	StateMature State = 1
+	StateDying  State = 2
+	StateDead   State = 3
+)
+
+// String names the states of the RFC; [Dialect.StateName] knows those of a dialect too.
+func (s State) String() string { return nameOf(uint64(s), rfcStates) }
+
+// SPI is a security parameters index, in host order in memory and in network order on the wire.
+type SPI uint32
+
+// String prints the SPI in hexadecimal, as every IPsec program does.
+func (s SPI) String() string { return fmt.Sprintf("%#x", uint32(s)) }
+
+// Seq is the sequence number of a message, sadb_msg_seq, in host order.
+type Seq uint32
+
+// Types of an identity, sadb_ident_type (RFC 2367 section 3.4).
+const (
+	IdentReserved uint16 = 0
+	IdentPrefix   uint16 = 1 // an address and prefix length as text
+	IdentFQDN     uint16 = 2
+	IdentUserFQDN uint16 = 3
+)
+
+// SA flags of RFC 2367 section 2.3.1. Whether a kernel honours them is another matter.
+const FlagPFS uint32 = 1
+
+// Authentication and encryption algorithms of RFC 2367 section 3.5; every dialect uses these numbers for them.
+const (
+	AuthNone     uint8 = 0
+	AuthMD5HMAC  uint8 = 2
+	AuthSHA1HMAC uint8 = 3
+	EncNone      uint8 = 0
+	EncDESCBC    uint8 = 2
+	Enc3DESCBC   uint8 = 3
+	EncNull      uint8 = 11
+)
