@@ -55,6 +55,8 @@ var linuxCiphers = map[string]*ipsec.Cipher{
 	"cbc(cast5)":                    ipsec.CAST128CBC,
 	"cbc(blowfish)":                 ipsec.BlowfishCBC,
 	"cbc(twofish)":                  ipsec.TwofishCBC,
+	"cbc(serpent)":                  ipsec.SerpentCBC,
+	"cbc(camellia)":                 ipsec.CamelliaCBC,
 	"cbc(aes)":                      ipsec.AESCBC,
 	"rfc3686(ctr(aes))":             ipsec.AESCTR,
 	"rfc4106(gcm(aes))":             ipsec.AESGCM,

@@ -8,6 +8,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/aead/serpent"
 	"golang.org/x/crypto/blowfish" //nolint:staticcheck // kernels still offer these three
 	"golang.org/x/crypto/cast5"
 	"golang.org/x/crypto/twofish"
@@ -36,10 +37,12 @@ var (
 	TripleDES   = &Cipher{Name: "3des-cbc", MinKey: 24, MaxKey: 24, KeyStep: 8, Block: 8, IVLen: 8, newMode: cbcOf(des.NewTripleDESCipher)} // RFC 2451
 	BlowfishCBC = &Cipher{Name: "blowfish-cbc", MinKey: 5, MaxKey: 56, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newBlowfish)}
 	// CAST-128 with keys of up to 80 bits has 12 rounds, which nobody implements for Go; longer ones are padded with zeros.
-	CAST128CBC = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newCAST)}
-	TwofishCBC = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newTwofish)}
-	AESCBC     = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(aes.NewCipher)}            // RFC 3602
-	AESCTR     = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4, Counter: true, newMode: newCTR} // RFC 3686
+	CAST128CBC  = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newCAST)}
+	TwofishCBC  = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newTwofish)}
+	SerpentCBC  = &Cipher{Name: "serpent-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(serpent.NewCipher)}
+	CamelliaCBC = &Cipher{Name: "camellia-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newCamellia)}         // RFC 4312
+	AESCBC      = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(aes.NewCipher)}            // RFC 3602
+	AESCTR      = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4, Counter: true, newMode: newCTR} // RFC 3686
 
 	AESGCM  = aeadRow("aes-gcm", 16, 4, []int{8, 12, 16}, newGCM)       // RFC 4106
 	AESGMAC = aeadRow("aes-gmac", 16, 4, []int{16}, newGMAC)            // RFC 4543: integrity only
@@ -51,7 +54,7 @@ func aeadRow(name string, minKey, salt int, icvs []int, f func(key, salt []byte,
 	return &Cipher{Name: name, MinKey: minKey, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: salt, Counter: true, ICVs: icvs, newAEAD: f}
 }
 
-var ciphers = []*Cipher{NULL, DESCBC, TripleDES, BlowfishCBC, CAST128CBC, TwofishCBC, AESCBC, AESCTR, AESGCM, AESGMAC, AESCCM, ChaCha}
+var ciphers = []*Cipher{NULL, DESCBC, TripleDES, BlowfishCBC, CAST128CBC, TwofishCBC, SerpentCBC, CamelliaCBC, AESCBC, AESCTR, AESGCM, AESGMAC, AESCCM, ChaCha}
 
 // Ciphers lists the table.
 func Ciphers() []*Cipher { return append([]*Cipher(nil), ciphers...) }
