@@ -32,6 +32,7 @@ func newDialect(d Dialect, t tables) *Dialect {
 	t.extOf = make([]*extRow, len(t.exts)+1)
 	for i := range t.exts {
 		r := &t.exts[i]
+		r.finish()
 		for int(r.typ) >= len(t.extOf) {
 			t.extOf = append(t.extOf, nil)
 		}

@@ -7,11 +7,12 @@ import (
 
 // Causes inside a [DecodeError].
 var (
-	ErrShort   = errors.New("too short")                 // data ends before the fixed part does
-	ErrLength  = errors.New("length does not fit")       // a length field is zero, lies past the end or contradicts the content
-	ErrFamily  = errors.New("unknown address family")    // a sockaddr of neither IPv4 nor IPv6
-	ErrVersion = errors.New("version is not 2")          // of the base header
-	ErrType    = errors.New("extension type is unknown") // to the dialect, or zero
+	ErrShort     = errors.New("too short")              // data ends before the fixed part does
+	ErrLength    = errors.New("length does not fit")    // a length field is zero, lies past the end or contradicts the content
+	ErrFamily    = errors.New("unknown address family") // a sockaddr of neither IPv4 nor IPv6
+	ErrVersion   = errors.New("version is not 2")       // of the base header
+	ErrDuplicate = errors.New("comes twice")
+	ErrType      = errors.New("extension type is unknown") // to the dialect, or zero
 )
 
 // Refinements; errors.Is finds the causes above.

@@ -24,8 +24,12 @@ func (d *Dialect) ParseSPIRange(raw []byte) (SPIRange, error) {
 	if err := d.need(raw, spiRangeLen); err != nil {
 		return SPIRange{}, err
 	}
+	return SPIRange{d.rangeSPI(raw[4:]), d.rangeSPI(raw[8:])}, nil
+}
+
+func (d *Dialect) rangeSPI(b []byte) SPI {
 	if d.t.spiRangeNetwork {
-		return SPIRange{getSPI(raw[4:]), getSPI(raw[8:])}, nil
+		return getSPI(b)
 	}
-	return SPIRange{SPI(d.u32(raw[4:])), SPI(d.u32(raw[8:]))}, nil
+	return SPI(d.u32(b))
 }

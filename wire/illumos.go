@@ -150,19 +150,27 @@ var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}
 })
 
 func illumosExts() []extRow {
-	return append(rfcExtRows(),
-		extRow{typ: IllumosExtXAddressInnerSrc, name: "X_ADDRESS_INNER_SRC", min: addressLen, rule: ruleAddress},
-		extRow{typ: IllumosExtXEReg, name: "X_EREG", min: eregLen},
-		extRow{typ: IllumosExtXEProp, name: "X_EPROP", min: epropLen, rule: ruleEProp},
-		extRow{typ: IllumosExtXKMCookie, name: "X_KM_COOKIE", min: kmCookieLen},
-		extRow{typ: IllumosExtXAddressNattLoc, name: "X_ADDRESS_NATT_LOC", min: addressLen, rule: ruleAddress},
-		extRow{typ: IllumosExtXAddressNattRem, name: "X_ADDRESS_NATT_REM", min: addressLen, rule: ruleAddress},
-		extRow{typ: IllumosExtXAddressInnerDst, name: "X_ADDRESS_INNER_DST", min: addressLen, rule: ruleAddress},
-		extRow{typ: IllumosExtXPair, name: "X_PAIR", min: pairLen},
-		extRow{typ: IllumosExtXReplayValue, name: "X_REPLAY_VALUE", min: replayValueLen},
-		extRow{typ: IllumosExtXEDump, name: "X_EDUMP", min: edumpLen},
-		extRow{typ: IllumosExtXLifetimeIdle, name: "X_LIFETIME_IDLE", min: lifetimeLen},
-		extRow{typ: IllumosExtXOuterSens, name: "X_OUTER_SENS", min: sensitivityLen, rule: ruleSensitivity},
-		extRow{typ: IllumosExtXStrAuth, name: "X_STR_AUTH", min: keyLen, rule: ruleKey},
+	return append(rfcExtRows(ruleAddress, ruleLifetimeExact),
+		addressRow(IllumosExtXAddressInnerSrc, "X_ADDRESS_INNER_SRC", "innersrc", ruleAddress),
+		extRow{typ: IllumosExtXEReg, name: "X_EREG", tail: tailEReg, brief: briefEReg},
+		extRow{typ: IllumosExtXEProp, name: "X_EPROP", fields: []field{
+			{"replay", 1, nil}, {"reserved", 1, nil}, {"ecombs", 2, nil},
+		}, rule: ruleEProp, tail: tailEProp, brief: briefEProp},
+		extRow{typ: IllumosExtXKMCookie, name: "X_KM_COOKIE", fields: kmCookieFields, rule: ruleKMCookie, tail: tailKMCookie,
+			brief: briefKMCookie},
+		addressRow(IllumosExtXAddressNattLoc, "X_ADDRESS_NATT_LOC", "nattloc", ruleAddress),
+		addressRow(IllumosExtXAddressNattRem, "X_ADDRESS_NATT_REM", "nattrem", ruleAddress),
+		addressRow(IllumosExtXAddressInnerDst, "X_ADDRESS_INNER_DST", "innerdst", ruleAddress),
+		extRow{typ: IllumosExtXPair, name: "X_PAIR", fields: []field{{"spi", 4, asSPI}}, brief: briefPair},
+		extRow{typ: IllumosExtXReplayValue, name: "X_REPLAY_VALUE", fields: []field{
+			{"replay32", 4, nil}, {"replay64", 8, nil},
+		}, brief: briefReplayValue},
+		extRow{typ: IllumosExtXEDump, name: "X_EDUMP", fields: []field{{"reserved", 4, nil}, {"timeout", 8, nil}}, brief: briefEDump},
+		extRow{typ: IllumosExtXLifetimeIdle, name: "X_LIFETIME_IDLE", fields: lifetimeFields, rule: ruleLifetimeExact,
+			brief: briefLifetime("idle")},
+		extRow{typ: IllumosExtXOuterSens, name: "X_OUTER_SENS", fields: sensitivityFields, rule: ruleSensitivity,
+			tail: tailSensitivity, brief: briefSensitivity("outersens")},
+		extRow{typ: IllumosExtXStrAuth, name: "X_STR_AUTH", fields: keyFields, rule: ruleKey, tail: tailKey,
+			brief: briefKey("strauth"), secret: true},
 	)
 }

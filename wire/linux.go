@@ -151,20 +151,29 @@ var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, ta
 })
 
 func linuxExts() []extRow {
-	return append(rfcExtRows(),
-		extRow{typ: LinuxExtXKMPrivate, name: "X_KMPRIVATE", min: kmPrivateLen},
-		extRow{typ: LinuxExtXPolicy, name: "X_POLICY", min: policyLen, rule: rulePolicy},
-		extRow{typ: LinuxExtXSA2, name: "X_SA2", min: sa2Len},
-		extRow{typ: LinuxExtXNATTType, name: "X_NAT_T_TYPE", min: nattTypeLen},
-		extRow{typ: LinuxExtXNATTSPort, name: "X_NAT_T_SPORT", min: nattPortLen},
-		extRow{typ: LinuxExtXNATTDPort, name: "X_NAT_T_DPORT", min: nattPortLen},
-		extRow{typ: LinuxExtXNATTOA, name: "X_NAT_T_OA", min: addressLen, rule: ruleAddress},
-		extRow{typ: LinuxExtXSecCtx, name: "X_SEC_CTX", min: secCtxLen, rule: ruleSecCtx},
-		extRow{typ: LinuxExtXKMAddress, name: "X_KMADDRESS", min: kmAddressLen, rule: ruleKMAddress},
-		extRow{typ: LinuxExtXFilter, name: "X_FILTER", min: filterLen},
+	return append(rfcExtRows(ruleAddressExact, nil),
+		extRow{typ: LinuxExtXKMPrivate, name: "X_KMPRIVATE", fields: []field{{"reserved", 4, nil}}},
+		extRow{typ: LinuxExtXPolicy, name: "X_POLICY", fields: []field{
+			{"policytype", 2, asPolicyType}, {"direction", 1, asDir}, {"reserved", 1, nil}, {"id", 4, nil}, {"priority", 4, asHex},
+		}, rule: rulePolicy, tail: tailPolicy, brief: briefPolicy},
+		extRow{typ: LinuxExtXSA2, name: "X_SA2", fields: []field{
+			{"mode", 1, asMode}, {"reserved", 3, asBytes}, {"sequence", 4, nil}, {"reqid", 4, nil},
+		}, brief: briefSA2},
+		extRow{typ: LinuxExtXNATTType, name: "X_NAT_T_TYPE", fields: []field{{"natttype", 1, asNATT}, {"reserved", 3, asBytes}},
+			brief: briefNATTType},
+		extRow{typ: LinuxExtXNATTSPort, name: "X_NAT_T_SPORT", fields: nattPortFields, brief: briefNATTPort("nattsport")},
+		extRow{typ: LinuxExtXNATTDPort, name: "X_NAT_T_DPORT", fields: nattPortFields, brief: briefNATTPort("nattdport")},
+		addressRow(LinuxExtXNATTOA, "X_NAT_T_OA", "nattoa", ruleAddressExact),
+		extRow{typ: LinuxExtXSecCtx, name: "X_SEC_CTX", fields: []field{
+			{"alg", 1, nil}, {"doi", 1, nil}, {"length", 2, nil},
+		}, rule: ruleSecCtx, tail: tailSecCtx, brief: briefSecCtx},
+		extRow{typ: LinuxExtXKMAddress, name: "X_KMADDRESS", fields: []field{{"reserved", 4, nil}}, rule: ruleKMAddress,
+			tail: tailKMAddress, brief: briefKMAddress},
+		extRow{typ: LinuxExtXFilter, name: "X_FILTER", fields: []field{
+			{"source", 16, asBytes}, {"destination", 16, asBytes}, {"family", 2, asFamily}, {"source prefix", 1, nil},
+			{"destination prefix", 1, nil},
+		}, brief: briefFilter},
 	)
 }
 
-func rulePolicy(d *Dialect, raw []byte) error    { _, err := d.ParsePolicy(raw); return err }
-func ruleSecCtx(d *Dialect, raw []byte) error    { _, err := d.ParseSecCtx(raw); return err }
-func ruleKMAddress(d *Dialect, raw []byte) error { _, err := d.ParseKMAddress(raw); return err }
+var nattPortFields = []field{{"port", 2, asPort}, {"reserved", 2, nil}}

@@ -3,11 +3,11 @@ package wire
 import "encoding/binary"
 
 const (
-	kmPrivateLen    = 8
 	sa2Len          = 16
 	nattTypeLen     = 8
 	nattPortLen     = 8
 	secCtxLen       = 8
+	secCtxMax       = 4096 // bytes of context that the kernel takes
 	kmAddressLen    = 8
 	filterLen       = 40
 	policyLen       = 16

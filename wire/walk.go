@@ -1,6 +1,10 @@
 package wire
 
-import "iter"
+import (
+	"fmt"
+	"iter"
+	"log/slog"
+)
 
 const extHeaderLen = 4
 
@@ -10,6 +14,20 @@ type Ext struct {
 	Offset int    // in the message, bytes
 	Raw    []byte // the whole extension with its 4-byte header: a view into the message without spare capacity
 }
+
+// String says what and where it is, without the bytes: they may be a key.
+func (x Ext) String() string {
+	return fmt.Sprintf("extension %d at byte %d, %d bytes", uint16(x.Type), x.Offset, len(x.Raw))
+}
+
+// Format writes the same as String whatever the verb.
+func (x Ext) Format(f fmt.State, verb rune) { fmt.Fprint(f, x.String()) }
+
+// LogValue keeps the bytes out of structured logs.
+func (x Ext) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// MarshalText keeps the bytes out of JSON, XML and the like.
+func (x Ext) MarshalText() ([]byte, error) { return []byte(x.String()), nil }
 
 // Walk visits the extensions of a message in the order of arrival, starting behind the base header. Unknown and repeated
 // ones are visited like any other; the length field of the base header is not looked at.
