@@ -27,7 +27,7 @@ func ParseAH(pkt []byte, in *Inbound) AHHeader {
 // allocates nothing. seqHi is the high half of an extended sequence number, of no effect without.
 //
 // Mutable fields count as zero, predictable ones as at the destination (RFC 4302 section 3.3.3.1); padding behind the ICV
-// enters as it is. Errors: ErrLength (the length field leaves no room for the ICV or exceeds the packet), ErrOption,
+// enters as it is. Errors: ErrAHLen (the length field leaves no room for the ICV or exceeds the packet), ErrOption,
 // ErrExtension, ErrHeaderLen, ErrShort, ErrVersion, ErrICV.
 func (t *Transform) VerifyAH(pkt []byte, off int, seqHi uint32) error {
 	m, err := t.computeAH(pkt, off, seqHi)
@@ -66,7 +66,7 @@ func (t *Transform) computeAH(pkt []byte, off int, seqHi uint32) (*macState, err
 		return nil, ErrShort
 	}
 	if n := (int(pkt[off+1]) + 2) * 4; n < ahHeaderLen+t.icv || n > len(pkt)-off {
-		return nil, ErrLength
+		return nil, ErrAHLen
 	}
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)

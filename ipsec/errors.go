@@ -14,7 +14,8 @@ var (
 	ErrProtocol  = errors.New("ipsec: neither ESP nor AH")
 	ErrKeepalive = errors.New("ipsec: NAT-T keepalive")
 	ErrNonESP    = errors.New("ipsec: non-ESP marker (IKE)")
-	ErrLength    = errors.New("ipsec: length is no multiple of the cipher block, or the AH length lies")
+	ErrLength    = errors.New("ipsec: length is no multiple of the cipher block")
+	ErrAHLen     = errors.New("ipsec: the AH length lies")
 	ErrICV       = errors.New("ipsec: wrong integrity check value")
 	ErrInner     = errors.New("ipsec: malformed inner packet")
 	ErrTooLong   = errors.New("ipsec: packet would exceed 65535 bytes")
@@ -32,6 +33,8 @@ func ReasonFor(err error) Reason {
 		return BadICV
 	case ErrLength, ErrIV:
 		return CryptoFailed
+	case ErrAHLen:
+		return BadLength
 	case ErrFragment:
 		return Fragment
 	case ErrKeepalive:

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 )
 
-// Key is secret bytes: a key, or a salt. It prints as its length with every verb, in logs and in JSON. The bytes sit behind
-// a pointer, so that not even reflection on a struct that holds a Key prints them. The zero value is the empty key. It is
-// immutable.
-type Key struct{ b *[]byte }
+// Key is secret bytes: a key, or a salt. It prints as its length with every verb, in logs and in JSON. The bytes are held by a
+// function, the one thing into which fmt and reflection never look, so that not even a struct with a private Key in it prints
+// them. The zero value is the empty key. It is immutable, and compares with Equal only.
+type Key struct{ get func() []byte }
 
 // NewKey copies b.
 func NewKey(b []byte) Key {
@@ -18,7 +18,7 @@ func NewKey(b []byte) Key {
 		return Key{}
 	}
 	c := append([]byte(nil), b...)
-	return Key{&c}
+	return Key{func() []byte { return c }}
 }
 
 // Len is the length in bytes.
@@ -28,10 +28,10 @@ func (k Key) Len() int { return len(k.bytes()) }
 func (k Key) Bytes() []byte { return append([]byte(nil), k.bytes()...) }
 
 func (k Key) bytes() []byte {
-	if k.b == nil {
+	if k.get == nil {
 		return nil
 	}
-	return *k.b
+	return k.get()
 }
 
 // Equal compares in constant time.
