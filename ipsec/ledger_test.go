@@ -1,0 +1,288 @@
+package ipsec_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+)
+
+// TestConservation moves packets through a queue on many goroutines, and wants injected = ended + held + in flight at every
+// reading, and all of them ended at rest.
+func TestConservation(t *testing.T) {
+	const workers, each = 8, 2000
+	var l ipsec.Ledger
+	var watched atomic.Uint64
+	defer l.Watch(func(*ipsec.Packet, ipsec.Verdict) { watched.Add(1) })()
+
+	// What an SA is: a lock, and packets that wait under it.
+	var mu sync.Mutex
+	var queue ipsec.Queue
+	take := func() *ipsec.Packet {
+		mu.Lock()
+		defer mu.Unlock()
+		return queue.Pop()
+	}
+	var heard atomic.Uint64
+	var wrong atomic.Uint64
+	done := func(p *ipsec.Packet, v ipsec.Verdict) {
+		if v.Kind != ipsec.Queued && v.Kind != ipsec.Held {
+			heard.Add(1)
+		}
+		if string(p.Data) != "packet" {
+			wrong.Add(1)
+		}
+	}
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if b := l.Balance(); b.InFlight > b.Injected || b.Ended > b.Injected || b.Held > b.Injected {
+				wrong.Add(1)
+			}
+		}
+	})
+	var ws sync.WaitGroup
+	for w := range workers {
+		ws.Go(func() {
+			r := rand.New(rand.NewPCG(7, uint64(w)))
+			for i := range each {
+				p := &ipsec.Packet{ID: uint64(w*each + i), Data: []byte("packet"), Done: done}
+				l.Inject(p)
+				switch r.IntN(4) {
+				case 0:
+					p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+				case 1:
+					p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.NoSA})
+				default:
+					kind := ipsec.Queued
+					if r.IntN(2) == 0 {
+						kind = ipsec.Held
+					}
+					mu.Lock()
+					queue.Push(p, kind)
+					mu.Unlock()
+					p.Report()
+				}
+				if r.IntN(2) == 0 {
+					if p := take(); p != nil {
+						p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalReplaced})
+					}
+				}
+			}
+		})
+	}
+	ws.Wait()
+	held := uint64(queue.Len())
+	if b := l.Balance(); b.Held != held || b.InFlight != 0 || b.Injected != workers*each || b.Ended != workers*each-held {
+		t.Errorf("at rest, %d in the queue: %+v", held, b)
+	}
+	for p := take(); p != nil; p = take() {
+		p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+	}
+	close(stop)
+	readers.Wait()
+	b := l.Balance()
+	if b.Held != 0 || b.InFlight != 0 || b.Ended != workers*each {
+		t.Errorf("at the end: %+v", b)
+	}
+	if b.Verdicts["delivered"]+b.Verdicts["dropped"] != b.Ended || b.Reasons["no-sa"]+b.Reasons["larval-replaced"] != b.Verdicts["dropped"] {
+		t.Errorf("verdicts and reasons do not add up: %+v", b)
+	}
+	if heard.Load() != workers*each || watched.Load() != workers*each || wrong.Load() != 0 {
+		t.Errorf("Done heard %d final verdicts, the watcher %d, of %d; %d faults", heard.Load(), watched.Load(), workers*each, wrong.Load())
+	}
+}
+
+// TestQueuedBeforeFinal lets the one who queues report while another ends the packet. Whatever the order, Done hears Queued first.
+func TestQueuedBeforeFinal(t *testing.T) {
+	var l ipsec.Ledger
+	for i := range 3000 {
+		var got []ipsec.Kind // Done is called by one goroutine at a time
+		p := &ipsec.Packet{ID: uint64(i), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = append(got, v.Kind) }}
+		l.Inject(p)
+		var q ipsec.Queue
+		q.Push(p, ipsec.Queued)
+		var wg sync.WaitGroup
+		wg.Go(p.Report)
+		wg.Go(func() {
+			q.Pop().End(ipsec.Verdict{Kind: ipsec.Delivered})
+		})
+		wg.Wait()
+		if diff := cmp.Diff([]ipsec.Kind{ipsec.Queued, ipsec.Delivered}, got); diff != "" {
+			t.Fatalf("round %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
+func TestReportAfterEnd(t *testing.T) {
+	var l ipsec.Ledger
+	var got []ipsec.Kind
+	p := &ipsec.Packet{Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = append(got, v.Kind) }}
+	l.Inject(p)
+	var q ipsec.Queue
+	q.Push(p, ipsec.Held)
+	p.Report()
+	p.Report()
+	q.Pop()
+	q.Push(p, ipsec.Queued)
+	q.Pop()
+	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Shutdown})
+	p.Report()
+	if diff := cmp.Diff([]ipsec.Kind{ipsec.Held, ipsec.Queued, ipsec.Dropped}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestQueue(t *testing.T) {
+	var l ipsec.Ledger
+	ids := func(q *ipsec.Queue) (ids []uint64) {
+		for p := range q.All {
+			ids = append(ids, p.ID)
+		}
+		return ids
+	}
+	var q ipsec.Queue
+	if q.Pop() != nil || q.Len() != 0 {
+		t.Fatal("the zero queue is not empty")
+	}
+	for id := range uint64(4) {
+		p := &ipsec.Packet{ID: id}
+		l.Inject(p)
+		q.Push(p, ipsec.Queued)
+	}
+	for range q.All {
+		break // an early end is allowed
+	}
+	if got := q.Pop(); got.ID != 0 {
+		t.Errorf("popped %d first", got.ID)
+	}
+	moved := q
+	q = ipsec.Queue{}
+	if diff := cmp.Diff([]uint64{1, 2, 3}, ids(&moved)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if b := l.Balance(); b.Held != 3 || b.InFlight != 1 {
+		t.Errorf("three wait and one is on its way: %+v", b)
+	}
+	for want := uint64(1); want <= 3; want++ {
+		if p := moved.Pop(); p == nil || p.ID != want || moved.Len() != int(3-want) {
+			t.Fatalf("popped %v, want %d", p, want)
+		}
+	}
+	p := &ipsec.Packet{ID: 9}
+	l.Inject(p)
+	moved.Push(p, ipsec.Held) // an emptied queue goes on
+	if moved.Pop() != p || moved.Pop() != nil {
+		t.Error("an emptied queue does not go on")
+	}
+}
+
+func TestSecondEndPanics(t *testing.T) {
+	var l ipsec.Ledger
+	p := &ipsec.Packet{}
+	l.Inject(p)
+	p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+	defer func() {
+		if recover() == nil {
+			t.Error("a second End did not panic")
+		}
+		if b := l.Balance(); b.Ended != 1 {
+			t.Errorf("ended %d times", b.Ended)
+		}
+	}()
+	p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+}
+
+func TestWatchers(t *testing.T) {
+	var l ipsec.Ledger
+	var first, second []uint64
+	end := func(id uint64) {
+		p := &ipsec.Packet{ID: id}
+		l.Inject(p)
+		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.BadICV})
+	}
+	end(1)
+	stopFirst := l.Watch(func(p *ipsec.Packet, v ipsec.Verdict) {
+		if v.Reason == ipsec.BadICV {
+			first = append(first, p.ID)
+		}
+	})
+	end(2)
+	stopSecond := l.Watch(func(p *ipsec.Packet, _ ipsec.Verdict) { second = append(second, p.ID) })
+	end(3)
+	stopFirst()
+	stopFirst()
+	end(4)
+	stopSecond()
+	end(5)
+	if !slices.Equal(first, []uint64{2, 3}) || !slices.Equal(second, []uint64{3, 4}) {
+		t.Errorf("watchers heard %v and %v", first, second)
+	}
+}
+
+// TestWatchersComeAndGo starts and stops watchers while packets end; one that is never stopped misses none.
+func TestWatchersComeAndGo(t *testing.T) {
+	var l ipsec.Ledger
+	var all atomic.Uint64
+	l.Watch(func(*ipsec.Packet, ipsec.Verdict) { all.Add(1) })
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := range 500 {
+				stop := l.Watch(func(*ipsec.Packet, ipsec.Verdict) {})
+				p := &ipsec.Packet{ID: uint64(w*500 + i)}
+				l.Inject(p)
+				p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+				stop()
+			}
+		})
+	}
+	wg.Wait()
+	if all.Load() != 2000 {
+		t.Errorf("heard %d of 2000", all.Load())
+	}
+}
+
+func TestRegistry(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range ipsec.Reasons() {
+		name := r.String()
+		if name == "" || seen[name] {
+			t.Errorf("reason %d has the name %q", r, name)
+		}
+		seen[name] = true
+		if got, ok := ipsec.ReasonByName(name); !ok || got != r {
+			t.Errorf("ReasonByName(%q) = %d, %v", name, got, ok)
+		}
+	}
+	if _, ok := ipsec.ReasonByName("no such reason"); ok {
+		t.Error("found a reason that does not exist")
+	}
+	for _, k := range []ipsec.Kind{ipsec.Delivered, ipsec.Transmitted, ipsec.Queued, ipsec.Held, ipsec.Dropped, ipsec.Sent} {
+		if got, ok := ipsec.KindByName(k.String()); !ok || got != k {
+			t.Errorf("KindByName(%q) = %d, %v", k, got, ok)
+		}
+	}
+	if _, ok := ipsec.KindByName(""); ok {
+		t.Error("found a kind without a name")
+	}
+	for err, want := range map[error]ipsec.Reason{
+		nil: ipsec.NoReason, ipsec.ErrICV: ipsec.BadICV, ipsec.ErrLength: ipsec.CryptoFailed, ipsec.ErrAHLen: ipsec.BadLength,
+		ipsec.ErrFragment: ipsec.Fragment, ipsec.ErrKeepalive: ipsec.Keepalive, ipsec.ErrShort: ipsec.BadHeader,
+	} {
+		if got := ipsec.ReasonFor(err); got != want {
+			t.Errorf("ReasonFor(%v) = %v, want %v", err, got, want)
+		}
+	}
+}
