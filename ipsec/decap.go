@@ -8,11 +8,10 @@ import "encoding/binary"
 // allocates nothing if dst has room. Checksums of the payload are not touched (NAT, RFC 3948 section 3.1.2). Errors: ErrShort,
 // ErrTooLong.
 func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([]byte, error) {
-	h, n := in.HeaderEnd(), len(dst)
-	if h < ip4Min || h > len(pkt) || in.NextOff >= h {
+	h, n, v6 := in.HeaderEnd(), len(dst), in.Src.Is6()
+	if h < ip4Min || v6 && h < ip6Len || h > len(pkt) || uint(in.NextOff) >= uint(h) {
 		return dst, ErrShort
 	}
-	v6 := in.Src.Is6()
 	if size := h + len(payload); size > maxDatagram && !v6 || size > maxDatagram+ip6Len {
 		return dst, ErrTooLong
 	}
