@@ -1,0 +1,10 @@
+// Package golden holds what real kernels answered: the recordings that package conform plays when it is given none. Each folder
+// has a README.md that says where they came from.
+package golden
+
+import "embed"
+
+// Files is this folder. Do not write to it.
+//
+//go:embed illumos illumos-2008
+var Files embed.FS
