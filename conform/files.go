@@ -1,0 +1,111 @@
+package conform
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pfkeyd/pfkeyd/testdata/golden"
+)
+
+// suffixes of the files that hold recordings.
+var suffixes = []string{".jsonl", ".jsonl.gz"}
+
+func isRecording(name string) bool {
+	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
+}
+
+// load reads the recordings of a kernel: those at the given paths (files, and folders with what is below them), or those built in
+// if there are none. It returns what can be played in the order of the paths, sorted inside a folder, and an error for each
+// place that cannot.
+func load(f *family, paths []string) (scs []*Scenario, bad []error) {
+	take := func(fsys fs.FS, name, shown string) {
+		r, err := open(fsys, name)
+		if err != nil {
+			bad = append(bad, &InputError{File: shown, Err: err})
+			return
+		}
+		defer r.Close()
+		for sc, err := range Read(r, shown, f.kernel) {
+			if err != nil {
+				bad = append(bad, err)
+				continue
+			}
+			scs = append(scs, sc)
+		}
+	}
+	// walk takes every recording below dir; shown maps its path to that which errors show.
+	walk := func(fsys fs.FS, dir string, shown func(string) string) {
+		found := false
+		err := fs.WalkDir(fsys, dir, func(p string, d fs.DirEntry, err error) error {
+			if err != nil {
+				bad = append(bad, &InputError{File: shown(p), Err: plain(err)})
+				return nil
+			}
+			if !d.IsDir() && isRecording(p) {
+				found = true
+				take(fsys, p, shown(p))
+			}
+			return nil
+		})
+		if err == nil && !found {
+			bad = append(bad, &InputError{File: shown(dir), Err: errors.New("no recordings (*.jsonl, *.jsonl.gz) in this folder")})
+		}
+	}
+	if len(paths) == 0 {
+		walk(golden.Files, f.builtin, func(p string) string { return p })
+		return scs, bad
+	}
+	for _, p := range paths {
+		st, err := os.Stat(p)
+		switch {
+		case err != nil:
+			bad = append(bad, &InputError{File: p, Err: plain(err)})
+		case st.IsDir():
+			walk(os.DirFS(p), ".", func(q string) string { return filepath.Join(p, filepath.FromSlash(q)) })
+		case !isRecording(p):
+			bad = append(bad, &InputError{File: p, Err: fmt.Errorf("not a recording: want %s", strings.Join(suffixes, " or "))})
+		default:
+			take(os.DirFS(filepath.Dir(p)), filepath.Base(p), p)
+		}
+	}
+	return scs, bad
+}
+
+// plain strips the path from an error of package os: the report names it already.
+func plain(err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		return pe.Err
+	}
+	return err
+}
+
+func open(fsys fs.FS, name string) (io.ReadCloser, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, plain(err)
+	}
+	if path.Ext(name) != ".gz" {
+		return f, nil
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("not a gzip file: %w", unreadable(err))
+	}
+	return unzipped{z, f}, nil
+}
+
+type unzipped struct {
+	*gzip.Reader
+	file io.Closer
+}
+
+func (u unzipped) Close() error { return errors.Join(u.Reader.Close(), u.file.Close()) }

@@ -1,0 +1,152 @@
+package conform
+
+import (
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Target is what scenarios are played on. It makes a machine for each scenario; it is safe for concurrent use.
+type Target interface {
+	// Boot makes the machine for a scenario, fresh as the recorded kernel was. The machine calls step, from inside the code that
+	// races, at the named points it has. Whoever booted it closes it.
+	Boot(scenario string, step func(point string, p *ipsec.Packet)) (Machine, error)
+}
+
+// Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [PacketPath] and [Owner] it is.
+// Scenarios that need more than it has are skipped.
+type Machine interface {
+	pfkey.Engine
+	Close()
+}
+
+// Clock is a machine whose clock and ageing are moved apart, as in the recordings.
+type Clock interface {
+	Now() time.Time
+	MoveClock(now time.Time) // without ageing
+	Age()                    // one ageing pass
+}
+
+// PacketPath is a machine that takes packets and tells what becomes of them through their Done.
+type PacketPath interface {
+	Inbound(p *ipsec.Packet)
+	Outbound(p *ipsec.Packet, tunnel string)
+	// Watch reports every final verdict until stop is called, also of packets the machine makes itself.
+	Watch(f func(*ipsec.Packet, ipsec.Verdict)) (stop func())
+	// InFlight is how many packets are neither ended nor waiting: none, when nothing moves.
+	InFlight() uint64
+}
+
+// Owner is a machine that lets one at the operations that only its kernel has.
+type Owner interface {
+	Own() any // such as *illumos.Kernel
+}
+
+// InProcess plays on engines in this process, in virtual time. The zero value of each field but Kernel stands for what the
+// recordings were made with.
+type InProcess struct {
+	Kernel    string
+	Addrs     []netip.Addr
+	Broadcast []netip.Addr
+	Tunables  map[string]string
+	Fault     string
+	Seed      uint64 // of the randomness that each scenario starts with
+}
+
+// recordingStart is what the clock shows when a scenario begins; any time will do.
+var recordingStart = time.Unix(1_400_000_000, 0).UTC()
+
+// Boot implements [Target].
+func (t InProcess) Boot(scenario string, step func(string, *ipsec.Packet)) (Machine, error) {
+	f, err := familyOf(t.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	o := engine.Options{Addrs: t.Addrs, Broadcast: t.Broadcast, Start: recordingStart, Rand: randomness(scenario, t.Seed),
+		Tunables: t.Tunables, Fault: t.Fault, Step: step}
+	if o.Addrs == nil {
+		o.Addrs, o.Broadcast = f.addrs, f.broadcast
+	}
+	e, err := kernel.New(t.Kernel, o)
+	if err != nil {
+		return nil, err
+	}
+	return inProcess{e}, nil
+}
+
+// randomness repeats itself for a scenario, whichever scenarios are played beside it.
+func randomness(scenario string, seed uint64) io.Reader {
+	h := fnv.New64a()
+	io.WriteString(h, scenario)
+	var key [32]byte
+	for i, v := range []uint64{h.Sum64(), seed} {
+		for b := range 8 {
+			key[8*i+b] = byte(v >> (8 * b))
+		}
+	}
+	return rand.NewChaCha8(key)
+}
+
+type inProcess struct{ *engine.Engine }
+
+func (m inProcess) Watch(f func(*ipsec.Packet, ipsec.Verdict)) func() { return m.Ledger().Watch(f) }
+func (m inProcess) InFlight() uint64                                  { return m.Ledger().Balance().InFlight }
+func (m inProcess) Own() any                                          { return m.Kernel() }
+
+// family is one kind of recordings: the kernel they come from and what it has of its own.
+type family struct {
+	kernel           string
+	builtin          string // folder of testdata/golden
+	dialect          *wire.Dialect
+	addrs, broadcast []netip.Addr
+	points           map[string]bool // the named points that steps may refer to
+	ops              map[string]*op  // beside the common ones
+	suite            func(protection) (*ipsec.Suite, error)
+	probe            func() []byte // a message that a live kernel answers
+	deviations       []deviation
+}
+
+// families has one row for each kernel with recordings that can be played. It is filled by the files named after them.
+var families = map[string]*family{}
+
+func familyOf(kernel string) (*family, error) {
+	if f, ok := families[kernel]; ok {
+		return f, nil
+	}
+	return nil, fmt.Errorf("unknown kernel %q (known: %v)", kernel, Kernels())
+}
+
+// Kernels lists the kernels whose recordings can be played.
+func Kernels() []string {
+	var names []string
+	for n := range families {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (f *family) op(name string) (*op, bool) {
+	if o, ok := f.ops[name]; ok {
+		return o, true
+	}
+	o, ok := commonOps[name]
+	return o, ok
+}
+
+func addrs(list ...string) (as []netip.Addr) {
+	for _, s := range list {
+		as = append(as, netip.MustParseAddr(s))
+	}
+	return as
+}

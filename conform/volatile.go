@@ -1,0 +1,184 @@
+package conform
+
+import (
+	"fmt"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// whole is a message or packet with one of its volatile spans.
+type whole struct {
+	want, got []byte
+	Span
+}
+
+func (w whole) wanted() []byte { return w.want[w.Offset : w.Offset+w.Len] }
+func (w whole) gotten() []byte { return w.got[w.Offset : w.Offset+w.Len] }
+
+// rule says what volatile bytes have to obey. judge returns what is wrong, in words.
+type rule struct {
+	size  int // of the span in bytes, 0: any
+	judge func(*judge, whole) string
+}
+
+var rules map[string]rule
+
+func init() { // not a literal: the rules look into each other
+	rules = map[string]rule{
+		"addtime":   {8, (*judge).time},
+		"usetime":   {8, (*judge).time},
+		"spi":       {4, (*judge).spi},
+		"fuzz":      {8, (*judge).fuzz},
+		"random":    {0, (*judge).sealed},
+		"undefined": {0, func(*judge, whole) string { return "" }},
+	}
+}
+
+// clockRule holds how far our clock is ahead of the recorded one, in seconds.
+type clockRule struct {
+	known bool
+	ahead int64
+}
+
+// time: not zero, and the same distance from the recorded clock throughout a scenario.
+func (j *judge) time(w whole) string {
+	want, got := int64(j.d.Order.Uint64(w.wanted())), int64(j.d.Order.Uint64(w.gotten()))
+	if got == 0 {
+		return "the time is zero"
+	}
+	if !j.clock.known {
+		j.clock = clockRule{true, got - want}
+	}
+	if off := got - want - j.clock.ahead; off != 0 {
+		return fmt.Sprintf("the time is %+d s off, measured by the first one in this scenario", off)
+	}
+	return ""
+}
+
+// spi: in the requested range, and one recorded value is always the same value of ours, in both directions.
+func (j *judge) spi(w whole) string {
+	want, got := string(w.wanted()), string(w.gotten())
+	if old, ok := j.spis[want]; ok && old != got {
+		return fmt.Sprintf("recorded SPI %x was %x before and is %x now", want, old, got)
+	}
+	if old, ok := j.back[got]; ok && old != want {
+		return fmt.Sprintf("our SPI %x stands for the recorded %x and for %x", got, old, want)
+	}
+	j.spis[want], j.back[got] = got, want
+	if h, err := j.d.Header(w.want); err != nil || h.Type != wire.MsgGetSPI {
+		return ""
+	}
+	x, ok := j.d.Find(j.asked, wire.ExtSPIRange)
+	if !ok {
+		return ""
+	}
+	r, err := j.d.ParseSPIRange(x.Raw)
+	if err != nil {
+		return ""
+	}
+	if v := spiOf(w.gotten()); v < r.Min || v > r.Max {
+		return fmt.Sprintf("SPI %v lies outside of the requested range %v to %v", v, r.Min, r.Max)
+	}
+	return ""
+}
+
+func spiOf(b []byte) wire.SPI {
+	return wire.SPI(b[0])<<24 | wire.SPI(b[1])<<16 | wire.SPI(b[2])<<8 | wire.SPI(b[3])
+}
+
+// limit is what is known of the soft lifetime of one SA, in seconds.
+type limit struct {
+	stated    uint64 // by the last ADD or UPDATE that stated one
+	again     uint64 // UPDATEs since then that stated none: each shortens the present limit once more
+	fresh     bool   // an UPDATE came since the last value was seen
+	seen      bool
+	want, got uint64 // the last shortened values seen
+	since     uint64 // UPDATEs without a limit since they were seen
+}
+
+// The kernel shortens a soft lifetime by so many seconds, at random.
+const fuzzLeast, fuzzMost = 8, 23
+
+// shortened says whether a limit may have become another by being shortened n times.
+func shortened(from, to, n uint64) bool { return from-to >= n*fuzzLeast && from-to <= n*fuzzMost }
+
+// fuzz: the stated limit minus 8 to 23 seconds, and the same within a scenario. An UPDATE that states no limit shortens the
+// present one again.
+func (j *judge) fuzz(w whole) string {
+	want, got := j.d.Order.Uint64(w.wanted()), j.d.Order.Uint64(w.gotten())
+	l := j.limits[j.said(w.want)]
+	if l == nil {
+		return "no ADD or UPDATE stated the lifetime of this SA"
+	}
+	unchanged := l.seen && want == l.want
+	switch {
+	case unchanged && got == l.got:
+	case unchanged && !l.fresh:
+		return fmt.Sprintf("the limit was %d before and is %d now; recorded: %d both times", l.got, got, want)
+	case l.obeyed(want, got):
+	default:
+		return fmt.Sprintf("limit %d; recorded %d, stated %d: want %d to %d seconds less than stated", got, want, l.stated, fuzzLeast, fuzzMost)
+	}
+	l.seen, l.fresh, l.since, l.want, l.got = true, false, 0, want, got
+	return ""
+}
+
+// obeyed says whether there is a count of shortenings that explains both the recorded value and ours.
+func (l *limit) obeyed(want, got uint64) bool {
+	for n := range l.again + 1 {
+		if shortened(l.stated, want, n+1) && shortened(l.stated, got, n+1) {
+			return true
+		}
+	}
+	for n := range l.since {
+		if l.seen && shortened(l.want, want, n+1) && shortened(l.got, got, n+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// said names the SA that a message is about: SA type, SPI, destination. Empty if it is about none.
+func (j *judge) said(msg []byte) string {
+	h, err := j.d.Header(msg)
+	if err != nil {
+		return ""
+	}
+	x, ok := j.d.Find(msg, wire.ExtSA)
+	if !ok || len(x.Raw) < 8 {
+		return ""
+	}
+	id := fmt.Sprintf("%d %x", h.SAType, x.Raw[4:8])
+	if x, ok := j.d.Find(msg, wire.ExtAddressDst); ok {
+		if a, err := j.d.ParseAddress(x.Raw); err == nil {
+			id += " " + a.Addr.String()
+		}
+	}
+	return id
+}
+
+// learn remembers what an ADD or UPDATE says of an SA: its soft lifetime and its keys. recorded and ours are the same message,
+// apart from SPIs.
+func (j *judge) learn(recorded, ours []byte) {
+	h, err := j.d.Header(recorded)
+	if err != nil || h.Type != wire.MsgAdd && h.Type != wire.MsgUpdate {
+		return
+	}
+	id := j.said(recorded)
+	var stated uint64
+	if x, ok := j.d.Find(recorded, wire.ExtLifetimeSoft); ok {
+		if life, err := j.d.ParseLifetime(x.Raw); err == nil {
+			stated = life.AddTime
+		}
+	}
+	switch l := j.limits[id]; {
+	case stated != 0 && l == nil:
+		j.limits[id] = &limit{stated: stated}
+	case stated != 0:
+		l.stated, l.again, l.fresh = stated, 0, true
+	case l != nil:
+		l.again, l.since, l.fresh = l.again+1, l.since+1, true
+	}
+	j.golden.learn(j.f, recorded)
+	j.ours.learn(j.f, ours)
+}
