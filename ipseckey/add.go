@@ -1,0 +1,630 @@
+package ipseckey
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// addition is what the keywords of add, update and update-pair say.
+type addition struct {
+	parse
+	typ    wire.MsgType
+	satype int32
+
+	sa        *wire.SA // nil until a keyword of it was seen
+	state     uint8
+	stateSeen bool
+	encap     bool
+	pair      wire.SPI
+	paired    bool
+
+	limits [3]*wire.Lifetime // by arg>>4
+
+	src, dst           *host
+	sport, dport       uint16
+	proto              uint8
+	inner              bool // an inner address, port or protocol was given
+	isrc, idst         *netip.Addr
+	isrcLen, idstLen   uint8
+	isport, idport     uint16
+	iproto             uint8
+	natLoc, natRem     *netip.Addr
+	natLport, natRport uint16
+	natLocPort         bool // nat_lport was given
+	natRemPort         bool
+	ekey, akey         *keyValue
+	reserved           uint16
+	srcID, dstID       *wire.Identity
+	replay             *wire.ReplayValue
+	label, outer       *wire.Sensitivity
+	labels             int // how many labels of either kind were given
+}
+
+// SA flags and extensions of illumos that requests use.
+const (
+	flagInbound  = wire.IllumosFlagXInbound
+	flagOutbound = wire.IllumosFlagXOutbound
+)
+
+// add runs add, update and update-pair.
+func (s *session) add(ctx context.Context, verb string, typ wire.MsgType, satype int32) error {
+	if satype == 0 {
+		s.report("Must specify a specific SA type.\n")
+		return errAbandon
+	}
+	a := &addition{parse: parse{s: s, verb: verb, next: 2}, typ: typ, satype: satype}
+	s.seq++
+	for {
+		_, i, ok := a.take()
+		if !ok {
+			break
+		}
+		if err := a.keyword(ctx, i); err != nil {
+			return err
+		}
+	}
+	if err := a.flush(true); err != nil {
+		return err
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	if s.mode == modeFile && s.check {
+		s.added++
+		return errSent
+	}
+	var src host
+	if a.src != nil {
+		src = *a.src
+	}
+	return s.sendEach(ctx, sending{
+		parse: &a.parse, typ: typ, satype: satype, spi: a.sa.SPI, block: true, add: true,
+		src: src, dst: *a.dst, build: a.build,
+	})
+}
+
+// single collects the error for something given twice.
+func (a *addition) single(i int, what string) { a.add(i, "Can only specify single %s.", what) }
+
+// needSA makes the SA extension.
+func (a *addition) needSA() *wire.SA {
+	if a.sa == nil {
+		a.sa = &wire.SA{}
+	}
+	return a.sa
+}
+
+// skip passes over the value of something refused.
+func (a *addition) skip() {
+	if a.next < len(a.s.words) {
+		a.next++
+	}
+}
+
+func (a *addition) keyword(ctx context.Context, i int) error {
+	name := a.s.words[i].text
+	k, ok := findKeyword(name)
+	if !ok {
+		a.add(i, `Unknown extension field "%s" `, a.s.show(i))
+		a.problems[len(a.problems)-1].instead = keywordNames()
+		return nil
+	}
+	switch k.kind {
+	case kindSPI, kindPairSPI, kindReplay, kindState, kindAuthAlg, kindEncrAlg, kindEncap:
+		return a.association(k, i)
+	case kindDirection:
+		if a.sa == nil && a.s.keeps(QuirkCrash) {
+			return a.s.crash()
+		}
+		if k.arg == argInbound {
+			a.needSA().Flags |= flagInbound
+		} else {
+			a.needSA().Flags |= flagOutbound
+		}
+	case kindRejected:
+		a.add(i, "Don't use extension %s for add/update.", name)
+	case kindLifetime:
+		return a.lifetime(k, i)
+	case kindSrc, kindDst:
+		return a.outerAddress(ctx, k, i)
+	case kindInnerSrc, kindInnerDst:
+		return a.innerAddress(ctx, k, i)
+	case kindSrcPort:
+		return a.port(&a.sport, i, "source port")
+	case kindDstPort:
+		return a.port(&a.dport, i, "destination port")
+	case kindInnerSrcPort:
+		a.inner = true
+		return a.port(&a.isport, i, "inner-source port")
+	case kindInnerDstPort:
+		a.inner = true
+		return a.port(&a.idport, i, "inner-destination port")
+	case kindProto:
+		return a.protocol(&a.proto, i, "protocol")
+	case kindInnerProto:
+		a.inner = true
+		return a.protocol(&a.iproto, i, "inner protocol")
+	case kindNATLoc:
+		return a.natAddress(ctx, &a.natLoc, i, "local")
+	case kindNATRem:
+		return a.natAddress(ctx, &a.natRem, i, "remote")
+	case kindNATLocPort:
+		a.natLocPort = true
+		return a.port(&a.natLport, i, "NAT-T local port")
+	case kindNATRemPort:
+		a.natRemPort = true
+		return a.port(&a.natRport, i, "NAT-T remote port")
+	case kindEncrKey, kindAuthKey:
+		return a.key(k, i)
+	case kindReservedBits:
+		if a.ekey != nil {
+			a.add(i, "Reserved bits need to be specified before key.")
+			return nil
+		}
+		v, err := a.number(16)
+		a.reserved = uint16(v)
+		return err
+	case kindSrcID, kindDstID:
+		return a.ident(k, i)
+	case kindReplayValue:
+		if a.replay != nil {
+			a.single(i, "replay value")
+			return nil
+		}
+		v, err := a.number(32)
+		a.replay = &wire.ReplayValue{Replay32: uint32(v)}
+		return err
+	case kindLabel:
+		return a.securityLabel(k, i)
+	}
+	return nil
+}
+
+func keywordNames() []string {
+	names := make([]string, len(keywords))
+	for i, k := range keywords {
+		names[i] = k.name
+	}
+	return names
+}
+
+// association parses the keywords of the SA extension, of which a refused one loses its value.
+func (a *addition) association(k keyword, i int) error {
+	sa := a.needSA()
+	switch k.kind {
+	case kindSPI:
+		if sa.SPI != 0 {
+			a.single(i, "SPI value")
+			a.skip()
+			return nil
+		}
+		v, err := a.number(32)
+		if err != nil {
+			return err
+		}
+		if v == 0 {
+			a.add(i+1, `Invalid SPI value "%d" .`, v)
+		}
+		sa.SPI = wire.SPI(v)
+	case kindPairSPI:
+		if a.typ == wire.IllumosMsgXUpdatePair {
+			a.add(i, `pair-spi can not be used with the "%s" command.`, a.verb)
+		}
+		if a.pair != 0 {
+			a.single(i, "pair SPI value")
+			a.skip()
+			return nil
+		}
+		v, err := a.number(32)
+		if err != nil {
+			return err
+		}
+		if v == 0 {
+			a.add(i+1, `Invalid SPI value "%d" .`, v)
+		}
+		a.pair, a.paired = wire.SPI(v), true
+	case kindReplay:
+		if sa.Replay != 0 {
+			a.single(i, "replay window size")
+			a.skip()
+			return nil
+		}
+		v, err := a.number(8)
+		if err != nil {
+			return err
+		}
+		sa.Replay = uint8(v)
+		if v != 0 {
+			a.warn("WARNING:  Replay with manual keying considered harmful.")
+		}
+	case kindState:
+		if a.state != 0 {
+			a.single(i, "SA state")
+			a.skip()
+			return nil
+		}
+		v, err := a.parse.state()
+		a.state, a.stateSeen = v, true
+		return err
+	case kindAuthAlg:
+		if sa.Auth != 0 {
+			a.single(i, "auth algorithm")
+			a.skip()
+			return nil
+		}
+		v, err := a.algorithm(a.s.algorithms().Auth, "authentication")
+		sa.Auth = v.ID
+		return err
+	case kindEncrAlg:
+		if a.satype == int32(wire.SATypeAH) {
+			a.add(i, "Cannot specify encryption with SA type ah.")
+			a.skip()
+			return nil
+		}
+		if sa.Encrypt != 0 {
+			a.single(i, "encryption algorithm")
+			a.skip()
+			return nil
+		}
+		v, err := a.algorithm(a.s.algorithms().Encrypt, "encryption")
+		sa.Encrypt = v.ID
+		return err
+	case kindEncap:
+		text, j, ok := a.take()
+		switch {
+		case a.encap:
+			a.single(i, "encapsulation")
+		case !ok && a.s.keeps(QuirkCrash):
+			return a.s.crash()
+		case !ok:
+			return a.stop(j, "Unexpected end of command line, was expecting an encapsulation.")
+		case !strings.HasPrefix(text, "udp"):
+			a.add(j, "Can only specify udp encapsulation.")
+		default:
+			a.encap = true
+		}
+	}
+	return nil
+}
+
+var limitNames = [...][4]string{
+	limitHard >> 4: {"hard allocation limit", "hard byte limit", "past-add lifetime", "past-use lifetime"},
+	limitSoft >> 4: {"soft allocation limit", "soft byte limit", "past-add lifetime", "past-use lifetime"},
+	limitIdle >> 4: {},
+}
+
+func (a *addition) lifetime(k keyword, i int) error {
+	which, field := k.arg>>4, k.arg&fieldMask
+	l := a.limits[which]
+	if l == nil {
+		l = &wire.Lifetime{}
+		a.limits[which] = l
+	}
+	set := [...]bool{l.Allocations != 0, l.Bytes != 0, l.AddTime != 0, l.UseTime != 0}[field]
+	if set && which != limitIdle>>4 {
+		a.single(i, limitNames[which][field])
+		a.skip()
+		return nil
+	}
+	bits := 64
+	if field == fieldAlloc || which == limitIdle>>4 {
+		bits = 32
+	}
+	v, err := a.number(bits)
+	if err != nil {
+		return err
+	}
+	switch field {
+	case fieldAlloc:
+		l.Allocations = uint32(v)
+	case fieldBytes:
+		l.Bytes = v
+	case fieldAddTime:
+		l.AddTime = v
+	case fieldUseTime:
+		l.UseTime = v
+	}
+	return nil
+}
+
+func (a *addition) outerAddress(ctx context.Context, k keyword, i int) error {
+	to, what, unknown := &a.src, "source address", `Unknown src address "%s"`
+	if k.kind == kindDst {
+		to, what, unknown = &a.dst, "destination address", `Unknown dst address "%s"`
+	}
+	if *to != nil {
+		a.single(i, what)
+		return nil
+	}
+	h, ok, err := a.address(ctx, k.v6, unknown)
+	if ok {
+		*to = &h
+	}
+	return err
+}
+
+func (a *addition) innerAddress(ctx context.Context, k keyword, i int) error {
+	to, length, name, what := &a.isrc, &a.isrcLen, innerSrcName, "proxy/inner-source address"
+	if k.kind == kindInnerDst {
+		to, length, name, what = &a.idst, &a.idstLen, innerDstName, "inner-destination address"
+	}
+	if *to != nil {
+		a.single(i, what)
+		return nil
+	}
+	h, prefix, ok, err := a.parse.inner(ctx, k.v6, name)
+	if ok {
+		*to, *length = &h.addrs[0], prefix
+		a.inner = true
+	}
+	return err
+}
+
+func (a *addition) port(to *uint16, i int, what string) error {
+	if *to != 0 {
+		a.single(i, what)
+		return nil
+	}
+	v, err := a.number(16)
+	*to = uint16(v)
+	return err
+}
+
+func (a *addition) protocol(to *uint8, i int, what string) error {
+	if *to != 0 {
+		a.single(i, what)
+		return nil
+	}
+	v, err := a.number(8)
+	*to = uint8(v)
+	return err
+}
+
+func (a *addition) natAddress(ctx context.Context, to **netip.Addr, i int, which string) error {
+	if *to != nil {
+		a.single(i, "NAT-T "+which+" address")
+		return nil
+	}
+	h, ok, err := a.address(ctx, false, "Unknown NAT-T "+which+` address "%s"`)
+	switch {
+	case !ok:
+	case len(h.addrs) > 1:
+		a.warn("NAT-T %s address %s is vague, not using.", which, h.name)
+	default:
+		*to = &h.addrs[0]
+	}
+	return err
+}
+
+func (a *addition) key(k keyword, i int) error {
+	to, what, invalid := &a.ekey, "encryption key", "Invalid encryption key."
+	if k.kind == kindAuthKey {
+		to, what, invalid = &a.akey, "authentication key", "Invalid authentication key."
+	}
+	if *to != nil {
+		a.single(i, what)
+		return nil
+	}
+	if k.kind == kindEncrKey && a.sa != nil && a.sa.Encrypt == wire.EncNull {
+		return a.stopAll(i, "Cannot specify a key with NULL encryption algorithm.")
+	}
+	v, ok, err := a.parse.key(invalid)
+	if ok {
+		*to = &v
+	}
+	return err
+}
+
+func (a *addition) ident(k keyword, i int) error {
+	left := len(a.s.words) - a.next
+	if k.kind == kindSrcID {
+		switch {
+		case a.srcID != nil:
+			a.single(i, "source certificate identity")
+		case left < 2:
+			return a.stopAll(len(a.s.words), "Unexpected end of command line - Expecting Src Type.")
+		default:
+			typ, name := a.identity()
+			a.srcID = &wire.Identity{Type: typ, Name: name}
+		}
+		return nil
+	}
+	switch {
+	case a.dstID != nil:
+		a.single(i, "destination certificate identity")
+	case left < 2:
+		a.add(len(a.s.words), "Unexpected end of command line - expecting dst type.")
+	default:
+		typ, name := a.identity()
+		a.dstID = &wire.Identity{Type: typ, Name: name}
+	}
+	return nil
+}
+
+func (a *addition) securityLabel(k keyword, i int) error {
+	text, j, ok := a.take()
+	if !ok {
+		if a.s.keeps(QuirkCrash) {
+			return a.s.crash()
+		}
+		return a.stop(j, "Unexpected end of command line, was expecting a label.")
+	}
+	v, ok := parseLabel(text)
+	inner := k.arg == argLabel
+	if !inner && a.label == nil && a.s.keeps(QuirkLabelOrder) {
+		a.add(j, "Malformed security label")
+		return nil
+	}
+	if !ok {
+		if !inner && a.s.keeps(QuirkCrash) {
+			return a.s.crash()
+		}
+		a.add(j, "Malformed security label")
+		return nil
+	}
+	a.labels++
+	if inner {
+		a.label = &v
+		return nil
+	}
+	if k.arg == argImplicitLabel {
+		v.Flags |= wire.IllumosSensImplicit
+	}
+	a.outer = &v
+	return nil
+}
+
+// check makes the checks that need all keywords.
+func (a *addition) check() error {
+	sa := a.sa
+	end := len(a.s.words)
+	nat := a.natLoc != nil || a.natRem != nil
+	ports := a.natLocPort || a.natRemPort
+	switch {
+	case !a.encap && ports:
+		a.add(end, "Must specify 'encap udp' with any NAT-T port.")
+	case !a.encap && nat:
+		a.add(end, "Must specify 'encap udp' with any NAT-T address.")
+	case a.encap && !nat && !ports:
+		a.add(end, "Must specify NAT-T remote or local address for UDP encapsulation.")
+	}
+	switch {
+	case sa == nil:
+		a.add(end, "Need to define SPI for %s.", a.verb)
+		a.add(end, "Need SA parameters for %s.", a.verb)
+	case sa.SPI == 0:
+		a.add(end, "The SPI value is missing for the association you wish to %s.", a.verb)
+	}
+	if sa != nil {
+		if a.typ == wire.MsgAdd && sa.Auth == 0 && sa.Encrypt == 0 {
+			return a.stopAll(end, "Select at least one algorithm for this add.")
+		}
+		if a.satype == int32(wire.SATypeESP) && sa.Encrypt == 0 {
+			sa.Encrypt = wire.EncNull
+		}
+		sa.State = wire.StateMature
+		if a.stateSeen {
+			sa.State = wire.State(a.state)
+			if a.state == 0 {
+				a.add(end, "%sCannot set LARVAL SA state.", a.blocking())
+			}
+		}
+	}
+	if a.inner && a.proto != 0 && a.proto != 4 && a.proto != 41 {
+		a.add(end, "%sProtocol type %d not for use with Tunnel-Mode SA.", a.blocking(), a.proto)
+	}
+	if a.typ == wire.MsgAdd && a.ekey == nil && a.akey == nil {
+		a.add(end, "Must have at least one key for an add.")
+	}
+	if a.dst == nil {
+		return a.stopAll(end, "Need destination address for %s.", a.verb)
+	}
+	return a.flush(true)
+}
+
+// blocking is how the original words two of its errors.
+func (a *addition) blocking() string {
+	if a.s.keeps(QuirkWarningsBlock) {
+		return "WARNING: "
+	}
+	return "ERROR: "
+}
+
+// build makes the message for one destination.
+func (a *addition) build(src, dst netip.Addr) []byte {
+	d := a.s.dial
+	sa := *a.sa
+	if a.paired {
+		sa.Flags |= wire.IllumosFlagXPaired
+	}
+	if a.inner {
+		sa.Flags |= wire.IllumosFlagXTunnel
+	}
+	natRem := a.natRem != nil || a.natRemPort
+	natLoc := a.natLoc != nil || a.natLocPort
+	if natRem {
+		sa.Flags |= wire.IllumosFlagXNattRem
+	}
+	if natLoc {
+		sa.Flags |= wire.IllumosFlagXNattLoc
+	}
+	m := a.s.header(a.typ, a.satype)
+	m = d.AppendSA(m, sa)
+	if a.paired {
+		m = d.AppendPair(m, wire.Pair{SPI: a.pair})
+	}
+	for i, t := range []wire.ExtType{wire.ExtLifetimeHard, wire.ExtLifetimeSoft, wire.IllumosExtXLifetimeIdle} {
+		if a.limits[i] != nil {
+			m = d.AppendLifetime(m, t, *a.limits[i])
+		}
+	}
+	if k := a.ekey; k != nil {
+		m = d.AppendKey(m, wire.ExtKeyEncrypt, wire.Key{Bits: k.bits, Reserved: a.reserved, Data: k.data})
+	}
+	if k := a.akey; k != nil {
+		m = d.AppendKey(m, wire.ExtKeyAuth, wire.Key{Bits: k.bits, Data: k.data})
+	}
+	if a.srcID != nil {
+		m = d.AppendIdentity(m, wire.ExtIdentitySrc, *a.srcID)
+	}
+	if a.dstID != nil {
+		m = d.AppendIdentity(m, wire.ExtIdentityDst, *a.dstID)
+	}
+	m = d.AppendAddress(m, wire.ExtAddressDst, wire.Address{Proto: a.proto, Addr: dst, Port: a.dport})
+	if natRem {
+		m = d.AppendAddress(m, wire.IllumosExtXAddressNattRem, wire.Address{Addr: natAddr(a.natRem), Port: a.natRport})
+	}
+	if natLoc {
+		m = d.AppendAddress(m, wire.IllumosExtXAddressNattLoc, wire.Address{Addr: natAddr(a.natLoc), Port: a.natLport})
+	}
+	m = d.AppendAddress(m, wire.ExtAddressSrc, wire.Address{Proto: a.proto, Addr: src, Port: a.sport})
+	if a.inner {
+		m = d.AppendAddress(m, wire.IllumosExtXAddressInnerSrc, innerAddress(a.isrc, a.isrcLen, a.isport, a.iproto))
+		m = d.AppendAddress(m, wire.IllumosExtXAddressInnerDst, innerAddress(a.idst, a.idstLen, a.idport, a.iproto))
+	}
+	if a.replay != nil {
+		m = d.AppendReplayValue(m, *a.replay)
+	}
+	labels := 0
+	if a.label != nil {
+		m = d.AppendSensitivity(m, wire.ExtSensitivity, *a.label)
+		labels++
+	}
+	if a.outer != nil {
+		m = d.AppendSensitivity(m, wire.IllumosExtXOuterSens, *a.outer)
+		labels++
+	}
+	if a.s.keeps(QuirkLabelOrder) {
+		// Every label adds to the length, the ones that were replaced too.
+		m = append(m, make([]byte, (a.labels-labels)*(16+labelBytes))...)
+	}
+	return d.Finish(slices.Clip(m))
+}
+
+// natAddr is the address of a NAT extension that may have a port only.
+func natAddr(a *netip.Addr) netip.Addr {
+	if a == nil {
+		return netip.IPv4Unspecified()
+	}
+	return *a
+}
+
+func innerAddress(a *netip.Addr, length uint8, port uint16, proto uint8) wire.Address {
+	v := wire.Address{Proto: proto, Addr: netip.IPv6Unspecified(), Port: port}
+	if a != nil {
+		v.Addr, v.PrefixLen = *a, length
+	}
+	return v
+}
+
+// algorithms is the algorithm table of the run.
+func (s *session) algorithms() *Algorithms {
+	if s.Algorithms == nil {
+		s.Program.Algorithms = StockAlgorithms()
+	}
+	return s.Algorithms
+}

@@ -1,0 +1,278 @@
+package ipseckey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// replySize is the size in bytes of the buffer that replies are read into.
+const replySize = 8192
+
+// request begins a message: it takes a sequence number and appends the base header.
+func (s *session) request(t wire.MsgType, satype int32) []byte {
+	s.seq++
+	return s.header(t, satype)
+}
+
+func (s *session) header(t wire.MsgType, satype int32) []byte {
+	return s.dial.AppendHeader(nil, wire.Header{
+		Version: wire.Version, Type: t, SAType: wire.SAType(satype), Seq: s.seq, PID: s.PID,
+	})
+}
+
+// show lists a request before it is sent, if -v says so.
+func (s *session) showRequest(ctx context.Context, msg []byte) {
+	if !s.verbose {
+		return
+	}
+	const rule = "=========================================="
+	fmt.Fprintf(s.Stdout, "VERBOSE ON:  Message to kernel looks like:\n%s\n", rule)
+	s.list(ctx, s.Stdout, msg, false)
+	fmt.Fprintf(s.Stdout, "%s\n", rule)
+}
+
+// alarm is the context of one wait for a reply.
+func (s *session) alarm(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.blocked {
+		return context.WithCancel(ctx)
+	}
+	d := s.Timeout
+	if d == 0 {
+		d = 10 * time.Second
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+// expired tells what a failed read means: the time is over, or the run was interrupted. nil means that it is the socket's error.
+func (s *session) expired(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return &exit{128 + 2}
+	case !errors.Is(err, context.DeadlineExceeded):
+		return nil
+	}
+	fmt.Fprint(s.Stderr, "ipseckey: Reply message from PF_KEY timed out.\n")
+	if s.mode == modeLoop && !s.keeps(QuirkAlarmExits) {
+		return errAbandon
+	}
+	return &exit{ExitFailed}
+}
+
+// steps are the original's names for the steps of an exchange.
+type steps struct{ write, read string }
+
+// converse sends msg and returns the first message with its sequence number and our pid, in buf.
+func (s *session) converse(ctx context.Context, msg, buf []byte, name steps) (reply []byte, err error) {
+	s.showRequest(ctx, msg)
+	if err := s.conn.Send(ctx, msg); err != nil {
+		if err := s.bail(name.write, err); err != nil {
+			return nil, err
+		}
+	}
+	wait, cancel := s.alarm(ctx)
+	defer cancel()
+	for {
+		n, err := s.conn.Recv(wait, buf)
+		if err != nil {
+			if err := s.expired(ctx, err); err != nil {
+				return nil, err
+			}
+			if err := s.bail(name.read, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		h, err := s.dial.Header(buf[:n])
+		if err == nil && h.Seq == s.seq && h.PID == s.PID {
+			return buf[:n], nil
+		}
+	}
+}
+
+// unexpected reports a reply of another type.
+func (s *session) unexpected(log, what string) error {
+	if s.Syslog != nil {
+		s.Syslog(logAuthNotice, log)
+	}
+	return s.bail(what, nil)
+}
+
+// logAuthNotice is LOG_AUTH | LOG_NOTICE.
+const logAuthNotice = 4<<3 | 5
+
+// flush empties the database of one SA type, 0 meaning all.
+func (s *session) flush(ctx context.Context, satype int32) error {
+	msg := s.dial.Finish(s.request(wire.MsgFlush, satype))
+	reply, err := s.converse(ctx, msg, make([]byte, replySize), steps{
+		"write() to PF_KEY socket failed (in doflush)", "read (in doflush)"})
+	if err != nil {
+		return err
+	}
+	h, _ := s.dial.Header(reply)
+	if h.Type != wire.MsgFlush || h.SAType != wire.SAType(satype) {
+		const text = "doflush: Return message not of type SADB_FLUSH!"
+		if err := s.unexpected(text, text); err != nil {
+			return err
+		}
+	}
+	if h.Errno == 0 {
+		s.emitDone("flush", satype)
+		return nil
+	}
+	if e := s.errno(h); e == einval {
+		fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
+		fmt.Fprintf(s.Stderr, "ipseckey: Cannot flush SA type %d.\n", satype)
+	}
+	return s.bailErrno("return message (in doflush)", s.errno(h), nil)
+}
+
+// The illumos numbers that the command looks at.
+const (
+	eperm  = 1
+	esrch  = 3
+	eexist = 17
+	einval = 22
+)
+
+// errno is the errno of a message as an illumos number.
+func (s *session) errno(h wire.Header) int {
+	if s.dial.Name == "illumos" {
+		return int(h.Errno)
+	}
+	e, ok := s.dial.Errno(h.Errno)
+	if !ok {
+		return int(h.Errno)
+	}
+	return int(wire.Illumos().ErrnoNumber(e))
+}
+
+// dump lists all SAs of a type, or writes them to a save file.
+func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
+	msg := s.dial.Finish(s.request(wire.MsgDump, satype))
+	s.showRequest(ctx, msg)
+	// The original reads into the buffer that it sent from, and never looks at how much it got.
+	buf := make([]byte, replySize)
+	copy(buf, msg)
+	if err := s.conn.Send(ctx, msg); err != nil {
+		if err := s.bail("write to PF_KEY socket failed (in dodump)", err); err != nil {
+			return err
+		}
+	}
+	for {
+		wait, cancel := s.alarm(ctx)
+		n, err := s.conn.Recv(wait, buf)
+		cancel()
+		if err != nil {
+			if err := s.expired(ctx, err); err != nil {
+				return err
+			}
+			if err := s.bail("read (in dodump)", err); err != nil {
+				return err
+			}
+			continue
+		}
+		if n < wire.HeaderLen && !s.keeps(QuirkStaleReply) {
+			continue
+		}
+		h, _ := s.dial.Header(buf)
+		switch {
+		case h.PID != s.PID:
+		case h.Errno != 0:
+			if e := s.errno(h); e != 0 {
+				fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
+				return s.bailErrno("Dump failed", e, nil)
+			}
+		case h.Seq == 0:
+			if save == nil && !s.json {
+				fmt.Fprintf(s.Stdout, "Dump succeeded for SA type %d.\n", satype)
+			}
+			return nil
+		case h.Type != wire.MsgDump:
+		case save != nil:
+			if err := save.add(s.message(buf, n)); err != nil {
+				return err
+			}
+		case s.json:
+			s.emit(s.message(buf, n))
+		default:
+			s.list(ctx, s.Stdout, s.message(buf, n), false)
+			fmt.Fprint(s.Stdout, "\n")
+		}
+	}
+}
+
+// message is what a listing reads of a buffer of which n bytes were received: to the end of the buffer if the original is kept,
+// which relies on the length in the header alone.
+func (s *session) message(buf []byte, n int) []byte {
+	if s.keeps(QuirkStaleReply) {
+		return buf
+	}
+	return buf[:n]
+}
+
+// monitor lists what arrives until it is interrupted. An active one asks for all messages first.
+func (s *session) monitor(ctx context.Context, active bool) error {
+	if active {
+		if !s.json {
+			fmt.Fprint(s.Stdout, "Actively")
+		}
+		msg := s.dial.Finish(s.request(wire.MsgXPromisc, 1))
+		s.showRequest(ctx, msg)
+		if err := s.conn.Send(ctx, msg); err != nil {
+			if err := s.bail("write (SADB_X_PROMISC)", err); err != nil {
+				return err
+			}
+		}
+	} else if !s.json {
+		fmt.Fprint(s.Stdout, "Passively")
+	}
+	if !s.json {
+		fmt.Fprint(s.Stdout, " monitoring the PF_KEY socket.\n")
+	}
+	watch, done := s.interrupts.monitoring(ctx)
+	defer done()
+	buf := make([]byte, replySize)
+	for {
+		n, err := s.conn.Recv(watch, buf)
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return &exit{128 + 2}
+		case err != nil && watch.Err() != nil:
+			return s.interrupted()
+		case err != nil:
+			if err := s.bail("read (in domonitor)", err); err != nil {
+				return err
+			}
+			continue
+		}
+		if s.json {
+			if n >= wire.HeaderLen {
+				s.emit(buf[:n])
+			}
+			continue
+		}
+		fmt.Fprintf(s.Stdout, "Read %d bytes.\n", n)
+		if n < wire.HeaderLen && !s.keeps(QuirkStaleReply) {
+			fmt.Fprint(s.Stdout, "\n")
+			continue
+		}
+		s.list(ctx, s.Stdout, s.message(buf, n), true)
+		fmt.Fprint(s.Stdout, "\n")
+	}
+}
+
+// interrupted ends a monitor.
+func (s *session) interrupted() error {
+	if s.mode == modeLoop {
+		if !s.json {
+			fmt.Fprint(s.Stdout, "\n")
+		}
+		return nil
+	}
+	fmt.Fprint(s.Stderr, "ipseckey: Bailing on signal 2.\n")
+	return &exit{2}
+}

@@ -1,0 +1,5 @@
+package ipseckey
+
+func (s *session) emit(msg []byte) {}
+
+func (s *session) emitDone(command string, satype int32) {}

@@ -1,0 +1,86 @@
+package ipseckey
+
+import "strings"
+
+// keyValue is a key as it was typed. Its bytes must not be printed, not even in an error.
+type keyValue struct {
+	data []byte
+	bits uint16
+}
+
+// keyProblem is what is wrong with a key word.
+type keyProblem int
+
+const (
+	keyFine      keyProblem = iota
+	keyTruncated            // the digits say more than the bits; the excess was dropped
+	keyTooBig               // the bits say more than the digits
+	keyBadBits              // what follows the slash is no number
+	keyNotHex
+)
+
+// parseKey reads HEX[/BITS], HEX with or without 0x. digits is the part before the slash, count the number behind it.
+// An odd last digit is the high half of the last byte. With bits fewer than the digits the lower ones are dropped, and the last
+// byte is masked to them; with more, the key has them all the same, and it is the caller's choice to refuse it. Problems are in
+// the order in which they are to be reported; keyBadBits and keyNotHex give no key.
+func parseKey(text string) (k keyValue, digits, count string, problems []keyProblem) {
+	digits, count, slash := strings.Cut(text, "/")
+	hex := digits
+	if len(text) > 2 && len(hex) >= 2 && hex[0] == '0' && (hex[1] == 'x' || hex[1] == 'X') {
+		hex = hex[2:]
+	}
+	bits := int64(len(hex)+1) &^ 1 * 4
+	used := int64(len(hex))
+	if slash {
+		n, any, ok := parseLong(count)
+		switch {
+		case !any:
+			return keyValue{}, digits, count, []keyProblem{keyBadBits}
+		case !ok:
+			n = -1 // out of range: there is no key that long
+			problems = append(problems, keyTooBig)
+		}
+		bits = n
+		switch need := (n + 3) >> 2; {
+		case !ok:
+		case need > used:
+			problems = append(problems, keyTooBig)
+		case need < used:
+			problems = append(problems, keyTruncated)
+			used = max(need, 0)
+		}
+	}
+	for i := range len(hex) {
+		if _, ok := digit(hex[i]); !ok {
+			return keyValue{}, digits, count, append(problems, keyNotHex)
+		}
+	}
+	k.bits = uint16(bits)
+	k.data = make([]byte, (used+1)/2)
+	for i := range used {
+		d, _ := digit(hex[i])
+		k.data[i/2] |= d << (4 * (1 - i%2))
+	}
+	if n := len(k.data); n > 0 && bits%8 != 0 {
+		k.data[n-1] &= 0xff << (8 - bits&7)
+	}
+	return k, digits, count, problems
+}
+
+// maskKey is a key word with X for every digit: as long as the word, and telling nothing else.
+func maskKey(text string) string {
+	digits, bits, slash := strings.Cut(text, "/")
+	prefix := ""
+	if len(digits) >= 2 && digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X') {
+		prefix, digits = digits[:2], digits[2:]
+	}
+	masked := prefix + strings.Repeat("X", len(digits))
+	switch {
+	case !slash:
+	case len(bits) <= 5 && strings.Trim(bits, "0123456789") == "":
+		masked += "/" + bits
+	default: // whatever this is, it may be a piece of a key
+		masked += "/" + strings.Repeat("X", len(bits))
+	}
+	return masked
+}

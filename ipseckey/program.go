@@ -1,0 +1,328 @@
+package ipseckey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Exit codes of a run.
+const (
+	ExitDone       = 0
+	ExitFailed     = 1   // refused, failed, or used wrongly
+	ExitNoEngine   = 3   // nobody at the address of the engine
+	ExitBadConfig  = 95  // the same as ExitFailed, for the service manager
+	ExitPermission = 100 // may not open the socket, for the service manager
+	ExitCrash      = 139 // with --compat: the original ends with a segmentation fault here
+)
+
+// ErrNoEngine is in the chain of the error of [Program.Dial] when nobody serves the address; the run then ends with
+// [ExitNoEngine].
+var ErrNoEngine = errors.New("no engine")
+
+// Conn is a PF_KEY socket as this package needs it. It is used by one goroutine at a time.
+//
+// An errno that a call fails with is found in the error's chain: an [Errno], a syscall.Errno, or anything with a method
+// Errno() wire.Errno.
+type Conn interface {
+	// Send writes one message.
+	Send(ctx context.Context, msg []byte) error
+	// Recv waits for one message and copies it into buf; what does not fit is lost. n is how much was copied. When ctx is done it
+	// returns ctx's error.
+	Recv(ctx context.Context, buf []byte) (n int, err error)
+	Close() error
+}
+
+// Terminal says which of a run's streams are terminals.
+type Terminal struct{ Stdin, Stdout, Stderr bool }
+
+// Program is one run of the command and all that it touches. Fields without a remark may be nil or zero.
+type Program struct {
+	Stdin          io.Reader // required
+	Stdout, Stderr io.Writer // required
+	Terminal       Terminal
+
+	// Dial opens a PF_KEY socket at an engine: the value of --engine, or "" for the one that PFKEY_ENGINE and the defaults say.
+	// Required.
+	Dial func(ctx context.Context, address string) (Conn, *wire.Dialect, error)
+	// Dialect is what is spoken to an engine that is not there: -c needs one. nil means illumos.
+	Dialect *wire.Dialect
+
+	Names      Names        // nil: no names are known
+	Files      Files        // nil: there are no files
+	Algorithms *Algorithms  // nil: StockAlgorithms
+	Cookies    CookieLabels // nil: none
+
+	Now      func() time.Time // required by listings and their times
+	Location *time.Location   // nil means UTC
+	PID      uint32           // in requests, and what replies must carry
+	UID      int              // the real user id
+	Env      func(name string) (value string, ok bool)
+	Syslog   func(level int, text string) // level is facility*8+severity
+
+	Timeout time.Duration // for a reply; 0 means ten seconds
+	// Interrupts delivers the signals that would end the program (SIGINT). One that comes while a monitor runs ends the monitor;
+	// at the prompt it is ignored; otherwise it ends the run.
+	Interrupts <-chan struct{}
+}
+
+// CookieLabels gives the label of a key management cookie, from the cookie map file.
+type CookieLabels func(protocol uint32, cookie uint32) (label string, ok bool)
+
+// mode is how the run gets its commands.
+type mode int
+
+const (
+	modeOneShot mode = iota
+	modeLoop         // from standard input
+	modeFile
+)
+
+// options are those of the command line.
+type options struct {
+	numeric, verbose, paranoid bool
+	check                      bool // -c was among them
+	file                       string
+	fileGiven                  bool
+	saveGiven                  bool
+	json                       bool
+	compat                     bool
+	showKeys                   bool
+	engine                     string
+}
+
+// session is the state of one run.
+type session struct {
+	*Program
+	options
+	quirks Quirk
+	fmri   string // name of the service
+	smf    bool   // run by the service manager
+
+	mode mode
+	dial *wire.Dialect
+	conn Conn
+	seq  wire.Seq
+
+	reader     *lineReader
+	command    string // the joined command, for the block in front of its errors
+	words      []word
+	parsed     int
+	added      int
+	failed     bool // a command failed
+	blocked    bool // signals are blocked, the alarm among them
+	lastAddr   netip.Addr
+	interrupts *interrupts
+}
+
+// exit is the error that ends a run.
+type exit struct{ code int }
+
+func (e *exit) Error() string { return fmt.Sprintf("exit status %d", e.code) }
+
+// errAbandon ends a command whose failure has been reported.
+var errAbandon = errors.New("command abandoned")
+
+// errSent is no failure: the command got as far as an exchange, after which the original's prompt stays away.
+var errSent = errors.New("command sent")
+
+func (s *session) keeps(q Quirk) bool { return s.quirks&q != 0 }
+
+// Run runs the command with the words behind its name and returns the exit status. It ends early when ctx is done.
+func (p *Program) Run(ctx context.Context, args []string) int {
+	s := &session{Program: p}
+	if p.Env != nil {
+		s.fmri, s.smf = p.Env("SMF_FMRI")
+	}
+	ctx, s.interrupts = watchInterrupts(ctx, p.Interrupts)
+	defer s.interrupts.stop()
+	err := s.run(ctx, args)
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	var e *exit
+	switch {
+	case err == nil:
+		return ExitDone
+	case errors.As(err, &e):
+		return e.code
+	}
+	return ExitFailed
+}
+
+func (s *session) run(ctx context.Context, args []string) error {
+	args, ownErr := s.takeOwnOptions(args)
+	if s.compat {
+		s.quirks = AllQuirks
+	}
+	if s.keeps(QuirkRootOnly) && s.UID != 0 {
+		fmt.Fprint(s.Stderr, "ipseckey: Insufficient privileges to run ipseckey.\n")
+		return &exit{ExitFailed}
+	}
+	if ownErr != nil {
+		fmt.Fprintf(s.Stderr, "ipseckey: %v\n", ownErr)
+		return s.usage()
+	}
+	rest, input, output, err := s.parseOptions(args)
+	if input != nil {
+		defer input.Close()
+	}
+	if output != nil {
+		defer output.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if s.needsSocket(rest) {
+		if err := s.openSocket(ctx); err != nil {
+			return err
+		}
+	} else {
+		s.dial = s.Dialect
+		if s.dial == nil {
+			s.dial = wire.Illumos()
+		}
+	}
+	if s.saveGiven {
+		return s.saveAll(ctx, output)
+	}
+	if s.smf && s.fileGiven && !(s.check && !s.keeps(QuirkCheckSends)) {
+		fmt.Fprint(s.Stdout, "Flushing existing SA's before adding new SA's\n")
+		if err := s.flush(ctx, 0); err != nil {
+			return err
+		}
+	}
+	switch {
+	case s.fileGiven:
+		s.mode = modeFile
+		return s.fileLoop(ctx, input)
+	case len(rest) == 0:
+		s.mode = modeLoop
+		return s.stdinLoop(ctx)
+	}
+	words := make([]word, len(rest))
+	for i, a := range rest {
+		words[i] = word{a, -1, -1}
+	}
+	s.command, s.words = strings.Join(rest, " "), words
+	err = s.execute(ctx, words)
+	switch {
+	case errors.Is(err, errAbandon):
+		return s.fatal()
+	case errors.Is(err, errSent):
+		return nil
+	}
+	return err
+}
+
+// needsSocket tells whether anything will be sent. The original opens its socket always.
+func (s *session) needsSocket(rest []string) bool {
+	if s.keeps(QuirkCheckSends) || s.saveGiven {
+		return true
+	}
+	if s.fileGiven {
+		return !s.check
+	}
+	if len(rest) > 0 {
+		switch rest[0] {
+		case "help", "?", "quit", "exit":
+			return false
+		}
+	}
+	return true
+}
+
+func (s *session) openSocket(ctx context.Context) error {
+	conn, d, err := s.Dial(ctx, s.engine)
+	switch {
+	case err == nil:
+		s.conn, s.dial = conn, d
+		return nil
+	case errors.Is(err, ErrNoEngine):
+		fmt.Fprintf(s.Stderr, "ipseckey: %v\nipseckey: start an engine with \"pfkeyd\", or name a running one with --engine or PFKEY_ENGINE\n", err)
+		return &exit{ExitNoEngine}
+	case errnoOf(err) == 1:
+		fmt.Fprint(s.errors(), "ipseckey: Insufficient privileges to open PF_KEY socket.\n\n")
+		return s.exitWith(s.errors(), exitPermission)
+	}
+	if s.keeps(QuirkErrorsOnStdout) {
+		fmt.Fprint(s.Stdout, "ipseckey: Opening PF_KEY socket\n")
+	} else {
+		fmt.Fprintf(s.Stderr, "ipseckey: Opening PF_KEY socket: %s\n", errorText(err))
+	}
+	return s.fatal()
+}
+
+// errors is the stream of the errors of commands.
+func (s *session) errors() io.Writer {
+	if s.keeps(QuirkErrorsOnStdout) {
+		return s.Stdout
+	}
+	return s.Stderr
+}
+
+// exitKind is why the program ends, for the service manager.
+type exitKind int
+
+const (
+	exitFatal exitKind = iota
+	exitBadConfig
+	exitPermission
+)
+
+// exitWith prints the last line of a failed run and returns the error that ends it.
+func (s *session) exitWith(w io.Writer, k exitKind) error {
+	if !s.smf {
+		fmt.Fprint(w, "ipseckey: Fatal error - exiting.\n")
+		return &exit{ExitFailed}
+	}
+	switch k {
+	case exitBadConfig:
+		fmt.Fprintf(w, "ipseckey: Bad configuration of service %s.\n", s.fmri)
+		return &exit{ExitBadConfig}
+	case exitPermission:
+		fmt.Fprintf(w, "ipseckey: Permission error with %s.\n", s.fmri)
+		return &exit{ExitPermission}
+	}
+	fmt.Fprintf(w, "ipseckey: Service %s fatal error.\n", s.fmri)
+	return &exit{ExitBadConfig}
+}
+
+// fatal ends the run after a failure that the command's own code found.
+func (s *session) fatal() error { return s.exitWith(s.errors(), exitFatal) }
+
+// bail reports a failed step of an exchange and ends what the mode says: the run, the command at the prompt, or in a file
+// nothing at all if the original is kept, and the command if not.
+func (s *session) bail(what string, err error) error {
+	return s.bailErrno(what, errnoOf(err), err)
+}
+
+func (s *session) bailErrno(what string, errno int, err error) error {
+	switch {
+	case errno != 0:
+		fmt.Fprintf(s.Stderr, "ipseckey: %s: %s\n", what, strerror(errno))
+	case err != nil:
+		fmt.Fprintf(s.Stderr, "ipseckey: %s: %v\n", what, err)
+	default:
+		fmt.Fprintf(s.Stderr, "ipseckey: Error: %s\n", what)
+	}
+	switch {
+	case s.mode == modeFile && s.keeps(QuirkErrnoIsSuccess):
+		return nil
+	case s.mode == modeFile || s.mode == modeLoop:
+		return errAbandon
+	case s.keeps(QuirkBailExits1):
+		fmt.Fprint(s.Stderr, "ipseckey: Fatal error - exiting.\n")
+		return &exit{ExitFailed}
+	}
+	return s.exitWith(s.Stderr, exitFatal)
+}
+
+// crash is where the original ends with a segmentation fault.
+func (s *session) crash() error { return &exit{ExitCrash} }

@@ -1,0 +1,102 @@
+package ipseckey
+
+import "strings"
+
+// Quirk is a set of habits of the original that a plain run mends and a run with --compat keeps.
+type Quirk uint64
+
+// The quirks. The comment says what the original does; what we do instead stands in [Quirks].
+const (
+	QuirkRootOnly       Quirk = 1 << iota // refuses every real uid but 0, before it looks at its arguments
+	QuirkErrorsOnStdout                   // prints the errors of a command on standard output
+	QuirkLenientCommand                   // one-shot: acts on all types when the type is unknown, and in spite of too many words
+	QuirkOnlyPrinted                      // an unknown algorithm, identity type or a key bit count that is too big is printed, and the message sent
+	QuirkLarvalState                      // a state it does not know is larval; numbers are not known
+	QuirkSilentCut                        // numbers are cut to the width of their field
+	QuirkWarningsBlock                    // two of the errors that stop a command are worded as warnings
+	QuirkCrash                            // reads words that are not there, and ends with a segmentation fault
+	QuirkFindPorts                        // delete and get lose ports and protocol where an address is given
+	QuirkLabelOrder                       // outer-label and implicit-label work only after label
+	QuirkFindDst6                         // dst6 of delete and get takes IPv4 addresses too
+	QuirkErrnoIsSuccess                   // in a file a failed exchange counts as a success, and the command goes on behind it
+	QuirkStdinExit0                       // commands from a pipe end with status 0 whatever failed
+	QuirkQuitHides                        // quit in a file ends with status 0 whatever failed
+	QuirkSilentHelp                       // help in a file is refused without a word
+	QuirkCountTargets                     // counts a success for each destination, so that one command can outweigh another's failure
+	QuirkCheckSends                       // -c needs root and a socket, and flushes under the service manager
+	QuirkEchoKeys                         // shows rejected commands with their keys
+	QuirkGluedComment                     // a comment inside a continued command becomes part of it
+	QuirkSaveSplits                       // save writes its warning into the middle of an add that is not mature, which cuts it in two
+	QuirkSaveLoses                        // save drops direction, pairing and the salt's length
+	QuirkSeconds32                        // the readable form of seconds is that of the low 32 bits
+	QuirkAlarmExits                       // a reply that does not come ends the program even at the prompt
+	QuirkSaveBlocks                       // save knows no time limit, and after a failed save at the prompt nothing does
+	QuirkPromptOnPipe                     // prints its prompt after commands from a pipe
+	QuirkLastLine                         // loses or misreads a last line without a newline
+	QuirkLongLine                         // warns of an over-long line from a pipe without end
+	QuirkWrongAddress                     // with -n "already exists" names the last address of the command instead of the destination
+	QuirkLenientPrefix                    // reads any text as a prefix length
+	QuirkInetAddr                         // without -n reads IPv4 literals as inet_addr does: 10 is 0.0.0.10, 010.1.1.1 is 8.1.1.1
+	QuirkBailExits1                       // failures that come from the key engine exit with 1 instead of 95 under the service manager
+	QuirkNoDstExit0                       // one-shot delete and get without a destination end with status 0 although they were refused
+	QuirkStaleReply                       // takes what an earlier message left in the buffer for the rest of a reply that is too short
+	QuirkTwice                            // prints some refusals twice
+
+	quirkEnd
+)
+
+// AllQuirks is the original.
+const AllQuirks = quirkEnd - 1
+
+// Quirks describes the quirks in order: a name to search for, and what a plain run does instead. It belongs to the caller.
+func Quirks() []struct{ Name, Instead string } {
+	return append([]struct{ Name, Instead string }(nil), quirkTexts[:]...)
+}
+
+var quirkTexts = [...]struct{ Name, Instead string }{
+	{"root-only", "anyone may run it; the engine decides who may talk to it"},
+	{"errors-on-stdout", "errors go to standard error"},
+	{"lenient-command", "refused, exit 1"},
+	{"only-printed", "an error; nothing is sent"},
+	{"unknown-is-larval", "the numbers 0 to 3 are accepted, anything else is an error"},
+	{"silent-cut", "a number that does not fit its field is an error"},
+	{"warnings-block", "they are called errors"},
+	{"crash", "inbound and outbound may stand anywhere; a missing word is an error"},
+	{"find-ports", "ports and protocol go into the addresses"},
+	{"label-order", "an outer label stands on its own"},
+	{"find-dst6", "dst6 takes IPv6 addresses only"},
+	{"errno-is-success", "a failure; the next command follows"},
+	{"stdin-exit-0", "exit 1 if a command from a pipe failed"},
+	{"quit-hides", "quit ends a file as its end does"},
+	{"silent-help", "the refusal is printed"},
+	{"count-targets", "a command counts once"},
+	{"check-sends", "-c needs nobody and sends nothing"},
+	{"echo-keys", "key digits are shown as X"},
+	{"glued-comment", "comment lines are skipped everywhere"},
+	{"save-splits", "the warning stands before the add"},
+	{"save-loses", "inbound, outbound and reserved_bits are written, and an update with pair-spi follows"},
+	{"seconds-32", "all 64 bits are used"},
+	{"alarm-exits", "reported, and the prompt comes back"},
+	{"save-blocks", "the time limit holds, and an interrupt ends it"},
+	{"prompt-on-pipe", "no prompt unless standard input is a terminal"},
+	{"last-line", "it is read like any other"},
+	{"long-line", "one error for each line"},
+	{"wrong-address", "the destination is named"},
+	{"lenient-prefix", "strictly decimal, and not longer than the address"},
+	{"inet-addr", "four decimal numbers"},
+	{"bail-exits-1", "95"},
+	{"no-destination-exit-0", "exit 1"},
+	{"stale-reply", "such a reply is ignored"},
+	{"twice", "printed once"},
+}
+
+// String names the quirks of the set, joined by "|".
+func (q Quirk) String() string {
+	var names []string
+	for i, t := range quirkTexts {
+		if q&(1<<i) != 0 {
+			names = append(names, t.Name)
+		}
+	}
+	return strings.Join(names, "|")
+}

@@ -1,0 +1,269 @@
+package ipseckey
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// report prints one piece of what a command caused, errors or a warning. In a file the command stands in front of it. Under the
+// service manager nothing is printed, since the world can read the service's log.
+func (s *session) report(text string) {
+	if s.smf {
+		return
+	}
+	w := s.errors()
+	if s.mode == modeFile {
+		fmt.Fprintf(w, "Config file entry near line %d caused error(s) or warnings:\n\n%s\n\n", s.reader.number, s.shownCommand())
+	}
+	io.WriteString(w, text)
+}
+
+// reportBare prints a piece that never has the command in front of it.
+func (s *session) reportBare(text string) {
+	if !s.smf {
+		io.WriteString(s.errors(), text)
+	}
+}
+
+// shownCommand is the command as it may be shown.
+func (s *session) shownCommand() string {
+	if s.keeps(QuirkEchoKeys) {
+		return s.command
+	}
+	return maskCommand(s.command, s.words)
+}
+
+// maskCommand replaces keys in a command by X; positions stay.
+func maskCommand(command string, words []word) string {
+	b := []byte(command)
+	for i, w := range words {
+		if w.at < 0 || !secret(words, i) {
+			continue
+		}
+		masked := maskKey(w.text)
+		for j := w.at; j < w.end; j++ {
+			if k := j - w.at; k < len(masked) {
+				b[j] = masked[k]
+			} else if b[j] != '"' {
+				b[j] = 'X'
+			}
+		}
+	}
+	return string(b)
+}
+
+// secret tells whether a word is a key: it follows a key keyword, or something typed for one, or it looks like one.
+func secret(words []word, i int) bool {
+	if i > 0 {
+		prev := words[i-1].text
+		if k, ok := findKeyword(prev); ok {
+			if k.kind == kindAuthKey || k.kind == kindEncrKey {
+				return true
+			}
+		} else if distance(prev, "encrkey") <= 2 || distance(prev, "authkey") <= 2 {
+			return true
+		}
+	}
+	digits, _, _ := strings.Cut(words[i].text, "/")
+	digits = strings.TrimPrefix(strings.ToLower(digits), "0x")
+	return len(digits) >= 16 && strings.Trim(digits, "0123456789abcdef") == ""
+}
+
+// show is word i of the command as it may be shown.
+func (s *session) show(i int) string {
+	if i < 0 || i >= len(s.words) {
+		return ""
+	}
+	text := s.words[i].text
+	if !s.keeps(QuirkEchoKeys) && secret(s.words, i) {
+		return maskKey(text)
+	}
+	return text
+}
+
+// problem is what a hint can be given for: a word of the command, and what could stand there instead.
+type problem struct {
+	at      int // index of the word; len(words) is the end of the command
+	instead []string
+}
+
+// hints shows, on a terminal and behind the text of the original, where in the command the problems are.
+func (s *session) hints(problems []problem) {
+	if !s.Terminal.Stderr || s.smf || s.compat {
+		return
+	}
+	seen := map[int]bool{}
+	for _, p := range problems {
+		if seen[p.at] {
+			continue
+		}
+		seen[p.at] = true
+		line, at, n := s.mark(p.at)
+		if n == 0 {
+			continue
+		}
+		if s.mode == modeFile {
+			fmt.Fprintf(s.Stderr, "%s:%d:\n", s.file, s.reader.number)
+		}
+		fmt.Fprintf(s.Stderr, "    %s\n    %s%s\n", line, strings.Repeat(" ", at), strings.Repeat("^", n))
+		if p.at < len(s.words) {
+			if near := nearest(s.words[p.at].text, p.instead); near != "" {
+				fmt.Fprintf(s.Stderr, "    did you mean %q?\n", near)
+			}
+		}
+	}
+}
+
+// mark finds the line of the command that word i stands in, and where.
+func (s *session) mark(i int) (line string, at, n int) {
+	text := maskCommand(s.command, s.words)
+	from, to := len(text), len(text)
+	switch {
+	case i < len(s.words) && s.words[i].at >= 0:
+		from, to = s.words[i].at, s.words[i].end
+	case len(s.words) > 0 && s.words[0].at < 0: // on the command line
+		var b strings.Builder
+		for j := range s.words {
+			if j > 0 {
+				b.WriteByte(' ')
+			}
+			if j == i {
+				from = b.Len()
+			}
+			if secret(s.words, j) {
+				b.WriteString(maskKey(s.words[j].text))
+			} else {
+				b.WriteString(s.words[j].text)
+			}
+			if j == i {
+				to = b.Len()
+			}
+		}
+		text = b.String()
+		if i >= len(s.words) {
+			from, to = len(text), len(text)
+		}
+	default:
+		text = strings.TrimRight(text, " \t\r\n\v\f")
+		from, to = len(text), len(text)
+	}
+	start := strings.LastIndexByte(text[:from], '\n') + 1
+	end := len(text)
+	if j := strings.IndexByte(text[from:], '\n'); j >= 0 {
+		end = from + j
+	}
+	line = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, text[start:end])
+	at = len([]rune(text[start:from]))
+	return line, at, max(1, len([]rune(text[from:min(to, end)])))
+}
+
+// nearest is the candidate that differs least from text, or "" if none is near.
+func nearest(text string, candidates []string) string {
+	best, bestAt := "", 3
+	if len(text) <= 3 {
+		bestAt = 2
+	}
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(text), c); d < bestAt {
+			best, bestAt = c, d
+		}
+	}
+	return best
+}
+
+// distance counts how many bytes must be inserted, removed, changed or swapped with a neighbour to make b of a.
+func distance(a, b string) int {
+	if len(a) > 40 || len(b) > 40 {
+		return max(len(a), len(b))
+	}
+	var before, last []int
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		before, last, row = last, row, make([]int, len(b)+1)
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+	}
+	return row[len(b)]
+}
+
+// parse is the reading of one command's words, and the errors that it collects.
+type parse struct {
+	s        *session
+	verb     string // the command word
+	next     int    // index of the word to come
+	errs     strings.Builder
+	problems []problem
+}
+
+// take is the next word; ok is false at the end of the command.
+func (p *parse) take() (text string, i int, ok bool) {
+	i = p.next
+	if i >= len(p.s.words) {
+		return "", i, false
+	}
+	p.next++
+	return p.s.words[i].text, i, true
+}
+
+// note remembers where a problem is.
+func (p *parse) note(i int, instead ...string) { p.problems = append(p.problems, problem{i, instead}) }
+
+// add collects an error about word i, and goes on.
+func (p *parse) add(i int, format string, args ...any) {
+	fmt.Fprintf(&p.errs, format+"\n", args...)
+	p.note(i)
+}
+
+// warn prints text at once, with an empty line behind it.
+func (p *parse) warn(format string, args ...any) { p.s.report(fmt.Sprintf(format+"\n\n", args...)) }
+
+// warnLine prints text at once.
+func (p *parse) warnLine(format string, args ...any) { p.s.report(fmt.Sprintf(format+"\n", args...)) }
+
+// stop ends the command because of word i with only this text; what was collected is lost.
+func (p *parse) stop(i int, format string, args ...any) error {
+	p.note(i)
+	p.s.report(fmt.Sprintf(format+"\n\n", args...))
+	p.s.hints(p.problems)
+	return errAbandon
+}
+
+// stopAll ends the command with this and all that was collected.
+func (p *parse) stopAll(i int, format string, args ...any) error {
+	p.add(i, format, args...)
+	return p.flush(true)
+}
+
+// flush ends the command if errors were collected.
+func (p *parse) flush(block bool) error {
+	if p.errs.Len() == 0 {
+		return nil
+	}
+	text := p.errs.String() + "\n"
+	p.errs.Reset()
+	if block {
+		p.s.report(text)
+	} else {
+		p.s.reportBare(text)
+	}
+	p.s.hints(p.problems)
+	return errAbandon
+}

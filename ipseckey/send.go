@@ -1,0 +1,210 @@
+package ipseckey
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// sending is one command ready to be sent to each of its destinations.
+type sending struct {
+	*parse
+	typ    wire.MsgType
+	satype int32
+	spi    wire.SPI
+	src    host // no addresses: none was given
+	dst    host
+	add    bool // add, update, update-pair
+	block  bool // errors have the command in front of them
+	build  func(src, dst netip.Addr) []byte
+}
+
+// sendEach sends a command to each of its destinations and judges the answers.
+func (s *session) sendEach(ctx context.Context, c sending) error {
+	count := s.added
+	for i, dst := range c.dst.addrs {
+		last := i == len(c.dst.addrs)-1
+		src := netip.IPv6Unspecified()
+		switch {
+		case len(c.src.addrs) == 0:
+		case s.numeric:
+			src = c.src.addrs[0]
+		default:
+			var ok bool
+			if src, ok = s.chooseSource(&c, dst, last); !ok {
+				if last {
+					return c.flush(c.block)
+				}
+				continue
+			}
+		}
+		if err := c.flush(c.block); err != nil {
+			return err
+		}
+		if err := s.sendOne(ctx, &c, src, dst); err != nil {
+			return err
+		}
+	}
+	if err := c.flush(c.block); err != nil {
+		return err
+	}
+	if !s.keeps(QuirkCountTargets) {
+		s.added = count + 1
+	}
+	return errSent
+}
+
+// chooseSource finds the source that fits a destination: of the same family, and for IPv6 of the same scope.
+func (s *session) chooseSource(c *sending, dst netip.Addr, last bool) (src netip.Addr, ok bool) {
+	unspecified := netip.IPv6Unspecified()
+	v4 := dst.Is4In6()
+	n := 0
+	for _, a := range c.src.addrs {
+		if a.Is4In6() != v4 {
+			continue
+		}
+		if !v4 && scopeOf(a) != scopeOf(dst) && scopeOf(a) != scopeUnspecified {
+			continue
+		}
+		src = a
+		n++
+	}
+	if n == 1 {
+		return src, true
+	}
+	switch {
+	case n > 1 && v4:
+		s.sourceWarning(c, fmt.Sprintf("Multiple IPv4 source addresses for %s, using unspecified source instead.\n", c.src.name))
+		return unspecified, true
+	case n > 1:
+		// This goes out with all that was collected, which is forgotten then.
+		fmt.Fprintf(&c.errs, "Multiple IPv6 source addresses for %s of the same scope, using unspecified source instead.\n", c.src.name)
+		text := c.errs.String() + "\n"
+		c.errs.Reset()
+		s.sourceWarning(c, text)
+		return unspecified, true
+	case v4:
+		fmt.Fprintf(&c.errs, "No IPv4 source address for name %s.\n", c.src.name)
+		if last {
+			c.errs.WriteString("No match for destination IP address.\n")
+		}
+	default:
+		fmt.Fprintf(&c.errs, "No IPv6 source address of matching scope for name %s.\n", c.src.name)
+		if last {
+			c.errs.WriteString("No match for IPV6 destination address.\n")
+		}
+	}
+	return unspecified, false
+}
+
+func (s *session) sourceWarning(c *sending, text string) {
+	if c.block {
+		s.report(text)
+	} else {
+		s.reportBare(text)
+	}
+}
+
+// sendOne makes one exchange.
+func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) error {
+	msg := c.build(src, dst)
+	buf := make([]byte, replySize)
+	if c.add && len(msg) < replySize {
+		buf = buf[:len(msg)] // the original reads into the buffer that it sent from
+	}
+	reply, err := s.converse(ctx, msg, buf, steps{"write() to PF_KEY socket (in doaddresses)", "read (in doaddresses)"})
+	if err != nil {
+		return err
+	}
+	h, _ := s.dial.Header(reply)
+	if err := s.checkType(c, h); err != nil {
+		return err
+	}
+	e := s.errno(h)
+	switch {
+	case e == 0:
+		s.added++
+	case e == eexist && (c.typ == wire.MsgAdd || c.typ == wire.MsgUpdate):
+		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s already exists.\n",
+			savedSAType(wire.SAType(c.satype)), uint32(c.spi), s.blamed(dst))
+	case e == esrch && (c.typ == wire.MsgGet || c.typ == wire.MsgDelete):
+		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s does not exist.\n",
+			savedSAType(wire.SAType(c.satype)), uint32(c.spi), s.blamed(dst))
+		return nil
+	case e == einval, e == esrch:
+		fmt.Fprintf(&c.errs, "PF_KEY Diagnostic code %d: %s.\n", h.Reserved, diagnosticText(h.Reserved))
+	default:
+		if err := s.bailErrno("return message (in doaddresses)", e, nil); err != nil {
+			return err
+		}
+		s.added++
+	}
+	if c.typ == wire.MsgGet {
+		if s.json {
+			s.emit(reply)
+		} else {
+			s.list(ctx, s.Stdout, s.received(buf, reply), false)
+		}
+	}
+	return nil
+}
+
+// received is what a listing reads of a reply that begins buf.
+func (s *session) received(buf, reply []byte) []byte {
+	if s.keeps(QuirkStaleReply) {
+		return buf
+	}
+	return reply
+}
+
+func (s *session) checkType(c *sending, h wire.Header) error {
+	if h.Type == c.typ && h.SAType == wire.SAType(c.satype) {
+		return nil
+	}
+	return s.unexpected(fmt.Sprintf("doaddresses: Unexpected returned message (%d exp %d)\n", h.Type, c.typ),
+		"doaddresses: Unexpected returned message")
+}
+
+// blamed is the address that "already exists" names.
+func (s *session) blamed(dst netip.Addr) string {
+	if s.numeric && s.keeps(QuirkWrongAddress) && s.lastAddr.IsValid() {
+		dst = s.lastAddr
+	}
+	return showAddr(dst.Unmap())
+}
+
+// sendWithout sends a command that has no destination. What comes back is never listed and never counts.
+func (s *session) sendWithout(ctx context.Context, c sending) error {
+	sources := c.src.addrs
+	if len(sources) == 0 {
+		sources = []netip.Addr{{}}
+	}
+	for _, src := range sources {
+		msg := c.build(src, netip.Addr{})
+		reply, err := s.converse(ctx, msg, make([]byte, replySize), steps{
+			"write() to PF_KEY socket (in doaddresses)", "read (in doaddresses)"})
+		if err != nil {
+			return err
+		}
+		h, _ := s.dial.Header(reply)
+		if err := s.checkType(&c, h); err != nil {
+			return err
+		}
+		switch e := s.errno(h); e {
+		case 0:
+		case einval:
+			s.reportBare("One of the entered values is incorrect.\n")
+			fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
+			if !s.keeps(QuirkNoDstExit0) {
+				return errAbandon
+			}
+		default:
+			if err := s.bailErrno("return message (in doaddresses)", e, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+package ipseckey
+
+import (
+	"context"
+	"strings"
+)
+
+// number reads the next word as a number of at most bits bits.
+func (p *parse) number(bits int) (uint64, error) {
+	text, i, ok := p.take()
+	if !ok {
+		return 0, p.stop(i, "Unexpected end of command line, was expecting a number.")
+	}
+	v, ok := parseUint(text)
+	if !ok {
+		return 0, p.stop(i, `Expecting a number, not "%s"!`, p.s.show(i))
+	}
+	if bits < 64 && v>>bits != 0 {
+		if !p.s.keeps(QuirkSilentCut) {
+			return 0, p.stop(i, "The number %s is too big, the limit is %d.", p.s.show(i), uint64(1)<<bits-1)
+		}
+		v &= 1<<bits - 1
+	}
+	return v, nil
+}
+
+// address reads the next word as an address. When it is none, the word is left for the keywords.
+func (p *parse) address(ctx context.Context, only6 bool, unknown string) (h host, ok bool, err error) {
+	text, i, ok := p.take()
+	if !ok {
+		return host{}, false, p.stop(i, "Unexpected end of command line, was expecting an address.")
+	}
+	h, ok = p.s.lookup(ctx, text, only6)
+	if !ok {
+		p.warnLine("Unknown address %s.", p.s.show(i))
+		p.add(i, unknown, p.s.show(i))
+		p.next = i
+	}
+	return h, ok, nil
+}
+
+// inner reads the next word as an address with an optional prefix length.
+func (p *parse) inner(ctx context.Context, only6 bool, what string) (h host, prefix uint8, ok bool, err error) {
+	text, i, ok := p.take()
+	if !ok {
+		if p.s.keeps(QuirkCrash) {
+			return host{}, 0, false, p.s.crash()
+		}
+		return host{}, 0, false, p.stop(i, "Unexpected end of command line, was expecting an address.")
+	}
+	name, length, slash := strings.Cut(text, "/")
+	unknown := `Unknown proxy/inner-source address "%s"`
+	if what == innerDstName {
+		unknown = `Unknown Inner Src address  "%s"`
+	}
+	h, ok = p.s.lookup(ctx, name, only6)
+	if !ok {
+		p.warnLine("Unknown address %s.", name)
+		p.add(i, unknown, text)
+		p.next = i
+		return host{}, 0, false, nil
+	}
+	prefix = 128
+	if slash {
+		if prefix, ok = p.prefix(h.addrs[0].Is4In6(), length); !ok {
+			// The original leaves out the newline for the source.
+			newline := "\n"
+			if what != innerDstName && p.s.compat {
+				newline = ""
+			}
+			p.errs.WriteString("Invalid prefix /" + length + "." + newline)
+			p.note(i)
+			p.next = i
+			return host{}, 0, false, nil
+		}
+	}
+	if len(h.addrs) > 1 {
+		p.warn("%s %s is vague, not using.", what, h.name)
+		return host{}, 0, false, nil
+	}
+	return h, prefix, true, nil
+}
+
+const (
+	innerSrcName = "Proxy/inner-source address"
+	innerDstName = "Inner destination address"
+)
+
+// prefix reads a prefix length; of an IPv4 address it counts from its 96 leading bits.
+func (p *parse) prefix(v4 bool, text string) (uint8, bool) {
+	n, digits, ok := parseLong(text)
+	if !p.s.keeps(QuirkLenientPrefix) {
+		limit := int64(128)
+		if v4 {
+			limit = 32
+		}
+		if !digits || !ok || strings.Trim(text, "0123456789") != "" || n > limit {
+			return 0, false
+		}
+	}
+	if !ok {
+		return 0, false
+	}
+	if v4 && n <= 32 {
+		n += 96
+	}
+	return uint8(n), true
+}
+
+// key reads the next word as a key.
+func (p *parse) key(invalid string) (keyValue, bool, error) {
+	text, i, ok := p.take()
+	if !ok {
+		return keyValue{}, false, p.stop(i, "Unexpected end of command line, was expecting a key.")
+	}
+	k, digits, count, problems := parseKey(text)
+	shown := digits
+	if !p.s.keeps(QuirkEchoKeys) {
+		shown = maskKey(digits)
+	}
+	for _, problem := range problems {
+		switch problem {
+		case keyBadBits:
+			if !p.s.keeps(QuirkEchoKeys) {
+				count = strings.Repeat("X", len(count))
+			}
+			return keyValue{}, false, p.stop(i, `"%s" is not a bit specifier.`, count)
+		case keyTruncated:
+			n, _, _ := parseLong(count)
+			p.warn("WARNING: Lower bits will be truncated for:\n\t%s/%d.", shown, int32(n))
+		case keyTooBig:
+			n, _, _ := parseLong(count)
+			if !p.s.keeps(QuirkOnlyPrinted) {
+				p.add(i, "bit length %d is too big for %s.", int32(n), shown)
+				return keyValue{}, false, nil
+			}
+			p.warn("bit length %d is too big for %s.", int32(n), shown)
+		case keyNotHex:
+			p.warn("string '%s' not a hex value.", shown)
+			p.add(i, "%s", invalid)
+			return keyValue{}, false, nil
+		}
+	}
+	return k, true, nil
+}
+
+var stateNames = []string{"larval", "mature", "dying", "dead"}
+
+// state reads the next word as an SA state.
+func (p *parse) state() (uint8, error) {
+	text, i, ok := p.take()
+	if !ok {
+		return 0, p.stop(i, "Unexpected end of command line was expecting a state.")
+	}
+	for n, name := range stateNames {
+		if text == name {
+			return uint8(n), nil
+		}
+	}
+	if p.s.keeps(QuirkLarvalState) {
+		p.warn(`Unknown state type "%s"`, text)
+		return 0, nil
+	}
+	if n, ok := parseUint(text); ok && n < uint64(len(stateNames)) {
+		return uint8(n), nil
+	}
+	p.add(i, `Unknown state type "%s"`, text)
+	p.problems[len(p.problems)-1].instead = stateNames
+	return 1, nil
+}
+
+// algorithm reads the next word as an algorithm: a name, or a number that nobody looks at.
+func (p *parse) algorithm(rows []Algorithm, kind string) (Algorithm, error) {
+	text, i, ok := p.take()
+	if !ok {
+		return Algorithm{}, p.stop(i, "Unexpected end of command line, was expecting an algorithm name.")
+	}
+	if a, ok := byName(rows, text); ok {
+		if a.Counter {
+			p.warn(`Using manual keying with a Counter mode algorithm such as "%s" may be insecure!`, a.Names[0])
+		}
+		return a, nil
+	}
+	if n, ok := parseUint(text); ok && n <= 255 {
+		return Algorithm{ID: uint8(n)}, nil
+	}
+	if p.s.keeps(QuirkOnlyPrinted) {
+		p.warn(`Unknown %s algorithm type "%s"`, kind, text)
+		return Algorithm{}, nil
+	}
+	p.add(i, `Unknown %s algorithm type "%s"`, kind, p.s.show(i))
+	for _, a := range rows {
+		p.problems[len(p.problems)-1].instead = append(p.problems[len(p.problems)-1].instead, a.Names...)
+	}
+	return Algorithm{}, nil
+}
+
+var identityTypes = []struct {
+	name string
+	id   uint16
+}{
+	{"prefix", 1}, {"fqdn", 2}, {"domain", 2}, {"domainname", 2}, {"user_fqdn", 3}, {"mailbox", 3}, {"der_dn", 4}, {"der_gn", 5},
+}
+
+// identity reads the next two words, which must be there.
+func (p *parse) identity() (id uint16, name string) {
+	text, i, _ := p.take()
+	name, _, _ = p.take()
+	for _, t := range identityTypes {
+		if strings.EqualFold(text, t.name) {
+			return t.id, name
+		}
+	}
+	if n, ok := parseUint(text); ok && n <= 65535 {
+		return uint16(n), name
+	}
+	if p.s.keeps(QuirkOnlyPrinted) {
+		p.warn(`Unknown identity type "%s"`, text)
+		return 0, name
+	}
+	p.add(i, `Unknown identity type "%s"`, text)
+	for _, t := range identityTypes {
+		p.problems[len(p.problems)-1].instead = append(p.problems[len(p.problems)-1].instead, t.name)
+	}
+	return 0, name
+}
