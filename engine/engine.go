@@ -222,3 +222,11 @@ func (e *Engine) forget(s *Socket) {
 		e.sockets = slices.Delete(e.sockets, i, i+1)
 	}
 }
+
+// Emit reports a packet that the kernel itself has made and sends, such as a keepalive: it is injected and ended at once, with id 0. No
+// lock is held.
+func (e *Engine) Emit(pkt []byte) {
+	p := &ipsec.Packet{Data: pkt}
+	e.ledger.Inject(p)
+	p.End(ipsec.Verdict{Kind: ipsec.Sent, Inner: pkt})
+}

@@ -108,10 +108,8 @@ func (s *SA) takeLocked() (held ipsec.Queue) {
 	return held
 }
 
-// Held calls f for every packet that waits, oldest first, with its id and length. f runs under the SA's lock.
-func (s *SA) Held(f func(id uint64, length int)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// HeldLocked calls f for every packet that waits, oldest first, with its id and length. The SA's lock is held.
+func (s *SA) HeldLocked(f func(id uint64, length int)) {
 	for p := range s.held.All {
 		f(p.ID, len(p.Data))
 	}

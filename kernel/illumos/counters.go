@@ -1,0 +1,182 @@
+package illumos
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+)
+
+// counter is a kstat of ESP and of AH.
+type counter uint8
+
+const (
+	goodAuth counter = iota
+	badAuth
+	badPadding
+	replayFailures
+	replayEarlyFailures
+	keysockIn
+	outRequests
+	acquireRequests
+	bytesExpired
+	outDiscards
+	cryptoSync
+	cryptoFailures
+	badDecrypt
+	portRenumbers
+	inRequests // these three are counted by IP, in ipsec_stat
+	inDiscards
+	lookupFailure
+	countersEnd
+)
+
+var counterNames = [countersEnd]string{
+	goodAuth: "good_auth", badAuth: "bad_auth", badPadding: "bad_padding", replayFailures: "replay_failures",
+	replayEarlyFailures: "replay_early_failures", keysockIn: "keysock_in", outRequests: "out_requests",
+	acquireRequests: "acquire_requests", bytesExpired: "bytes_expired", outDiscards: "out_discards", cryptoSync: "crypto_sync",
+	cryptoFailures: "crypto_failures", badDecrypt: "bad_decrypt", portRenumbers: "sa_port_renumbers",
+	inRequests: "in_requests", inDiscards: "in_discards", lookupFailure: "lookup_failure",
+}
+
+// dropCause is a reason of illumos' IP dropper, ipds_*.
+type dropCause uint8
+
+const (
+	dropLarvalTimeout dropCause = iota
+	dropLarvalReplace
+	dropIdleOverflow
+	dropIdleTimeout
+	dropAcquireNoMem
+	dropAcquireTooFull
+	dropAcquireTimeout
+	dropNoSA
+	dropEarlyReplay
+	dropReplay
+	dropBytesExpire
+	dropBadAuth
+	dropCryptoFailed
+	dropBadPadLen
+	dropBadPadding
+	dropIVWrap
+	dropBadLength
+	dropBadV4Opts
+	dropBadV6Hdrs
+	dropNATTKeepalive
+	dropNATTBad
+	dropExplicit
+	dropGotClear
+	dropGotSecure
+	dropBadProtection
+	dropBadHeader // counted by IP alone
+	dropFragment
+	dropOutDiscards
+	dropTaskRefused
+	dropShutdown
+	dropsEnd
+)
+
+// dropRows say how each cause is counted. A name that begins with an underscore gets the protocol's in front.
+var dropRows = [dropsEnd]struct {
+	name   string
+	reason ipsec.Reason
+}{
+	dropLarvalTimeout:  {"sadb_inlarval_timeout", ipsec.LarvalGone},
+	dropLarvalReplace:  {"sadb_inlarval_replace", ipsec.LarvalReplaced},
+	dropIdleOverflow:   {"sadb_inidle_overflow", ipsec.IdleOverflow},
+	dropIdleTimeout:    {"sadb_inidle_timeout", ipsec.IdleGone},
+	dropAcquireNoMem:   {"sadb_acquire_nomem", ipsec.AcquireNoMemory},
+	dropAcquireTooFull: {"sadb_acquire_toofull", ipsec.AcquireFull},
+	dropAcquireTimeout: {"sadb_acquire_timeout", ipsec.AcquireGone},
+	dropNoSA:           {"_no_sa", ipsec.NoSA},
+	dropEarlyReplay:    {"_early_replay", ipsec.ReplayEarly},
+	dropReplay:         {"_replay", ipsec.Replayed},
+	dropBytesExpire:    {"_bytes_expire", ipsec.BytesExpired},
+	dropBadAuth:        {"_bad_auth", ipsec.BadICV},
+	dropCryptoFailed:   {"_crypto_failed", ipsec.CryptoFailed},
+	dropBadPadLen:      {"_bad_padlen", ipsec.BadPadLength},
+	dropBadPadding:     {"_bad_padding", ipsec.BadPadding},
+	dropIVWrap:         {"_iv_wrap", ipsec.IVExhausted},
+	dropBadLength:      {"_bad_length", ipsec.BadLength},
+	dropBadV4Opts:      {"_bad_v4_opts", ipsec.BadHeader},
+	dropBadV6Hdrs:      {"_bad_v6_hdrs", ipsec.BadHeader},
+	dropNATTKeepalive:  {"_nat_t_ka", ipsec.Keepalive},
+	dropNATTBad:        {"_nat_t_ipsec", ipsec.BadHeader},
+	dropExplicit:       {"spd_explicit", ipsec.PolicyDiscard},
+	dropGotClear:       {"spd_got_clear", ipsec.PolicyMismatch},
+	dropGotSecure:      {"spd_got_secure", ipsec.PolicyMismatch},
+	dropBadProtection:  {"spd_bad_espealg", ipsec.PolicyMismatch},
+	dropBadHeader:      {"ipIfStatsInDiscards", ipsec.BadHeader},
+	dropFragment:       {"ipIfStatsInDiscards", ipsec.Fragment},
+	dropOutDiscards:    {"ipIfStatsOutDiscards", ipsec.BadHeader},
+	dropTaskRefused:    {"", ipsec.TaskRefused},
+	dropShutdown:       {"", ipsec.Shutdown},
+}
+
+// counters are the kstats. They are atomic, because packets count without a lock.
+type counters struct {
+	ah, esp  [countersEnd]atomic.Uint64
+	drops    [2][dropsEnd]atomic.Uint64 // AH, ESP; those that name no protocol are counted under ESP
+	qhiwater atomic.Uint64              // most packets seen on one acquire record
+}
+
+func (c *counters) add(p *protocol, n counter, delta uint64) {
+	if p.isESP() {
+		c.esp[n].Add(delta)
+	} else {
+		c.ah[n].Add(delta)
+	}
+}
+
+func dropName(esp bool, c dropCause) string {
+	name := dropRows[c].name
+	switch {
+	case name == "" || name[0] != '_':
+		return name
+	case esp:
+		return "esp" + name
+	}
+	return "ah" + name
+}
+
+// Counters reads the kstats that are not zero, by group and name, such as esp/keysock_in or ipdrop/esp_no_sa.
+func (k *Kernel) Counters() map[string]uint64 {
+	m := map[string]uint64{}
+	put := func(name string, v uint64) {
+		if v != 0 {
+			m[name] += v
+		}
+	}
+	for i := range countersEnd {
+		name := counterNames[i]
+		if i < inRequests {
+			put("esp/"+name, k.counters.esp[i].Load())
+			put("ah/"+name, k.counters.ah[i].Load())
+		} else {
+			put("ipsec/esp_stat_"+name, k.counters.esp[i].Load())
+			put("ipsec/ah_stat_"+name, k.counters.ah[i].Load())
+		}
+	}
+	for i := range k.counters.drops {
+		for c := range dropsEnd {
+			if name := dropName(i == 1, c); name != "" && !strings.HasPrefix(name, "ipIf") {
+				put("ipdrop/"+name, k.counters.drops[i][c].Load())
+			}
+		}
+	}
+	put("ipsec/sadb_acquire_qhiwater", k.counters.qhiwater.Load())
+	return m
+}
+
+// drop ends a packet that belongs to no protocol in particular.
+func (k *Kernel) drop(p *ipsec.Packet, c dropCause) { k.dropFor(k.esp, p, c) }
+
+// dropFor ends a packet of ESP or AH. No lock is held.
+func (k *Kernel) dropFor(proto *protocol, p *ipsec.Packet, c dropCause) {
+	i := 0
+	if proto.isESP() {
+		i = 1
+	}
+	k.counters.drops[i][c].Add(1)
+	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: dropRows[c].reason, Counter: dropName(i == 1, c)})
+}

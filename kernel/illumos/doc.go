@@ -1,0 +1,15 @@
+// Package illumos is the key engine of the illumos kernel as of 2015: keysock, the SA database, ESP and AH, and as much of the
+// IPsec policy as it takes to need SAs.
+//
+// The order of its files is that of a message: parse.go (keysock's checks and the dispatch), address.go and query.go (the stage
+// that ESP and AH share), one file per message, who.go (who hears the answer). A packet comes in by packet.go.
+//
+// Where the original follows a bad pointer, uses freed memory or shows memory it never wrote, this one refuses cleanly
+// with the error that the original's other checks would give, and shows zero.
+//
+// # Locks
+//
+// Messages and ageing run under the engine's control lock, which guards the tables, the sockets' data and an SA's identity.
+// Packets run without it. What they read and change of an SA is guarded by the SA's lock; the SA database is seen by them
+// through an index (inbound), the outbound tables' own lock, and the lock of the acquire records, each a leaf.
+package illumos

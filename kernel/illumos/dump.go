@@ -1,0 +1,38 @@
+package illumos
+
+import (
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// dump describes every SA of a consumer, keys included, to whoever asks: outbound, then those inbound that have no copy there, by
+// bucket. With X_EDUMP, SAs that have not been used for longer than its timeout are left out; sadb_dump.
+func (k *Kernel) dump(p *protocol, r *request) {
+	var timeout uint64
+	if raw := r.ext[wire.IllumosExtXEDump]; raw != nil {
+		v, _ := k.d.ParseEDump(raw)
+		timeout = v.Timeout
+	}
+	h := r.hdr
+	h.Errno, h.Reserved = 0, 0
+	now := k.now()
+	for _, f := range p.families() {
+		for _, t := range []*table{&f.out, &f.in} {
+			for s := range t.all {
+				if !t.isOutbound() && s.peer() != nil {
+					continue
+				}
+				if timeout != 0 && s.idleFor(now) > timeout {
+					continue
+				}
+				k.passUp(k.saMessage(h, s, true), r.sender, fromConsumer)
+			}
+		}
+	}
+}
+
+// idleFor is how many seconds ago the SA was last used.
+func (s *sa) idleFor(now int64) uint64 {
+	s.Lock()
+	defer s.Unlock()
+	return uint64(now - s.lastUse)
+}

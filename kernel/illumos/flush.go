@@ -1,0 +1,48 @@
+package illumos
+
+import "github.com/pfkeyd/pfkeyd/wire"
+
+// fanOut hands FLUSH and DUMP to one consumer, or to all of them for SA type 0. What they say comes up as they say it, but of their
+// closing answers only the last is delivered; keysock_do_flushdump.
+func (k *Kernel) fanOut(r *request) {
+	consumers := k.consumers()
+	over := consumers[:]
+	if r.hdr.SAType != wire.SATypeUnspec {
+		p := k.consumer(r.hdr.SAType)
+		if p == nil {
+			k.fail(r, einval(wire.IllumosDiagUnknownSAType))
+			return
+		}
+		over = []*protocol{p}
+	}
+	for _, p := range over {
+		k.counters.add(p, keysockIn, 1)
+		if r.hdr.Type == wire.MsgFlush {
+			for _, f := range p.families() {
+				f.flush(dropLarvalTimeout)
+			}
+		} else {
+			k.dump(p, r)
+		}
+	}
+	h := r.hdr
+	h.Errno = 0
+	if r.hdr.Type == wire.MsgDump {
+		h.Seq, h.Len = 0, wire.HeaderLen/8
+	}
+	k.passUp(k.d.AppendHeader(nil, h), r.sender, fromConsumer)
+}
+
+// flush empties a family: outbound SAs, inbound ones whatever their state, acquire records. Nobody is told with an EXPIRE.
+func (f *family) flush(c dropCause) {
+	k := f.p.k
+	for _, t := range []*table{&f.out, &f.in} {
+		for s := range t.all {
+			k.kill(s, c)
+		}
+	}
+	if c == dropLarvalTimeout {
+		c = dropAcquireTimeout
+	}
+	k.flushAcquires(f, c)
+}

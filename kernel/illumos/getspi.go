@@ -1,0 +1,41 @@
+package illumos
+
+import (
+	"encoding/binary"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// getSPI reserves an SPI with a LARVAL SA, which always goes into the inbound table. One number is tried: if it is taken, key
+// management asks again. No number is excluded, not even those that RFC 2406 reserves.
+func (k *Kernel) getSPI(p *protocol, r *request) result {
+	for _, t := range []wire.ExtType{wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtSPIRange} {
+		if !r.has(t) {
+			return missing(t)
+		}
+	}
+	lo, hi := spiRange(r.ext[wire.ExtSPIRange])
+	spi := k.e.Uint32()
+	if spi < lo || spi > hi {
+		spi = lo + uint32(uint64(spi)%(uint64(hi)-uint64(lo)+1))
+	}
+	src, dst := r.address(k, wire.ExtAddressSrc).addr(), r.address(k, wire.ExtAddressDst).addr()
+	f := p.familyOf(dst)
+	if f.out.lookup(wire.SPI(spi), src, dst) != nil {
+		return result{errno: wire.EEXIST}
+	}
+	s := &sa{p: p, spi: wire.SPI(spi), src: src, dst: dst}
+	s.hardExpire = k.now() + p.tun(tunLarvalTimeout)
+	if !f.in.insert(s) {
+		return result{errno: wire.EEXIST}
+	}
+	k.dueAt(s.hardExpire)
+
+	// The SPIRANGE becomes an SA extension where it stands. Replay, state, algorithms and flags are zero.
+	raw := r.ext[wire.ExtSPIRange][:16]
+	clear(raw)
+	k.d.PutExtHeader(raw, wire.ExtSA, 16)
+	binary.BigEndian.PutUint32(raw[4:], spi)
+	k.echo(r)
+	return result{}
+}

@@ -1,0 +1,149 @@
+package illumos
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Kernel is one illumos key engine.
+type Kernel struct {
+	e     *engine.Engine
+	d     *wire.Dialect
+	fault sadb.Fault
+	tun   tunables
+
+	ah, esp *protocol
+	inbound sadb.Index[*sa] // the inbound tables as packets see them
+
+	acquires acquireTable
+	policy   policyTable
+	counters counters
+
+	extended int         // how many times sockets have become EXTENDED
+	cluster  atomic.Bool // cluster software is loaded
+	refuse   bool        // the task queue takes no entry
+	lastPass int64       // time of the last ageing pass
+	due      int64       // no SA and no acquire record needs a pass before this; 0: none does
+	boot     int64       // passes happen at boot + n * interval
+	acqSeq   atomic.Uint32
+}
+
+// New makes the kernel of an engine.
+func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
+	fault, err := sadb.FaultByName(o.Fault)
+	if err != nil {
+		return nil, err
+	}
+	k := &Kernel{e: e, d: wire.Illumos(), fault: fault, boot: e.Now().Unix()}
+	k.lastPass = k.boot
+	if err := k.tun.set(o.Tunables); err != nil {
+		return nil, fmt.Errorf("illumos: %w", err)
+	}
+	k.acqSeq.Store(0xffffffff)
+	k.ah = newProtocol(k, wire.SATypeAH)
+	k.esp = newProtocol(k, wire.SATypeESP)
+	return k, nil
+}
+
+// Dialect implements [engine.Kernel].
+func (k *Kernel) Dialect() *wire.Dialect { return k.d }
+
+// now is the wall clock in seconds, as this kernel counts.
+func (k *Kernel) now() int64 { return k.e.Now().Unix() }
+
+// consumer is the module that handles an SA type, nil if there is none.
+func (k *Kernel) consumer(t wire.SAType) *protocol {
+	switch t {
+	case wire.SATypeAH:
+		return k.ah
+	case wire.SATypeESP:
+		return k.esp
+	}
+	return nil
+}
+
+// consumers are in ascending order of their SA type, the order in which FLUSH, DUMP and ageing go through them.
+func (k *Kernel) consumers() [2]*protocol { return [2]*protocol{k.ah, k.esp} }
+
+// SetCluster says whether cluster software is loaded: only then do IDLE SAs keep packets.
+func (k *Kernel) SetCluster(loaded bool) { k.cluster.Store(loaded) }
+
+// RefuseTasks makes the queue that re-drives packets refuse every entry, as when the original has no memory for one.
+func (k *Kernel) RefuseTasks(refuse bool) { k.e.Do(func() { k.refuse = refuse }) }
+
+// protocol is ESP or AH as a module: its SA tables by address family.
+type protocol struct {
+	k      *Kernel
+	satype wire.SAType
+	proto  uint8 // IP protocol number
+	v4, v6 family
+}
+
+func newProtocol(k *Kernel, t wire.SAType) *protocol {
+	p := &protocol{k: k, satype: t, proto: protoESP}
+	if t == wire.SATypeAH {
+		p.proto = protoAH
+	}
+	p.v4.init(p)
+	p.v6.init(p)
+	return p
+}
+
+func (p *protocol) isESP() bool { return p.satype == wire.SATypeESP }
+
+// families are in the order in which everything walks them.
+func (p *protocol) families() [2]*family { return [2]*family{&p.v4, &p.v6} }
+
+// Open implements [engine.Kernel]: PF_KEY needs the privilege to configure IP.
+func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errno {
+	switch {
+	case typ != sockRaw:
+		return wire.ESOCKTNOSUPPORT
+	case proto != wire.Version:
+		return wire.EPROTONOSUPPORT
+	case !c.Privileged:
+		return wire.EPERM
+	}
+	s.Data = newClient(s)
+	return wire.OK
+}
+
+// Closed implements [engine.Kernel].
+func (k *Kernel) Closed(s *engine.Socket) {
+	if clientOf(s).extended {
+		k.extended--
+	}
+}
+
+// Stop implements [engine.Kernel].
+func (k *Kernel) Stop() {
+	for _, p := range k.consumers() {
+		for _, f := range p.families() {
+			f.flush(dropShutdown)
+		}
+	}
+}
+
+// Next implements [engine.Kernel]: the first pass of the ager at which something is due.
+func (k *Kernel) Next() (time.Time, bool) {
+	if k.due == 0 {
+		return time.Time{}, false
+	}
+	interval := k.tun.ageInterval()
+	t := max(k.due, k.lastPass+1)
+	passes := (t - k.boot + interval - 1) / interval
+	return time.Unix(k.boot+passes*interval, 0).UTC(), true
+}
+
+// dueAt notes that something wants the first pass at or after t.
+func (k *Kernel) dueAt(t int64) {
+	if t != 0 && (k.due == 0 || t < k.due) {
+		k.due = t
+	}
+}

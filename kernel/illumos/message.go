@@ -1,0 +1,141 @@
+package illumos
+
+import (
+	"net/netip"
+
+	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// saMessage describes an SA in full, as GET and DUMP do with its keys and DELETE without; sadb_sa2msg. The header is the
+// request's but for the SA type and the length.
+func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
+	h.SAType = s.p.satype
+	b := make([]byte, 0, 320)
+	b = k.d.AppendHeader(b, h)
+
+	s.Lock()
+	current := wire.Lifetime{Bytes: s.Bytes, AddTime: uint64(s.addTime), UseTime: uint64(s.useTime)}
+	replay := s.counterLocked()
+	s.Unlock()
+	sport, dport, proto, innerProto := s.uniqueParts()
+
+	b = k.d.AppendSA(b, s.wire())
+	b = k.d.AppendLifetime(b, wire.ExtLifetimeCurrent, current)
+	if !s.hard.isZero() {
+		b = k.d.AppendLifetime(b, wire.ExtLifetimeHard, s.hard.wire())
+	}
+	if !s.soft.isZero() {
+		b = k.d.AppendLifetime(b, wire.ExtLifetimeSoft, s.soft.wire())
+	}
+	if s.idleAddTime != 0 || s.idleUseTime != 0 {
+		b = k.d.AppendLifetime(b, wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: s.idleAddTime, UseTime: s.idleUseTime})
+	}
+	b = k.appendOuter(b, s, sport, dport, proto)
+	if s.has(flagNATTLoc) {
+		b = k.appendAddress(b, wire.IllumosExtXAddressNattLoc, s.nattLoc.Addr(), s.nattLoc.Port(), protoUDP, 0)
+	}
+	if s.has(flagNATTRem) {
+		b = k.appendAddress(b, wire.IllumosExtXAddressNattRem, s.nattRem.Addr(), s.nattRem.Port(), protoUDP, 0)
+	}
+	if s.tunnelMode() {
+		b = k.appendInner(b, s, sport, dport, innerProto)
+	}
+	if s.cookie != (wire.KMCookie{}) {
+		b = k.d.AppendKMCookie(b, s.cookie)
+	}
+	if keys {
+		b = k.appendKeys(b, s)
+	}
+	if s.srcID != nil {
+		b = k.d.AppendIdentity(b, wire.ExtIdentitySrc, wire.Identity{Type: s.srcID.typ, Name: s.srcID.name})
+	}
+	if s.dstID != nil {
+		b = k.d.AppendIdentity(b, wire.ExtIdentityDst, wire.Identity{Type: s.dstID.typ, Name: s.dstID.name})
+	}
+	if s.pairSPI != 0 {
+		b = k.d.AppendPair(b, wire.Pair{SPI: s.pairSPI})
+	}
+	if replay != 0 {
+		b = k.d.AppendReplayValue(b, wire.ReplayValue{Replay32: uint32(replay)})
+	}
+	return k.d.Finish(b)
+}
+
+// expireMessage tells key management that an SA has reached a limit; sadb_expire_assoc. Which one shows in its state.
+func (k *Kernel) expireMessage(s *sa) []byte {
+	b := make([]byte, 0, 192)
+	b = k.d.AppendHeader(b, wire.Header{Version: wire.Version, Type: wire.MsgExpire, SAType: s.p.satype})
+
+	s.Lock()
+	current := wire.Lifetime{Bytes: s.Bytes, AddTime: uint64(s.addTime), UseTime: uint64(s.useTime)}
+	s.Unlock()
+	sport, dport, proto, innerProto := s.uniqueParts()
+
+	b = k.d.AppendSA(b, s.wire())
+	b = k.d.AppendLifetime(b, wire.ExtLifetimeCurrent, current)
+	switch s.State() {
+	case sadb.Dead:
+		b = k.d.AppendLifetime(b, wire.ExtLifetimeHard, s.hard.wire())
+	case sadb.Dying:
+		b = k.d.AppendLifetime(b, wire.ExtLifetimeSoft, s.soft.wire())
+	default:
+		b = k.d.AppendLifetime(b, wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: s.idleAddTime, UseTime: s.idleUseTime})
+	}
+	b = k.appendOuter(b, s, sport, dport, proto)
+	if s.has(flagTunnel) {
+		b = k.appendInner(b, s, sport, dport, innerProto)
+	}
+	return k.d.Finish(b)
+}
+
+func (s *sa) wire() wire.SA {
+	return wire.SA{SPI: s.spi, Replay: s.replayWindow, State: wire.State(s.State()), Auth: s.auth, Encrypt: s.encrypt, Flags: s.flags.Load()}
+}
+
+func (s *sa) tunnelMode() bool { return s.innerSrc.IsValid() }
+
+// appendOuter adds the addresses of the SA. Its ports belong to the inner ones in tunnel mode.
+func (k *Kernel) appendOuter(b []byte, s *sa, sport, dport uint16, proto uint8) []byte {
+	if s.tunnelMode() {
+		sport, dport = 0, 0
+	}
+	b = k.appendAddress(b, wire.ExtAddressSrc, s.src, sport, proto, 0)
+	return k.appendAddress(b, wire.ExtAddressDst, s.dst, dport, proto, 0)
+}
+
+func (k *Kernel) appendInner(b []byte, s *sa, sport, dport uint16, proto uint8) []byte {
+	b = k.appendPrefix(b, wire.IllumosExtXAddressInnerSrc, s.innerSrc, sport, proto)
+	return k.appendPrefix(b, wire.IllumosExtXAddressInnerDst, s.innerDst, dport, proto)
+}
+
+func (k *Kernel) appendAddress(b []byte, t wire.ExtType, ip netip.Addr, port uint16, proto, prefix uint8) []byte {
+	return k.d.AppendAddress(b, t, wire.Address{Proto: proto, PrefixLen: prefix, Addr: ip, Port: port})
+}
+
+func (k *Kernel) appendPrefix(b []byte, t wire.ExtType, p netip.Prefix, port uint16, proto uint8) []byte {
+	return k.appendAddress(b, t, p.Addr(), port, proto, uint8(p.Bits()))
+}
+
+// appendKeys adds the keys. KEY_ENCRYPT says how many bits of salt follow the key, and leaves room for an IV that it does not
+// carry, so that it would not pass as the key of an ADD.
+func (k *Kernel) appendKeys(b []byte, s *sa) []byte {
+	if s.authKey != nil {
+		b = k.d.AppendKey(b, wire.ExtKeyAuth, wire.Key{Bits: s.authBits, Data: s.authKey})
+	}
+	if s.encryptKey != nil {
+		room := 0
+		if alg := encryptAlg(s.encrypt); alg != nil {
+			room = alg.ivLen
+		}
+		start := len(b)
+		n := (8 + len(s.encryptKey) + len(s.salt) + room + 7) &^ 7
+		b = append(b, make([]byte, n)...)
+		raw := b[start:]
+		k.d.PutExtHeader(raw, wire.ExtKeyEncrypt, n)
+		k.d.Order.PutUint16(raw[4:], s.encryptBits)
+		k.d.Order.PutUint16(raw[6:], uint16(len(s.salt)*8))
+		copy(raw[8+copy(raw[8:], s.encryptKey):], s.salt)
+	}
+	return b
+}

@@ -1,0 +1,83 @@
+package illumos
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/pfkeyd/pfkeyd/sadb"
+)
+
+// wantsKeepalive says whether an SA keeps a NAT's mapping alive: it sends, from behind the NAT, and key management has said where.
+func (s *sa) wantsKeepalive() bool {
+	return s.p.isESP() && s.in != nil && s.in.isOutbound() && s.has(flagNATTLoc) && s.p.tun(tunNATKeepalive) != 0 && s.src.Is4()
+}
+
+// keepaliveDueLocked says whether a keepalive is due, and notes that one is sent. The SA's lock is held.
+func (s *sa) keepaliveDueLocked(now int64) bool {
+	st := s.State()
+	if !s.wantsKeepalive() || st != sadb.Mature && st != sadb.Dying || now-max(s.lastUse, s.lastKeepalive) < s.p.tun(tunNATKeepalive) {
+		return false
+	}
+	s.lastKeepalive = now
+	return true
+}
+
+// sendKeepalive sends one byte, 0xff, in UDP from the SA's source to its destination.
+func (k *Kernel) sendKeepalive(s *sa) {
+	const headers = 20 + 8
+	sport, dport := s.nattLoc.Port(), s.nattRem.Port()
+	if dport == 0 {
+		dport = portNATT
+	}
+	pkt := make([]byte, headers+1)
+	pkt[0], pkt[8], pkt[9] = 0x45, 255, protoUDP
+	binary.BigEndian.PutUint16(pkt[2:], headers+1)
+	binary.BigEndian.PutUint16(pkt[4:], uint16(s.spi))
+	src, dst := s.src.As4(), s.dst.As4()
+	copy(pkt[12:], src[:])
+	copy(pkt[16:], dst[:])
+	binary.BigEndian.PutUint16(pkt[10:], ^checksum(0, pkt[:20]))
+	binary.BigEndian.PutUint16(pkt[20:], sport)
+	binary.BigEndian.PutUint16(pkt[22:], dport)
+	binary.BigEndian.PutUint16(pkt[24:], 8+1)
+	pkt[28] = 0xff
+	pseudo := checksum(protoUDP+8+1, pkt[12:20])
+	binary.BigEndian.PutUint16(pkt[26:], ^checksum(uint32(pseudo), pkt[20:]))
+	k.e.After(func() { k.e.Emit(pkt) })
+}
+
+// checksum is the Internet checksum of b, not yet complemented, on top of a sum.
+func checksum(sum uint32, b []byte) uint16 {
+	for ; len(b) >= 2; b = b[2:] {
+		sum += uint32(b[0])<<8 | uint32(b[1])
+	}
+	if len(b) == 1 {
+		sum += uint32(b[0]) << 8
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	return uint16(sum)
+}
+
+// renumber follows a NAT that has given the peer another port: the paired outbound SA, and the inbound one that noticed it, send and expect
+// there from now on. It is called on a packet's way, once the packet has proved genuine.
+func (k *Kernel) renumber(s *sa, port uint16) {
+	c := s.conf.Load()
+	if !s.has(flagNATTRem) || c.nattRem.Port() == port {
+		return
+	}
+	k.e.Post(func() {
+		pair := s.pair()
+		if pair == nil || !pair.in.isOutbound() {
+			return
+		}
+		for _, s := range []*sa{s, pair} {
+			s.nattRem = netip.AddrPortFrom(s.nattRem.Addr(), port)
+			c := *s.conf.Load()
+			c.nattRem = s.nattRem
+			s.conf.Store(&c)
+		}
+		k.counters.add(s.p, portRenumbers, 1)
+	})
+}

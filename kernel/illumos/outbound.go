@@ -1,0 +1,298 @@
+package illumos
+
+import (
+	"encoding/binary"
+	"math"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/spd"
+)
+
+// Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for them.
+func (k *Kernel) Outbound(p *ipsec.Packet, tunnel string) { k.outbound(p, tunnel) }
+
+func (k *Kernel) outbound(p *ipsec.Packet, tunnelName string) {
+	flow, err := spd.ParseFlow(p.Data)
+	if err != nil {
+		k.drop(p, dropOutDiscards)
+		return
+	}
+	n := need{flow: flow, src: flow.Src, dst: flow.Dst, proto: flow.Proto}
+	if tunnelName != "" {
+		t, rule, none := k.policy.findTunnel(tunnelName, flow, true)
+		switch {
+		case t == nil, rule == nil && !none:
+			k.drop(p, dropExplicit) // a tunnel lets nothing pass that its policy does not name
+			return
+		}
+		n.tunnel, n.rule = t, rule
+		n.src, n.dst, n.proto = t.Src, t.Dst, ipProto(flow)
+	} else {
+		n.rule = k.policy.find(flow, true)
+	}
+	switch {
+	case n.rule == nil, n.rule.Actions[0].Type == Bypass:
+		k.transmit(p, k.encapsulate(p.Data, &n))
+		return
+	case n.rule.Actions[0].Type == Discard:
+		k.drop(p, dropExplicit)
+		return
+	}
+	if n.selfEncap() {
+		n.proto = protoENCAP
+	}
+	n.uniqueID = n.unique()
+	for {
+		generation := k.acquires.generation.Load()
+		var sas [2]*sa // ESP is applied before AH
+		lacking := (*protocol)(nil)
+		for i, proto := range []*protocol{k.esp, k.ah} {
+			if !n.rule.Actions[0].wants(proto) {
+				continue
+			}
+			if sas[i] = k.choose(proto, &n); sas[i] == nil {
+				lacking = proto
+				break
+			}
+		}
+		if lacking != nil {
+			if k.hold(p, lacking, &n, generation) {
+				return
+			}
+			continue
+		}
+		k.protect(p, &n, sas[0], sas[1])
+		return
+	}
+}
+
+// ipProto is the protocol number of an IP packet inside another.
+func ipProto(f spd.Flow) uint8 {
+	if f.Dst.Is4() {
+		return protoENCAP
+	}
+	return protoIPv6
+}
+
+func (n *need) tunnelName() string {
+	if n.tunnel == nil {
+		return ""
+	}
+	return n.tunnel.Name
+}
+
+// unique is the id of the packet's flow.
+func (n *need) unique() uint64 {
+	if n.tunnel != nil || n.selfEncap() {
+		return uniqueID(n.flow.SrcPort, n.flow.DstPort, n.proto, n.flow.Proto)
+	}
+	return uniqueID(n.flow.SrcPort, n.flow.DstPort, n.flow.Proto, 0)
+}
+
+// choose finds the outbound SA for a packet: the first of the destination that suits, an SA made for just this flow before all others;
+// ipsec_getassocbyconn.
+func (k *Kernel) choose(proto *protocol, n *need) *sa {
+	t := &proto.familyOf(n.dst).out
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	c := t.byDst[n.dst]
+	if c == nil {
+		return nil
+	}
+	var found *sa
+	for s := c.head; s != nil; s = s.link[linkDst].next {
+		if !s.usable() || s.src != n.src && !s.src.IsUnspecified() || !s.suits(n) {
+			continue
+		}
+		if u := s.unique.Load(); u != nil {
+			if u.selects(n.uniqueID) {
+				return s
+			}
+			continue
+		}
+		if found == nil && !(n.wantsUnique() && s.has(flagUsed)) {
+			found = s
+		}
+	}
+	return found
+}
+
+// suits says whether an SA gives what one of the policy's alternatives asks for.
+func (s *sa) suits(n *need) bool {
+	c := s.conf.Load()
+	if n.tunnelMode() != c.tunnel || c.tunnel && !(c.innerSrc.Contains(n.flow.Src) && c.innerDst.Contains(n.flow.Dst)) {
+		return false
+	}
+	for i := range n.rule.Actions {
+		a := &n.rule.Actions[i]
+		if !a.wants(s.p) || !cookiesAgree(a.cookie(), c.cookie) {
+			continue
+		}
+		if s.p.isESP() {
+			if (a.ESP <= Any || a.ESP == int(c.encrypt)) && (a.ESPAuth <= Any || a.ESPAuth == int(c.auth)) && c.encryptBits >= a.EncryptMinBits {
+				return true
+			}
+		} else if a.AH == Any || a.AH == int(c.auth) {
+			return true
+		}
+	}
+	return false
+}
+
+// encapsulate puts the tunnel's outer header in front of a packet; without a tunnel it is the packet itself.
+func (k *Kernel) encapsulate(pkt []byte, n *need) []byte {
+	if n.tunnel == nil && !n.selfEncap() {
+		return pkt
+	}
+	return outerHeader(pkt, n)
+}
+
+// protect applies ESP and then AH, whichever there are, and sends the packet off.
+func (k *Kernel) protect(p *ipsec.Packet, n *need, esp, ah *sa) {
+	pkt := k.encapsulate(p.Data, n)
+	for _, s := range []*sa{esp, ah} {
+		if s == nil {
+			continue
+		}
+		var ok bool
+		if pkt, ok = k.seal(p, pkt, n, s); !ok {
+			return
+		}
+	}
+	k.transmit(p, pkt)
+}
+
+func (k *Kernel) transmit(p *ipsec.Packet, pkt []byte) {
+	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: pkt})
+}
+
+// seal protects a packet with one SA. If it cannot, the packet has ended.
+func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool) {
+	c := s.conf.Load()
+	k.counters.add(s.p, outRequests, 1)
+	align := 4
+	size := len(pkt) + 12 + c.transform.ICVLen()
+	if s.p.isESP() {
+		align = c.align
+		payload := len(pkt) - ipHeaderLen(pkt)
+		size = (payload+2+align-1)/align*align + c.transform.IVLen()
+	}
+	if !k.charge(s, size, false) {
+		k.counters.add(s.p, bytesExpired, 1)
+		k.counters.add(s.p, outDiscards, 1)
+		if s.p.isESP() {
+			k.dropFor(s.p, p, dropBytesExpire)
+		} else {
+			k.drop(p, dropOutDiscards)
+		}
+		return nil, false
+	}
+	s.Lock()
+	if s.State() == sadb.Dead && k.fault == sadb.NoFault {
+		s.Unlock()
+		k.drop(p, dropAcquireTimeout)
+		return nil, false
+	}
+	if n.wantsUnique() && s.unique.Load() == nil {
+		s.setUniqueLocked(unique{n.uniqueID, math.MaxUint64})
+		s.setFlagsLocked(flagUnique, 0)
+	}
+	seq := uint32(s.Seq + 1)
+	s.Seq = uint64(seq)
+	counter, spent := s.ivCounter.nextLocked()
+	s.Unlock()
+	k.noteUse(s)
+	switch {
+	case seq == 0 && c.window != 0:
+		k.useUp(s)
+		if s.p.isESP() {
+			k.counters.add(s.p, outDiscards, 1)
+			k.dropFor(s.p, p, dropReplay)
+		} else {
+			k.dropFor(s.p, p, dropBadV4Opts)
+		}
+		return nil, false
+	case spent == ivHard:
+		k.useUp(s)
+		k.dropFor(s.p, p, dropIVWrap)
+		return nil, false
+	case spent == ivSoft:
+		k.reachLimit(s, chargeSoft, true)
+	}
+	iv, err := c.transform.AppendIV(nil, counter, randomness{k})
+	if err != nil {
+		k.drop(p, dropAcquireTimeout)
+		return nil, false
+	}
+	ports := ipsec.Ports{}
+	if s.p.isESP() && c.natt {
+		ports = ipsec.Ports{Src: portOr(c.nattLoc.Port()), Dst: portOr(c.nattRem.Port())}
+	}
+	out, err := c.transform.SealTransport(nil, pkt, ports, ipsec.Sealing{SPI: uint32(s.spi), Seq: uint64(seq), IV: iv, Align: align})
+	if err != nil {
+		k.drop(p, dropOutDiscards)
+		return nil, false
+	}
+	k.counters.add(s.p, cryptoSync, 1)
+	return out, true
+}
+
+func portOr(p uint16) uint16 {
+	if p == 0 {
+		return portNATT
+	}
+	return p
+}
+
+// randomness reads the engine's source of randomness.
+type randomness struct{ k *Kernel }
+
+func (r randomness) Read(b []byte) (int, error) {
+	r.k.e.Random(b)
+	return len(b), nil
+}
+
+// ivCounter is the IV of a counter-mode cipher: a number as the machine has it in memory. Initially it is what KEY_ENCRYPT brought, or random.
+type ivCounter struct {
+	on         bool
+	n          uint64
+	soft, hard uint64 // numbers at which the SA is to be replaced, and at which it is used up
+}
+
+type ivState uint8
+
+const (
+	ivFine ivState = iota
+	ivSoft
+	ivHard
+)
+
+func (c *ivCounter) init(k *Kernel, iv []byte, bits int) {
+	b := make([]byte, 8)
+	if bits >= 64 && len(iv) >= 8 {
+		copy(b, iv)
+	} else {
+		k.e.Random(b)
+	}
+	n := k.d.Order.Uint64(b)
+	*c = ivCounter{on: true, n: n, soft: n << 9, hard: n}
+}
+
+// nextLocked counts, and returns the number as the bytes of the IV in network order. The SA's lock is held.
+func (c *ivCounter) nextLocked() (uint64, ivState) {
+	if !c.on {
+		return 0, ivFine
+	}
+	c.n++
+	var b [8]byte
+	binary.NativeEndian.PutUint64(b[:], c.n)
+	state := ivFine
+	switch c.n {
+	case c.hard:
+		state = ivHard
+	case c.soft:
+		state = ivSoft
+	}
+	return binary.BigEndian.Uint64(b[:]), state
+}

@@ -1,0 +1,306 @@
+package illumos
+
+import (
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/sadb"
+)
+
+// larvalPackets is how many packets wait on a LARVAL SA: the newest.
+const larvalPackets = 1
+
+// Inbound implements [engine.Kernel]. What is neither ESP nor AH is none of IPsec's business and goes on as it is.
+func (k *Kernel) Inbound(p *ipsec.Packet) {
+	in, err := ipsec.ParseInbound(p.Data)
+	switch {
+	case err == ipsec.ErrProtocol, err == ipsec.ErrNonESP:
+		p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Data})
+		return
+	case err == ipsec.ErrKeepalive:
+		k.drop(p, dropNATTKeepalive)
+		return
+	case err == ipsec.ErrFragment:
+		k.drop(p, dropFragment)
+		return
+	case err != nil && in.Off == 0:
+		k.drop(p, dropBadHeader)
+		return
+	}
+	proto := k.esp
+	if in.Proto == ipsec.AH {
+		proto = k.ah
+	}
+	k.counters.add(proto, inRequests, 1)
+	if err != nil {
+		k.dropInbound(proto, p, dropBadHeader)
+		return
+	}
+	s, ok := k.inbound.Find(sadb.Key{Dst: in.Dst, SPI: in.SPI, Proto: proto.proto}, func(s *sa) bool {
+		return s.src == in.Src || s.src.IsUnspecified()
+	})
+	if !ok {
+		k.noSA(proto, p)
+		return
+	}
+	state := s.State()
+	if state == sadb.Larval {
+		k.e.Step("store", p)
+		seen, evicted := k.fault.Offer(&s.SA, p, larvalPackets)
+		k.e.Step("stored", p)
+		if evicted != nil {
+			k.drop(evicted, dropLarvalReplace)
+		}
+		if seen == sadb.Larval {
+			p.Report()
+			k.reclaim(s)
+			return
+		}
+		state = seen
+	}
+	if !k.usableInbound(s, state) {
+		k.noSA(proto, p)
+		return
+	}
+	if proto.isESP() {
+		k.inboundESP(s, p, &in)
+	} else {
+		k.inboundAH(s, p, &in)
+	}
+}
+
+// usableInbound says whether a packet may go on with an SA in a state. Under the fault it does not look: the packet goes on with whatever has
+// become of the SA it found, unless there are no keys at all.
+func (k *Kernel) usableInbound(s *sa, state sadb.State) bool {
+	if k.fault != sadb.NoFault {
+		return s.conf.Load() != nil && (state != sadb.Dead || k.fault == sadb.LarvalWindow)
+	}
+	return state == sadb.Mature || state == sadb.Dying || state == stateIdle
+}
+
+// reclaim frees what a faulty store has put onto an SA that is dead and gone, as the last reference to it does in the original.
+func (k *Kernel) reclaim(s *sa) {
+	if k.fault == sadb.NoFault || s.State() != sadb.Dead {
+		return
+	}
+	held := k.fault.Take(&s.SA)
+	for p := held.Pop(); p != nil; p = held.Pop() {
+		k.drop(p, dropLarvalTimeout)
+	}
+}
+
+// noSA ends a packet for whose SPI and destination there is no SA that could open it.
+func (k *Kernel) noSA(proto *protocol, p *ipsec.Packet) {
+	k.counters.add(proto, lookupFailure, 1)
+	k.dropInbound(proto, p, dropNoSA)
+}
+
+// dropInbound ends an inbound packet and counts it for IP.
+func (k *Kernel) dropInbound(proto *protocol, p *ipsec.Packet, c dropCause) {
+	k.counters.add(proto, inDiscards, 1)
+	k.dropFor(proto, p, c)
+}
+
+// inboundESP opens an ESP packet: a look at the window, the cipher, the window again, the limits, the padding.
+func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
+	c := s.conf.Load()
+	if c.natt && in.UDPOff == 0 {
+		k.dropFor(s.p, p, dropNoSA) // for this there is no counter of a failed lookup
+		return
+	}
+	if c.authentic && !k.peek(s, p, in.Seq) {
+		return
+	}
+	plain, err := c.transform.OpenESP(make([]byte, 0, in.End-in.Off), in.ESP(p.Data), 0)
+	switch err {
+	case nil:
+		k.counters.add(s.p, cryptoSync, 1)
+	case ipsec.ErrICV:
+		k.counters.add(s.p, cryptoSync, 1)
+		k.counters.add(s.p, badAuth, 1)
+		k.dropInbound(s.p, p, dropBadAuth)
+		return
+	default:
+		k.counters.add(s.p, cryptoFailures, 1)
+		k.dropInbound(s.p, p, dropCryptoFailed)
+		return
+	}
+	// The charge is what was encrypted, with the IV; of a packet that is not encrypted, everything before the ICV.
+	n := in.End - in.Off - c.transform.ICVLen()
+	if c.transform.Suite().Cipher != ipsec.NULL {
+		n -= 8
+	}
+	if !k.accept(s, p, in.Seq, n, c.authentic) {
+		return
+	}
+	if in.UDPOff != 0 {
+		k.renumber(s, in.SrcPort)
+	}
+	_, next, ok := ipsec.Trailer(plain)
+	if !ok {
+		k.counters.add(s.p, badDecrypt, 1)
+		k.dropInbound(s.p, p, dropBadPadLen)
+		return
+	}
+	switch check := s.p.tun(tunPaddingCheck); {
+	case check == 1 && !ipsec.CheckLastPad(plain), check == 2 && !ipsec.CheckPadding(plain):
+		k.counters.add(s.p, badPadding, 1)
+		k.dropInbound(s.p, p, dropBadPadding)
+		return
+	}
+	k.deliver(s, p, in, ipsec.Payload(plain), next)
+}
+
+// inboundAH checks an AH packet.
+func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
+	c := s.conf.Load()
+	if !k.peek(s, p, in.Seq) {
+		return
+	}
+	ah := ipsec.ParseAH(p.Data, in)
+	switch err := c.transform.VerifyAH(p.Data[:in.End], in.Off, 0); err {
+	case nil:
+		k.counters.add(s.p, cryptoSync, 1)
+	case ipsec.ErrICV:
+		k.counters.add(s.p, cryptoSync, 1)
+		k.counters.add(s.p, badAuth, 1)
+		k.dropInbound(s.p, p, dropBadAuth)
+		return
+	default:
+		k.dropInbound(s.p, p, dropBadLength)
+		return
+	}
+	if !k.accept(s, p, in.Seq, in.End, true) {
+		return
+	}
+	k.deliver(s, p, in, p.Data[in.Off+ah.Len:in.End], ah.Next)
+}
+
+// peek looks at the replay window before any cipher is run, and drops what cannot be good.
+func (k *Kernel) peek(s *sa, p *ipsec.Packet, seq uint32) bool {
+	s.Lock()
+	good, exhausted := s.peekLocked(seq)
+	s.Unlock()
+	if good {
+		return true
+	}
+	if exhausted {
+		k.useUp(s)
+	}
+	k.counters.add(s.p, replayEarlyFailures, 1)
+	k.dropInbound(s.p, p, dropEarlyReplay)
+	return false
+}
+
+// accept takes a packet that has proved genuine into the SA's books, all under its lock: the state is looked at once more, the sequence
+// number is marked, the SA counts as used, and the packet's bytes are charged.
+func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic bool) bool {
+	if authentic {
+		k.counters.add(s.p, goodAuth, 1)
+	}
+	s.Lock()
+	switch {
+	case s.State() == sadb.Dead && k.fault == sadb.NoFault:
+		s.Unlock()
+		k.noSA(s.p, p)
+		return false
+	case authentic && !s.acceptLocked(seq):
+		s.Unlock()
+		k.counters.add(s.p, replayFailures, 1)
+		k.dropInbound(s.p, p, dropReplay)
+		return false
+	}
+	s.Unlock()
+	k.noteUse(s)
+	if k.charge(s, n, true) {
+		return true
+	}
+	k.counters.add(s.p, bytesExpired, 1)
+	k.dropInbound(s.p, p, dropBytesExpire)
+	return false
+}
+
+// charge counts a packet's bytes on an SA and on its copy in the other table, if it has one. It returns false if the packet reaches the hard
+// limit of either. Of two copies only the inbound one tells.
+func (k *Kernel) charge(s *sa, n int, inbound bool) bool {
+	peer := s.peerSA.Load()
+	if peer == nil {
+		return k.chargeOne(s, n, true)
+	}
+	in, out := s, peer
+	if !inbound {
+		in, out = out, in
+	}
+	first := k.chargeOne(in, n, true)
+	return k.chargeOne(out, n, false) && first
+}
+
+// noteUse notes that an SA, and its copy, has been used.
+func (k *Kernel) noteUse(s *sa) {
+	now := k.now()
+	for _, s := range [2]*sa{s, s.peerSA.Load()} {
+		if s != nil {
+			s.Lock()
+			due := s.noteUseLocked(now)
+			s.Unlock()
+			k.wantPass(due)
+		}
+	}
+}
+
+func (k *Kernel) chargeOne(s *sa, n int, tell bool) bool {
+	s.Lock()
+	c := s.chargeLocked(n)
+	s.Unlock()
+	if c != chargeFine {
+		k.reachLimit(s, c, tell)
+	}
+	return c != chargeHard
+}
+
+// deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it.
+func (k *Kernel) deliver(s *sa, p *ipsec.Packet, in *ipsec.Inbound, payload []byte, next uint8) {
+	var inner []byte
+	var err error
+	if s.has(flagTunnel) && (next == protoENCAP || next == protoIPv6) {
+		inner, err = ipsec.DecapTunnel(payload, next)
+	} else {
+		inner, err = ipsec.DecapTransport(make([]byte, 0, len(p.Data)), p.Data, in, payload, next)
+	}
+	if err != nil {
+		k.dropInbound(s.p, p, dropBadHeader)
+		return
+	}
+	if s.State() == stateIdle && !(s.p.isESP() && in.UDPOff != 0) {
+		if !k.cluster.Load() {
+			k.drop(p, dropIdleOverflow)
+			return
+		}
+		if k.keep(s, p, inner) {
+			return
+		}
+	}
+	p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: inner})
+}
+
+// noteNewOutbound tells existing SAs that flows which they serve may have a newer one now; and packets that are about to wait for an SA, to look
+// again.
+func (k *Kernel) noteNewOutbound(s *sa) {
+	for _, s := range []*sa{s, s.peer()} {
+		if s == nil || !s.in.isOutbound() {
+			continue
+		}
+		k.acquires.mu.Lock()
+		k.acquires.generation.Add(1)
+		k.acquires.mu.Unlock()
+		for other := s.in.byDst[s.dst].head; other != nil; other = other.link[linkDst].next {
+			if other != s && other.has(flagUsed) && other.sameFlows(s) {
+				other.setFlags(flagCInvalid, 0)
+			}
+		}
+	}
+}
+
+// sameFlows says whether two SAs serve the same flows.
+func (s *sa) sameFlows(o *sa) bool {
+	a, b := s.unique.Load(), o.unique.Load()
+	return a == b || a != nil && b != nil && *a == *b
+}

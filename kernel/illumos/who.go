@@ -1,0 +1,147 @@
+package illumos
+
+import (
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// client is what keysock keeps of a socket, guarded by the control lock.
+type client struct {
+	s          *engine.Socket
+	registered uint32 // a bit for each SA type
+	noLoop     bool   // SO_USELOOPBACK off: hears nothing at all
+	promisc    bool
+	extended   bool // did an extended REGISTER
+	full       bool // the receive queue has reached its limit and not yet been read empty enough
+	recvHiwat  int
+	sendHiwat  int
+}
+
+func newClient(s *engine.Socket) *client { return &client{s: s} }
+
+func clientOf(s *engine.Socket) *client { return s.Data.(*client) }
+
+func (c *client) isRegistered(t wire.SAType) bool { return t < 32 && c.registered&(1<<t) != 0 }
+
+// source is who made a message that goes up to sockets.
+type source int
+
+const (
+	fromKeysock source = iota
+	fromConsumer
+	fromUser // a client's own message passed on as it is
+)
+
+// passUp delivers a message to every socket that is to hear it and says whether there was any; keysock_passup. sender is the
+// client whose request it answers, nil for nobody. msg must not be changed any more. The control lock is held.
+func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
+	typ, satype := wire.MsgType(msg[1]), wire.SAType(msg[3])
+	for _, s := range k.e.Sockets() {
+		c := clientOf(s)
+		if !c.promisc && !k.hears(c, typ, satype, sender, src) {
+			continue
+		}
+		heard = true
+		if !c.noLoop {
+			s.Deliver(msg, typ == wire.MsgDump)
+		}
+	}
+	return heard
+}
+
+// hears is the rule for a socket that is not promiscuous. A REGISTER that comes back from a consumer registers its sender
+// here, even when it carries an error.
+func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *client, src source) bool {
+	switch typ {
+	case wire.MsgGetSPI, wire.MsgUpdate, wire.IllumosMsgXUpdatePair, wire.MsgAdd, wire.MsgDelete, wire.IllumosMsgXDelPair,
+		wire.MsgExpire, wire.MsgFlush:
+		return true
+	case wire.MsgRegister:
+		switch {
+		case src == fromKeysock:
+			return c == sender
+		case sender == nil:
+			return c.extended || c.isRegistered(satype)
+		case c == sender:
+			c.registered |= 1 << satype
+			return true
+		}
+		return !c.extended && c.isRegistered(satype)
+	case wire.MsgAcquire:
+		switch {
+		case src == fromUser:
+			return false
+		case satype == wire.SATypeUnspec:
+			return c.extended || c == sender
+		}
+		return !c.extended && c.isRegistered(satype)
+	}
+	return c == sender
+}
+
+// Room implements [engine.Kernel] as a stream does: a queue that has reached its high-water mark takes nothing until it has
+// been read below the low-water mark. A DUMP is queued regardless.
+func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
+	c, queued := clientOf(s), s.Queued()
+	if c.full {
+		c.full = queued >= int(k.tun.keysock[tunRecvLowat])
+	} else {
+		c.full = queued >= k.recvHiwat(c)
+	}
+	return dump || !c.full
+}
+
+func (k *Kernel) recvHiwat(c *client) int {
+	if c.recvHiwat != 0 {
+		return c.recvHiwat
+	}
+	return int(k.tun.keysock[tunRecvHiwat])
+}
+
+func (k *Kernel) sendHiwat(c *client) int {
+	if c.sendHiwat != 0 {
+		return c.sendHiwat
+	}
+	return int(k.tun.keysock[tunSendHiwat])
+}
+
+// SetOption implements [engine.Kernel].
+func (k *Kernel) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Errno {
+	c := clientOf(s)
+	switch o {
+	case pfkey.OptionUseLoopback:
+		c.noLoop = value == 0
+		return wire.OK
+	case pfkey.OptionSendBuffer, pfkey.OptionRecvBuffer:
+		if value < 0 || value > int(k.tun.keysock[tunMaxBuf]) {
+			return wire.ENOBUFS
+		}
+		if o == pfkey.OptionSendBuffer {
+			c.sendHiwat = value
+		} else {
+			c.recvHiwat = value
+		}
+		return wire.OK
+	}
+	return wire.EINVAL
+}
+
+// GetOption implements [engine.Kernel].
+func (k *Kernel) GetOption(s *engine.Socket, o pfkey.Option) (int, pfkey.Errno) {
+	c := clientOf(s)
+	switch o {
+	case pfkey.OptionType:
+		return sockRaw, wire.OK
+	case pfkey.OptionUseLoopback:
+		if c.noLoop {
+			return 0, wire.OK
+		}
+		return 1, wire.OK
+	case pfkey.OptionSendBuffer:
+		return k.sendHiwat(c), wire.OK
+	case pfkey.OptionRecvBuffer:
+		return k.recvHiwat(c), wire.OK
+	}
+	return 0, wire.EINVAL
+}

@@ -1,0 +1,35 @@
+// Package kernel makes engines by the name of the operating system they emulate.
+package kernel
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+)
+
+var kernels = []struct {
+	name string
+	boot func(*engine.Engine, engine.Options) (engine.Kernel, error)
+}{
+	{"illumos", func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return illumos.New(e, o) }},
+}
+
+// Names lists the kernels there are, in alphabetical order.
+func Names() (names []string) {
+	for _, k := range kernels {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// New makes an engine that runs the kernel of that name. The error names what is wrong with the name or the options.
+func New(name string, o engine.Options) (*engine.Engine, error) {
+	for _, k := range kernels {
+		if k.name == name {
+			return engine.New(name, o, func(e *engine.Engine) (engine.Kernel, error) { return k.boot(e, o) })
+		}
+	}
+	return nil, fmt.Errorf("kernel: unknown kernel %q (known: %s)", name, strings.Join(Names(), ", "))
+}
