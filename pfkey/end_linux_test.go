@@ -1,0 +1,4 @@
+package pfkey_test
+
+// recordsSender says whether the system tells which process sent a message.
+func recordsSender() bool { return true }

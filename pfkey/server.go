@@ -1,0 +1,349 @@
+package pfkey
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Type and protocol of a PF_KEY socket, the same on every system.
+const (
+	socketRaw  = 3 // SOCK_RAW
+	protocolV2 = 2 // PF_KEY_V2
+)
+
+// ServerOptions change what a server does. The zero value is ready.
+type ServerOptions struct {
+	// Log hears who comes, goes and is refused. Nil: nothing is logged. Contents of messages are never logged.
+	Log *slog.Logger
+	// Allow decides at the door who may use the engine; an error refuses, and is logged. Nil: root and the user that this
+	// process runs as. It is not asked about ends given to Attach.
+	Allow func(Cred) error
+	// SendBuffer is how many bytes the kernel may hold for a client that has not read them yet (SO_SNDBUF, which Linux
+	// doubles); everything else stays in the engine's receive queue. 0 leaves the system's default.
+	SendBuffer int
+}
+
+// A Server lets other programs use the PF_KEY sockets of an engine through Unix sockets. It is safe for concurrent use.
+//
+// Life: any number of Serve and Attach, then Shutdown or Close. Both may be called at any time, in any order and repeatedly.
+// The server does not close the engine.
+type Server struct {
+	engine  Engine
+	options ServerOptions
+	log     *slog.Logger
+	buffers sync.Pool // of *[]byte, maxMessage long
+	counters
+
+	mu        sync.Mutex // never held together with any other lock
+	stopping  bool       // nothing new begins
+	number    uint64
+	listeners map[net.Listener]struct{}
+	conns     map[*Conn]struct{} // those served, and after Shutdown those whose ends are still open
+}
+
+// maxMessage is one byte more than the longest message the 16-bit length field can express, so that longer ones show.
+const maxMessage = wire.MaxLen + 1
+
+// NewServer makes a server for engine. It does nothing until Serve or Attach.
+func NewServer(engine Engine, options ServerOptions) *Server {
+	s := &Server{
+		engine:    engine,
+		options:   options,
+		log:       options.Log,
+		listeners: make(map[net.Listener]struct{}),
+		conns:     make(map[*Conn]struct{}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.options.Allow == nil {
+		s.options.Allow = allowOwn
+	}
+	s.buffers.New = func() any {
+		b := make([]byte, maxMessage)
+		return &b
+	}
+	return s
+}
+
+// allowOwn lets in root and the user of this process.
+func allowOwn(c Cred) error {
+	if c.UID != 0 && int64(c.UID) != int64(os.Geteuid()) {
+		return fmt.Errorf("user %d is neither root nor the engine's user", c.UID)
+	}
+	return nil
+}
+
+// Serve accepts connections from l, which must be of SOCK_SEQPACKET Unix sockets, until ctx ends or the server is stopped,
+// and closes l. It returns nil after such a stop, and at once if the server had been stopped before. The end of ctx is the
+// same as [Server.Shutdown].
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	defer l.Close()
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		return nil
+	}
+	s.listeners[l] = struct{}{}
+	s.mu.Unlock()
+
+	finished := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		defer close(finished)
+		_ = s.Shutdown(context.WithoutCancel(ctx))
+	})
+	err := s.accept(ctx, l)
+	if !unhook() {
+		<-finished
+	}
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	return err
+}
+
+// acceptPause is how long Serve waits before it tries again when descriptors or memory have run out.
+const acceptPause = 50 * time.Millisecond
+
+func (s *Server) accept(ctx context.Context, l net.Listener) error {
+	for {
+		c, err := l.Accept()
+		switch {
+		case s.stopped():
+			if err == nil {
+				c.Close()
+			}
+			return nil
+		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+			s.failed.Add(1)
+			s.log.Error("cannot accept a connection", "err", err)
+			pause(ctx, acceptPause)
+			continue
+		case err != nil:
+			return fmt.Errorf("pfkey: %w", err)
+		}
+		s.admit(c)
+	}
+}
+
+// admit serves a connection if it is of a kind and of somebody to serve, and closes it otherwise.
+func (s *Server) admit(nc net.Conn) {
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		s.refused.Add(1)
+		s.log.Warn("refused a connection that is no Unix socket", "type", fmt.Sprintf("%T", nc))
+		nc.Close()
+		return
+	}
+	var cred Cred
+	err := control(uc, func(fd int) (err error) {
+		if !isSeqpacket(fd) {
+			return errNotSeqpacket
+		}
+		cred, err = peerCred(fd)
+		return err
+	})
+	if err == nil {
+		err = s.options.Allow(cred)
+	}
+	if err != nil {
+		s.refused.Add(1)
+		s.log.Warn("refused a client", "uid", cred.UID, "gid", cred.GID, "pid", cred.PID, "err", err)
+		uc.Close()
+		return
+	}
+	cred.Privileged = true
+	if _, err := s.begin(uc, cred); err != nil {
+		uc.Close()
+		return
+	}
+	s.accepted.Add(1)
+}
+
+var errNotSeqpacket = errors.New("not a SOCK_SEQPACKET Unix socket")
+
+// Attach serves file, one end of a connected pair of SOCK_SEQPACKET Unix sockets whose other end a client has or will get,
+// as a PF_KEY socket of cred. Who may be attached is for the caller to decide; a PF_KEY socket of an unprivileged cred is
+// refused by the engine, with the errno that socket(2) would have given in the chain of the error.
+//
+// If there is no error the server owns file and has closed this descriptor of it; [Conn.Release] gives the end back.
+// Otherwise file stays as it was.
+func (s *Server) Attach(file *os.File, cred Cred) (*Conn, error) {
+	rc, err := file.SyscallConn()
+	if err == nil {
+		err = controlRaw(rc, func(fd int) error {
+			if !isSeqpacket(fd) {
+				return errNotSeqpacket
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pfkey: attach: %w", err)
+	}
+	nc, err := net.FileConn(file)
+	if err != nil {
+		return nil, fmt.Errorf("pfkey: attach: %w", err)
+	}
+	c, err := s.begin(nc.(*net.UnixConn), cred)
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("pfkey: attach: %w", err)
+	}
+	file.Close()
+	s.attached.Add(1)
+	return c, nil
+}
+
+// begin opens a socket of the engine for the client at the other side of end, and starts to serve it.
+func (s *Server) begin(end *net.UnixConn, cred Cred) (*Conn, error) {
+	raw, err := end.SyscallConn()
+	if err == nil {
+		err = controlRaw(raw, prepareEnd)
+	}
+	if err == nil && s.options.SendBuffer > 0 {
+		err = end.SetWriteBuffer(s.options.SendBuffer)
+	}
+	if err != nil {
+		s.failed.Add(1)
+		s.log.Error("cannot serve a client", "uid", cred.UID, "pid", cred.PID, "err", err)
+		return nil, err
+	}
+	sock, errno := s.engine.Open(cred, socketRaw, protocolV2)
+	if errno != wire.OK {
+		s.failed.Add(1)
+		err := hostError(errno)
+		s.log.Warn("the engine refused a socket", "uid", cred.UID, "pid", cred.PID, "err", err)
+		return nil, os.NewSyscallError("socket", err)
+	}
+	c := newConn(s, end, raw, sock, cred)
+	s.mu.Lock()
+	if s.stopping {
+		s.mu.Unlock()
+		sock.Close()
+		return nil, net.ErrClosed
+	}
+	s.number++
+	c.number = s.number
+	s.conns[c] = struct{}{}
+	s.mu.Unlock()
+	s.open.Add(1)
+	s.log.Debug("client", "conn", c.number, "uid", cred.UID, "pid", cred.PID)
+	c.start()
+	return c, nil
+}
+
+func (s *Server) stopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// stop ends everything that could begin something new, and returns the connections there are.
+func (s *Server) stop() []*Conn {
+	s.mu.Lock()
+	s.stopping = true
+	listeners, conns := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Keys(s.conns))
+	s.mu.Unlock()
+	for _, l := range listeners {
+		l.Close()
+	}
+	for _, c := range conns {
+		c.stop()
+	}
+	return conns
+}
+
+// Shutdown stops in this order: accepting, then reading from clients; requests that are being handled are finished, and
+// what was answered is written as far as the clients have room. It waits for that until ctx ends and returns ctx's error
+// then, else nil.
+//
+// The clients' ends stay open, so that they see nothing: [Conn.Release] hands one on, [Server.Close] or the end of the
+// process closes the rest.
+func (s *Server) Shutdown(ctx context.Context) error {
+	for _, c := range s.stop() {
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return fmt.Errorf("pfkey: shutdown: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// Close stops like Shutdown, without a bound on the wait, and closes the clients' ends. It returns nil.
+func (s *Server) Close() error {
+	for _, c := range s.stop() {
+		<-c.done
+		c.end.Close()
+		s.forget(c)
+	}
+	return nil
+}
+
+func (s *Server) forget(c *Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+}
+
+// Counters reads the counters.
+func (s *Server) Counters() Counters { return s.snapshot() }
+
+// ConnInfo describes a connection for a status page.
+type ConnInfo struct {
+	Number   uint64 `json:"number"` // 1 for the first connection of the server
+	PID      int32  `json:"pid"`
+	UID      uint32 `json:"uid"`
+	GID      uint32 `json:"gid"`
+	Received uint64 `json:"received"` // messages from the client
+	Sent     uint64 `json:"sent"`     // messages written to it
+	Full     bool   `json:"full"`     // it does not read: messages wait for room
+}
+
+// Conns lists the connections that are being served, in the order of their numbers.
+func (s *Server) Conns() []ConnInfo {
+	s.mu.Lock()
+	all := make([]ConnInfo, 0, len(s.conns))
+	for c := range s.conns {
+		select {
+		case <-c.done:
+		default:
+			all = append(all, c.info())
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b ConnInfo) int { return cmp.Compare(a.Number, b.Number) })
+	return all
+}
+
+// control calls f with the descriptor of c, without taking it from the network poller.
+func control(c syscall.Conn, f func(fd int) error) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return controlRaw(rc, f)
+}
+
+func controlRaw(rc syscall.RawConn, f func(fd int) error) error {
+	var err error
+	if e := rc.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
+		return e
+	}
+	return err
+}
