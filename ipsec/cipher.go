@@ -153,11 +153,14 @@ func newCTR(key, salt []byte) (mode, error) {
 }
 
 func (c *ctr) encrypt(dst, src, iv []byte) {
-	var block [16]byte
-	copy(block[:], c.salt[:])
+	s := scratches.Get().(*scratch)
+	block := s.sum[:16]
+	clear(block)
+	copy(block, c.salt[:])
 	copy(block[4:], iv)
 	block[15] = 1
-	cipher.NewCTR(c.b, block[:]).XORKeyStream(dst, src)
+	cipher.NewCTR(c.b, block).XORKeyStream(dst, src)
+	scratches.Put(s)
 }
 
 func (c *ctr) decrypt(dst, src, iv []byte) { c.encrypt(dst, src, iv) }
