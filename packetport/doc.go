@@ -97,3 +97,6 @@
 // Server.mu > queue.mu. The engine calls Packet.Done and the ledger's watchers with no lock of its own held; they take one
 // queue.mu for the time of an append. No lock of this package is held while the engine is called.
 package packetport
+
+// Path is where the packet port of the engine whose PF_KEY socket is at path lies.
+func Path(path string) string { return path + ".packets" }

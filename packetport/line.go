@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
 // Numbers of protocols in IP headers.
@@ -23,9 +25,6 @@ const (
 	protoNone     = 59
 	protoOptions  = 60
 )
-
-// portESP is the port of ESP in UDP, RFC 3948.
-const portESP = 4500
 
 // datagram is an IP packet as far as this package looks into it.
 type datagram struct {
@@ -90,28 +89,10 @@ func parse(b []byte) (d datagram, ok bool) {
 	return d, false
 }
 
-// spi finds the SPI of the outermost protection: ESP, AH, or ESP in UDP on port 4500.
+// spi finds the SPI of the outermost protection: ESP, AH, or ESP in UDP.
 func spi(packet []byte) (uint32, bool) {
-	d, ok := parse(packet)
-	if !ok || d.offset != 0 {
-		return 0, false
-	}
-	p := d.payload
-	switch d.proto {
-	case protoESP:
-		if len(p) >= 4 {
-			return binary.BigEndian.Uint32(p), true
-		}
-	case protoAH:
-		if len(p) >= 8 {
-			return binary.BigEndian.Uint32(p[4:]), true
-		}
-	case protoUDP:
-		if esp, ok := espInUDP(p); ok {
-			return binary.BigEndian.Uint32(esp), true
-		}
-	}
-	return 0, false
+	in, err := ipsec.ParseInbound(packet)
+	return in.SPI, err == nil
 }
 
 // espInUDP returns what is behind the UDP header when it is ESP and not IKE, whose marker is an SPI of 0, nor a keepalive.
@@ -119,7 +100,7 @@ func espInUDP(udp []byte) ([]byte, bool) {
 	if len(udp) < 8+4 {
 		return nil, false
 	}
-	if binary.BigEndian.Uint16(udp) != portESP && binary.BigEndian.Uint16(udp[2:]) != portESP {
+	if binary.BigEndian.Uint16(udp) != ipsec.NATTPort && binary.BigEndian.Uint16(udp[2:]) != ipsec.NATTPort {
 		return nil, false
 	}
 	esp := udp[8:]

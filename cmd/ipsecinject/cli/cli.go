@@ -1,0 +1,142 @@
+// Package cli is the command ipsecinject: one file per subcommand, callable in process.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/pfkey"
+)
+
+// The exit codes of all commands of the project.
+const (
+	exitDone     = 0
+	exitFailed   = 1 // refused or failed
+	exitUsage    = 2 // usage or unreadable input
+	exitNoEngine = 3 // no engine at the address
+)
+
+// failure is an error with its exit code.
+type failure struct {
+	code int
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func failed(err error) error   { return &failure{exitFailed, err} }
+func noEngine(err error) error { return &failure{exitNoEngine, err} }
+func usagef(format string, a ...any) error {
+	return &failure{exitUsage, fmt.Errorf(format, a...)}
+}
+
+// env is what the subcommands share.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	engine string
+	json   bool
+}
+
+// Run executes the command with args, without the name of the program, and returns its exit code. It ends early when ctx does.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr}
+	root := e.root()
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(stderr, "ipsecinject: %v\n", err)
+	var f *failure
+	if !errors.As(err, &f) {
+		// Everything of ours has a code: this one is cobra's.
+		f = &failure{exitUsage, err}
+		fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
+	}
+	return f.code
+}
+
+func (e *env) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ipsecinject",
+		Short: "Send IP packets into an engine and print what became of them",
+		Long: `ipsecinject sends IP packets into the packet port of a running engine (pfkeyd)
+and prints a verdict for each.
+
+Inbound packets (the default) are protected: ESP, AH, or ESP in UDP on port
+4500. They go the way of a packet that came off the wire. Outbound packets
+(--outbound) are plaintext and are protected as policy says.
+
+The engine is named with --engine KERNEL:PATH or the environment variable
+PFKEY_ENGINE; without either it is the one that is running at its default path,
+if there is exactly one. The packet port lies beside it, at PATH.packets.
+
+Verdicts:
+  delivered    inbound, IPsec is done with it; inner is the IP packet handed on
+  transmitted  outbound; inner is the packet as it goes out
+  queued       inbound, waits on an SA; another verdict of the same id follows
+  held         outbound, waits for an ACQUIRE; another verdict follows
+  dropped      with a reason, and the counter that the real kernel counts it in
+  sent         made by the engine itself, such as a NAT-T keepalive
+
+With --json each verdict is one object on a line of its own, with the fields
+  id       number: of the packet; see the subcommand
+  verdict  one of the above
+  reason   why it was dropped, else ""
+  counter  name of the real kernel's counter, or ""
+  spi      of the protected packet in hexadecimal ("0x1000"), or ""
+  inner    the inner packet in hexadecimal, or ""
+and, from watch only,
+  packet   the injected packet in hexadecimal, or ""
+
+Exit status: 0 done, whatever the verdicts; 1 refused or failed; 2 usage or
+unreadable input; 3 no engine at the address.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return errors.New("which subcommand?")
+		},
+	}
+	root.PersistentFlags().StringVar(&e.engine, "engine", "", "`ADDRESS` of the engine, KERNEL:PATH")
+	root.PersistentFlags().BoolVar(&e.json, "json", false, "print one JSON object per verdict")
+	_ = root.RegisterFlagCompletionFunc("engine", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		running, err := pfkey.Running()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var names []string
+		for _, a := range running {
+			names = append(names, a.String())
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.manCommand())
+	return root
+}
+
+// noArgs does not repeat the argument, which may be a key that lost its flag.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, there are %d", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// complete names the values of a flag for the shell.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	// The error would say that the flag does not exist, or has been completed before.
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err)
+	}
+}

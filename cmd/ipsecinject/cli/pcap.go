@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+type pcapFlags struct {
+	injection
+	packets  string
+	timing   string
+	src, dst string
+}
+
+func (e *env) pcapCommand() *cobra.Command {
+	var f pcapFlags
+	cmd := &cobra.Command{
+		Use:   "pcap FILE",
+		Short: "Inject the packets of a capture",
+		Long: `pcap injects the IP packets of a capture, in order, and prints their verdicts
+as they come. The id of a packet is the number of its record, counting from 1.
+
+FILE is classic pcap or pcapng, also compressed with gzip; "-" is standard
+input, read as it comes ("tcpdump -U -w - esp | ipsecinject pcap -"). Link types:
+raw IP (101, 228, 229), Ethernet (1, also with VLAN tags), null and loopback
+(0, 108), Linux cooked (113, 276). Records that carry no IP are left out.
+
+A broken capture, or a selected record that was not captured whole, ends the
+command with exit status 2 and an error that names the record; the packets before
+it have been injected.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("pcap takes one FILE, there are %d", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return e.pcap(cmd.Context(), args[0], &f) },
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{"pcap", "pcapng", "cap", "gz"}, cobra.ShellCompDirectiveFilterFileExt
+		},
+	}
+	f.injection.addTo(cmd)
+	cmd.Flags().StringVar(&f.packets, "packets", "", "only these records, such as `1-3,7,10-`")
+	cmd.Flags().StringVar(&f.timing, "timing", "none", "pauses between packets: none, original, or a `DURATION`")
+	cmd.Flags().StringVar(&f.src, "src", "", "only packets from this IP `ADDRESS`")
+	cmd.Flags().StringVar(&f.dst, "dst", "", "only packets to this IP `ADDRESS`")
+	complete(cmd, "timing", "none", "original")
+	return cmd
+}
+
+func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	sel, err := parseSelection(f.packets)
+	if err != nil {
+		return err
+	}
+	pause, err := parseTiming(f.timing)
+	if err != nil {
+		return err
+	}
+	src, err := parseAddr("--src", f.src)
+	if err != nil {
+		return err
+	}
+	dst, err := parseAddr("--dst", f.dst)
+	if err != nil {
+		return err
+	}
+	in := e.stdin
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return usagef("%w", err)
+		}
+		defer file.Close()
+		in = file
+	} else {
+		name = "standard input"
+	}
+	c, err := openCapture(in)
+	if err != nil {
+		return usagef("%s: %w", name, err)
+	}
+	s, err := e.open(ctx, &f.injection)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+
+	var last time.Time // of the packet before
+	first := true
+	skipped := 0
+	var broken error
+	for !sel.past(c.n + 1) {
+		r, err := c.next()
+		if err == io.EOF {
+			if n := sel.missing(c.n); n > 0 {
+				broken = usagef("%s: there is no record %d, the last one is %d", name, n, c.n)
+			}
+			break
+		}
+		if err != nil {
+			broken = usagef("%s: %w", name, err)
+			break
+		}
+		if !sel.has(r.n) {
+			continue
+		}
+		packet, err := r.ip()
+		if err != nil {
+			broken = usagef("%s: %w", name, err)
+			break
+		}
+		if packet == nil {
+			skipped++
+			continue
+		}
+		if !between(packet, src, dst) {
+			continue
+		}
+		d := pause.fixed
+		if pause.original {
+			d = r.at.Sub(last)
+		}
+		if !first && d > 0 {
+			if err := sleep(ctx, d); err != nil {
+				return err
+			}
+		}
+		first, last = false, r.at
+		if err := s.inject(ctx, uint64(r.n), packet); err != nil {
+			return err
+		}
+	}
+	if err := s.finish(ctx); err != nil {
+		return err
+	}
+	extra := ""
+	if skipped > 0 {
+		extra = fmt.Sprintf("%d records without IP left out", skipped)
+	}
+	s.summary(extra)
+	return broken
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return interrupted()
+	}
+}
+
+// selection is a set of record numbers; nil is all of them.
+type selection []span
+
+type span struct{ from, to int } // to 0: no end
+
+func parseSelection(s string) (selection, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var sel selection
+	for part := range strings.SplitSeq(s, ",") {
+		from, to, isRange := strings.Cut(part, "-")
+		var sp span
+		var err error
+		if sp.from, err = strconv.Atoi(from); err != nil || sp.from < 1 {
+			return nil, usagef("--packets %q: %q is no record number, which count from 1", s, from)
+		}
+		switch {
+		case !isRange:
+			sp.to = sp.from
+		case to != "":
+			if sp.to, err = strconv.Atoi(to); err != nil || sp.to < sp.from {
+				return nil, usagef("--packets %q: %q does not end a range that begins with %d", s, to, sp.from)
+			}
+		}
+		sel = append(sel, sp)
+	}
+	return sel, nil
+}
+
+func (sel selection) has(n int) bool {
+	for _, s := range sel {
+		if n >= s.from && (s.to == 0 || n <= s.to) {
+			return true
+		}
+	}
+	return sel == nil
+}
+
+// past tells whether no record from n on is selected.
+func (sel selection) past(n int) bool {
+	for _, s := range sel {
+		if s.to == 0 || n <= s.to {
+			return false
+		}
+	}
+	return sel != nil
+}
+
+// missing returns the first number that was asked for and lies behind the last record, or 0.
+func (sel selection) missing(last int) int {
+	first := 0
+	for _, s := range sel {
+		n := max(s.from, last+1)
+		if s.to == 0 {
+			n = s.from // "10-" asks for record 10 at least
+		}
+		if n > last && (s.to == 0 || n <= s.to) && (first == 0 || n < first) {
+			first = n
+		}
+	}
+	return first
+}
+
+type timing struct {
+	original bool
+	fixed    time.Duration
+}
+
+func parseTiming(s string) (timing, error) {
+	switch s {
+	case "none":
+		return timing{}, nil
+	case "original":
+		return timing{original: true}, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return timing{}, usagef("--timing %q is neither none, original nor a duration such as 20ms", s)
+	}
+	return timing{fixed: d}, nil
+}
+
+func parseAddr(flag, s string) (netip.Addr, error) {
+	if s == "" {
+		return netip.Addr{}, nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		return a, usagef("%s %q is no IP address", flag, s)
+	}
+	return a, nil
+}
+
+// between tells whether packet goes from src to dst; an invalid address stands for any.
+func between(packet []byte, src, dst netip.Addr) bool {
+	if !src.IsValid() && !dst.IsValid() {
+		return true
+	}
+	var from, to netip.Addr
+	switch {
+	case len(packet) >= 20 && packet[0]>>4 == 4:
+		from, to = netip.AddrFrom4([4]byte(packet[12:16])), netip.AddrFrom4([4]byte(packet[16:20]))
+	case len(packet) >= 40 && packet[0]>>4 == 6:
+		from, to = netip.AddrFrom16([16]byte(packet[8:24])), netip.AddrFrom16([16]byte(packet[24:40]))
+	default:
+		return false
+	}
+	return (!src.IsValid() || src == from) && (!dst.IsValid() || dst == to)
+}

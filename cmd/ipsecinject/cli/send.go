@@ -1,0 +1,383 @@
+package cli
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+)
+
+type sendFlags struct {
+	injection
+	recipe
+
+	proto, mode, encap, ports  string
+	enc, encKey, auth, authKey string
+	icv                        int
+	src, dst                   string
+	innerSrc, innerDst, inner  string
+	count                      uint64
+	repeat                     int
+	dry                        bool
+}
+
+func (e *env) sendCommand() *cobra.Command {
+	var f sendFlags
+	cmd := &cobra.Command{
+		Use:   "send",
+		Short: "Build ESP or AH packets and inject them",
+		Long: fmt.Sprintf(`send builds packets, protects them with the algorithms and keys given, injects
+them and prints their verdicts. Ids count from 1. With --outbound the packets
+stay plaintext and no SA is needed.
+
+What is protected is a UDP datagram from --src to --dst with --data in it, or
+the whole IP packet --inner. In tunnel mode that goes inside a new header from
+--src to --dst.
+
+Keys are hexadecimal; @FILE reads them from a file, which keeps them out of the
+list of processes. An algorithm with a salt (aes-ctr, aes-gcm, aes-gmac, aes-ccm,
+chacha20-poly1305) has it behind the key.
+
+%s
+%s
+
+Packets can be spoiled: --bad-icv changes the ICV; --bad-padding and
+--bad-pad-length change the trailer under a right ICV (null, des-cbc, 3des-cbc,
+aes-cbc and aes-gcm; integrity none, hmac-md5, hmac-sha1, hmac-sha256/384/512);
+--short cuts the packet; --repeat sends the same bytes again, a replay.`,
+			fold("Encryption: "+strings.Join(cipherNames(), ", ")+"."), fold("Integrity: none, "+strings.Join(macNames(), ", ")+".")),
+		Example: `  ipsecinject send --src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 \
+      --enc aes-cbc --enc-key @enc.key --auth hmac-sha1 --auth-key @auth.key
+  ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.send(cmd.Context(), &f) },
+	}
+	f.injection.addTo(cmd)
+	fl := cmd.Flags()
+	fl.StringVar(&f.proto, "proto", "esp", "`PROTOCOL`, esp or ah")
+	fl.StringVar(&f.mode, "mode", "transport", "`MODE`, transport or tunnel")
+	fl.StringVar(&f.src, "src", "", "source `ADDRESS`, of the outer header in tunnel mode")
+	fl.StringVar(&f.dst, "dst", "", "destination `ADDRESS`, of the outer header in tunnel mode")
+	fl.Uint32Var(&f.spi, "spi", 0, "security parameters index")
+	fl.Uint64Var(&f.seq, "seq", 1, "sequence number of the first packet; with --esn 64 bits")
+	fl.BoolVar(&f.suite.ESN, "esn", false, "extended sequence numbers")
+	fl.StringVar(&f.enc, "enc", "null", "encryption `ALGORITHM`")
+	fl.StringVar(&f.encKey, "enc-key", "", "its key, `HEX` or @FILE")
+	fl.StringVar(&f.auth, "auth", "none", "integrity `ALGORITHM`")
+	fl.StringVar(&f.authKey, "auth-key", "", "its key, `HEX` or @FILE")
+	fl.IntVar(&f.icv, "icv", 0, "length of the ICV in `BITS`; 0: as the RFC has it")
+	fl.StringVar(&f.encap, "encap", "", "ESP in UDP, from and to these `PORTS`")
+	fl.Lookup("encap").NoOptDefVal = "4500:4500"
+	fl.StringVar(&f.ports, "ports", "40000:9", "`PORTS` of the UDP datagram inside")
+	fl.StringVar(&f.data, "data", "ipsecinject", "`TEXT` in the UDP datagram inside")
+	fl.StringVar(&f.innerSrc, "inner-src", "", "source `ADDRESS` of the packet inside a tunnel (default: --src)")
+	fl.StringVar(&f.innerDst, "inner-dst", "", "destination `ADDRESS` of the packet inside a tunnel (default: --dst)")
+	fl.StringVar(&f.inner, "inner", "", "whole IP packet to protect, `HEX` or @FILE")
+	fl.Uint64Var(&f.count, "count", 1, "`NUMBER` of packets, with rising sequence numbers")
+	fl.IntVar(&f.repeat, "repeat", 0, "send each packet `NUMBER` times more")
+	fl.BoolVar(&f.badICV, "bad-icv", false, "a wrong ICV")
+	fl.BoolVar(&f.badPadding, "bad-padding", false, "padding that is not 1, 2, 3, ...")
+	fl.BoolVar(&f.badPadLength, "bad-pad-length", false, "a pad length larger than the payload")
+	fl.IntVar(&f.short, "short", -1, "only this many `BYTES` of the ESP or AH part")
+	fl.BoolVar(&f.dry, "dry-run", false, "print the packets in hexadecimal, one on a line, and send nothing")
+	complete(cmd, "proto", "esp", "ah")
+	complete(cmd, "mode", "transport", "tunnel")
+	complete(cmd, "enc", cipherNames()...)
+	complete(cmd, "auth", append([]string{"none"}, macNames()...)...)
+	return cmd
+}
+
+func (e *env) send(ctx context.Context, f *sendFlags) error {
+	if err := f.parse(); err != nil {
+		return err
+	}
+	each := func(yield func([]byte) error) error {
+		for i := range f.count {
+			p, err := f.packet(i)
+			if err != nil {
+				return usagef("packet %d: %w", i+1, err)
+			}
+			for range f.repeat + 1 {
+				if err := yield(p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	if f.dry {
+		return each(func(p []byte) error {
+			if _, err := fmt.Fprintln(e.stdout, hex.EncodeToString(p)); err != nil {
+				return failed(err)
+			}
+			return nil
+		})
+	}
+	s, err := e.open(ctx, &f.injection)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	id := uint64(0)
+	err = each(func(p []byte) error {
+		id++
+		return s.inject(ctx, id, p)
+	})
+	if err == nil {
+		err = s.finish(ctx)
+	}
+	if err == nil {
+		s.summary("")
+	}
+	return err
+}
+
+// parse makes the recipe of the flags. No error repeats what was given as a key.
+func (f *sendFlags) parse() (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	f.plain = f.outbound
+	if f.repeat < 0 {
+		return usagef("--repeat %d is less than nothing", f.repeat)
+	}
+	if f.inner != "" {
+		if f.packetInside, err = readHex("--inner", f.inner); err != nil {
+			return err
+		}
+		if len(f.packetInside) == 0 {
+			return usagef("--inner: no bytes")
+		}
+	}
+	if f.recipe.src, err = parseAddr("--src", f.src); err != nil {
+		return err
+	}
+	if f.recipe.dst, err = parseAddr("--dst", f.dst); err != nil {
+		return err
+	}
+	switch f.mode {
+	case "transport":
+	case "tunnel":
+		f.tunnelMode = true
+	default:
+		return usagef("--mode %q is neither transport nor tunnel", f.mode)
+	}
+	if (f.inner == "" || f.tunnelMode && !f.plain) && (f.src == "" || f.dst == "") {
+		return usagef("--src and --dst are needed")
+	}
+	if f.recipe.innerSrc, err = orElse("--inner-src", f.innerSrc, f.recipe.src); err != nil {
+		return err
+	}
+	if f.recipe.innerDst, err = orElse("--inner-dst", f.innerDst, f.recipe.dst); err != nil {
+		return err
+	}
+	if !f.tunnelMode && (f.innerSrc != "" || f.innerDst != "") {
+		return usagef("--inner-src and --inner-dst are for --mode tunnel")
+	}
+	if f.inner == "" && f.recipe.innerSrc.Is4() != f.recipe.innerDst.Is4() {
+		return usagef("the addresses %v and %v are not of one family", f.recipe.innerSrc, f.recipe.innerDst)
+	}
+	if f.recipe.src.IsValid() && f.recipe.src.Is4() != f.recipe.dst.Is4() {
+		return usagef("the addresses %v and %v are not of one family", f.recipe.src, f.recipe.dst)
+	}
+	if f.innerPorts, err = parsePorts("--ports", f.ports); err != nil {
+		return err
+	}
+	if f.plain {
+		return nil
+	}
+	if f.encap != "" {
+		if f.udp, err = parsePorts("--encap", f.encap); err != nil {
+			return err
+		}
+	}
+	return f.parseSA()
+}
+
+func (f *sendFlags) parseSA() error {
+	switch f.proto {
+	case "esp":
+		f.suite.Proto = ipsec.ESP
+	case "ah":
+		f.suite.Proto = ipsec.AH
+		if f.enc != "null" || f.encKey != "" {
+			return usagef("AH does not encrypt")
+		}
+		if f.encap != "" {
+			return usagef("AH does not go in UDP")
+		}
+		if f.badPadding || f.badPadLength {
+			return usagef("AH has no padding to spoil")
+		}
+	default:
+		return usagef("--proto %q is neither esp nor ah", f.proto)
+	}
+	if f.spi == 0 {
+		return usagef("--spi is needed")
+	}
+	if !f.suite.ESN && (f.seq > 1<<32-1 || f.count > 1<<32-f.seq) {
+		return usagef("sequence numbers from %d are longer than 32 bits, add --esn", f.seq)
+	}
+	if f.suite.Proto == ipsec.ESP {
+		c, ok := cipherByName(f.enc)
+		if !ok {
+			return usagef("--enc %q is none of %s", f.enc, strings.Join(cipherNames(), ", "))
+		}
+		key, err := readHex("--enc-key", f.encKey)
+		if err != nil {
+			return err
+		}
+		if !c.KeyOK(len(key) - c.SaltLen) {
+			return usagef("--enc-key: %s", keyLengths(c, len(key)))
+		}
+		f.suite.Cipher = c
+		f.suite.Key, f.suite.Salt = ipsec.NewKey(key[:len(key)-c.SaltLen]), ipsec.NewKey(key[len(key)-c.SaltLen:])
+	}
+	key, err := readHex("--auth-key", f.authKey)
+	if err != nil {
+		return err
+	}
+	if f.auth == "none" {
+		if len(key) > 0 {
+			return usagef("--auth-key without --auth")
+		}
+	} else {
+		m, ok := macByName(f.auth)
+		if !ok {
+			return usagef("--auth %q is none of %s", f.auth, strings.Join(macNames(), ", "))
+		}
+		if len(key) == 0 {
+			return usagef("--auth-key is needed for %s", m)
+		}
+		f.suite.MAC, f.suite.AuthKey = m, ipsec.NewKey(key)
+	}
+	if f.icv%8 != 0 || f.icv < 0 {
+		return usagef("--icv %d is no multiple of 8 bits", f.icv)
+	}
+	f.suite.ICV = f.icv / 8
+	if f.transform, err = f.suite.New(); err != nil {
+		return usagef("%w", err)
+	}
+	if f.badICV && !f.transform.Authenticated() {
+		return usagef("--bad-icv: there is no ICV without --auth")
+	}
+	return nil
+}
+
+func orElse(flag, s string, other netip.Addr) (netip.Addr, error) {
+	if s == "" {
+		return other, nil
+	}
+	return parseAddr(flag, s)
+}
+
+func parsePorts(flag, s string) (ipsec.Ports, error) {
+	a, b, _ := strings.Cut(s, ":")
+	src, err := strconv.ParseUint(a, 10, 16)
+	dst, err2 := strconv.ParseUint(b, 10, 16)
+	if errors.Join(err, err2) != nil {
+		return ipsec.Ports{}, usagef("%s %q is not SOURCE:DESTINATION, two port numbers", flag, s)
+	}
+	return ipsec.Ports{Src: uint16(src), Dst: uint16(dst)}, nil
+}
+
+// readHex reads hexadecimal digits, or those in the file behind an @. White space, colons and a leading 0x do not count. The
+// error does not show what was read.
+func readHex(flag, s string) ([]byte, error) {
+	if name, ok := strings.CutPrefix(s, "@"); ok {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, usagef("%s: %w", flag, err)
+		}
+		s = string(b)
+	}
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || r == ':' {
+			return -1
+		}
+		return r
+	}, s)
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "0x"), "0X")
+	b := make([]byte, hex.DecodedLen(len(s)))
+	if _, err := hex.Decode(b, []byte(s)); err != nil {
+		return nil, usagef("%s: not an even number of hexadecimal digits", flag)
+	}
+	return b, nil
+}
+
+func keyLengths(c *ipsec.Cipher, n int) string {
+	var lengths []string
+	if c.MaxKey == c.MinKey {
+		lengths = []string{strconv.Itoa(8 * c.MinKey)}
+	} else {
+		lengths = []string{fmt.Sprintf("%d to %d in steps of %d", 8*c.MinKey, 8*c.MaxKey, 8*c.KeyStep)}
+	}
+	salt := ""
+	if c.SaltLen > 0 {
+		salt = fmt.Sprintf(" and a salt of %d bits behind it", 8*c.SaltLen)
+	}
+	return fmt.Sprintf("%d bits, but %s takes a key of %s bits%s", 8*n, c, strings.Join(lengths, ""), salt)
+}
+
+// fold breaks a text into lines for the help.
+func fold(s string) string {
+	var b strings.Builder
+	n := 0
+	for i, w := range strings.Fields(s) {
+		switch {
+		case i == 0:
+		case n+1+len(w) > 78:
+			b.WriteByte('\n')
+			n = 0
+		default:
+			b.WriteByte(' ')
+			n++
+		}
+		b.WriteString(w)
+		n += len(w)
+	}
+	return b.String()
+}
+
+func cipherNames() []string {
+	var names []string
+	for _, c := range ipsec.Ciphers() {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+func macNames() []string {
+	var names []string
+	for _, m := range ipsec.MACs() {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+func cipherByName(name string) (*ipsec.Cipher, bool) {
+	for _, c := range ipsec.Ciphers() {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return nil, false
+}
+
+func macByName(name string) (*ipsec.MAC, bool) {
+	for _, m := range ipsec.MACs() {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return nil, false
+}
