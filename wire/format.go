@@ -108,7 +108,12 @@ func (p *printer) extension(x Ext, broken error) bool {
 		return false
 	}
 	if !p.keys && p.d.mayHoldKey(p.msg, x, p.valid) {
-		p.rest("data")
+		if r.secret {
+			p.fields(r.fields)
+			p.hideRest("a key")
+		} else {
+			p.rest("data")
+		}
 		return false
 	}
 	if p.fields(r.fields) && r.tail != nil {
@@ -219,20 +224,23 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// mayHoldKey looks for a key inside an extension that is none, behind what is certainly not one: in a valid message the fixed
-// part, and the sockaddr of an address. It is there if the length field of this extension lies.
+// mayHoldKey looks for a key where the framing says there is none, inside an extension whose length field may lie. It leaves
+// out what is certainly something else: in a valid message the fixed part, and the sockaddr of an address; of a key, its own
+// bytes.
 func (d *Dialect) mayHoldKey(msg []byte, x Ext, valid bool) bool {
-	r := d.ext(x.Type)
 	from := extHeaderLen
-	if r != nil {
-		if r.secret {
-			return false
+	switch r := d.ext(x.Type); {
+	case r == nil:
+	case r.secret:
+		if k, err := d.ParseKey(x.Raw); err == nil {
+			from = keyLen + len(k.Data)
+		} else {
+			from = len(x.Raw)
 		}
-		if valid {
-			from = r.min
-			if sa, err := d.ParseAddress(x.Raw); r.address && err == nil {
-				from += d.sockaddrLen(sa.sockaddr())
-			}
+	case valid:
+		from = r.min
+		if sa, err := d.ParseAddress(x.Raw); r.address && err == nil {
+			from += d.sockaddrLen(sa.sockaddr())
 		}
 	}
 	return d.keyInside(msg, x.Offset+from, x.Offset+len(x.Raw)) >= 0

@@ -57,8 +57,7 @@ type IPsecRequest struct {
 	// Src and Dst are the endpoints, both or neither. From ParsePolicy they are set whenever two sockaddrs of known families
 	// stand behind the fixed part, whatever Mode says.
 	Src, Dst Sockaddr
-	// Tail is what stands behind the fixed 16 bytes, a view; AppendPolicy writes it only if Src and Dst are invalid.
-	Tail []byte
+	Tail     []byte // what else the request holds behind them, usually nothing; from ParsePolicy a view
 }
 
 // AppendPolicy appends the extension to b: 16 bytes, the requests back to back, zeros up to a word.
@@ -83,9 +82,8 @@ func (d *Dialect) appendRequest(b []byte, r *IPsecRequest) []byte {
 	d.put32(p[8:], r.ReqID)
 	if r.Src.Addr.IsValid() || r.Dst.Addr.IsValid() {
 		b = d.appendPair(b, r.Src, r.Dst)
-	} else {
-		b = append(b, r.Tail...)
 	}
+	b = append(b, r.Tail...)
 	d.put16(b[start:], uint16(min(len(b)-start, 0xffff)))
 	return b
 }
@@ -114,11 +112,13 @@ func (d *Dialect) ParsePolicy(raw []byte) (Policy, error) {
 		}
 		p := raw[off : off+n : off+n]
 		r := IPsecRequest{Proto: d.u16(p[2:]), Mode: p[4], Level: p[5], ReqID: d.u32(p[8:])}
-		if n > ipsecRequestLen {
-			r.Tail = p[ipsecRequestLen:]
-			if src, dst, err := d.parsePair(r.Tail); err == nil {
-				r.Src, r.Dst = src, dst
-			}
+		tail := p[ipsecRequestLen:]
+		if src, dst, size, err := d.parsePair(tail); err == nil {
+			r.Src, r.Dst = src, dst
+			tail = tail[size:]
+		}
+		if len(tail) > 0 {
+			r.Tail = tail
 		}
 		v.Requests = append(v.Requests, r)
 		off += n
@@ -213,7 +213,7 @@ func (d *Dialect) ParseKMAddress(raw []byte) (KMAddress, error) {
 	}
 	v := KMAddress{Reserved: d.u32(raw[4:])}
 	var err error
-	if v.Local, v.Remote, err = d.parsePair(raw[kmAddressLen:]); err != nil {
+	if v.Local, v.Remote, _, err = d.parsePair(raw[kmAddressLen:]); err != nil {
 		return v, d.fail(raw, kmAddressLen, err)
 	}
 	return v, nil

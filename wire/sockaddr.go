@@ -96,12 +96,12 @@ func (d *Dialect) parseSockaddr(p []byte) (Sockaddr, int, error) {
 	return Sockaddr{}, 0, ErrFamily
 }
 
-// parsePair reads two sockaddrs that lie back to back.
-func (d *Dialect) parsePair(p []byte) (src, dst Sockaddr, err error) {
-	src, n, err := d.parseSockaddr(p)
+// parsePair reads two sockaddrs that lie back to back, and says how many bytes both have.
+func (d *Dialect) parsePair(p []byte) (src, dst Sockaddr, size int, err error) {
+	src, m, err := d.parseSockaddr(p)
 	if err != nil {
-		return src, dst, err
+		return src, dst, 0, err
 	}
-	dst, _, err = d.parseSockaddr(p[n:])
-	return src, dst, err
+	dst, n, err := d.parseSockaddr(p[m:])
+	return src, dst, m + n, err
 }

@@ -1,0 +1,179 @@
+package wire_test
+
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+func TestNames(t *testing.T) {
+	i, l := wire.Illumos(), wire.Linux()
+	for _, tt := range []struct{ got, want string }{
+		{i.MsgName(wire.MsgGetSPI), "GETSPI"},
+		{i.MsgName(wire.IllumosMsgXInverseAcquire), "X_INVERSE_ACQUIRE"},
+		{i.MsgName(16), "unknown(0x10)"},
+		{l.MsgName(wire.LinuxMsgXMigrate), "X_MIGRATE"},
+		{l.MsgName(25), "unknown(0x19)"},
+		{i.ExtName(wire.ExtAddressProxy), "X_ADDRESS_INNER_SRC"},
+		{l.ExtName(wire.ExtAddressProxy), "ADDRESS_PROXY"},
+		{i.ExtName(wire.IllumosExtXEProp), "X_EPROP"},
+		{l.ExtName(wire.LinuxExtXPolicy), "X_POLICY"},
+		{l.ExtName(0), "unknown(0x0)"},
+		{l.ExtName(0xffff), "unknown(0xffff)"},
+		{i.SATypeName(wire.IllumosSATypeXTCPSig), "tcpsig"},
+		{l.SATypeName(wire.LinuxSATypeIPComp), "ipcomp"},
+		{l.SATypeName(4), "unknown(0x4)"},
+		{i.StateName(wire.IllumosStateXIdle), "idle"},
+		{l.StateName(5), "unknown(0x5)"},
+		{i.AuthName(wire.IllumosAuthSHA256HMAC), "hmac-sha256"},
+		{l.AuthName(wire.LinuxAuthNull), "null"},
+		{l.AuthName(99), "unknown(0x63)"},
+		{i.EncryptName(wire.IllumosEncAESGCM16), "aes-gcm16"},
+		{l.EncryptName(wire.LinuxEncCamelliaCBC), "camellia-cbc"},
+		{i.EncryptName(22), "unknown(0x16)"},
+		{i.FlagNames(0), "0"},
+		{i.FlagNames(wire.IllumosFlagXInbound | wire.IllumosFlagXUsed), "X_INBOUND|X_USED"},
+		{l.FlagNames(wire.LinuxFlagNoECN | 0x30), "NOECN|0x30"},
+		{l.FlagNames(4), "0x4"},
+		{i.DiagnosticName(uint16(wire.IllumosDiagBadExtLen)), "BAD_EXTLEN"},
+		{i.DiagnosticName(0), "NONE"},
+		{i.DiagnosticName(1000), "unknown(0x3e8)"},
+		{l.DiagnosticName(0), "NONE"},
+		{l.DiagnosticName(3), "unknown(0x3)"},
+		{i.IdentName(wire.IllumosIdentXDN), "dn"},
+		{l.IdentName(77), "unknown(0x4d)"},
+		{i.ErrnoName(122), "EOPNOTSUPP"},
+		{l.ErrnoName(95), "EOPNOTSUPP"},
+		{l.ErrnoName(0), "OK"},
+		{l.ErrnoName(250), "unknown(0xfa)"},
+		{wire.MsgXPromisc.String(), "X_PROMISC"},
+		{wire.MsgType(12).String(), "unknown(0xc)"},
+		{wire.ExtSPIRange.String(), "SPIRANGE"},
+		{wire.ExtType(17).String(), "unknown(0x11)"},
+		{wire.SATypeESP.String(), "esp"},
+		{wire.SAType(9).String(), "unknown(0x9)"},
+		{wire.StateDying.String(), "dying"},
+		{wire.State(9).String(), "unknown(0x9)"},
+		{wire.SPI(0x1000).String(), "0x1000"},
+		{wire.IllumosDiagWeakEKey.String(), "WEAK_EKEY"},
+		{wire.IllumosDiagnostic(500).String(), "unknown(0x1f4)"},
+		{wire.EINVAL.String(), "EINVAL"},
+		{wire.OK.String(), "OK"},
+		{wire.Errno(255).String(), "unknown(0xff)"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%q, want %q", tt.got, tt.want)
+		}
+	}
+}
+
+// Whatever has a name is found by it, in either case; nothing is found by the name of the unknown.
+func TestByName(t *testing.T) {
+	for _, d := range wire.Dialects() {
+		for n := range 256 {
+			check := func(kind, name string, got int, ok bool) {
+				t.Helper()
+				if unknown := strings.HasPrefix(name, "unknown("); unknown == ok || ok && got != n {
+					t.Errorf("%s: %s %d is %s, which is %d, %v", d.Name, kind, n, name, got, ok)
+				}
+			}
+			name := d.MsgName(wire.MsgType(n))
+			m, ok := d.MsgByName(strings.ToLower(name))
+			check("message", name, int(m), ok)
+			name = d.ExtName(wire.ExtType(n))
+			x, ok := d.ExtByName(strings.ToLower(name))
+			check("extension", name, int(x), ok)
+			name = d.SATypeName(wire.SAType(n))
+			s, ok := d.SATypeByName(strings.ToUpper(name))
+			check("SA type", name, int(s), ok)
+			name = d.AuthName(uint8(n))
+			a, ok := d.AuthByName(name)
+			check("auth", name, int(a), ok)
+			name = d.EncryptName(uint8(n))
+			e, ok := d.EncryptByName(name)
+			check("encrypt", name, int(e), ok)
+		}
+		if x, ok := d.ExtByName("ADDRESS_PROXY"); x != wire.ExtAddressProxy || !ok {
+			t.Errorf("%s: ADDRESS_PROXY is %d, %v", d.Name, x, ok)
+		}
+		if got, ok := wire.ByName(d.Name); !ok || got != d {
+			t.Errorf("ByName(%q) = %v, %v", d.Name, got, ok)
+		}
+	}
+	if _, ok := wire.ByName("plan9"); ok {
+		t.Error("plan9 has a dialect")
+	}
+	for e := wire.OK; e.String() != "unknown(0xff)"; e++ {
+		if got, ok := wire.ErrnoByName(e.String()); strings.HasPrefix(e.String(), "E") && (got != e || !ok) {
+			t.Errorf("%v by name is %v, %v", e, got, ok)
+		}
+		if e == 255 {
+			break
+		}
+	}
+	if _, ok := wire.ErrnoByName("ENOSUCH"); ok {
+		t.Error("ENOSUCH is known")
+	}
+}
+
+func TestErrno(t *testing.T) {
+	// Those that PF_KEY kernels answer.
+	for _, tt := range []struct {
+		e              wire.Errno
+		linux, illumos uint8
+	}{
+		{wire.OK, 0, 0}, {wire.EPERM, 1, 1}, {wire.ENOENT, 2, 2}, {wire.ESRCH, 3, 3}, {wire.ENOMEM, 12, 12}, {wire.EBUSY, 16, 16},
+		{wire.EEXIST, 17, 17}, {wire.EINVAL, 22, 22}, {wire.EMSGSIZE, 90, 97}, {wire.EPROTOTYPE, 91, 98}, {wire.EOPNOTSUPP, 95, 122},
+		{wire.EPFNOSUPPORT, 96, 123}, {wire.ENOBUFS, 105, 132}, {wire.EPROTONOSUPPORT, 93, 120}, {wire.EAFNOSUPPORT, 97, 124},
+		{wire.ENOSYS, 38, 89}, {wire.ELOOP, 40, 90}, {wire.ENODATA, 61, 61}, {wire.EISCONN, 106, 133},
+	} {
+		for _, d := range wire.Dialects() {
+			want := tt.linux
+			if d.Name == "illumos" {
+				want = tt.illumos
+			}
+			if got := d.ErrnoNumber(tt.e); got != want {
+				t.Errorf("%s: %v is %d, want %d", d.Name, tt.e, got, want)
+			}
+			if got, ok := d.Errno(want); got != tt.e || !ok {
+				t.Errorf("%s: %d is %v, %v, want %v", d.Name, want, got, ok, tt.e)
+			}
+		}
+	}
+	for _, d := range wire.Dialects() {
+		for n := range 256 {
+			if e, ok := d.Errno(uint8(n)); ok && d.ErrnoNumber(e) != uint8(n) {
+				t.Errorf("%s: %d is %v, which is %d", d.Name, n, e, d.ErrnoNumber(e))
+			}
+		}
+		if got := d.ErrnoNumber(200); got != 22 {
+			t.Errorf("%s: what is no errno becomes %d", d.Name, got)
+		}
+	}
+}
+
+func TestWithOrder(t *testing.T) {
+	d := wire.Illumos()
+	if d.Order != binary.NativeEndian {
+		t.Errorf("the dialect's order is %v", d.Order)
+	}
+	one := d.AppendLifetime(nil, wire.ExtLifetimeHard, wire.Lifetime{Bytes: 1})
+	if got := binary.NativeEndian.Uint64(one[8:]); got != 1 {
+		t.Errorf("not in native order: % x", one)
+	}
+	big := d.WithOrder(binary.BigEndian)
+	if d.Order != binary.NativeEndian || big.Order != binary.BigEndian || big.Name != d.Name {
+		t.Error("WithOrder is not a copy with another order")
+	}
+	for _, o := range []interface {
+		binary.ByteOrder
+	}{binary.BigEndian, binary.LittleEndian, binary.NativeEndian} {
+		d := d.WithOrder(o)
+		b := d.AppendHeader(nil, wire.Header{PID: 0x01020304})
+		if got := o.Uint32(b[12:]); got != 0x01020304 {
+			t.Errorf("%v: %#x", o, got)
+		}
+	}
+}
