@@ -7,11 +7,6 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
-
-	"github.com/aead/serpent"
-	"golang.org/x/crypto/blowfish" //nolint:staticcheck // kernels still offer these three
-	"golang.org/x/crypto/cast5"
-	"golang.org/x/crypto/twofish"
 )
 
 // Cipher is one row of the table of encryption algorithms; lengths are bytes. To add an algorithm: a row and its function.
@@ -39,7 +34,7 @@ var (
 	// CAST-128 with keys of up to 80 bits has 12 rounds, which nobody implements for Go; longer ones are padded with zeros.
 	CAST128CBC  = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newCAST)}
 	TwofishCBC  = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newTwofish)}
-	SerpentCBC  = &Cipher{Name: "serpent-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(serpent.NewCipher)}
+	SerpentCBC  = &Cipher{Name: "serpent-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newSerpent)}
 	CamelliaCBC = &Cipher{Name: "camellia-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newCamellia)}         // RFC 4312
 	AESCBC      = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(aes.NewCipher)}            // RFC 3602
 	AESCTR      = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4, Counter: true, newMode: newCTR} // RFC 3686
@@ -99,15 +94,6 @@ type null struct{}
 func newNull(key, salt []byte) (mode, error) { return null{}, nil }
 func (null) encrypt(dst, src, iv []byte)     { copy(dst, src) }
 func (null) decrypt(dst, src, iv []byte)     { copy(dst, src) }
-
-func newBlowfish(key []byte) (cipher.Block, error) { return blowfish.NewCipher(key) }
-func newTwofish(key []byte) (cipher.Block, error)  { return twofish.NewCipher(key) }
-
-func newCAST(key []byte) (cipher.Block, error) {
-	var k [16]byte
-	copy(k[:], key)
-	return cast5.NewCipher(k[:])
-}
 
 // cbc keeps its chaining states for reuse: they are the only thing that would be allocated for a packet.
 type cbc struct{ enc, dec sync.Pool }

@@ -10,8 +10,6 @@ import (
 	"crypto/sha512"
 	"crypto/subtle"
 	"hash"
-
-	"golang.org/x/crypto/ripemd160" //nolint:staticcheck // kernels still offer it
 )
 
 // MAC is one row of the table of integrity algorithms. To add an algorithm: a row and its function.
@@ -26,13 +24,13 @@ type MAC struct {
 
 // The integrity algorithms.
 var (
-	HMACMD5       = &MAC{"hmac-md5", 16, 16, 12, false, hmacOf(md5.New)}             // RFC 2403
-	HMACSHA1      = &MAC{"hmac-sha1", 20, 20, 12, false, hmacOf(sha1.New)}           // RFC 2404
-	HMACSHA256    = &MAC{"hmac-sha256", 32, 32, 16, false, hmacOf(sha256.New)}       // RFC 4868; 12 bytes in old drafts and Linux PF_KEY
-	HMACSHA384    = &MAC{"hmac-sha384", 48, 48, 24, false, hmacOf(sha512.New384)}    // RFC 4868
-	HMACSHA512    = &MAC{"hmac-sha512", 64, 64, 32, false, hmacOf(sha512.New)}       // RFC 4868
-	HMACRIPEMD160 = &MAC{"hmac-ripemd160", 20, 20, 12, false, hmacOf(ripemd160.New)} // RFC 2857
-	AESXCBC       = &MAC{"aes-xcbc", 16, 16, 12, true, newXCBC}                      // RFC 3566
+	HMACMD5       = &MAC{"hmac-md5", 16, 16, 12, false, hmacOf(md5.New)}            // RFC 2403
+	HMACSHA1      = &MAC{"hmac-sha1", 20, 20, 12, false, hmacOf(sha1.New)}          // RFC 2404
+	HMACSHA256    = &MAC{"hmac-sha256", 32, 32, 16, false, hmacOf(sha256.New)}      // RFC 4868; 12 bytes in old drafts and Linux PF_KEY
+	HMACSHA384    = &MAC{"hmac-sha384", 48, 48, 24, false, hmacOf(sha512.New384)}   // RFC 4868
+	HMACSHA512    = &MAC{"hmac-sha512", 64, 64, 32, false, hmacOf(sha512.New)}      // RFC 4868
+	HMACRIPEMD160 = &MAC{"hmac-ripemd160", 20, 20, 12, false, hmacOf(newRIPEMD160)} // RFC 2857
+	AESXCBC       = &MAC{"aes-xcbc", 16, 16, 12, true, newXCBC}                     // RFC 3566
 )
 
 var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC}

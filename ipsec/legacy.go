@@ -1,0 +1,26 @@
+package ipsec
+
+//lint:file-ignore SA1019 Nobody should use these any more, but the kernels still offer them, and programs still ask for them.
+
+import (
+	"crypto/cipher"
+	"hash"
+
+	"github.com/aead/serpent"
+	"golang.org/x/crypto/blowfish"
+	"golang.org/x/crypto/cast5"
+	"golang.org/x/crypto/ripemd160"
+	"golang.org/x/crypto/twofish"
+)
+
+func newBlowfish(key []byte) (cipher.Block, error) { return blowfish.NewCipher(key) }
+func newTwofish(key []byte) (cipher.Block, error)  { return twofish.NewCipher(key) }
+func newSerpent(key []byte) (cipher.Block, error)  { return serpent.NewCipher(key) }
+func newRIPEMD160() hash.Hash                      { return ripemd160.New() }
+
+// newCAST takes keys of 11 to 16 bytes; shorter ones would have fewer rounds (RFC 2144 section 2.5).
+func newCAST(key []byte) (cipher.Block, error) {
+	var k [16]byte
+	copy(k[:], key)
+	return cast5.NewCipher(k[:])
+}
