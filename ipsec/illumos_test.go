@@ -9,7 +9,7 @@ import (
 )
 
 // TestIllumosPackets opens packets that the illumos IPsec code of January 2015 made or accepted, and seals what was in them to the
-// same bytes. That code pads GCM and CCM to 16 bytes and aligns AH to 4 in IPv4.
+// same bytes. That code pads GCM and CCM to 16 bytes and aligns AH to 4, in IPv6 too.
 func TestIllumosPackets(t *testing.T) {
 	auth := func(n int) ipsec.Key { // the keys of all these recordings
 		b := make([]byte, n)
@@ -115,6 +115,15 @@ func TestIllumosPackets(t *testing.T) {
 			pkt: "45000054123400004033e43fc0000201c0000202 110700000000000900000001" +
 				"96bdc8ff8c73d0254b9b7fb19f5463950f0f9cff7f175300 00010009001c0000 000102030405060708090a0b0c0d0e0f10111213",
 			inner: plain4,
+		},
+		{
+			name:  "ah sha-384, IPv6, sent: not padded to 8 bytes",
+			suite: ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.HMACSHA384, AuthKey: auth(48)},
+			align: 4,
+			pkt: "6000000000403340 20010db8000000000000000000000001 20010db8000000000000000000000002" +
+				"110700000000000900000001 777ab8ff4cc0cf7fff34a541ed3846da6ed5e8f3903e19af 00010009001c0000 000102030405060708090a0b0c0d0e0f10111213",
+			inner: "60000000001c1140 20010db8000000000000000000000001 20010db8000000000000000000000002" +
+				"00010009001c0000 000102030405060708090a0b0c0d0e0f10111213",
 		},
 		{
 			name:  "ah sha-256, sent",
