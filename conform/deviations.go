@@ -1,5 +1,15 @@
 package conform
 
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"regexp"
+	"slices"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
 // deviation is a difference that is meant. It does not wave a scenario through: amend changes the recording into the answer that
 // is expected of the emulator, and that is compared as exactly as the recording was.
 type deviation struct {
@@ -8,9 +18,217 @@ type deviation struct {
 	amend func(sc *Scenario) bool
 }
 
-// illumosDeviations are all places where the emulated illumos does not do what the recorded one did, and why.
-var illumosDeviations = []deviation{{
-	name:   "panic",
-	reason: "the original follows a bad pointer or frees memory twice; the emulator refuses and stays up",
-	amend:  func(sc *Scenario) bool { return sc.Panic },
-}}
+// illumosDeviations are all places where the emulated illumos does not do what the recorded one did, and why. All of them are
+// about the larval queue or about ways to crash the original.
+var illumosDeviations = []deviation{
+	{
+		name:   "panic",
+		reason: "the original follows a bad pointer or frees memory twice; the emulator refuses and stays up",
+		amend:  amendPanic,
+	}, {
+		name: "dead-sa",
+		reason: "a packet saw the SA LARVAL, and before it was stored the SA became DEAD: the original decrypts and delivers it all the same, " +
+			"the emulator looks at the state under the lock and drops it, no SA",
+		amend: onRace(`-(fail-before-store|held-over-(fail|update-(delete|flush|expire)))$`, amendDead),
+	}, {
+		name: "elsewhere-sa",
+		reason: "a packet saw the SA LARVAL, and before it was stored another node of the cluster took the SA over: the original delivers it, " +
+			"the emulator drops it, no SA",
+		amend: onRace(`-held-over-elsewhere$`, amendDead),
+	}, {
+		name: "flushed-larval",
+		reason: "a packet saw the SA LARVAL, and before it was stored the SA was flushed: the original stores it on an SA that nobody can reach " +
+			"and drops it as timed out, the emulator drops it at once, no SA",
+		amend: onRace(`-(flush-before-store|held-over-flush(-getspi)?)$`, amendFlushed),
+	}, {
+		name: "promoted-slot",
+		reason: "a packet saw the SA LARVAL and comes back to an SA that was promoted, whose queue UPDATE has not yet emptied: the original throws " +
+			"the waiting packet away, the emulator empties the queue with the promotion and delivers both",
+		amend: onRace(`-held-until-take$`, amendPromoted),
+	},
+}
+
+// race is a scenario of the class interleave, named PROTOCOL-WHAT, that is being amended.
+type race struct {
+	*Scenario
+	d     *wire.Dialect
+	proto string // "esp" or "ah"
+	v6    bool
+}
+
+var raceName = regexp.MustCompile(`^interleave/(esp|ah)(6?)-`)
+
+// onRace makes the amendment of the scenarios of the class interleave whose name matches.
+func onRace(pattern string, amend func(race) bool) func(*Scenario) bool {
+	names := regexp.MustCompile(pattern)
+	return func(sc *Scenario) bool {
+		m := raceName.FindStringSubmatch(sc.Name)
+		if m == nil || !names.MatchString(sc.Name) || sc.Panic {
+			return false
+		}
+		return amend(race{sc, wire.Illumos().WithOrder(binary.LittleEndian), m[1], m[2] != ""})
+	}
+}
+
+// late finds the step in which the packet that saw the SA LARVAL is decided: the one that resumes it, or that injects it while
+// another step runs at the point store.
+func (r race) late() int {
+	return slices.IndexFunc(r.Steps, func(st Step) bool {
+		return st.Op == "resume" && st.At == "" || st.Op == "inject" && st.At == "" && st.Until == "" &&
+			slices.ContainsFunc(r.Steps, func(s Step) bool { return s.At == "store" }) && st.Verdict != ipsec.Queued.String()
+	})
+}
+
+// drop makes the packet that step i decides with this verdict one that is dropped because there is no SA.
+func (r race) drop(i int, verdict, reason string) bool {
+	st := &r.Steps[i]
+	if st.Verdict == verdict && st.Reason == reason {
+		st.Verdict, st.Reason, st.Inner, st.InnerVol = ipsec.Dropped.String(), r.proto+"_no_sa", nil, nil
+		return true
+	}
+	for k, p := range st.Packets {
+		if p.Verdict == verdict && p.Reason == reason {
+			st.Packets[k] = Fate{ID: p.ID, Verdict: ipsec.Dropped.String(), Reason: r.proto + "_no_sa"}
+			return true
+		}
+	}
+	return false
+}
+
+// count changes what the first reading of the counters after step i has.
+func (r race) count(i int, by map[string]int) {
+	for k := i; k < len(r.Steps); k++ {
+		st := &r.Steps[k]
+		if st.Op != "counters" {
+			continue
+		}
+		if st.Counters == nil {
+			st.Counters = map[string]uint64{}
+		}
+		for name, n := range by {
+			if st.Counters[name] += uint64(n); st.Counters[name] == 0 {
+				delete(st.Counters, name)
+			}
+		}
+		return
+	}
+}
+
+// noSA is what the counters show of a packet that finds no SA.
+func (r race) noSA(by map[string]int) map[string]int {
+	by["ipdrop/"+r.proto+"_no_sa"]++
+	by["ipsec/"+r.proto+"_stat_in_discards"]++
+	by["ipsec/"+r.proto+"_stat_lookup_failure"]++
+	return by
+}
+
+func amendDead(r race) bool {
+	i := r.late()
+	if i < 0 || !r.drop(i, ipsec.Delivered.String(), "") {
+		return false
+	}
+	r.count(i, r.noSA(map[string]int{r.proto + "/crypto_sync": -1, r.proto + "/good_auth": -1}))
+	r.messages(i, r.unused)
+	// A packet that waits when the UPDATE fails is thrown out of the queue by the late one; now it stays until the next pass.
+	st := &r.Steps[i]
+	k := slices.IndexFunc(st.Packets, func(p Fate) bool { return p.Reason == "sadb_inlarval_replace" })
+	if k < 0 {
+		return true
+	}
+	waiting := st.Packets[k]
+	waiting.Reason = "sadb_inlarval_timeout"
+	st.Packets = slices.Delete(st.Packets, k, k+1)
+	r.count(i, map[string]int{"ipdrop/sadb_inlarval_replace": -1})
+	for k := i; k < len(r.Steps); k++ {
+		if r.Steps[k].Op == "age" {
+			r.Steps[k].Packets = append([]Fate{waiting}, r.Steps[k].Packets...)
+			r.count(k, map[string]int{"ipdrop/sadb_inlarval_timeout": 1})
+			return true
+		}
+	}
+	return false
+}
+
+func amendFlushed(r race) bool {
+	i := r.late()
+	if i < 0 || !r.drop(i, ipsec.Dropped.String(), "sadb_inlarval_timeout") {
+		return false
+	}
+	r.count(i, r.noSA(map[string]int{"ipdrop/sadb_inlarval_timeout": -1}))
+	return true
+}
+
+// The packet that waits in the class interleave, as it is delivered, and what it adds to the bytes of its SA.
+const (
+	waiting4 = "45000030123400004011e485c0000202c000020113880009001c0000000102030405060708090a0b0c0d0e0f10111213"
+	waiting6 = "60000000001c114020010db800000000000000000000000220010db800000000000000000000000113880009001c0000000102030405060708090a0b0c0d0e0f10111213"
+
+	waitingESP = 48 // IV and ciphertext
+	waitingAH4 = 72 // the whole packet
+	waitingAH6 = 92
+)
+
+func amendPromoted(r race) bool {
+	i := slices.IndexFunc(r.Steps, func(st Step) bool { return st.Op == "send" && len(st.Packets) == 2 })
+	if i < 0 {
+		return false
+	}
+	st := &r.Steps[i]
+	if st.Packets[0].Reason != "sadb_inlarval_replace" {
+		return false
+	}
+	inner, bytes := waiting4, waitingAH4
+	if r.v6 {
+		inner, bytes = waiting6, waitingAH6
+	}
+	if r.proto == "esp" {
+		bytes = waitingESP
+	}
+	b, _ := hex.DecodeString(inner) // a constant
+	st.Packets = []Fate{st.Packets[1], {ID: st.Packets[0].ID, Verdict: ipsec.Delivered.String(), Inner: b}}
+	r.count(i, map[string]int{"ipdrop/sadb_inlarval_replace": -1, r.proto + "/crypto_sync": 1, r.proto + "/good_auth": 1, "ipsec/" + r.proto + "_stat_in_requests": 1})
+	r.messages(i, func(m *Message) {
+		if x, ok := r.d.Find(m.Hex, wire.ExtLifetimeCurrent); ok && len(x.Raw) == 32 {
+			r.d.Order.PutUint64(x.Raw[8:], r.d.Order.Uint64(x.Raw[8:])+uint64(bytes))
+		}
+	})
+	return true
+}
+
+// messages changes what is received after step i.
+func (r race) messages(i int, change func(*Message)) {
+	for k := i + 1; k < len(r.Steps); k++ {
+		for n := range r.Steps[k].Rx {
+			change(&r.Steps[k].Rx[n])
+		}
+	}
+}
+
+// unused makes a message about an SA that has carried a packet into one about an SA that has not: not used, no bytes, no use time,
+// no replay counter.
+func (r race) unused(m *Message) {
+	if x, ok := r.d.Find(m.Hex, wire.ExtSA); ok && len(x.Raw) >= 16 {
+		flags := x.Raw[12:]
+		r.d.Order.PutUint32(flags, r.d.Order.Uint32(flags)&^wire.IllumosFlagXUsed)
+	}
+	x, ok := r.d.Find(m.Hex, wire.ExtLifetimeCurrent)
+	if !ok || len(x.Raw) != 32 {
+		return
+	}
+	clear(x.Raw[8:16])
+	clear(x.Raw[24:])
+	m.Vol = slices.DeleteFunc(m.Vol, func(s Span) bool { return s.Name == "usetime" })
+	x, ok = r.d.Find(m.Hex, wire.IllumosExtXReplayValue)
+	if !ok {
+		return
+	}
+	m.Hex = slices.Delete(m.Hex, x.Offset, x.Offset+len(x.Raw))
+	for i := range m.Vol {
+		if m.Vol[i].Offset > x.Offset {
+			m.Vol[i].Offset -= len(x.Raw)
+		}
+	}
+	r.d.Finish(m.Hex)
+}
+
+func amendPanic(sc *Scenario) bool { return sc.Panic }
