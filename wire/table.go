@@ -86,7 +86,6 @@ func ruleKey(d *Dialect, raw []byte) error         { _, err := d.ParseKey(raw); 
 func ruleSensitivity(d *Dialect, raw []byte) error { _, err := d.ParseSensitivity(raw); return err }
 func ruleEProp(d *Dialect, raw []byte) error       { _, err := d.ParseEProp(raw); return err }
 func ruleKMCookie(d *Dialect, raw []byte) error    { _, err := d.ParseKMCookie(raw); return err }
-func rulePolicy(d *Dialect, raw []byte) error      { _, err := d.ParsePolicy(raw); return err }
 func ruleKMAddress(d *Dialect, raw []byte) error   { _, err := d.ParseKMAddress(raw); return err }
 
 // ruleAddressExact wants no more words than the sockaddr has.
@@ -107,6 +106,25 @@ func ruleProposal(d *Dialect, raw []byte) error {
 		return nil
 	}
 	return d.fail(raw, len(raw)-rest, ErrLength)
+}
+
+// rulePolicy wants endpoints in every request for a tunnel.
+func rulePolicy(d *Dialect, raw []byte) error {
+	v, err := d.ParsePolicy(raw)
+	if err != nil || v.Type != LinuxPolicyIPsec {
+		return err
+	}
+	off := policyLen
+	for _, r := range v.Requests {
+		end := off + int(d.u16(raw[off:]))
+		if r.Mode == LinuxModeTunnel {
+			if _, _, _, err := d.parsePair(raw[off+ipsecRequestLen : end]); err != nil {
+				return d.fail(raw, off+ipsecRequestLen, err)
+			}
+		}
+		off = end
+	}
+	return nil
 }
 
 // ruleSecCtx wants no more words than the context has, and no more than the kernel's limit.
