@@ -1,0 +1,15 @@
+// Package control is the control port of a running engine, both sides: HTTP on a Unix stream socket beside the engine's
+// PF_KEY socket.
+//
+//	GET  /status     the engine and its servers as one JSON object ([Status]); ?sas=N lists at most N SAs, 0 all (default 1000)
+//	GET  /clock      what the clock shows ([Clock])
+//	POST /clock      {"advance":"8h"} moves a virtual clock and answers with what it shows then; 409 if the clock is the
+//	                 machine's
+//	GET  /metrics    counters in the text format of Prometheus
+//
+// Errors are {"error":"..."} with the usual status: 400 for a request that cannot be understood, 403 for a user who may not,
+// 404, 405, 409, 413 for a body that is too large. Nothing here shows a key.
+package control
+
+// Path is where the control port of the engine whose PF_KEY socket is at path lies.
+func Path(path string) string { return path + ".control" }
