@@ -331,3 +331,25 @@ func (c packetConn) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// netConn gives the end away as a connection of package net.
+func (e *end) netConn() *net.UnixConn {
+	defer e.close()
+	return fileConn(e, uintptr(e.fd))
+}
+
+// fileConn makes a connection of a duplicate of fd.
+func fileConn(t testing.TB, fd uintptr) *net.UnixConn {
+	t.Helper()
+	dup, err := unix.Dup(int(fd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(dup), "end")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.(*net.UnixConn)
+}

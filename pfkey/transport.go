@@ -57,6 +57,14 @@ func newSocketTransport(p pollable) (transport, error) {
 	return &socketTransport{p, raw}, nil
 }
 
+func ignoringEINTR(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 var longAgo = time.Unix(1, 0)
 
 // untilDone makes the end of ctx end a wait for the descriptor, by a deadline in the past. The function it returns must be
@@ -90,15 +98,20 @@ func (t *socketTransport) send(ctx context.Context, msg []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	defer untilDone(ctx, t.SetWriteDeadline)()
+	var after func()
 	var err error
 	e := t.raw.Write(func(fd uintptr) bool {
-		for {
-			if err = unix.Send(int(fd), msg, sendFlags); err != unix.EINTR {
-				return err != unix.EAGAIN
-			}
+		if err = ignoringEINTR(func() error { return unix.Send(int(fd), msg, sendFlags) }); err != unix.EAGAIN {
+			return true
 		}
+		if after == nil {
+			after = untilDone(ctx, t.SetWriteDeadline) // only who has to wait pays for it
+		}
+		return false
 	})
+	if after != nil {
+		after()
+	}
 	if e != nil {
 		return waitError(ctx, e)
 	}
@@ -109,18 +122,27 @@ func (t *socketTransport) recv(ctx context.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	defer untilDone(ctx, t.SetReadDeadline)()
 	buf := recvBuffers.Get().(*[]byte)
 	defer recvBuffers.Put(buf)
+	var after func()
 	var n, flags int
 	var err error
 	e := t.raw.Read(func(fd uintptr) bool {
-		for {
-			if n, _, flags, _, err = unix.Recvmsg(int(fd), *buf, nil, recvFlags); err != unix.EINTR {
-				return err != unix.EAGAIN
-			}
+		err = ignoringEINTR(func() (err error) {
+			n, _, flags, _, err = unix.Recvmsg(int(fd), *buf, nil, recvFlags)
+			return err
+		})
+		if err != unix.EAGAIN {
+			return true
 		}
+		if after == nil {
+			after = untilDone(ctx, t.SetReadDeadline)
+		}
+		return false
 	})
+	if after != nil {
+		after()
+	}
 	switch {
 	case e != nil:
 		return nil, waitError(ctx, e)
