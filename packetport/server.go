@@ -434,7 +434,9 @@ func (s *Server) watched(p *ipsec.Packet, v ipsec.Verdict) {
 	}
 	f := makeVerdict(p.ID, p, v)
 	f.Watched = true
-	f.Packet = p.Data[:min(len(p.Data), MaxPacket)]
+	if v.Kind != ipsec.Sent { // that one nobody injected
+		f.Packet = p.Data[:min(len(p.Data), MaxPacket)]
+	}
 	b, err := f.Append(make([]byte, 0, f.size()))
 	if err != nil {
 		s.log.Error("packet port: watch", "err", err)

@@ -319,6 +319,11 @@ func TestWatch(t *testing.T) {
 	want(t, recv(t, w), packetport.Verdict{
 		ID: 77, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "esp_no_sa", HasSPI: true, SPI: 0x4000, Packet: esp(0x4000),
 	})
+	// One that the engine makes itself.
+	p = &ipsec.Packet{Data: esp(0x4001)}
+	s.ledger.Inject(p)
+	p.End(ipsec.Verdict{Kind: ipsec.Sent, Inner: p.Data})
+	want(t, recv(t, w), packetport.Verdict{Watched: true, Kind: ipsec.Sent, HasSPI: true, SPI: 0x4001, Inner: esp(0x4001)})
 	st := s.srv.Stats()
 	if st.Watchers != 1 || st.Left != 1 || st.Unanswered != 0 {
 		t.Errorf("stats: %+v", st)

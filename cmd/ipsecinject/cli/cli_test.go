@@ -28,8 +28,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
-// engine stands in for a real one: the SPI of a packet says what becomes of it.
-type engine struct {
+// fakeEngine stands in for a real one: the SPI of a packet says what becomes of it.
+type fakeEngine struct {
 	ledger  ipsec.Ledger
 	address string
 	srv     *packetport.Server
@@ -57,9 +57,9 @@ func mustHex(s string) []byte {
 	return b
 }
 
-func (e *engine) Ledger() *ipsec.Ledger { return &e.ledger }
+func (e *fakeEngine) Ledger() *ipsec.Ledger { return &e.ledger }
 
-func (e *engine) Inbound(p *ipsec.Packet) {
+func (e *fakeEngine) Inbound(p *ipsec.Packet) {
 	e.ledger.Inject(p)
 	e.mu.Lock()
 	e.packets = append(e.packets, bytes.Clone(p.Data))
@@ -88,7 +88,7 @@ func (e *engine) Inbound(p *ipsec.Packet) {
 	}
 }
 
-func (e *engine) Outbound(p *ipsec.Packet, tunnel string) {
+func (e *fakeEngine) Outbound(p *ipsec.Packet, tunnel string) {
 	e.ledger.Inject(p)
 	e.mu.Lock()
 	e.packets = append(e.packets, bytes.Clone(p.Data))
@@ -97,7 +97,7 @@ func (e *engine) Outbound(p *ipsec.Packet, tunnel string) {
 	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: espPacket(0x5000, 1)})
 }
 
-func (e *engine) release(v ipsec.Verdict) {
+func (e *fakeEngine) release(v ipsec.Verdict) {
 	e.mu.Lock()
 	var ps []*ipsec.Packet
 	for p := e.held.Pop(); p != nil; p = e.held.Pop() {
@@ -116,7 +116,7 @@ func espPacket(spi, seq uint32) []byte {
 	return b
 }
 
-func start(t *testing.T, check func(net.Conn) error) *engine {
+func start(t *testing.T, check func(net.Conn) error) *fakeEngine {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	path := filepath.Join(t.TempDir(), "e.sock")
@@ -124,7 +124,7 @@ func start(t *testing.T, check func(net.Conn) error) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &engine{address: "illumos:" + path}
+	e := &fakeEngine{address: "illumos:" + path}
 	e.srv = packetport.NewServer(e, packetport.Options{Name: "illumos", Check: check})
 	done := make(chan error, 1)
 	go func() { done <- e.srv.Serve(context.Background(), l) }()
