@@ -34,8 +34,6 @@ type addition struct {
 	iproto             uint8
 	natLoc, natRem     *netip.Addr
 	natLport, natRport uint16
-	natLocPort         bool // nat_lport was given
-	natRemPort         bool
 	ekey, akey         *keyValue
 	reserved           uint16
 	srcID, dstID       *wire.Identity
@@ -153,16 +151,15 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 	case kindNATRem:
 		return a.natAddress(ctx, &a.natRem, i, "remote")
 	case kindNATLocPort:
-		a.natLocPort = true
 		return a.port(&a.natLport, i, "NAT-T local port")
 	case kindNATRemPort:
-		a.natRemPort = true
 		return a.port(&a.natRport, i, "NAT-T remote port")
 	case kindEncrKey, kindAuthKey:
 		return a.key(k, i)
 	case kindReservedBits:
 		if a.ekey != nil {
 			a.add(i, "Reserved bits need to be specified before key.")
+			a.skip()
 			return nil
 		}
 		v, err := a.number(16)
@@ -483,7 +480,7 @@ func (a *addition) check() error {
 	sa := a.sa
 	end := len(a.s.words)
 	nat := a.natLoc != nil || a.natRem != nil
-	ports := a.natLocPort || a.natRemPort
+	ports := a.natLport != 0 || a.natRport != 0
 	switch {
 	case !a.encap && ports:
 		a.add(end, "Must specify 'encap udp' with any NAT-T port.")
@@ -523,6 +520,7 @@ func (a *addition) check() error {
 	if a.dst == nil {
 		return a.stopAll(end, "Need destination address for %s.", a.verb)
 	}
+	a.foreign()
 	return a.flush(true)
 }
 
@@ -544,8 +542,8 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	if a.inner {
 		sa.Flags |= wire.IllumosFlagXTunnel
 	}
-	natRem := a.natRem != nil || a.natRemPort
-	natLoc := a.natLoc != nil || a.natLocPort
+	natRem := a.natRem != nil || a.natRport != 0
+	natLoc := a.natLoc != nil || a.natLport != 0
 	if natRem {
 		sa.Flags |= wire.IllumosFlagXNattRem
 	}
@@ -574,14 +572,14 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	if a.dstID != nil {
 		m = d.AppendIdentity(m, wire.ExtIdentityDst, *a.dstID)
 	}
-	m = d.AppendAddress(m, wire.ExtAddressDst, wire.Address{Proto: a.proto, Addr: dst, Port: a.dport})
+	m = d.AppendAddress(m, wire.ExtAddressDst, a.s.address(wire.Address{Proto: a.proto, Addr: dst, Port: a.dport}))
 	if natRem {
-		m = d.AppendAddress(m, wire.IllumosExtXAddressNattRem, wire.Address{Addr: natAddr(a.natRem), Port: a.natRport})
+		m = d.AppendAddress(m, wire.IllumosExtXAddressNattRem, a.s.address(wire.Address{Addr: natAddr(a.natRem), Port: a.natRport}))
 	}
 	if natLoc {
-		m = d.AppendAddress(m, wire.IllumosExtXAddressNattLoc, wire.Address{Addr: natAddr(a.natLoc), Port: a.natLport})
+		m = d.AppendAddress(m, wire.IllumosExtXAddressNattLoc, a.s.address(wire.Address{Addr: natAddr(a.natLoc), Port: a.natLport}))
 	}
-	m = d.AppendAddress(m, wire.ExtAddressSrc, wire.Address{Proto: a.proto, Addr: src, Port: a.sport})
+	m = d.AppendAddress(m, wire.ExtAddressSrc, a.s.address(wire.Address{Proto: a.proto, Addr: src, Port: a.sport}))
 	if a.inner {
 		m = d.AppendAddress(m, wire.IllumosExtXAddressInnerSrc, innerAddress(a.isrc, a.isrcLen, a.isport, a.iproto))
 		m = d.AppendAddress(m, wire.IllumosExtXAddressInnerDst, innerAddress(a.idst, a.idstLen, a.idport, a.iproto))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -74,7 +75,7 @@ var ownCommands = []command{
 
 func (s *session) findCommand(name string) (command, bool) {
 	tables := [][]command{commands, ownCommands}
-	if s.compat {
+	if s.keeps(QuirkNoExtras) {
 		tables = tables[:1]
 	}
 	for _, t := range tables {
@@ -108,7 +109,7 @@ const helpText = "Commands\n--------\n" +
 func (s *session) help(words []word) {
 	if len(words) == 0 {
 		io.WriteString(s.Stdout, helpText)
-		if !s.compat {
+		if !s.keeps(QuirkNoExtras) {
 			io.WriteString(s.Stdout, ownCommands[0].help)
 		}
 		return
@@ -189,7 +190,7 @@ func (s *session) execute(ctx context.Context, words []word) error {
 		if ok {
 			satype = t
 		} else {
-			s.report(fmt.Sprintf("Unknown SA type (%s).\n\n", s.show(1)))
+			s.report(s.text("Unknown SA type (%s).", []any{s.show(1)}) + "\n")
 			s.hints([]problem{{1, []string{"all", "ah", "esp"}}})
 			if s.mode != modeOneShot || !s.keeps(QuirkLenientCommand) {
 				return errAbandon
@@ -239,7 +240,7 @@ var errUnknown = errors.New("unknown command")
 func (s *session) unknownCommand(name string) error {
 	fmt.Fprintf(s.Stderr, "ipseckey: Unknown command (%s).\n\n", name)
 	var names []string
-	for _, c := range commands {
+	for _, c := range slices.Concat(commands, ownCommands) {
 		names = append(names, c.name)
 	}
 	s.hints([]problem{{0, names}})

@@ -26,7 +26,7 @@ func distinguishedName(der []byte) string {
 		rdns = append(rdns, attrs)
 	}
 	if err != nil {
-		return "\n# error:XXXXXXXX:asn1\n<cannot interpret>"
+		return "\n# error:XXXXXXXX:asn1 encoding routines\n<cannot interpret>"
 	}
 	var parts []string
 	for _, rdn := range rdns {

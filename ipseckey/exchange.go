@@ -25,14 +25,17 @@ func (s *session) header(t wire.MsgType, satype int32) []byte {
 }
 
 // show lists a request before it is sent, if -v says so.
-func (s *session) showRequest(ctx context.Context, msg []byte) {
+func (s *session) showRequest(ctx context.Context, msg []byte) error {
 	if !s.verbose {
-		return
+		return nil
 	}
 	const rule = "=========================================="
 	fmt.Fprintf(s.Stdout, "VERBOSE ON:  Message to kernel looks like:\n%s\n", rule)
-	s.list(ctx, s.Stdout, msg, false)
+	if err := s.list(ctx, s.Stdout, msg, false); err != nil {
+		return err
+	}
 	fmt.Fprintf(s.Stdout, "%s\n", rule)
+	return nil
 }
 
 // alarm is the context of one wait for a reply.
@@ -51,7 +54,7 @@ func (s *session) alarm(ctx context.Context) (context.Context, context.CancelFun
 func (s *session) expired(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		return &exit{128 + 2}
+		return &exit{exitInterrupted}
 	case !errors.Is(err, context.DeadlineExceeded):
 		return nil
 	}
@@ -67,7 +70,9 @@ type steps struct{ write, read string }
 
 // converse sends msg and returns the first message with its sequence number and our pid, in buf.
 func (s *session) converse(ctx context.Context, msg, buf []byte, name steps) (reply []byte, err error) {
-	s.showRequest(ctx, msg)
+	if err := s.showRequest(ctx, msg); err != nil {
+		return nil, err
+	}
 	if err := s.conn.Send(ctx, msg); err != nil {
 		if err := s.bail(name.write, err); err != nil {
 			return nil, err
@@ -120,7 +125,6 @@ func (s *session) flush(ctx context.Context, satype int32) error {
 		}
 	}
 	if h.Errno == 0 {
-		s.emitDone("flush", satype)
 		return nil
 	}
 	if e := s.errno(h); e == einval {
@@ -133,6 +137,7 @@ func (s *session) flush(ctx context.Context, satype int32) error {
 // The illumos numbers that the command looks at.
 const (
 	eperm  = 1
+	enoent = 2
 	esrch  = 3
 	eexist = 17
 	einval = 22
@@ -140,20 +145,15 @@ const (
 
 // errno is the errno of a message as an illumos number.
 func (s *session) errno(h wire.Header) int {
-	if s.dial.Name == "illumos" {
-		return int(h.Errno)
-	}
-	e, ok := s.dial.Errno(h.Errno)
-	if !ok {
-		return int(h.Errno)
-	}
-	return int(wire.Illumos().ErrnoNumber(e))
+	return illumosErrno(s.dial, h.Errno)
 }
 
 // dump lists all SAs of a type, or writes them to a save file.
 func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 	msg := s.dial.Finish(s.request(wire.MsgDump, satype))
-	s.showRequest(ctx, msg)
+	if err := s.showRequest(ctx, msg); err != nil {
+		return err
+	}
 	// The original reads into the buffer that it sent from, and never looks at how much it got.
 	buf := make([]byte, replySize)
 	copy(buf, msg)
@@ -181,27 +181,48 @@ func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 		h, _ := s.dial.Header(buf)
 		switch {
 		case h.PID != s.PID:
+		case h.Errno != 0 && !s.illumos() && s.errno(h) == enoent: // nothing there
+			s.dumped(satype, save)
+			return nil
 		case h.Errno != 0:
-			if e := s.errno(h); e != 0 {
-				fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
-				return s.bailErrno("Dump failed", e, nil)
-			}
-		case h.Seq == 0:
-			if save == nil && !s.json {
-				fmt.Fprintf(s.Stdout, "Dump succeeded for SA type %d.\n", satype)
-			}
+			fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
+			return s.bailErrno("Dump failed", s.errno(h), nil)
+		case h.Seq == 0 && (s.illumos() || n == wire.HeaderLen):
+			s.dumped(satype, save)
 			return nil
 		case h.Type != wire.MsgDump:
-		case save != nil:
-			if err := save.add(s.message(buf, n)); err != nil {
+		default:
+			if err := s.dumpOne(ctx, s.message(buf, n), save); err != nil {
 				return err
 			}
-		case s.json:
-			s.emit(s.message(buf, n))
-		default:
-			s.list(ctx, s.Stdout, s.message(buf, n), false)
-			fmt.Fprint(s.Stdout, "\n")
+			if h.Seq == 0 { // elsewhere the last SA itself is the end
+				s.dumped(satype, save)
+				return nil
+			}
 		}
+	}
+}
+
+// dumpOne lists or saves one SA of a dump.
+func (s *session) dumpOne(ctx context.Context, msg []byte, save *saver) error {
+	switch {
+	case save != nil:
+		return save.add(msg)
+	case s.json:
+		s.emit(msg)
+		return nil
+	}
+	if err := s.list(ctx, s.Stdout, msg, false); err != nil {
+		return err
+	}
+	fmt.Fprint(s.Stdout, "\n")
+	return nil
+}
+
+// dumped says that a dump is complete.
+func (s *session) dumped(satype int32, save *saver) {
+	if save == nil && !s.json {
+		fmt.Fprintf(s.Stdout, "Dump succeeded for SA type %d.\n", satype)
 	}
 }
 
@@ -221,7 +242,9 @@ func (s *session) monitor(ctx context.Context, active bool) error {
 			fmt.Fprint(s.Stdout, "Actively")
 		}
 		msg := s.dial.Finish(s.request(wire.MsgXPromisc, 1))
-		s.showRequest(ctx, msg)
+		if err := s.showRequest(ctx, msg); err != nil {
+			return err
+		}
 		if err := s.conn.Send(ctx, msg); err != nil {
 			if err := s.bail("write (SADB_X_PROMISC)", err); err != nil {
 				return err
@@ -237,10 +260,11 @@ func (s *session) monitor(ctx context.Context, active bool) error {
 	defer done()
 	buf := make([]byte, replySize)
 	for {
+		s.sync()
 		n, err := s.conn.Recv(watch, buf)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return &exit{128 + 2}
+			return &exit{exitInterrupted}
 		case err != nil && watch.Err() != nil:
 			return s.interrupted()
 		case err != nil:
@@ -260,7 +284,9 @@ func (s *session) monitor(ctx context.Context, active bool) error {
 			fmt.Fprint(s.Stdout, "\n")
 			continue
 		}
-		s.list(ctx, s.Stdout, s.message(buf, n), true)
+		if err := s.list(ctx, s.Stdout, s.message(buf, n), true); err != nil {
+			return err
+		}
 		fmt.Fprint(s.Stdout, "\n")
 	}
 }

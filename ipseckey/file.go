@@ -1,13 +1,16 @@
 package ipseckey
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 )
 
 // FileInfo is what the command wants to know of a file.
 type FileInfo struct {
 	Regular bool
-	Perm    uint32 // permission bits with set-id and sticky bits
+	Perm    uint32 // permission bits, with set-id and sticky bits as in chmod(1)
 	UID     int    // of the owner
 }
 
@@ -20,4 +23,61 @@ type Files interface {
 	// Create makes a new file with mode 0400, or truncates one that exists and tells what it was before: created is false then.
 	// An existing file keeps its mode.
 	Create(name string) (f io.WriteCloser, old FileInfo, created bool, err error)
+}
+
+// OSFiles are the files of this machine. The umask must not take away the owner's right to read.
+type OSFiles struct{}
+
+// Stat implements [Files].
+func (OSFiles) Stat(name string) (FileInfo, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return FileInfo{}, err
+	}
+	return fileInfo(info), nil
+}
+
+// Open implements [Files].
+func (OSFiles) Open(name string) (io.ReadCloser, FileInfo, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, FileInfo{}, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, FileInfo{}, err
+	}
+	return f, fileInfo(info), nil
+}
+
+// Create implements [Files].
+func (OSFiles) Create(name string) (io.WriteCloser, FileInfo, bool, error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
+	if err == nil {
+		return f, FileInfo{}, true, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return nil, FileInfo{}, false, err
+	}
+	f, err = os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return nil, FileInfo{}, false, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, FileInfo{}, false, err
+	}
+	return f, fileInfo(info), false, nil
+}
+
+func fileInfo(info fs.FileInfo) FileInfo {
+	perm := uint32(info.Mode().Perm())
+	for bit, mode := range map[uint32]fs.FileMode{0o4000: fs.ModeSetuid, 0o2000: fs.ModeSetgid, 0o1000: fs.ModeSticky} {
+		if info.Mode()&mode != 0 {
+			perm |= bit
+		}
+	}
+	return FileInfo{Regular: info.Mode().IsRegular(), Perm: perm, UID: owner(info)}
 }

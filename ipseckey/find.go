@@ -48,6 +48,9 @@ func (s *session) find(ctx context.Context, verb string, typ wire.MsgType, satyp
 	if f.dport != 0 && f.dst == nil && f.src == nil && s.keeps(QuirkCrash) {
 		return s.crash()
 	}
+	if !s.illumos() && (typ == wire.IllumosMsgXDelPair || f.flags != 0) {
+		return f.stopAll(len(s.words), "An engine of %s knows no pairs and no inbound and outbound.", s.dial.Name)
+	}
 	if s.mode == modeFile && s.check {
 		s.added++
 		return errSent
@@ -155,24 +158,24 @@ func (f *finding) build(src, dst netip.Addr) []byte {
 					v.Proto = f.proto
 				}
 			}
-			m = d.AppendAddress(m, t, v)
+			m = d.AppendAddress(m, t, f.s.address(v))
 		case wire.ExtAddressDst:
 			v := wire.Address{Addr: dst, Port: f.dport, Proto: f.proto}
 			if lost {
 				v.Port, v.Proto = 0, 0
 			}
-			m = d.AppendAddress(m, t, v)
+			m = d.AppendAddress(m, t, f.s.address(v))
 		}
 	}
 	if f.sport != 0 && f.src == nil {
-		m = d.AppendAddress(m, wire.ExtAddressSrc, wire.Address{Addr: netip.IPv6Unspecified(), Port: f.sport, Proto: f.proto})
+		m = d.AppendAddress(m, wire.ExtAddressSrc, f.s.address(wire.Address{Addr: netip.IPv6Unspecified(), Port: f.sport, Proto: f.proto}))
 	}
 	if f.dport != 0 && f.dst == nil {
 		v := wire.Address{Addr: netip.IPv6Unspecified(), Port: f.dport}
 		if !lost {
 			v.Proto = f.proto
 		}
-		m = d.AppendAddress(m, wire.ExtAddressDst, v)
+		m = d.AppendAddress(m, wire.ExtAddressDst, f.s.address(v))
 	}
 	return d.Finish(m)
 }

@@ -19,16 +19,16 @@ const (
 	keyNotHex
 )
 
-// parseKey reads HEX[/BITS], HEX with or without 0x. digits is the part before the slash, count the number behind it.
-// An odd last digit is the high half of the last byte. With bits fewer than the digits the lower ones are dropped, and the last
-// byte is masked to them; with more, the key has them all the same, and it is the caller's choice to refuse it. Problems are in
-// the order in which they are to be reported; keyBadBits and keyNotHex give no key.
+// parseKey reads HEX[/BITS], HEX with or without 0x. digits are those before the slash, count is what follows it. An odd last
+// digit is the high half of the last byte. With bits fewer than the digits the lower ones are dropped, and the last byte is
+// masked to them; with more, the key has them all the same, and it is the caller's choice to refuse it. Problems are in the order
+// in which they are to be reported; keyBadBits and keyNotHex give no key.
 func parseKey(text string) (k keyValue, digits, count string, problems []keyProblem) {
+	if len(text) > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') {
+		text = text[2:]
+	}
 	digits, count, slash := strings.Cut(text, "/")
 	hex := digits
-	if len(text) > 2 && len(hex) >= 2 && hex[0] == '0' && (hex[1] == 'x' || hex[1] == 'X') {
-		hex = hex[2:]
-	}
 	bits := int64(len(hex)+1) &^ 1 * 4
 	used := int64(len(hex))
 	if slash {
@@ -40,6 +40,7 @@ func parseKey(text string) (k keyValue, digits, count string, problems []keyProb
 			n = -1 // out of range: there is no key that long
 			problems = append(problems, keyTooBig)
 		}
+		n = int64(int32(n))
 		bits = n
 		switch need := (n + 3) >> 2; {
 		case !ok:

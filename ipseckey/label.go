@@ -1,6 +1,8 @@
 package ipseckey
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -44,6 +46,18 @@ func parseLabel(text string) (wire.Sensitivity, bool) {
 	}
 	v.Bitmap = bitmap
 	return v, true
+}
+
+// labelText is a label as it is printed and saved: without the zero bytes at the end of its bitmap.
+func labelText(level uint8, bitmap []byte) string {
+	if len(bitmap) > labelBytes {
+		bitmap = bitmap[:labelBytes]
+	}
+	bitmap = bytes.TrimRight(bitmap, "\x00")
+	if level == 0 && len(bitmap) == 0 {
+		return "ADMIN_LOW"
+	}
+	return fmt.Sprintf("0x%04x-08-%x", level, bitmap)
 }
 
 // hexBytes reads hexadecimal digits; an odd first one is a byte of its own.

@@ -17,13 +17,16 @@ func (s *session) now() int64 {
 // maxTime is the last second of the last year that fits the original's broken-down time.
 const maxTime = 67768036191676799
 
+// hasDate tells whether a time has a year that fits.
+func hasDate(seconds uint64) bool { return int64(seconds) <= maxTime && int64(seconds) >= -maxTime }
+
 // clockTime is a time as %c prints it in the C locale.
 func (s *session) clockTime(seconds uint64) string {
 	loc := s.Location
 	if loc == nil {
 		loc = time.UTC
 	}
-	if t := int64(seconds); t > maxTime || t < -maxTime {
+	if !hasDate(seconds) {
 		return fmt.Sprintf("<time %d>", seconds)
 	}
 	return time.Unix(int64(seconds), 0).In(loc).Format("Mon Jan _2 15:04:05 2006")
@@ -67,6 +70,9 @@ func (s *session) secondText(n uint64) string {
 
 // time prints a line that ends in a time, and with -v the time as a number.
 func (l *lister) time(tag, text string, t uint64, end string) {
+	if !hasDate(t) && l.s.keeps(QuirkCrash) {
+		l.crashed = true
+	}
 	l.printf("%s%s%s%s\n", tag, text, l.s.clockTime(t), end)
 	if l.s.verbose {
 		l.printf("%s\t(raw time value %d)\n", tag, t)

@@ -56,10 +56,15 @@ func (l *lineReader) physical() (string, error) {
 			return "", errLineDropped
 		case n >= lineSize-1:
 			return "", errLineTooLong
-		case err != nil:
-			return b.String(), io.EOF
 		}
-		return b.String(), nil
+		line := b.String()
+		if i := strings.IndexByte(line, 0); i >= 0 {
+			line = line[:i] // the rest is behind the end of a C string
+		}
+		if err != nil {
+			return line, io.EOF
+		}
+		return line, nil
 	}
 }
 

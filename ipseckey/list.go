@@ -48,17 +48,18 @@ type lister struct {
 	view
 
 	current, hard, soft, idle int // offsets of the lifetimes, which are printed last; 0 means none
+	crashed                   bool
 }
 
 func (l *lister) printf(format string, args ...any) { fmt.Fprintf(l.w, format, args...) }
 
 // list prints a message. buf is what a reader of it may look at: the message itself, or the buffer that it begins. stamp puts
-// the time in front.
-func (s *session) list(ctx context.Context, w io.Writer, buf []byte, stamp bool) {
+// the time in front. The error is the original's crash.
+func (s *session) list(ctx context.Context, w io.Writer, buf []byte, stamp bool) error {
 	out := &bytes.Buffer{}
 	l := &lister{ctx: ctx, s: s, w: out, view: view{s.dial, buf}}
-	if stamp {
-		l.printf("Timestamp: %s\n", s.clockTime(uint64(s.now())))
+	if now := s.now(); stamp && now != 0 {
+		l.printf("Timestamp: %s\n", s.clockTime(uint64(now)))
 	}
 	l.header()
 	words := int(l.u16(4))
@@ -69,11 +70,17 @@ func (s *session) list(ctx context.Context, w io.Writer, buf []byte, stamp bool)
 		l.extension(off, n)
 		off += max(n, 8)
 	}
-	if off != end && words != 0 || end > len(buf) {
+	beyond := end > len(buf) // where the original goes on reading
+	if off != end && words != 0 && !beyond || beyond && !s.keeps(QuirkStaleReply) {
 		fmt.Fprint(s.Stderr, "ipseckey: WARNING: insufficient buffer space or corrupt message.\n")
 	}
 	l.lifetimes()
+	if l.crashed {
+		return s.crash()
+	}
 	w.Write(out.Bytes())
+	s.sync()
+	return nil
 }
 
 var msgNames = map[wire.MsgType]string{
@@ -187,7 +194,7 @@ func (l *lister) lifetime(at *int, off, n int, what string) {
 
 // spi is an SPI of an SPI range.
 func (l *lister) spi(off int) uint32 {
-	if l.d.Name == "illumos" {
+	if l.s.illumos() {
 		return l.be32(off)
 	}
 	return l.u32(off)
@@ -306,9 +313,6 @@ func (l *lister) key(off, n int, tag, kind string) {
 		l.hex(b)
 	}
 	if salt != 0 {
-		if saltLen == 0 {
-			l.printf("[")
-		}
 		l.printf("]/%d+%d\n", bits, salt)
 		return
 	}
@@ -470,12 +474,20 @@ func (l *lister) unknown(off, n int, t wire.ExtType) {
 func (l *lister) sensitivity(off, n int, tag, kind string) {
 	dpd, level, words, integ, iwords, flags := l.u32(off+4), l.u8(off+8), int(l.u8(off+9)), l.u8(off+10), int(l.u8(off+11)), l.u32(off+12)
 	l.printf("%s%s Sensitivity DPD %d, sens level=%d, integ level=%d, flags=%x\n", tag, kind, int32(dpd), level, integ, flags)
+	label := labelText(level, l.part(off+16, 8*words))
 	if l.s.numeric {
+		l.printf("%s %s Sensitivity Label: %s\n", tag, kind, label)
 		for i := range words {
-			l.printf("%s %s BM extended word %d 0x%x\n", tag, kind, i, l.u64(off+16+8*i))
+			l.printf("%s %s Sensitivity BM extended word %d 0x%x\n", tag, kind, i, l.u64(off+16+8*i))
 		}
+	} else {
+		l.printf("%s %s Sensitivity Label: ** Label conversion failed ** (%s)\n", tag, kind, label)
+	}
+	skip := words
+	if l.s.keeps(QuirkIntegrityWords) {
+		skip *= 2
 	}
 	for i := range iwords {
-		l.printf("%s Integrity BM extended word %d 0x%x\n", tag, i, l.u64(off+16+8*(words+i)))
+		l.printf("%s Integrity BM extended word %d 0x%x\n", tag, i, l.u64(off+16+8*(skip+i)))
 	}
 }

@@ -89,6 +89,7 @@ func (s *session) failure(err error) error {
 
 // nextCommand reads a command and its words; none for a comment and for a line without words.
 func (s *session) nextCommand() ([]word, error) {
+	s.sync()
 	command, err := s.reader.read()
 	if errors.Is(err, errJoinedTooLong) {
 		fmt.Fprint(s.Stderr, "ipseckey: Command buffer overrun.\n")

@@ -16,6 +16,14 @@ func (s *session) takeOwnOptions(args []string) (rest []string, err error) {
 			return append(rest, args[i:]...), err
 		case a == "--compat":
 			s.compat = true
+		case strings.HasPrefix(a, "--compat="):
+			for name := range strings.SplitSeq(strings.TrimPrefix(a, "--compat="), ",") {
+				q, ok := quirkByName(name)
+				if !ok {
+					err = fmt.Errorf("no quirk is called %q", name)
+				}
+				s.quirks |= q
+			}
 		case a == "--json":
 			s.json = true
 		case a == "--show-keys":
@@ -158,11 +166,11 @@ func (s *session) usage() error {
 		return nil
 	}
 	fmt.Fprint(s.Stderr, usageLines)
-	if !s.compat {
+	if !s.keeps(QuirkNoExtras) {
 		fmt.Fprint(s.Stderr, ownUsageLines)
 	}
 	return s.fatal()
 }
 
-const ownUsageLines = "Ours:\t--engine ADDRESS  --json [--show-keys]  --compat\n" +
-	"\tgetspi [sa_type] src A dst B [spi-min N] [spi-max N]\n"
+const ownUsageLines = "\tipseckey [ --engine address ] [ --json [ --show-keys ] ] [ --compat[=quirk,...] ] ...\n" +
+	"\tipseckey ... getspi [sa_type] src addr dst addr [spi-min n] [spi-max n]\n"

@@ -9,22 +9,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // Exit codes of a run.
 const (
-	ExitDone       = 0
-	ExitFailed     = 1   // refused, failed, or used wrongly
-	ExitNoEngine   = 3   // nobody at the address of the engine
-	ExitBadConfig  = 95  // the same as ExitFailed, for the service manager
-	ExitPermission = 100 // may not open the socket, for the service manager
-	ExitCrash      = 139 // with --compat: the original ends with a segmentation fault here
+	ExitDone        = 0
+	ExitFailed      = 1   // refused, failed, or used wrongly
+	ExitNoEngine    = 3   // nobody at the address of the engine
+	ExitBadConfig   = 95  // the same as ExitFailed, for the service manager
+	ExitPermission  = 100 // may not open the socket, for the service manager
+	exitInterrupted = 128 + 2
+	ExitCrash       = 139 // with --compat: the original ends with a segmentation fault here
 )
-
-// ErrNoEngine is in the chain of the error of [Program.Dial] when nobody serves the address; the run then ends with
-// [ExitNoEngine].
-var ErrNoEngine = errors.New("no engine")
 
 // Conn is a PF_KEY socket as this package needs it. It is used by one goroutine at a time.
 //
@@ -49,7 +47,7 @@ type Program struct {
 	Terminal       Terminal
 
 	// Dial opens a PF_KEY socket at an engine: the value of --engine, or "" for the one that PFKEY_ENGINE and the defaults say.
-	// Required.
+	// When there is none, its error has pfkey.ErrNoEngine in its chain, and the run ends with [ExitNoEngine]. Required.
 	Dial func(ctx context.Context, address string) (Conn, *wire.Dialect, error)
 	// Dialect is what is spoken to an engine that is not there: -c needs one. nil means illumos.
 	Dialect *wire.Dialect
@@ -101,6 +99,7 @@ type options struct {
 type session struct {
 	*Program
 	options
+	Stdout io.Writer // in place of the program's
 	quirks Quirk
 	fmri   string // name of the service
 	smf    bool   // run by the service manager
@@ -136,7 +135,7 @@ func (s *session) keeps(q Quirk) bool { return s.quirks&q != 0 }
 
 // Run runs the command with the words behind its name and returns the exit status. It ends early when ctx is done.
 func (p *Program) Run(ctx context.Context, args []string) int {
-	s := &session{Program: p}
+	s := &session{Program: p, Stdout: p.Stdout}
 	if p.Env != nil {
 		s.fmri, s.smf = p.Env("SMF_FMRI")
 	}
@@ -147,6 +146,9 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 		s.conn.Close()
 	}
 	var e *exit
+	if !errors.As(err, &e) || e.code != ExitCrash {
+		s.sync()
+	}
 	switch {
 	case err == nil:
 		return ExitDone
@@ -160,6 +162,9 @@ func (s *session) run(ctx context.Context, args []string) error {
 	args, ownErr := s.takeOwnOptions(args)
 	if s.compat {
 		s.quirks = AllQuirks
+	}
+	if s.keeps(QuirkCrash) {
+		s.Stdout = &stdio{w: s.Stdout}
 	}
 	if s.keeps(QuirkRootOnly) && s.UID != 0 {
 		fmt.Fprint(s.Stderr, "ipseckey: Insufficient privileges to run ipseckey.\n")
@@ -244,7 +249,7 @@ func (s *session) openSocket(ctx context.Context) error {
 	case err == nil:
 		s.conn, s.dial = conn, d
 		return nil
-	case errors.Is(err, ErrNoEngine):
+	case errors.Is(err, pfkey.ErrNoEngine):
 		fmt.Fprintf(s.Stderr, "ipseckey: %v\nipseckey: start an engine with \"pfkeyd\", or name a running one with --engine or PFKEY_ENGINE\n", err)
 		return &exit{ExitNoEngine}
 	case errnoOf(err) == 1:
@@ -322,6 +327,25 @@ func (s *session) bailErrno(what string, errno int, err error) error {
 		return &exit{ExitFailed}
 	}
 	return s.exitWith(s.Stderr, exitFatal)
+}
+
+// stdio holds back what was printed, as the original's does when it is not a terminal: a crash loses it.
+type stdio struct {
+	w    io.Writer
+	text []byte
+}
+
+func (o *stdio) Write(b []byte) (int, error) {
+	o.text = append(o.text, b...)
+	return len(b), nil
+}
+
+// sync passes on what was held back.
+func (s *session) sync() {
+	if o, ok := s.Stdout.(*stdio); ok {
+		o.w.Write(o.text)
+		o.text = o.text[:0]
+	}
 }
 
 // crash is where the original ends with a segmentation fault.

@@ -27,7 +27,7 @@ const (
 	QuirkEchoKeys                         // shows rejected commands with their keys
 	QuirkGluedComment                     // a comment inside a continued command becomes part of it
 	QuirkSaveSplits                       // save writes its warning into the middle of an add that is not mature, which cuts it in two
-	QuirkSaveLoses                        // save drops direction, pairing and the salt's length
+	QuirkSaveLoses                        // save drops direction and pairing
 	QuirkSeconds32                        // the readable form of seconds is that of the low 32 bits
 	QuirkAlarmExits                       // a reply that does not come ends the program even at the prompt
 	QuirkSaveBlocks                       // save knows no time limit, and after a failed save at the prompt nothing does
@@ -41,6 +41,9 @@ const (
 	QuirkNoDstExit0                       // one-shot delete and get without a destination end with status 0 although they were refused
 	QuirkStaleReply                       // takes what an earlier message left in the buffer for the rest of a reply that is too short
 	QuirkTwice                            // prints some refusals twice
+	QuirkCutTexts                         // cuts messages to 1023 bytes
+	QuirkNoExtras                         // knows nothing of what we added: getspi, and more lines of help and usage
+	QuirkIntegrityWords                   // reads the integrity bitmap of a label from the wrong place
 
 	quirkEnd
 )
@@ -74,7 +77,7 @@ var quirkTexts = [...]struct{ Name, Instead string }{
 	{"echo-keys", "key digits are shown as X"},
 	{"glued-comment", "comment lines are skipped everywhere"},
 	{"save-splits", "the warning stands before the add"},
-	{"save-loses", "inbound, outbound and reserved_bits are written, and an update with pair-spi follows"},
+	{"save-loses", "inbound and outbound are written, and an update with pair-spi follows"},
 	{"seconds-32", "all 64 bits are used"},
 	{"alarm-exits", "reported, and the prompt comes back"},
 	{"save-blocks", "the time limit holds, and an interrupt ends it"},
@@ -88,6 +91,19 @@ var quirkTexts = [...]struct{ Name, Instead string }{
 	{"no-destination-exit-0", "exit 1"},
 	{"stale-reply", "such a reply is ignored"},
 	{"twice", "printed once"},
+	{"cut-texts", "they are printed whole"},
+	{"no-extras", "getspi is a command, help and usage tell of what is ours"},
+	{"integrity-words", "it is read from where it is"},
+}
+
+// quirkByName finds a quirk by its name in [Quirks].
+func quirkByName(name string) (Quirk, bool) {
+	for i, t := range quirkTexts {
+		if t.Name == name {
+			return 1 << i, true
+		}
+	}
+	return 0, false
 }
 
 // String names the quirks of the set, joined by "|".

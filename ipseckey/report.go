@@ -19,6 +19,18 @@ func (s *session) report(text string) {
 	io.WriteString(w, text)
 }
 
+// messageSize is the size of the original's buffer for one message.
+const messageSize = 1024
+
+// text is one message with its newline. The original cuts it to what its buffer holds.
+func (s *session) text(format string, args []any) string {
+	text := fmt.Sprintf(format+"\n", args...)
+	if s.keeps(QuirkCutTexts) && len(text) >= messageSize {
+		text = text[:messageSize-1]
+	}
+	return text
+}
+
 // reportBare prints a piece that never has the command in front of it.
 func (s *session) reportBare(text string) {
 	if !s.smf {
@@ -228,20 +240,20 @@ func (p *parse) note(i int, instead ...string) { p.problems = append(p.problems,
 
 // add collects an error about word i, and goes on.
 func (p *parse) add(i int, format string, args ...any) {
-	fmt.Fprintf(&p.errs, format+"\n", args...)
+	p.errs.WriteString(p.s.text(format, args))
 	p.note(i)
 }
 
 // warn prints text at once, with an empty line behind it.
-func (p *parse) warn(format string, args ...any) { p.s.report(fmt.Sprintf(format+"\n\n", args...)) }
+func (p *parse) warn(format string, args ...any) { p.s.report(p.s.text(format, args) + "\n") }
 
 // warnLine prints text at once.
-func (p *parse) warnLine(format string, args ...any) { p.s.report(fmt.Sprintf(format+"\n", args...)) }
+func (p *parse) warnLine(format string, args ...any) { p.s.report(p.s.text(format, args)) }
 
 // stop ends the command because of word i with only this text; what was collected is lost.
 func (p *parse) stop(i int, format string, args ...any) error {
 	p.note(i)
-	p.s.report(fmt.Sprintf(format+"\n\n", args...))
+	p.s.report(p.s.text(format, args) + "\n")
 	p.s.hints(p.problems)
 	return errAbandon
 }

@@ -1,7 +1,9 @@
 package ipseckey
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -13,7 +15,17 @@ import (
 // saveFile is where SAs are saved.
 type saveFile struct {
 	io.Writer
+	file *bufio.Writer // nil for standard output
 	io.Closer
+}
+
+// Close writes out what is buffered.
+func (f *saveFile) Close() error {
+	var err error
+	if f.file != nil {
+		err = f.file.Flush()
+	}
+	return errors.Join(err, f.Closer.Close())
 }
 
 // createSave opens the file of a save, "-" being standard output.
@@ -28,11 +40,12 @@ func (s *session) createSave(name string) (*saveFile, error) {
 	if err != nil {
 		return nil, s.saveError(name, err)
 	}
-	if !created && old.Regular && old.Perm != 0o400 {
+	if old.Perm &= 0o777; !created && old.Regular && old.Perm != 0o400 {
 		fmt.Fprintf(s.Stderr, "ipseckey: WARNING: Save file already exists with permission %o.\n"+
 			"ipseckey: Normal users may be able to read IPsec keying material.\n", old.Perm)
 	}
-	return &saveFile{f, f}, nil
+	b := bufio.NewWriter(f)
+	return &saveFile{b, b, f}, nil
 }
 
 func (s *session) saveError(name string, err error) error {
@@ -83,7 +96,12 @@ func (s *session) saveTo(ctx context.Context, f *saveFile, satype int32) error {
 	if _, err := io.WriteString(f, saveHeader); err != nil {
 		return s.bail("write", err)
 	}
-	return s.dump(ctx, satype, &saver{s: s, w: f})
+	err := s.dump(ctx, satype, &saver{s: s, w: f})
+	var e *exit
+	if s.keeps(QuirkSaveBlocks) && f.file != nil && errors.As(err, &e) && e.code == exitInterrupted {
+		f.file.Reset(io.Discard) // what was not written when the original is killed is lost
+	}
+	return err
 }
 
 // saver writes SAs in save form.
@@ -95,6 +113,8 @@ type saver struct {
 // savedSAType is an SA type in save form.
 func savedSAType(t wire.SAType) string {
 	switch t {
+	case wire.SATypeUnspec:
+		return "all"
 	case wire.SATypeAH:
 		return "ah"
 	case wire.SATypeESP:
@@ -235,6 +255,8 @@ func (e *entry) sa(off int) {
 	e.printf("replay %d ", e.u8(off+8))
 	if flags&(wire.IllumosFlagXNattLoc|wire.IllumosFlagXNattRem) != 0 {
 		e.printf("encap udp ")
+	} else {
+		e.printf(" ")
 	}
 	if !e.s.keeps(QuirkSaveLoses) {
 		if flags&flagInbound != 0 {
@@ -244,7 +266,7 @@ func (e *entry) sa(off int) {
 			e.printf("outbound ")
 		}
 	}
-	e.printf(" \\\n")
+	e.printf("\\\n")
 }
 
 func (e *entry) lifetime(off int, kind string) {
@@ -265,8 +287,8 @@ func (e *entry) address(off int, name, portName, protoName string, done *bool) e
 	if done != nil && !*done {
 		if proto := e.u8(off + 4); proto != 0 {
 			e.printf("    %s %d \\\n", protoName, proto)
+			*done = true
 		}
-		*done = true
 	}
 	a, port := e.sockaddr(off + 8)
 	if !a.IsValid() {
@@ -291,9 +313,6 @@ func savedAddr(a netip.Addr) string { return showAddr(a) }
 
 func (e *entry) key(off int, name string) {
 	bits, salt := int(e.u16(off+4)), int(e.u16(off+6))
-	if !e.s.keeps(QuirkSaveLoses) && salt != 0 {
-		e.printf("\treserved_bits %d \\\n", salt)
-	}
 	e.printf("\t%s ", name)
 	for _, b := range e.part(off+8, (bits+7)/8+salt/8) {
 		if e.s.paranoid {
@@ -308,7 +327,7 @@ func (e *entry) key(off int, name string) {
 var savedIdentities = []string{1: "prefix", 2: "fqdn", 3: "user_fqdn", 4: "der_dn", 5: "der_gn"}
 
 func (e *entry) identity(off, n int, name string) {
-	typ := uint8(e.u16(off + 4))
+	typ := e.u16(off + 4)
 	text := fmt.Sprintf("%d", typ)
 	if int(typ) < len(savedIdentities) && savedIdentities[typ] != "" {
 		text = savedIdentities[typ]
@@ -321,5 +340,14 @@ func (e *entry) identity(off, n int, name string) {
 }
 
 func (e *entry) label(off int, t wire.ExtType) {
-	e.printf("\tlabel %s  \\\n", "")
+	level, words, flags := e.u8(off+8), int(e.u8(off+9)), e.u32(off+12)
+	name := "label"
+	switch {
+	case t == wire.ExtSensitivity:
+	case flags&wire.IllumosSensImplicit != 0:
+		name = "implicit-label"
+	default:
+		name = "outer-label"
+	}
+	e.printf("\t%s %s  \\\n", name, labelText(level, e.part(off+16, 8*words)))
 }

@@ -133,6 +133,12 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s does not exist.\n",
 			savedSAType(wire.SAType(c.satype)), uint32(c.spi), s.blamed(dst))
 		return nil
+	case c.typ == wire.MsgGetSPI:
+		fmt.Fprintf(&c.errs, "No SPI was reserved: %s.\n", strerror(e))
+		if h.Reserved != 0 && s.illumos() {
+			fmt.Fprintf(&c.errs, "PF_KEY Diagnostic code %d: %s.\n", h.Reserved, diagnosticText(h.Reserved))
+		}
+		return nil
 	case e == einval, e == esrch:
 		fmt.Fprintf(&c.errs, "PF_KEY Diagnostic code %d: %s.\n", h.Reserved, diagnosticText(h.Reserved))
 	default:
@@ -141,11 +147,11 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		}
 		s.added++
 	}
-	if c.typ == wire.MsgGet {
+	if c.typ == wire.MsgGet || c.typ == wire.MsgGetSPI {
 		if s.json {
 			s.emit(reply)
 		} else {
-			s.list(ctx, s.Stdout, s.received(buf, reply), false)
+			return s.list(ctx, s.Stdout, s.received(buf, reply), false)
 		}
 	}
 	return nil

@@ -65,7 +65,7 @@ func (p *parse) inner(ctx context.Context, only6 bool, what string) (h host, pre
 		if prefix, ok = p.prefix(h.addrs[0].Is4In6(), length); !ok {
 			// The original leaves out the newline for the source.
 			newline := "\n"
-			if what != innerDstName && p.s.compat {
+			if what != innerDstName && p.s.keeps(QuirkLenientPrefix) {
 				newline = ""
 			}
 			p.errs.WriteString("Invalid prefix /" + length + "." + newline)
@@ -101,6 +101,7 @@ func (p *parse) prefix(v4 bool, text string) (uint8, bool) {
 	if !ok {
 		return 0, false
 	}
+	n = int64(int32(n))
 	if v4 && n <= 32 {
 		n += 96
 	}

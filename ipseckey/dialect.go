@@ -1,0 +1,59 @@
+package ipseckey
+
+import (
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// The command speaks illumos. To an engine of another kernel it speaks that kernel's dialect as far as the two have the same
+// things to say: the extensions and flags of RFC 2367.
+
+// illumos tells whether the engine speaks the command's own dialect.
+func (s *session) illumos() bool { return s.dial.Name == wire.Illumos().Name }
+
+// address is an address as the engine wants it. illumos takes IPv4 as IPv4-mapped addresses, as the original sends it, others
+// want it plain.
+func (s *session) address(v wire.Address) wire.Address {
+	if !s.illumos() {
+		v.Addr = v.Addr.Unmap()
+		if v.Addr.Is4() && v.PrefixLen >= 96 {
+			v.PrefixLen -= 96
+		}
+		if v.PrefixLen == 0 {
+			v.PrefixLen = uint8(v.Addr.BitLen())
+		}
+	}
+	return v
+}
+
+// foreign collects an error for each thing that the engine's dialect has no way to say.
+func (a *addition) foreign() {
+	if a.s.illumos() {
+		return
+	}
+	for _, f := range []struct {
+		used bool
+		what string
+	}{
+		{a.typ == wire.IllumosMsgXUpdatePair, "update-pair"},
+		{a.paired, "pair-spi"},
+		{a.sa != nil && a.sa.Flags != 0, "inbound and outbound"},
+		{a.limits[limitIdle>>4] != nil, "idle lifetimes"},
+		{a.inner, "inner addresses"},
+		{a.encap, "encap udp"},
+		{a.replay != nil, "replay_value"},
+		{a.label != nil || a.outer != nil, "labels"},
+	} {
+		if f.used {
+			a.add(len(a.s.words), "An engine of %s knows no %s.", a.s.dial.Name, f.what)
+		}
+	}
+}
+
+// illumosErrno is an errno of a dialect by its illumos number.
+func illumosErrno(d *wire.Dialect, n uint8) int {
+	e, ok := d.Errno(n)
+	if !ok || d.Name == wire.Illumos().Name {
+		return int(n)
+	}
+	return int(wire.Illumos().ErrnoNumber(e))
+}
