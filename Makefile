@@ -9,9 +9,11 @@ QEMU     ?= qemu-s390x
 PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/arm64 openbsd/amd64 openbsd/arm64 \
             netbsd/amd64 darwin/amd64 darwin/arm64 illumos/amd64
 # Packages whose tests run on an emulated big-endian machine: those that read and write bytes.
-BYTES     = ./wire/... ./ipsec/... ./sadb/...
+BYTES     = ./wire/... ./ipsec/... ./sadb/... ./spd/... ./packetport/...
+# Packages whose expected outputs a flag -update writes anew.
+GOLDEN    = ./wire ./conform
 
-.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden demo man clean
+.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden man demo clean
 
 check: fmt vet lint test race
 
@@ -64,6 +66,14 @@ tidy:
 
 demo:
 	$(GO) run ./cmd/pfkeyd demo
+
+golden:
+	$(GO) test $(GOLDEN) -update
+
+man:
+	mkdir -p man
+	$(GO) run ./cmd/pfkeyd man man
+	$(GO) run ./cmd/ipsecinject man man
 
 clean:
 	rm -f pfkeyd ipseckey ipsecinject cover.out *.test *.prof

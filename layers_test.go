@@ -2,6 +2,7 @@ package pfkeyd_test
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -27,6 +28,13 @@ var noClock = map[string]string{
 	"log/slog":        "it reports by its results; nothing may be logged under its locks",
 }
 
+// without is all but path, for a folder that needs that one: spd reads the headers of packets.
+func without(all map[string]string, path string) map[string]string {
+	rest := maps.Clone(all)
+	delete(rest, path)
+	return rest
+}
+
 // layers is the import table, which CONTRIBUTING.md shows. A folder without a row of its own has that of the nearest folder
 // above it.
 var layers = map[string]layer{
@@ -50,9 +58,10 @@ var layers = map[string]layer{
 	},
 	"sadb":     {own: []string{"ipsec"}, not: noClock, why: "it carries mechanism, never the policy of a kernel or the shape of a message"},
 	"pfkey":    {own: []string{"wire"}, third: []string{"golang.org/x/sys"}, why: "sockets know no kernel"},
+	"spd":      {not: without(noClock, "encoding/binary"), why: "selectors and matching are the same in every kernel"},
 	"engine":   {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
-	"kernel":   {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
-	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, why: "it looks at a running engine, whichever kernel that is"},
+	"kernel":   {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
+	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, third: []string{"golang.org/x/sys"}, why: "it looks at a running engine, whichever kernel that is"},
 	"ipseckey": {own: []string{"wire", "pfkey"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
 	"packetport": {
 		own: []string{"ipsec"}, third: []string{"golang.org/x/sys"},
@@ -68,7 +77,7 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own:   []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "conform"},
-		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra"},
+		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/gopacket/gopacket"},
 		why:   "commands are flags, wiring and exit codes",
 	},
 }
