@@ -21,6 +21,7 @@ type Socket struct {
 	head  int
 	bytes int
 	lost  uint64 // messages that found no room
+	reads uint64 // messages taken out
 
 	// Data is the kernel's own.
 	Data any
@@ -32,6 +33,9 @@ func (s *Socket) Number() uint64 { return s.number }
 
 // Queued returns how many bytes wait in the receive queue. The control lock is held.
 func (s *Socket) Queued() int { return s.bytes }
+
+// Reads returns how many messages have been taken out of the queue so far. The control lock is held.
+func (s *Socket) Reads() uint64 { return s.reads }
 
 // Deliver puts msg into the receive queue if the kernel says that there is room, and counts it as lost otherwise. From here
 // on msg must not be changed. The control lock is held.
@@ -84,6 +88,7 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	if flags&pfkey.RecvPeek == 0 {
 		s.queue[s.head] = nil
 		s.bytes -= size
+		s.reads++
 		if s.head++; s.head == len(s.queue) {
 			s.queue, s.head = s.queue[:0], 0
 			if cap(s.queue) > 1024 {

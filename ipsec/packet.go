@@ -13,7 +13,8 @@ import (
 type Packet struct {
 	ID   uint64
 	Data []byte // from the first byte of the IP header
-	// Done, if set, hears every verdict of the packet in order: Queued or Held any number of times, then one final one. It is
+	// Done, if set, hears every verdict of the packet in order: Queued each time it is put on an SA, Held once however many SAs
+	// it then waits for, and at last the final one. It is
 	// called on whatever goroutine decided, with no lock of an engine held, and must not block.
 	Done func(*Packet, Verdict)
 
@@ -49,8 +50,9 @@ func (p *Packet) Report() {
 // reportWaits needs p.report held.
 func (p *Packet) reportWaits() {
 	for n := p.waits.Load(); p.reported < n; p.reported++ {
-		if p.Done != nil {
-			p.Done(p, Verdict{Kind: Kind(p.kind.Load())})
+		k := Kind(p.kind.Load())
+		if p.Done != nil && (k != Held || p.reported == 0) {
+			p.Done(p, Verdict{Kind: k})
 		}
 	}
 }

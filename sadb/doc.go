@@ -1,5 +1,5 @@
 // Package sadb is one security association and what it does to packets: its lock, its state, the packets it holds while
-// LARVAL, its replay window and its counters; and the index by which packets find it.
+// LARVAL and its counters; and the index by which packets find it.
 //
 // It carries mechanism, never a kernel's policy. It has no clock (times are numbers that callers bring), no bytes of
 // messages and no errno. A kernel's SA is its own struct that embeds [SA]; the kernel's further fields that packets

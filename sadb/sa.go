@@ -30,8 +30,7 @@ func (s State) String() string {
 
 // Traffic is what packets leave behind on an SA.
 type Traffic struct {
-	Window  ipsec.Window // inbound sequence numbers seen
-	Seq     uint64       // outbound: the last sequence number used
+	Seq     uint64 // outbound: the last sequence number used
 	Bytes   uint64
 	Packets uint64
 }

@@ -10,6 +10,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
+// defaultReplay is the window that the extended form proposes where the policy names none.
+const defaultReplay = 32
+
 // acquireSeqBit marks a sequence number that the kernel chose for an ACQUIRE.
 const acquireSeqBit = 0x80000000
 
@@ -32,7 +35,7 @@ func (n *need) tunnelMode() bool { return n.tunnel != nil && n.tunnel.Negotiated
 
 // selfEncap says whether the packet is to be put into a second IPv4 header between its own addresses.
 func (n *need) selfEncap() bool {
-	return n.tunnel == nil && n.flow.Src.Is4() && n.rule.Actions[0].SelfEncap
+	return n.rule != nil && n.tunnel == nil && n.flow.Src.Is4() && n.rule.Actions[0].SelfEncap
 }
 
 // wantsUnique says whether flows are told apart.
@@ -49,7 +52,24 @@ type acquire struct {
 	need   need
 	expire int64
 	queue  ipsec.Queue
+	sealed [][]byte // for each packet, in the same order, what ESP has made of it already; nil if it has not
 	gone   bool
+}
+
+// pop takes out the oldest packet, with what ESP has made of it. The lock of the acquire records is held, or the record is detached.
+func (a *acquire) pop() (*ipsec.Packet, []byte) {
+	p := a.queue.Pop()
+	if p == nil {
+		return nil, nil
+	}
+	sealed := a.sealed[0]
+	a.sealed = a.sealed[1:]
+	return p, sealed
+}
+
+func (a *acquire) push(p *ipsec.Packet, sealed []byte) {
+	a.queue.Push(p, ipsec.Held)
+	a.sealed = append(a.sealed, sealed)
 }
 
 // acquireTable is the lock of the acquire records, a leaf, and what it takes to look twice: every change that may give a waiting packet an SA
@@ -73,8 +93,8 @@ func (k *Kernel) nextAcquireSeq() uint32 {
 
 // hold lets a packet wait for an SA: on the record that there is for the same need, or on a new one, for which key management is asked. It
 // returns false, without the packet, if an SA may have been made since the caller looked for one at generation: then it looks again. The
-// check and the store are under one lock.
-func (k *Kernel) hold(pkt *ipsec.Packet, p *protocol, n *need, generation uint64) bool {
+// check and the store are under one lock. sealed is what ESP has made of the packet already, if it now waits for AH.
+func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, generation uint64) bool {
 	f := p.familyOf(n.dst)
 	bucket := k.hashDst(n.dst)
 	seq := k.nextAcquireSeq()
@@ -84,15 +104,15 @@ func (k *Kernel) hold(pkt *ipsec.Packet, p *protocol, n *need, generation uint64
 		return false
 	}
 	a := f.acquires[bucket]
-	for a != nil && !a.matches(n) {
+	for a != nil && !(a.p == p && a.matches(n)) {
 		a = a.next
 	}
 	if a != nil {
 		var evicted *ipsec.Packet
 		if a.queue.Len() >= acquireMaxPackets {
-			evicted = a.queue.Pop()
+			evicted, _ = a.pop()
 		}
-		a.queue.Push(pkt, ipsec.Held)
+		a.push(pkt, sealed)
 		raise(&k.counters.qhiwater, uint64(a.queue.Len()))
 		k.acquires.mu.Unlock()
 		pkt.Report()
@@ -107,7 +127,7 @@ func (k *Kernel) hold(pkt *ipsec.Packet, p *protocol, n *need, generation uint64
 		return true
 	}
 	a = &acquire{next: f.acquires[bucket], p: p, seq: seq, need: *n, expire: k.now() + p.tun(tunAcquireTimeout)}
-	a.queue.Push(pkt, ipsec.Held)
+	a.push(pkt, sealed)
 	f.acquires[bucket] = a
 	k.acquires.n++
 	k.acquires.mu.Unlock()
@@ -180,14 +200,15 @@ func (k *Kernel) records(f *family) (all []*acquire) {
 	return all
 }
 
-// takeAcquire removes the record with a sequence number and a destination, and returns it; nil if there is none.
-func (k *Kernel) takeAcquire(f *family, dst netip.Addr, seq uint32) (a *acquire, q ipsec.Queue) {
+// takeAcquire removes the record with a sequence number and a destination, and returns it with its packets; nil if there is none.
+func (k *Kernel) takeAcquire(f *family, dst netip.Addr, seq uint32) *acquire {
 	for _, a := range k.records(f) {
 		if a.seq == seq && a.need.dst == dst {
-			return a, k.detach(f, a)
+			a.queue = k.detach(f, a) // nobody else finds it any more
+			return a
 		}
 	}
-	return nil, ipsec.Queue{}
+	return nil
 }
 
 func (k *Kernel) flushAcquires(f *family, c dropCause) {
@@ -368,7 +389,7 @@ func (k *Kernel) appendProposal(b []byte, a *acquire) []byte {
 func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
 	v := wire.EProp{Replay: acts[0].Replay}
 	if v.Replay == 0 {
-		v.Replay = uint8(k.lifetimesOf(&acts[0]).tun(tunReplaySize))
+		v.Replay = defaultReplay
 	}
 	for i := range acts {
 		act := &acts[i]
@@ -387,6 +408,7 @@ func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
 			d := wire.AlgDesc{SAType: t, AlgType: kind, Alg: algID(id)}
 			if alg := findAlg(table, d.Alg); alg != nil {
 				d.MinBits, d.MaxBits = alg.limits(lo, hi)
+				d.SaltBits = uint8(alg.saltLen * 8)
 			}
 			e.Algs = append(e.Algs, d)
 		}

@@ -101,10 +101,13 @@ func (k *Kernel) checkEncryptKey(r *request, id uint8) result {
 	}
 	key := k.readKey(r.ext[wire.ExtKeyEncrypt])
 	bits := int(key.Bits) - int(key.Reserved) - alg.saltLen*8
-	if id == wire.IllumosEncNull || !alg.keySizeOK(bits) {
+	switch {
+	case id == wire.IllumosEncNull || !alg.keySizeOK(bits):
 		return einval(wire.IllumosDiagBadEKeyBits)
-	}
-	if alg.weak != nil && alg.weak(key.Data[:bits/8]) {
+	case alg.weak == nil:
+	case key.Bits != alg.minBits: // the framework is shown the IV as part of the key
+		return einval(wire.IllumosDiagBadEKeyBits)
+	case alg.weak(key.Data[:bits/8]):
 		return einval(wire.IllumosDiagWeakEKey)
 	}
 	return result{}
@@ -149,29 +152,36 @@ func (k *Kernel) finishAdd(p *protocol, r *request, update bool) result {
 
 	var larval *sa
 	var asked *acquire // the ACQUIRE that the message answers
-	var waiting ipsec.Queue
 	if r.hdr.Seq&acquireSeqBit != 0 {
-		asked, waiting = k.takeAcquire(f, dst, uint32(r.hdr.Seq))
+		asked = k.takeAcquire(f, dst, uint32(r.hdr.Seq))
 	}
 	if update {
 		if larval = f.in.find(v.SPI, dst); larval == nil || larval.State() != sadb.Larval {
-			k.endHeld(waiting, dropAcquireTimeout)
+			k.giveUp(asked)
 			return result{wire.ESRCH, wire.IllumosDiagSANotFound}
 		}
 	}
 	res := k.commonAdd(p, f, r, larval, v, flags, inbound, clone)
 	if res.failed() {
-		k.endHeld(waiting, dropAcquireTimeout)
+		k.giveUp(asked)
 		return res
 	}
-	if waiting.Len() != 0 {
+	if asked != nil {
 		k.e.After(func() {
-			for p := waiting.Pop(); p != nil; p = waiting.Pop() {
-				k.outbound(p, asked.need.tunnelName())
+			for pkt, sealed := asked.pop(); pkt != nil; pkt, sealed = asked.pop() {
+				k.outboundAgain(pkt, sealed, asked)
 			}
 		})
 	}
 	return result{}
+}
+
+// giveUp ends the packets of an ACQUIRE whose answer has failed; there may be none.
+func (k *Kernel) giveUp(a *acquire) {
+	if a != nil {
+		k.counters.add(a.p, outDiscards, uint64(a.queue.Len()))
+		k.endHeld(a.queue, dropAcquireTimeout)
+	}
 }
 
 // commonAdd fills in an SA, links it and makes it usable; sadb_common_add. A LARVAL that has begun to be filled in does not
@@ -213,7 +223,6 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 		if res := k.fillInner(s, r, src, dst); res.failed() {
 			return res
 		}
-		flags |= flagTunnel
 	} else {
 		s.setUnique(src.port(), dst.port(), dst.proto(), 0)
 	}
@@ -226,12 +235,20 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 	if flags&flagNATTRem != 0 {
 		s.nattRem = nattAddr(r.address(k, wire.IllumosExtXAddressNattRem))
 	}
-	s.setFlags(flags, math.MaxUint32)
+	if alg := encryptAlg(v.Encrypt); s.p.isESP() && alg != nil {
+		if alg.combined() {
+			flags |= flagEAlg1
+		}
+		if alg.counter() {
+			flags |= flagEAlg2
+		}
+	}
+	s.setFlags(flags, math.MaxUint32&^flagPaired) // a LARVAL may be paired already
+	s.auth, s.encrypt = v.Auth, v.Encrypt
 	if flags&flagTunnel != 0 && !s.tunnelMode() {
 		return einval(wire.IllumosDiagMissingInnerSrc)
 	}
-	s.auth, s.encrypt = v.Auth, v.Encrypt
-	if s.replayWindow = v.Replay; s.src.IsUnspecified() || src.addr().IsUnspecified() {
+	if s.replayWindow = v.Replay; src.addr().IsUnspecified() {
 		s.replayWindow = 0
 	}
 	now := k.now()
@@ -246,18 +263,18 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 		return res
 	}
 	s.srcID, s.dstID = k.readIdentity(r.ext[wire.ExtIdentitySrc]), k.readIdentity(r.ext[wire.ExtIdentityDst])
-	s.Window = ipsec.NewWindow(int(s.replayWindow))
+	s.Lock()
+	defer s.Unlock()
+	s.window = window{size: uint32(s.replayWindow)}
 	if raw := r.ext[wire.IllumosExtXReplayValue]; raw != nil {
 		value, _ := k.d.ParseReplayValue(raw)
 		if value.Replay32 == 0 && value.Replay64 != 0 {
 			return result{wire.EOPNOTSUPP, wire.IllumosDiagInvalidReplay}
 		}
-		s.setCounter(value.Replay32)
+		s.setCounterLocked(value.Replay32)
 	}
 	if flags&flagOutbound != 0 && !clone && flags&flagInbound == 0 {
-		s.Lock()
 		k.fuzzLocked(s)
-		s.Unlock()
 	}
 	return result{}
 }
@@ -289,18 +306,12 @@ func (s *sa) setUnique(sport, dport uint16, proto, innerProto uint8) {
 	s.setUniqueLocked(newUnique(sport, dport, proto, innerProto))
 }
 
-// nattAddr reads an address of NAT traversal; port 0 means the usual one.
-func nattAddr(a address) netip.AddrPort {
-	port := a.port()
-	if port == 0 {
-		port = portNATT
-	}
-	return netip.AddrPortFrom(a.addr(), port)
-}
+// nattAddr reads an address of NAT traversal. Port 0 is kept, and means the usual one to packets.
+func nattAddr(a address) netip.AddrPort { return netip.AddrPortFrom(a.addr(), a.port()) }
 
 // fillKeys copies the keys and sets up what packets need of them.
 func (k *Kernel) fillKeys(s *sa, r *request) result {
-	c := &config{window: uint64(s.replayWindow), tunnel: s.tunnelMode(), nattLoc: s.nattLoc, nattRem: s.nattRem, natt: s.has(flagNATT),
+	c := &config{replay: s.replayWindow != 0, tunnel: s.tunnelMode(), nattLoc: s.nattLoc, nattRem: s.nattRem, natt: s.has(flagNATT),
 		innerSrc: s.innerSrc, innerDst: s.innerDst, auth: s.auth, encrypt: s.encrypt, cookie: s.cookie, align: 4}
 	suite := ipsec.Suite{Proto: ipsec.Proto(s.p.proto)}
 	if r.has(wire.ExtKeyAuth) {
@@ -325,8 +336,11 @@ func (k *Kernel) fillKeys(s *sa, r *request) result {
 				s.ivCounter.init(k, key.Data[n+alg.saltLen:], int(key.Reserved))
 			}
 		}
-		if alg.combined() {
-			suite.ICV = alg.icvLen
+		if alg.combined() { // an authentication algorithm beside it is shown, and not used
+			suite.ICV, suite.MAC, suite.AuthKey = alg.icvLen, nil, ipsec.Key{}
+		}
+		if s.encryptBits%8 != 0 {
+			return einval(wire.IllumosDiagBadCtx)
 		}
 	}
 	t, err := suite.New()
@@ -368,7 +382,7 @@ func (k *Kernel) clone(s *sa) *sa {
 		addTime: s.addTime, hardExpire: s.hardExpire, softExpire: s.softExpire, idleExpire: s.idleExpire}
 	c.unique.Store(s.unique.Load())
 	s.Lock()
-	c.Window, c.Seq, c.ivCounter = s.Window, s.Seq, s.ivCounter
+	c.window, c.Seq, c.ivCounter = s.window, s.Seq, s.ivCounter
 	s.Unlock()
 	c.conf.Store(s.conf.Load())
 	c.flags.Store(s.flags.Load())

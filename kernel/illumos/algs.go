@@ -129,10 +129,17 @@ func isWeak(key [8]byte) bool {
 	return false
 }
 
-// weak3DES refuses three keys of which one is weak, or which are no more than one. The original accepts a weak first
-// key and then uses memory it never wrote in its place; here it is refused with the others.
+// weak3DES refuses three keys of which two are weak, or which are no more than one. A single weak key is first replaced by its
+// neighbour, which then makes the second or third one a repetition; in place of a weak first key the original uses memory it
+// never wrote, which is zero here.
 func weak3DES(key []byte) bool {
 	setParity(key)
 	k1, k2, k3 := [8]byte(key), [8]byte(key[8:]), [8]byte(key[16:])
-	return isWeak(k1) || isWeak(k2) || isWeak(k3) || k1 == k2 || k2 == k3
+	if isWeak(k2) || isWeak(k3) || k1 == k2 || k2 == k3 {
+		return true
+	}
+	if isWeak(k1) {
+		clear(key[:8])
+	}
+	return false
 }

@@ -62,6 +62,7 @@ const (
 	dropBadLength
 	dropBadV4Opts
 	dropBadV6Hdrs
+	dropNoMem
 	dropNATTKeepalive
 	dropNATTBad
 	dropExplicit
@@ -100,6 +101,7 @@ var dropRows = [dropsEnd]struct {
 	dropBadLength:      {"_bad_length", ipsec.BadLength},
 	dropBadV4Opts:      {"_bad_v4_opts", ipsec.BadHeader},
 	dropBadV6Hdrs:      {"_bad_v6_hdrs", ipsec.BadHeader},
+	dropNoMem:          {"_nomem", ipsec.BadLength},
 	dropNATTKeepalive:  {"_nat_t_ka", ipsec.Keepalive},
 	dropNATTBad:        {"_nat_t_ipsec", ipsec.BadHeader},
 	dropExplicit:       {"spd_explicit", ipsec.PolicyDiscard},

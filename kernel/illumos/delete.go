@@ -50,10 +50,11 @@ func (k *Kernel) purge(p *protocol, r *request) result {
 	for _, t := range []*table{&q.f.out, &q.f.in} {
 		for s := range t.all {
 			if s.State() != sadb.Larval && q.matches(s) {
-				k.killWithPartner(s)
+				k.killWithPeer(s)
 			}
 		}
 	}
+	k.strip(r)
 	k.echo(r)
 	return result{}
 }
@@ -70,15 +71,12 @@ func cookiesAgree(a, b wire.KMCookie) bool {
 	return (a.Protocol == 0 || b.Protocol == 0 || a.Protocol == b.Protocol) && (a.Cookie == 0 || b.Cookie == 0 || a.Cookie == b.Cookie)
 }
 
-// killWithPartner deletes an SA with its copy in the other table; one that it is paired with lives on alone.
-func (k *Kernel) killWithPartner(s *sa) {
-	peer, pair := s.peer(), s.pair()
+// killWithPeer deletes an SA with its copy in the other table. One that it is paired with is not told.
+func (k *Kernel) killWithPeer(s *sa) {
+	peer := s.peer()
 	k.kill(s, dropLarvalTimeout)
-	switch {
-	case peer != nil:
+	if peer != nil {
 		k.kill(peer, dropLarvalTimeout)
-	case pair != nil:
-		k.unpair(pair)
 	}
 }
 

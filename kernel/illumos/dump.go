@@ -13,12 +13,11 @@ func (k *Kernel) dump(p *protocol, r *request) {
 		timeout = v.Timeout
 	}
 	h := r.hdr
-	h.Errno, h.Reserved = 0, 0
 	now := k.now()
 	for _, f := range p.families() {
 		for _, t := range []*table{&f.out, &f.in} {
 			for s := range t.all {
-				if !t.isOutbound() && s.peer() != nil {
+				if !t.isOutbound() && s.peerSA.Load() != nil {
 					continue
 				}
 				if timeout != 0 && s.idleFor(now) > timeout {

@@ -33,3 +33,17 @@ func ipHeaderLen(pkt []byte) int {
 	}
 	return 40
 }
+
+// withTrueLength is a packet whose IP header says how long it is; nil if it is no IP packet.
+func withTrueLength(pkt []byte) []byte {
+	pkt = append([]byte(nil), pkt...)
+	switch {
+	case len(pkt) >= 20 && pkt[0]>>4 == 4:
+		binary.BigEndian.PutUint16(pkt[2:], uint16(min(len(pkt), 0xffff)))
+	case len(pkt) >= 40 && pkt[0]>>4 == 6:
+		binary.BigEndian.PutUint16(pkt[4:], uint16(min(len(pkt)-40, 0xffff)))
+	default:
+		return nil
+	}
+	return pkt
+}

@@ -103,18 +103,12 @@ func (s *sa) noteDueLocked(k *Kernel, now int64) {
 func (k *Kernel) tellExpired(s *sa) { k.passUp(k.expireMessage(s), nil, fromConsumer) }
 
 // agePartner carries the change of one SA over to the other it belongs to; age_pair_peer_list. A peer is the same SA and takes the same
-// state, without an EXPIRE of its own. A pair is another SA: it is only let go when this one is DEAD, and an inbound one dies with its
-// outbound partner.
+// state, without an EXPIRE of its own. A pair is another SA: when this one is DEAD, an inbound partner dies silently, and an outbound one
+// has reached its hard limit too: the same pass gets to it.
 func (k *Kernel) agePartner(s *sa) {
 	state := s.State()
 	if peer := s.peer(); peer != nil {
-		s.Lock()
-		hard := s.hardExpire
-		s.Unlock()
-		peer.Lock()
-		_, held := peer.BecomeLocked(state)
-		peer.hardExpire = hard
-		peer.Unlock()
+		_, held := peer.Become(state) // its own limits stay: if they have passed, this very pass reaps it
 		k.endHeld(held, dropLarvalTimeout)
 		return
 	}
@@ -125,14 +119,13 @@ func (k *Kernel) agePartner(s *sa) {
 	if pair == nil {
 		return
 	}
-	outbound := s.in.isOutbound()
 	k.unpair(s)
 	k.unpair(pair)
-	if !outbound {
-		return
-	}
+	var held ipsec.Queue
 	pair.Lock()
-	_, held := pair.BecomeLocked(state)
+	if s.in.isOutbound() {
+		_, held = pair.BecomeLocked(state)
+	}
 	pair.hardExpire = 1
 	pair.Unlock()
 	k.dueAt(1)

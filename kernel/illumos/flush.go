@@ -26,9 +26,8 @@ func (k *Kernel) fanOut(r *request) {
 		}
 	}
 	h := r.hdr
-	h.Errno = 0
 	if r.hdr.Type == wire.MsgDump {
-		h.Seq, h.Len = 0, wire.HeaderLen/8
+		h.Errno, h.Seq, h.Len = 0, 0, wire.HeaderLen/8
 	}
 	k.passUp(k.d.AppendHeader(nil, h), r.sender, fromConsumer)
 }

@@ -32,9 +32,10 @@ func (k *Kernel) getSPI(p *protocol, r *request) result {
 	k.dueAt(s.hardExpire)
 
 	// The SPIRANGE becomes an SA extension where it stands. Replay, state, algorithms and flags are zero.
+	// Its length stays, even if it is no SA's.
 	raw := r.ext[wire.ExtSPIRange][:16]
-	clear(raw)
-	k.d.PutExtHeader(raw, wire.ExtSA, 16)
+	k.d.Order.PutUint16(raw[2:], uint16(wire.ExtSA))
+	clear(raw[4:])
 	binary.BigEndian.PutUint32(raw[4:], spi)
 	k.echo(r)
 	return result{}

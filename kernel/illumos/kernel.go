@@ -110,7 +110,7 @@ func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errn
 	case !c.Privileged:
 		return wire.EPERM
 	}
-	s.Data = newClient(s)
+	s.Data = k.newClient(s)
 	return wire.OK
 }
 

@@ -24,26 +24,25 @@ func (k *Kernel) readLifetime(raw []byte) *lifetime {
 }
 
 // check refuses limits that contradict each other: a soft one above the hard one, an idle one above either. Only limits that
-// are set on both sides are compared; sadb_hardsoftchk.
+// are set on both sides are compared, and only if the message brings both HARD and SOFT; sadb_hardsoftchk.
 func (l lifetimes) check() result {
 	exceeds := func(low, high uint64) bool { return low != 0 && high != 0 && low > high }
-	if h, s := l.hard, l.soft; h != nil && s != nil {
-		switch {
-		case exceeds(uint64(s.alloc), uint64(h.alloc)):
-			return einval(wire.IllumosDiagAllocHSErr)
-		case exceeds(s.bytes, h.bytes):
-			return einval(wire.IllumosDiagBytesHSErr)
-		case exceeds(s.addTime, h.addTime):
-			return einval(wire.IllumosDiagAddTimeHSErr)
-		case exceeds(s.useTime, h.useTime):
-			return einval(wire.IllumosDiagUseTimeHSErr)
-		}
+	h, s := l.hard, l.soft
+	if h == nil || s == nil {
+		return result{}
+	}
+	switch {
+	case exceeds(uint64(s.alloc), uint64(h.alloc)):
+		return einval(wire.IllumosDiagAllocHSErr)
+	case exceeds(s.bytes, h.bytes):
+		return einval(wire.IllumosDiagBytesHSErr)
+	case exceeds(s.addTime, h.addTime):
+		return einval(wire.IllumosDiagAddTimeHSErr)
+	case exceeds(s.useTime, h.useTime):
+		return einval(wire.IllumosDiagUseTimeHSErr)
 	}
 	if i := l.idle; i != nil {
-		for _, limit := range []*lifetime{l.hard, l.soft} {
-			if limit == nil {
-				continue
-			}
+		for _, limit := range []*lifetime{h, s} {
 			switch {
 			case exceeds(i.addTime, limit.addTime):
 				return einval(wire.IllumosDiagAddTimeHSErr)

@@ -47,13 +47,9 @@ func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
 	if keys {
 		b = k.appendKeys(b, s)
 	}
-	if s.srcID != nil {
-		b = k.d.AppendIdentity(b, wire.ExtIdentitySrc, wire.Identity{Type: s.srcID.typ, Name: s.srcID.name})
-	}
-	if s.dstID != nil {
-		b = k.d.AppendIdentity(b, wire.ExtIdentityDst, wire.Identity{Type: s.dstID.typ, Name: s.dstID.name})
-	}
-	if s.pairSPI != 0 {
+	b = k.appendIdentity(b, wire.ExtIdentitySrc, s.srcID)
+	b = k.appendIdentity(b, wire.ExtIdentityDst, s.dstID)
+	if s.has(flagPaired) || s.pairSPI != 0 {
 		b = k.d.AppendPair(b, wire.Pair{SPI: s.pairSPI})
 	}
 	if replay != 0 {
@@ -137,5 +133,20 @@ func (k *Kernel) appendKeys(b []byte, s *sa) []byte {
 		k.d.Order.PutUint16(raw[6:], uint16(len(s.salt)*8))
 		copy(raw[8+copy(raw[8:], s.encryptKey):], s.salt)
 	}
+	return b
+}
+
+// appendIdentity adds an identity, if there is one. Even an empty name has its terminating zero.
+func (k *Kernel) appendIdentity(b []byte, t wire.ExtType, id *identity) []byte {
+	if id == nil {
+		return b
+	}
+	n := (16 + len(id.name) + 1 + 7) &^ 7
+	start := len(b)
+	b = append(b, make([]byte, n)...)
+	raw := b[start:]
+	k.d.PutExtHeader(raw, t, n)
+	k.d.Order.PutUint16(raw[4:], id.typ)
+	copy(raw[16:], id.name)
 	return b
 }

@@ -25,10 +25,7 @@ func (s *sa) keepaliveDueLocked(now int64) bool {
 // sendKeepalive sends one byte, 0xff, in UDP from the SA's source to its destination.
 func (k *Kernel) sendKeepalive(s *sa) {
 	const headers = 20 + 8
-	sport, dport := s.nattLoc.Port(), s.nattRem.Port()
-	if dport == 0 {
-		dport = portNATT
-	}
+	sport, dport := portOr(s.nattLoc.Port()), portOr(s.nattRem.Port())
 	pkt := make([]byte, headers+1)
 	pkt[0], pkt[8], pkt[9] = 0x45, 255, protoUDP
 	binary.BigEndian.PutUint16(pkt[2:], headers+1)

@@ -17,7 +17,8 @@ const (
 
 	portNATT = 4500
 
-	sockRaw = 3
+	sockRaw        = 3 // as the engine's callers say it, on every system
+	illumosSockRaw = 4 // as SO_TYPE says it
 )
 
 // States beyond those of the RFC. An IDLE SA and one that is ACTIVE_ELSEWHERE belong to a cluster.

@@ -3,6 +3,7 @@ package illumos
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -10,9 +11,7 @@ import (
 )
 
 // Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for them.
-func (k *Kernel) Outbound(p *ipsec.Packet, tunnel string) { k.outbound(p, tunnel) }
-
-func (k *Kernel) outbound(p *ipsec.Packet, tunnelName string) {
+func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
 	flow, err := spd.ParseFlow(p.Data)
 	if err != nil {
 		k.drop(p, dropOutDiscards)
@@ -21,8 +20,7 @@ func (k *Kernel) outbound(p *ipsec.Packet, tunnelName string) {
 	n := need{flow: flow, src: flow.Src, dst: flow.Dst, proto: flow.Proto}
 	if tunnelName != "" {
 		t, rule, none := k.policy.findTunnel(tunnelName, flow, true)
-		switch {
-		case t == nil, rule == nil && !none:
+		if t == nil || rule == nil && !none {
 			k.drop(p, dropExplicit) // a tunnel lets nothing pass that its policy does not name
 			return
 		}
@@ -43,28 +41,81 @@ func (k *Kernel) outbound(p *ipsec.Packet, tunnelName string) {
 		n.proto = protoENCAP
 	}
 	n.uniqueID = n.unique()
+	k.satisfy(p, nil, &n, nil)
+}
+
+// outboundAgain drives a packet on once key management has answered what it waited for.
+func (k *Kernel) outboundAgain(p *ipsec.Packet, sealed []byte, a *acquire) {
+	k.satisfy(p, sealed, &a.need, a.p)
+}
+
+// satisfy protects a packet with ESP and then AH, as far as there are SAs for it, or lets it wait for the one that is missing. sealed is what ESP
+// has made of it already. It does not wait twice for the same protocol: answered is the one that key management has been asked about.
+func (k *Kernel) satisfy(p *ipsec.Packet, sealed []byte, n *need, answered *protocol) {
 	for {
 		generation := k.acquires.generation.Load()
-		var sas [2]*sa // ESP is applied before AH
-		lacking := (*protocol)(nil)
-		for i, proto := range []*protocol{k.esp, k.ah} {
-			if !n.rule.Actions[0].wants(proto) {
-				continue
-			}
-			if sas[i] = k.choose(proto, &n); sas[i] == nil {
-				lacking = proto
-				break
-			}
-		}
-		if lacking != nil {
-			if k.hold(p, lacking, &n, generation) {
+		esp, ah, lacking := k.findSAs(n)
+		if sealed == nil && esp != nil {
+			var ok bool
+			if sealed, ok = k.seal(p, k.encapsulate(p.Data, n), n, esp); !ok {
 				return
 			}
+		}
+		switch {
+		case lacking == nil:
+			pkt := sealed
+			if pkt == nil {
+				pkt = k.encapsulate(p.Data, n)
+			}
+			if ah != nil {
+				var ok bool
+				if pkt, ok = k.seal(p, pkt, n, ah); !ok {
+					return
+				}
+			}
+			k.transmit(p, pkt)
+			return
+		case lacking == answered:
+			k.counters.add(lacking, outDiscards, 1)
+			k.drop(p, dropAcquireTimeout)
+			return
+		case k.hold(p, sealed, lacking, n, generation):
+			return
+		}
+	}
+}
+
+// findSAs finds the SAs for the first alternative of the policy that can be had. If there is none, lacking is the protocol to ask key management
+// about: ESP as long as it is wanted and missing, then AH.
+func (k *Kernel) findSAs(n *need) (esp, ah *sa, lacking *protocol) {
+	wanted := func(p *protocol) bool {
+		return slices.ContainsFunc(n.rule.Actions, func(a Action) bool { return a.wants(p) })
+	}
+	wantESP, wantAH := wanted(k.esp), wanted(k.ah)
+	if wantESP {
+		esp = k.choose(k.esp, n)
+	}
+	if wantAH {
+		ah = k.choose(k.ah, n)
+	}
+	for i := range n.rule.Actions {
+		a := &n.rule.Actions[i]
+		needESP, needAH := a.wants(k.esp), a.wants(k.ah)
+		if a.Type != Apply || needESP && esp == nil || needAH && ah == nil {
 			continue
 		}
-		k.protect(p, &n, sas[0], sas[1])
-		return
+		if !needESP {
+			esp = nil
+		}
+		if !needAH {
+			ah = nil
+		}
+		return esp, ah, nil
 	}
+	if wantESP && esp == nil {
+		return nil, nil, k.esp
+	}
+	return esp, nil, k.ah
 }
 
 // ipProto is the protocol number of an IP packet inside another.
@@ -73,13 +124,6 @@ func ipProto(f spd.Flow) uint8 {
 		return protoENCAP
 	}
 	return protoIPv6
-}
-
-func (n *need) tunnelName() string {
-	if n.tunnel == nil {
-		return ""
-	}
-	return n.tunnel.Name
 }
 
 // unique is the id of the packet's flow.
@@ -148,21 +192,6 @@ func (k *Kernel) encapsulate(pkt []byte, n *need) []byte {
 	return outerHeader(pkt, n)
 }
 
-// protect applies ESP and then AH, whichever there are, and sends the packet off.
-func (k *Kernel) protect(p *ipsec.Packet, n *need, esp, ah *sa) {
-	pkt := k.encapsulate(p.Data, n)
-	for _, s := range []*sa{esp, ah} {
-		if s == nil {
-			continue
-		}
-		var ok bool
-		if pkt, ok = k.seal(p, pkt, n, s); !ok {
-			return
-		}
-	}
-	k.transmit(p, pkt)
-}
-
 func (k *Kernel) transmit(p *ipsec.Packet, pkt []byte) {
 	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: pkt})
 }
@@ -178,10 +207,11 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 		payload := len(pkt) - ipHeaderLen(pkt)
 		size = (payload+2+align-1)/align*align + c.transform.IVLen()
 	}
+	s.setFlags(flagUsed, 0) // what the limit on bytes tells shows it already
 	if !k.charge(s, size, false) {
-		k.counters.add(s.p, bytesExpired, 1)
-		k.counters.add(s.p, outDiscards, 1)
 		if s.p.isESP() {
+			k.counters.add(s.p, bytesExpired, 1)
+			k.counters.add(s.p, outDiscards, 1)
 			k.dropFor(s.p, p, dropBytesExpire)
 		} else {
 			k.drop(p, dropOutDiscards)
@@ -204,7 +234,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	s.Unlock()
 	k.noteUse(s)
 	switch {
-	case seq == 0 && c.window != 0:
+	case seq == 0 && c.replay:
 		k.useUp(s)
 		if s.p.isESP() {
 			k.counters.add(s.p, outDiscards, 1)
@@ -220,14 +250,13 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	case spent == ivSoft:
 		k.reachLimit(s, chargeSoft, true)
 	}
-	iv, err := c.transform.AppendIV(nil, counter, randomness{k})
-	if err != nil {
-		k.drop(p, dropAcquireTimeout)
-		return nil, false
-	}
+	var iv []byte
 	ports := ipsec.Ports{}
-	if s.p.isESP() && c.natt {
-		ports = ipsec.Ports{Src: portOr(c.nattLoc.Port()), Dst: portOr(c.nattRem.Port())}
+	if s.p.isESP() {
+		iv, _ = c.transform.AppendIV(nil, counter, randomness{k}) // this randomness has no error
+		if c.natt {
+			ports = ipsec.Ports{Src: portOr(c.nattLoc.Port()), Dst: portOr(c.nattRem.Port())}
+		}
 	}
 	out, err := c.transform.SealTransport(nil, pkt, ports, ipsec.Sealing{SPI: uint32(s.spi), Seq: uint64(seq), IV: iv, Align: align})
 	if err != nil {
@@ -238,6 +267,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	return out, true
 }
 
+// portOr is a port of NAT traversal, the usual one for 0.
 func portOr(p uint16) uint16 {
 	if p == 0 {
 		return portNATT

@@ -1,6 +1,8 @@
 package illumos
 
 import (
+	"encoding/binary"
+
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
@@ -10,7 +12,7 @@ const larvalPackets = 1
 
 // Inbound implements [engine.Kernel]. What is neither ESP nor AH is none of IPsec's business and goes on as it is.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
-	in, err := ipsec.ParseInbound(p.Data)
+	in, err := k.parseInbound(p.Data)
 	switch {
 	case err == ipsec.ErrProtocol, err == ipsec.ErrNonESP:
 		p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Data})
@@ -30,8 +32,9 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 		proto = k.ah
 	}
 	k.counters.add(proto, inRequests, 1)
-	if err != nil {
-		k.dropInbound(proto, p, dropBadHeader)
+	short := err != nil // too short for its own header; the SPI may be there
+	if short && !proto.isESP() && in.End-in.Off < 8 {
+		k.dropInbound(proto, p, dropBadLength)
 		return
 	}
 	s, ok := k.inbound.Find(sadb.Key{Dst: in.Dst, SPI: in.SPI, Proto: proto.proto}, func(s *sa) bool {
@@ -60,11 +63,29 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 		k.noSA(proto, p)
 		return
 	}
-	if proto.isESP() {
+	switch {
+	case short:
+		k.dropInbound(proto, p, dropBadLength)
+	case proto.isESP():
 		k.inboundESP(s, p, &in)
-	} else {
+	default:
 		k.inboundAH(s, p, &in)
 	}
+}
+
+// parseInbound finds the header of ESP or AH. IP's own length has been compared with the packet before it comes here in the original, so one
+// that lies is no business of IPsec: the packet ends where its bytes do.
+func (k *Kernel) parseInbound(pkt []byte) (ipsec.Inbound, error) {
+	in, err := ipsec.ParseInbound(pkt)
+	if err == ipsec.ErrTotalLen {
+		if fixed := withTrueLength(pkt); fixed != nil {
+			in, err = ipsec.ParseInbound(fixed)
+		}
+	}
+	if b := pkt[min(in.Off, len(pkt)):]; err == ipsec.ErrShort && in.Proto == ipsec.AH && len(b) >= 8 {
+		in.SPI = binary.BigEndian.Uint32(b[4:])
+	}
+	return in, err
 }
 
 // usableInbound says whether a packet may go on with an SA in a state. Under the fault it does not look: the packet goes on with whatever has
@@ -110,6 +131,9 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 		return
 	}
 	plain, err := c.transform.OpenESP(make([]byte, 0, in.End-in.Off), in.ESP(p.Data), 0)
+	if err == ipsec.ErrShort && c.authentic && in.End-in.Off >= 8+c.transform.IVLen()+c.transform.ICVLen() {
+		err = ipsec.ErrICV // nothing but an ICV is there, and it is looked at first
+	}
 	switch err {
 	case nil:
 		k.counters.add(s.p, cryptoSync, 1)
@@ -123,10 +147,15 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 		k.dropInbound(s.p, p, dropCryptoFailed)
 		return
 	}
-	// The charge is what was encrypted, with the IV; of a packet that is not encrypted, everything before the ICV.
-	n := in.End - in.Off - c.transform.ICVLen()
-	if c.transform.Suite().Cipher != ipsec.NULL {
+	// The charge is what was encrypted, with the IV, and the ICV of a combined cipher; of a packet that is not encrypted, everything before
+	// the ICV.
+	n := in.End - in.Off
+	suite := c.transform.Suite()
+	if suite.Cipher != ipsec.NULL {
 		n -= 8
+	}
+	if !suite.Cipher.AEAD() {
+		n -= c.transform.ICVLen()
 	}
 	if !k.accept(s, p, in.Seq, n, c.authentic) {
 		return
@@ -155,7 +184,10 @@ func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	if !k.peek(s, p, in.Seq) {
 		return
 	}
-	ah := ipsec.ParseAH(p.Data, in)
+	if ah := ipsec.ParseAH(p.Data, in); ah.Len > in.End-in.Off {
+		k.dropInbound(s.p, p, dropNoMem) // no longer header can be pulled together
+		return
+	}
 	switch err := c.transform.VerifyAH(p.Data[:in.End], in.Off, 0); err {
 	case nil:
 		k.counters.add(s.p, cryptoSync, 1)
@@ -171,13 +203,14 @@ func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	if !k.accept(s, p, in.Seq, in.End, true) {
 		return
 	}
-	k.deliver(s, p, in, p.Data[in.Off+ah.Len:in.End], ah.Next)
+	// What the header has beyond the ICV is left in the packet.
+	k.deliver(s, p, in, p.Data[in.Off+ipsec.AHLen(c.transform.ICVLen(), 4):in.End], p.Data[in.Off])
 }
 
 // peek looks at the replay window before any cipher is run, and drops what cannot be good.
 func (k *Kernel) peek(s *sa, p *ipsec.Packet, seq uint32) bool {
 	s.Lock()
-	good, exhausted := s.peekLocked(seq)
+	good, exhausted := s.window.peek(seq)
 	s.Unlock()
 	if good {
 		return true
@@ -202,7 +235,7 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 		s.Unlock()
 		k.noSA(s.p, p)
 		return false
-	case authentic && !s.acceptLocked(seq):
+	case authentic && !s.window.accept(seq):
 		s.Unlock()
 		k.counters.add(s.p, replayFailures, 1)
 		k.dropInbound(s.p, p, dropReplay)

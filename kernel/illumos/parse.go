@@ -11,6 +11,9 @@ import (
 // extMax is SADB_EXT_MAX of 2015.
 const extMax = wire.IllumosExtXOuterSens
 
+// edumpLen is the size of an X_EDUMP extension.
+const edumpLen = 16
+
 // slack is how far a handler may look past the end of a message whose extensions are too short: the original reads what lies
 // behind its buffer, here it reads zero.
 const slack = 64
@@ -204,11 +207,9 @@ func (k *Kernel) dispatch(r *request) {
 		}
 		k.fanOut(r)
 	case wire.MsgDump:
-		for t := range r.ext {
-			if t != int(wire.IllumosExtXEDump) && r.ext[t] != nil {
-				k.fail(r, einval(wire.IllumosDiagNoExt))
-				return
-			}
+		if r.hasAny() && !(r.has(wire.IllumosExtXEDump) && len(r.msg) <= wire.HeaderLen+edumpLen) {
+			k.fail(r, einval(wire.IllumosDiagNoExt))
+			return
 		}
 		k.fanOut(r)
 	case wire.MsgXPromisc:

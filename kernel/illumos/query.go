@@ -57,6 +57,9 @@ func (k *Kernel) formQuery(p *protocol, r *request, required ...wire.ExtType) (*
 	q.srcID, q.dstID = k.readIdentity(r.ext[wire.ExtIdentitySrc]), k.readIdentity(r.ext[wire.ExtIdentityDst])
 	if raw := r.ext[wire.IllumosExtXKMCookie]; raw != nil {
 		q.cookie = k.readCookie(raw)
+		if q.cookie.Protocol == wire.IllumosKMPIKE {
+			clear(raw[12:16]) // only 32 bits of it count; this shows in the echo
+		}
 	}
 	return q, result{}
 }
@@ -142,13 +145,7 @@ func (k *Kernel) readIdentity(raw []byte) *identity {
 
 func (a *identity) equal(b *identity) bool { return a != nil && b != nil && *a == *b }
 
-// readCookie reads a key management cookie. With IKE only 32 bits of it count; the rest is zeroed in place.
+// readCookie reads a key management cookie. The engine of 2015 keeps 32 bits of it, whatever the protocol.
 func (k *Kernel) readCookie(raw []byte) wire.KMCookie {
-	c := wire.KMCookie{Protocol: k.d.Order.Uint32(raw[4:])}
-	if c.Protocol == wire.IllumosKMPIKE {
-		clear(raw[12:16])
-	}
-	// The engine of 2015 keeps 32 bits, whatever the protocol.
-	c.Cookie = uint64(k.d.Order.Uint32(raw[8:]))
-	return c
+	return wire.KMCookie{Protocol: k.d.Order.Uint32(raw[4:]), Cookie: uint64(k.d.Order.Uint32(raw[8:]))}
 }

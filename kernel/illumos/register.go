@@ -44,7 +44,7 @@ func (k *Kernel) registerExtended(r *request) {
 		if p := k.consumer(each.hdr.SAType); p != nil {
 			k.consume(p, each)
 		} else {
-			k.fail(each, einval(wire.IllumosDiagUnknownSAType))
+			k.fail(r, einval(wire.IllumosDiagUnknownSAType))
 		}
 	}
 }

@@ -35,12 +35,13 @@ type identity struct {
 type sa struct {
 	sadb.SA
 
-	p    *protocol
-	spi  wire.SPI
-	src  netip.Addr // fixed, like p, spi and dst: an UPDATE keeps the LARVAL's own
-	dst  netip.Addr
-	in   *table // the table it is linked into, nil if none
-	link [2]link
+	p        *protocol
+	spi      wire.SPI
+	src      netip.Addr // fixed, like p, spi and dst: an UPDATE keeps the LARVAL's own
+	dst      netip.Addr
+	in       *table // the table it is linked into, nil if none
+	link     [2]link
+	outbound bool // the table it is, or was last, linked into is an outbound one
 
 	conf  atomic.Pointer[config] // what packets read; nil while LARVAL
 	flags atomic.Uint32          // written under the SA's lock
@@ -71,6 +72,7 @@ type sa struct {
 	hardExpire, softExpire, idleExpire int64
 	useTime, lastUse                   int64
 	unique                             atomic.Pointer[unique] // what its flows must have; written under the lock, nil if anything
+	window                             window
 	ivCounter                          ivCounter
 	idle                               ipsec.Queue // packets that an IDLE SA keeps
 	idleInner                          [][]byte    // what is in them, in the same order
@@ -81,8 +83,8 @@ type sa struct {
 // config is what packets read of an SA's configuration, swapped as a whole.
 type config struct {
 	transform *ipsec.Transform
-	window    uint64 // width of the replay window, 0: none
-	authentic bool   // packets carry an ICV
+	replay    bool // the SA has a replay window
+	authentic bool // packets carry an ICV
 	tunnel    bool
 	nattLoc   netip.AddrPort
 	nattRem   netip.AddrPort

@@ -99,7 +99,7 @@ func (t *table) insert(s *sa) bool {
 		return false
 	}
 	t.m[id] = s
-	s.in = t
+	s.in, s.outbound = t, t.isOutbound()
 	t.bucketOf(s).insert(s, linkBucket)
 	if t.isOutbound() {
 		t.mu.Lock()

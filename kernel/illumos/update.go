@@ -1,6 +1,8 @@
 package illumos
 
 import (
+	"encoding/binary"
+
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -101,9 +103,8 @@ func (k *Kernel) setReplay(r *request, s *sa, raw []byte, now int64) result {
 	defer s.Unlock()
 	if s.replayWindow != 0 {
 		if r.dst != classMe {
-			s.Window.SetTop(uint64(value.Replay32))
-			s.Seq = uint64(value.Replay32)
-		} else if !s.acceptLocked(value.Replay32) {
+			s.setCounterLocked(value.Replay32)
+		} else if !s.window.accept(binary.BigEndian.Uint32(raw[4:])) { // taken for a number off the wire
 			return einval(wire.IllumosDiagInvalidReplay)
 		}
 	}

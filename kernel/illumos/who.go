@@ -14,11 +14,15 @@ type client struct {
 	promisc    bool
 	extended   bool // did an extended REGISTER
 	full       bool // the receive queue has reached its limit and not yet been read empty enough
-	recvHiwat  int
-	sendHiwat  int
+	recvHiwat  int  // bytes
+
+	readsWhenFull uint64
+	sendHiwat     int
 }
 
-func newClient(s *engine.Socket) *client { return &client{s: s} }
+func (k *Kernel) newClient(s *engine.Socket) *client {
+	return &client{s: s, recvHiwat: int(k.tun.keysock[tunRecvHiwat]), sendHiwat: int(k.tun.keysock[tunSendHiwat])}
+}
 
 func clientOf(s *engine.Socket) *client { return s.Data.(*client) }
 
@@ -33,19 +37,19 @@ const (
 	fromUser // a client's own message passed on as it is
 )
 
-// passUp delivers a message to every socket that is to hear it and says whether there was any; keysock_passup. sender is the
+// passUp delivers a message to every socket that is to hear it and says whether there was any, be its queue full or not;
+// keysock_passup. sender is the
 // client whose request it answers, nil for nobody. msg must not be changed any more. The control lock is held.
 func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
 	typ, satype := wire.MsgType(msg[1]), wire.SAType(msg[3])
 	for _, s := range k.e.Sockets() {
 		c := clientOf(s)
-		if !c.promisc && !k.hears(c, typ, satype, sender, src) {
+		// The rule is asked in any case: it may register the socket.
+		if hears := k.hears(c, typ, satype, sender, src); c.noLoop || !c.promisc && !hears {
 			continue
 		}
 		heard = true
-		if !c.noLoop {
-			s.Deliver(msg, typ == wire.MsgDump)
-		}
+		s.Deliver(msg, typ == wire.MsgDump)
 	}
 	return heard
 }
@@ -74,6 +78,10 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 			return false
 		case satype == wire.SATypeUnspec:
 			return c.extended || c == sender
+		case c == sender:
+			return true
+		case src == fromKeysock:
+			return false
 		}
 		return !c.extended && c.isRegistered(satype)
 	}
@@ -85,25 +93,12 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
 	c, queued := clientOf(s), s.Queued()
 	if c.full {
-		c.full = queued >= int(k.tun.keysock[tunRecvLowat])
-	} else {
-		c.full = queued >= k.recvHiwat(c)
+		c.full = s.Reads() == c.readsWhenFull || queued >= int(k.tun.keysock[tunRecvLowat])
+	}
+	if !c.full && queued >= c.recvHiwat {
+		c.full, c.readsWhenFull = true, s.Reads()
 	}
 	return dump || !c.full
-}
-
-func (k *Kernel) recvHiwat(c *client) int {
-	if c.recvHiwat != 0 {
-		return c.recvHiwat
-	}
-	return int(k.tun.keysock[tunRecvHiwat])
-}
-
-func (k *Kernel) sendHiwat(c *client) int {
-	if c.sendHiwat != 0 {
-		return c.sendHiwat
-	}
-	return int(k.tun.keysock[tunSendHiwat])
 }
 
 // SetOption implements [engine.Kernel].
@@ -132,16 +127,16 @@ func (k *Kernel) GetOption(s *engine.Socket, o pfkey.Option) (int, pfkey.Errno) 
 	c := clientOf(s)
 	switch o {
 	case pfkey.OptionType:
-		return sockRaw, wire.OK
+		return illumosSockRaw, wire.OK
 	case pfkey.OptionUseLoopback:
 		if c.noLoop {
 			return 0, wire.OK
 		}
 		return 1, wire.OK
 	case pfkey.OptionSendBuffer:
-		return k.sendHiwat(c), wire.OK
+		return c.sendHiwat, wire.OK
 	case pfkey.OptionRecvBuffer:
-		return k.recvHiwat(c), wire.OK
+		return c.recvHiwat, wire.OK
 	}
 	return 0, wire.EINVAL
 }
