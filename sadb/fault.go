@@ -71,6 +71,20 @@ func (f Fault) PromoteLocked(s *SA, to State) (from State, held ipsec.Queue) {
 	return from, held
 }
 
+// DieLocked is [SA.BecomeLocked] to Dead, bent by the fault: whatever is on the queue then stays there until the last reference to the SA goes, as
+// in kernels that count references. last says that this is so now.
+func (f Fault) DieLocked(s *SA, last bool) ipsec.Queue {
+	if f == NoFault {
+		_, held := s.BecomeLocked(Dead)
+		return held
+	}
+	s.state.Store(uint32(Dead))
+	if last {
+		return s.takeLocked()
+	}
+	return ipsec.Queue{}
+}
+
 // Take empties the queue at the moment at which the faulty kernel does. Without a fault the promotion has taken it.
 func (f Fault) Take(s *SA) ipsec.Queue {
 	if f == NoFault {

@@ -393,7 +393,7 @@ func (k *Kernel) clone(s *sa) *sa {
 // pass reaps it. The packets of a LARVAL wait for that, too.
 func (k *Kernel) spoil(s *sa, linked bool) {
 	s.Lock()
-	_, s.doomed = s.BecomeLocked(sadb.Dead)
+	s.doomed = k.fault.DieLocked(&s.SA, false)
 	s.hardExpire = 1
 	s.Unlock()
 	if linked {
@@ -411,6 +411,7 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 	}
 	s.Lock()
 	_, taken := k.fault.PromoteLocked(&s.SA, state)
+	s.taking = k.fault == sadb.LarvalWindow && wasLarval
 	due := earlier(earlier(s.hardExpire, s.softExpire), s.idleExpire)
 	s.Unlock()
 	if k.fault == sadb.NoFault {
@@ -435,6 +436,9 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 		}
 		if k.fault == sadb.LarvalWindow {
 			held = k.fault.Take(&s.SA)
+			s.Lock()
+			s.taking = false
+			s.Unlock()
 		}
 		if k.fault != sadb.LarvalUnlocked {
 			k.e.Step("taken", nil)

@@ -55,7 +55,7 @@ func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 		k.kill(s, dropLarvalTimeout)
 		return false
 	case due:
-		_, held := s.BecomeLocked(sadb.Dead)
+		held := k.fault.DieLocked(&s.SA, false)
 		s.hardExpire = now + s.p.tun(tunReapDelay)
 		k.dueAt(s.hardExpire)
 		s.Unlock()
@@ -144,7 +144,7 @@ func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
 			s.Unlock()
 			return
 		case c == chargeHard:
-			_, held = s.BecomeLocked(sadb.Dead)
+			held = k.fault.DieLocked(&s.SA, false)
 			s.hardExpire = 1
 			k.dueAt(1)
 		case state >= sadb.Dying:

@@ -219,7 +219,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 		return nil, false
 	}
 	s.Lock()
-	if s.State() == sadb.Dead && k.fault == sadb.NoFault {
+	if s.State() == sadb.Dead {
 		s.Unlock()
 		k.drop(p, dropAcquireTimeout)
 		return nil, false

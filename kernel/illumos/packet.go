@@ -44,7 +44,7 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 		k.noSA(proto, p)
 		return
 	}
-	state := s.State()
+	state, back := s.State(), false
 	if state == sadb.Larval {
 		k.e.Step("store", p)
 		seen, evicted := k.fault.Offer(&s.SA, p, larvalPackets)
@@ -57,9 +57,9 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 			k.reclaim(s)
 			return
 		}
-		state = seen
+		state, back = seen, true
 	}
-	if !k.usableInbound(s, state) {
+	if !k.usableInbound(s, state, back) {
 		k.noSA(proto, p)
 		return
 	}
@@ -88,11 +88,11 @@ func (k *Kernel) parseInbound(pkt []byte) (ipsec.Inbound, error) {
 	return in, err
 }
 
-// usableInbound says whether a packet may go on with an SA in a state. Under the fault it does not look: the packet goes on with whatever has
-// become of the SA it found, unless there are no keys at all.
-func (k *Kernel) usableInbound(s *sa, state sadb.State) bool {
-	if k.fault != sadb.NoFault {
-		return s.conf.Load() != nil && (state != sadb.Dead || k.fault == sadb.LarvalWindow)
+// usableInbound says whether a packet may go on with an SA in a state. Under the fault one that the queue has handed back is not looked at: it goes
+// on with whatever has become of the SA, unless that has no keys at all.
+func (k *Kernel) usableInbound(s *sa, state sadb.State, back bool) bool {
+	if back && k.fault == sadb.LarvalWindow {
+		return s.conf.Load() != nil
 	}
 	return state == sadb.Mature || state == sadb.Dying || state == stateIdle
 }
@@ -231,7 +231,7 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 	}
 	s.Lock()
 	switch {
-	case s.State() == sadb.Dead && k.fault == sadb.NoFault:
+	case s.State() == sadb.Dead && k.fault != sadb.LarvalWindow:
 		s.Unlock()
 		k.noSA(s.p, p)
 		return false

@@ -77,6 +77,8 @@ type sa struct {
 	idle                               ipsec.Queue // packets that an IDLE SA keeps
 	idleInner                          [][]byte    // what is in them, in the same order
 
+	taking bool // a faulty UPDATE has promoted it and is about to empty its queue
+
 	doomed ipsec.Queue // packets of a LARVAL that a failed UPDATE killed: they end when it is reaped
 }
 
@@ -176,7 +178,7 @@ func (k *Kernel) kill(s *sa, c dropCause) {
 // bury makes an SA DEAD that is no longer linked, or never was.
 func (k *Kernel) bury(s *sa, c dropCause) {
 	s.Lock()
-	_, held := s.BecomeLocked(sadb.Dead)
+	held := k.fault.DieLocked(&s.SA, !s.taking)
 	idle, _ := s.takeIdleLocked()
 	doomed := s.doomed
 	s.doomed = ipsec.Queue{}
