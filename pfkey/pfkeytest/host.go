@@ -1,0 +1,224 @@
+package pfkeytest
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packetport"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// TB is what a Host needs of a test; *testing.T, *testing.B and *testing.F have it.
+type TB interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Cleanup(func())
+}
+
+// A Host is a machine whose kernel is emulated. It is safe for concurrent use.
+type Host struct {
+	t       TB
+	engine  *engine.Engine
+	options engine.Options
+	pids    atomic.Int32
+	ids     atomic.Uint64
+
+	mu      sync.Mutex
+	clients []*pfkey.Client
+	address string   // of Serve
+	closers []func() // of what Serve started, last first
+	closed  bool
+}
+
+// New makes a host for a test, and closes it when the test ends. Wrong options fail the test.
+func New(t TB, options ...HostOption) *Host {
+	t.Helper()
+	h, err := newHost(t, options)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+// NewHost makes a host outside of a test, for examples and programs; [Host.Close] ends it. What would fail a test panics.
+func NewHost(options ...HostOption) (*Host, error) { return newHost(outside{}, options) }
+
+// outside stands where there is no test.
+type outside struct{}
+
+func (outside) Helper()                           {}
+func (outside) Errorf(format string, args ...any) { panic(fmt.Sprintf("pfkeytest: "+format, args...)) }
+func (outside) Fatalf(format string, args ...any) { panic(fmt.Sprintf("pfkeytest: "+format, args...)) }
+func (outside) Cleanup(func())                    {}
+
+func newHost(t TB, options []HostOption) (*Host, error) {
+	c := config{
+		kernel: "illumos",
+		engine: engine.Options{
+			Addrs:    []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
+			Tunables: map[string]string{},
+		},
+	}
+	copy(c.seed[:], "pfkeytest")
+	for _, o := range options {
+		if err := o(&c); err != nil {
+			return nil, err
+		}
+	}
+	c.engine.Rand = &random{source: rand.NewChaCha8(c.seed)}
+	e, err := kernel.New(c.kernel, c.engine)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{t: t, engine: e, options: c.engine}
+	h.pids.Store(1000)
+	return h, nil
+}
+
+// random is a source that several goroutines may read.
+type random struct {
+	mu     sync.Mutex
+	source *rand.ChaCha8
+}
+
+func (r *random) Read(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.source.Read(b)
+}
+
+// Engine returns the engine itself, for what has no method here.
+func (h *Host) Engine() *engine.Engine { return h.engine }
+
+// Client opens a PF_KEY socket for a privileged process of its own, with a process number of its own, and returns a client
+// on it. Host.Close closes it.
+func (h *Host) Client(options ...pfkey.ClientOption) *pfkey.Client {
+	h.t.Helper()
+	cred := pfkey.Cred{PID: h.pids.Add(1), Privileged: true}
+	sock, errno := h.engine.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2
+	if errno != wire.OK {
+		h.t.Fatalf("open a PF_KEY socket: %v", errno)
+	}
+	c := pfkey.NewClientOn(sock, h.engine.Dialect(), cred, options...)
+	h.mu.Lock()
+	h.clients = append(h.clients, c)
+	h.mu.Unlock()
+	return c
+}
+
+// Now returns what the host's clock shows.
+func (h *Host) Now() time.Time { return h.engine.Now() }
+
+// Advance moves the clock forward and does everything that is due until then: states change, EXPIRE messages are queued,
+// packets that waited too long are dropped. When it returns all of that has happened.
+func (h *Host) Advance(d time.Duration) { h.engine.Advance(h.engine.Now().Add(d)) }
+
+// Inject hands the host an IP datagram from the network: ESP, AH or ESP in UDP. When it returns the packet has a verdict or
+// waits, as far as nothing else happens on the host at the same time. The host does not keep data.
+func (h *Host) Inject(data []byte) *Packet {
+	p := h.packet(data)
+	h.engine.Inbound(&p.packet)
+	return p
+}
+
+// InjectOutbound hands the host a plaintext IP datagram that it is to send; otherwise it is as Inject.
+func (h *Host) InjectOutbound(data []byte) *Packet {
+	p := h.packet(data)
+	h.engine.Outbound(&p.packet, "")
+	return p
+}
+
+// Serve makes the host's PF_KEY sockets reachable through a Unix socket, and its packet port beside it, and returns the
+// address for other programs (their PFKEY_ENGINE). A second call returns the same.
+func (h *Host) Serve() string {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.address != "" {
+		return h.address
+	}
+	address, err := h.serveLocked()
+	if err != nil {
+		h.t.Fatalf("%v", err)
+		return ""
+	}
+	h.address = address
+	return address
+}
+
+// serveLocked needs h.mu held.
+func (h *Host) serveLocked() (string, error) {
+	// A test's own temporary directory may have a name that is too long for the address of a socket.
+	dir, err := os.MkdirTemp("", "pfkey")
+	if err != nil {
+		return "", err
+	}
+	h.closers = append(h.closers, func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "s")
+	messages, err := pfkey.Listen(path)
+	if err != nil {
+		return "", err
+	}
+	packets, err := pfkey.Listen(path + ".packets")
+	if err != nil {
+		messages.Close()
+		return "", err
+	}
+	ps := pfkey.NewServer(h.engine, pfkey.ServerOptions{Log: h.options.Log})
+	pp := packetport.NewServer(h.engine, packetport.Options{Name: h.engine.Name(), Log: h.options.Log})
+	var serving sync.WaitGroup
+	for _, serve := range []func() error{
+		func() error { return ps.Serve(context.Background(), messages) },
+		func() error { return pp.Serve(context.Background(), packets) },
+	} {
+		serving.Go(func() {
+			if err := serve(); err != nil {
+				h.t.Errorf("serve: %v", err)
+			}
+		})
+	}
+	h.closers = append(h.closers, func() {
+		ps.Close()
+		pp.Close()
+		serving.Wait()
+	})
+	return h.engine.Name() + ":" + path, nil
+}
+
+// Close ends everything that the host has started: servers, clients, at last the engine, whose waiting packets are dropped
+// with the reason shutdown. A second call does nothing. Tests need not call it.
+//
+// It is an error of the test if a packet has no verdict then: somebody has lost it.
+func (h *Host) Close() {
+	h.t.Helper()
+	h.mu.Lock()
+	if h.closed {
+		h.mu.Unlock()
+		return
+	}
+	h.closed = true
+	clients, closers := h.clients, h.closers
+	h.mu.Unlock()
+	for _, c := range clients {
+		c.Close()
+	}
+	for i := range closers {
+		closers[len(closers)-1-i]()
+	}
+	h.engine.Close()
+	if b := h.engine.Ledger().Balance(); b.Held != 0 || b.InFlight != 0 {
+		h.t.Errorf("the kernel lost packets: %d injected, %d ended, %d still held, %d nowhere", b.Injected, b.Ended, b.Held, b.InFlight)
+	}
+}

@@ -1,0 +1,102 @@
+package pfkeytest
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/ipsec"
+)
+
+// A HostOption changes how a [Host] is made. They have the names that pfkeyd's options have.
+type HostOption func(*config) error
+
+type config struct {
+	kernel string
+	engine engine.Options
+	addrs  bool // Addr was given
+	seed   [32]byte
+}
+
+// Kernel chooses the emulated kernel by name; the default is illumos.
+func Kernel(name string) HostOption {
+	return func(c *config) error {
+		c.kernel = name
+		return nil
+	}
+}
+
+// Addr gives the host addresses of its own. Without it they are 192.0.2.1 and 2001:db8::1.
+func Addr(addrs ...string) HostOption {
+	return func(c *config) error {
+		if !c.addrs {
+			c.engine.Addrs, c.addrs = nil, true
+		}
+		for _, s := range addrs {
+			a, err := netip.ParseAddr(s)
+			if err != nil {
+				return fmt.Errorf("pfkeytest: %w", err)
+			}
+			c.engine.Addrs = append(c.engine.Addrs, a)
+		}
+		return nil
+	}
+}
+
+// Option sets a tunable of the kernel, by the kernel's own name: "NAME=VALUE".
+func Option(assignment string) HostOption {
+	return func(c *config) error {
+		name, value, ok := strings.Cut(assignment, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("pfkeytest: option %q is not of the form NAME=VALUE", assignment)
+		}
+		c.engine.Tunables[name] = value
+		return nil
+	}
+}
+
+// Fault makes the kernel treat its LARVAL queue wrongly on purpose, by the name of the fault such as "larval-unlocked", so
+// that a test can be seen to fail.
+func Fault(name string) HostOption {
+	return func(c *config) error {
+		c.engine.Fault = name
+		return nil
+	}
+}
+
+// Start sets what the clock shows at first.
+func Start(now time.Time) HostOption {
+	return func(c *config) error {
+		c.engine.Start = now
+		return nil
+	}
+}
+
+// Seed makes the kernel choose differently, and the same for the same seed.
+func Seed(seed string) HostOption {
+	return func(c *config) error {
+		c.seed = [32]byte{}
+		copy(c.seed[:], seed)
+		return nil
+	}
+}
+
+// Log has the engine and the servers in front of it log to l.
+func Log(l *slog.Logger) HostOption {
+	return func(c *config) error {
+		c.engine.Log = l
+		return nil
+	}
+}
+
+// Step has f called at named points of the race between packets and key management, from inside the code that races; see
+// engine.Options.
+func Step(f func(point string, p *ipsec.Packet)) HostOption {
+	return func(c *config) error {
+		c.engine.Step = f
+		return nil
+	}
+}
