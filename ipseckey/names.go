@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Names translates names of hosts and protocols. Its methods may be slow; they are not called with -n.
@@ -98,19 +99,31 @@ func (t *Table) Protocol(number uint8) (string, bool) {
 	return name, ok
 }
 
-// Resolver is a Names that asks the system's resolver for hosts.
+// Resolver is a Names that asks the system's resolver for hosts, and remembers the names of addresses. It is for one goroutine.
 type Resolver struct {
-	*net.Resolver        // nil means net.DefaultResolver
-	Protocols     *Table // nil: protocols have no names
+	*net.Resolver               // required, such as net.DefaultResolver
+	Protocols     *Table        // nil: protocols have no names
+	Timeout       time.Duration // of one question; 0 means five seconds
+
+	seen map[netip.Addr]string // "" is no name
+}
+
+func (r *Resolver) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.Timeout == 0 {
+		return context.WithTimeout(ctx, 5*time.Second)
+	}
+	return context.WithTimeout(ctx, r.Timeout)
 }
 
 // Host implements [Names].
 func (r *Resolver) Host(ctx context.Context, name string) (string, []netip.Addr) {
-	addrs, err := r.Resolver.LookupNetIP(ctx, "ip", name)
+	ctx, cancel := r.limit(ctx)
+	defer cancel()
+	addrs, err := r.LookupNetIP(ctx, "ip", name)
 	if err != nil {
 		return "", nil
 	}
-	canonical, err := r.Resolver.LookupCNAME(ctx, name)
+	canonical, err := r.LookupCNAME(ctx, name)
 	if err != nil || canonical == "" {
 		canonical = name
 	}
@@ -119,11 +132,20 @@ func (r *Resolver) Host(ctx context.Context, name string) (string, []netip.Addr)
 
 // HostOf implements [Names].
 func (r *Resolver) HostOf(ctx context.Context, a netip.Addr) (string, bool) {
-	names, err := r.Resolver.LookupAddr(ctx, a.String())
-	if err != nil || len(names) == 0 {
-		return "", false
+	name, ok := r.seen[a]
+	if !ok {
+		ctx, cancel := r.limit(ctx)
+		defer cancel()
+		names, err := r.LookupAddr(ctx, a.String())
+		if err == nil && len(names) > 0 {
+			name = strings.TrimSuffix(names[0], ".")
+		}
+		if r.seen == nil {
+			r.seen = map[netip.Addr]string{}
+		}
+		r.seen[a] = name
 	}
-	return strings.TrimSuffix(names[0], "."), true
+	return name, name != ""
 }
 
 // Protocol implements [Names].

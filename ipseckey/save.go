@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -96,7 +97,13 @@ func (s *session) saveTo(ctx context.Context, f *saveFile, satype int32) error {
 	if _, err := io.WriteString(f, saveHeader); err != nil {
 		return s.bail("write", err)
 	}
-	err := s.dump(ctx, satype, &saver{s: s, w: f})
+	v := &saver{s: s, w: f, paired: map[string]bool{}}
+	err := s.dump(ctx, satype, v)
+	if err == nil {
+		if _, werr := io.WriteString(f, v.pairs.String()); werr != nil {
+			err = s.bail("write", werr)
+		}
+	}
 	var e *exit
 	if s.keeps(QuirkSaveBlocks) && f.file != nil && errors.As(err, &e) && e.code == exitInterrupted {
 		f.file.Reset(io.Discard) // what was not written when the original is killed is lost
@@ -108,6 +115,21 @@ func (s *session) saveTo(ctx context.Context, f *saveFile, satype int32) error {
 type saver struct {
 	s *session
 	w io.Writer
+
+	pairs  strings.Builder // what pairs the SAs again when all of them are there
+	paired map[string]bool // pairs that are among them
+}
+
+// pair remembers that an SA is paired. One update joins both sides; a second one for the other side would part them again.
+func (v *saver) pair(satype string, e *entry) {
+	spi, other := e.spi, e.pairSPI
+	slices.Sort(e.ends) // the other side has them the other way round
+	id := fmt.Sprint(satype, min(spi, other), max(spi, other), e.ends)
+	if v.paired[id] {
+		return
+	}
+	v.paired[id] = true
+	fmt.Fprintf(&v.pairs, "# begin pair\nupdate %s  \\\n    spi 0x%x pair-spi 0x%x  \\\n%s\n# end pair\n\n", satype, spi, other, e.addresses.String())
 }
 
 // savedSAType is an SA type in save form.
@@ -166,9 +188,8 @@ func (v *saver) entry(b *strings.Builder, m view) error {
 		return err
 	}
 	b.WriteString("\n# end assoc\n\n")
-	if e.pair != 0 && !s.keeps(QuirkSaveLoses) {
-		fmt.Fprintf(b, "# begin pair\nupdate %s  \\\n    spi 0x%x pair-spi 0x%x  \\\n%s\n# end pair\n\n",
-			savedSAType(wire.SAType(m.u8(3))), e.spi, e.pair, e.addresses.String())
+	if e.pairSPI != 0 && !s.keeps(QuirkSaveLoses) {
+		v.pair(savedSAType(wire.SAType(m.u8(3))), e)
 	}
 	return nil
 }
@@ -180,10 +201,11 @@ type entry struct {
 	*saver
 	view
 	b                *strings.Builder
-	addresses        strings.Builder // its source and destination
+	addresses        strings.Builder // its source and destination, as they are written
+	ends             []string        // and as what they are
 	warning          bool
 	proto, innerDone bool
-	spi, pair        uint32
+	spi, pairSPI     uint32
 }
 
 func (e *entry) printf(format string, args ...any) { fmt.Fprintf(e.b, format, args...) }
@@ -231,7 +253,7 @@ func (e *entry) extension(off, n int) error {
 	case wire.ExtSensitivity, wire.IllumosExtXOuterSens:
 		e.label(off, t)
 	case wire.IllumosExtXPair:
-		e.pair = e.be32(off + 4)
+		e.pairSPI = e.be32(off + 4)
 	}
 	return nil
 }
@@ -305,6 +327,7 @@ func (e *entry) address(off int, name, portName, protoName string, done *bool) e
 	e.printf("\\\n")
 	if done == &e.proto {
 		e.addresses.WriteString(e.b.String()[from:])
+		e.ends = append(e.ends, netip.AddrPortFrom(a, port).String())
 	}
 	return nil
 }
