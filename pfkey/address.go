@@ -40,7 +40,7 @@ func ParseAddress(s string) (Address, error) {
 	kernel, path, ok := strings.Cut(s, ":")
 	switch {
 	case !ok || kernel == "" || strings.ContainsAny(kernel, "/ \t"):
-		return Address{}, fmt.Errorf("pfkey: address %q is not of the form KERNEL:PATH or %s:", s, HostKernel)
+		return Address{}, fmt.Errorf("pfkey: address %q is neither KERNEL:PATH nor %q", s, HostKernel+":")
 	case kernel == HostKernel && path != "":
 		return Address{}, fmt.Errorf("pfkey: address %q: %s: has no path, it is the host's own kernel", s, HostKernel)
 	case kernel != HostKernel && path == "":

@@ -673,7 +673,7 @@ func TestDialErrors(t *testing.T) {
 		{"illumos:" + file, "no engine at", true},
 		{"illumos:" + stream.Addr().String(), "another type", false},
 		{"plan9:/x", "unknown kernel", false},
-		{"nonsense", "not of the form", false},
+		{"nonsense", "neither KERNEL:PATH", false},
 		{"linux:/" + strings.Repeat("x", 300), "301", false},
 	} {
 		c, err := pfkey.Dial(t.Context(), tt.address)

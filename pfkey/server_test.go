@@ -456,7 +456,9 @@ func TestSender(t *testing.T) {
 	}
 	s := newServer(t, e, pfkey.ServerOptions{})
 	c, f := pair(t)
-	if _, err := s.Attach(f, pfkey.Cred{PID: 1, UID: 1234, GID: 5678, Privileged: true}); err != nil {
+	opener := pfkey.Cred{PID: 1, UID: 1234, GID: 5678, Privileged: true}
+	conn, err := s.Attach(f, opener)
+	if err != nil {
 		t.Fatal(err)
 	}
 	c.send(message(wire.MsgGet, 1, 16))
@@ -467,8 +469,8 @@ func TestSender(t *testing.T) {
 			t.Errorf("sender (-want +got)\n%s", diff)
 		}
 	}
-	if got := e.all()[0].cred.PID; got != 1 {
-		t.Errorf("the socket was opened by %d", got)
+	if diff := cmp.Diff(opener, conn.Cred()) + cmp.Diff(opener, e.all()[0].cred); diff != "" {
+		t.Errorf("opener (-want +got)\n%s", diff)
 	}
 }
 
