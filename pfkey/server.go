@@ -80,14 +80,6 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 	return s
 }
 
-// allowOwn lets in root and the user of this process.
-func allowOwn(c Cred) error {
-	if c.UID != 0 && int64(c.UID) != int64(os.Geteuid()) {
-		return fmt.Errorf("user %d is neither root nor the engine's user", c.UID)
-	}
-	return nil
-}
-
 // Serve accepts connections from l, which must be of SOCK_SEQPACKET Unix sockets, until ctx ends or the server is stopped,
 // and closes l. It returns nil after such a stop, and at once if the server had been stopped before. The end of ctx is the
 // same as [Server.Shutdown].

@@ -66,9 +66,7 @@ const (
 	dropNATTKeepalive
 	dropNATTBad
 	dropExplicit
-	dropGotClear
-	dropGotSecure
-	dropBadProtection
+	dropInnerMismatch
 	dropBadHeader // counted by IP alone
 	dropFragment
 	dropOutDiscards
@@ -77,7 +75,7 @@ const (
 	dropsEnd
 )
 
-// dropRows say how each cause is counted. A name that begins with an underscore gets the protocol's in front.
+// dropRows say how each cause is counted. A name that begins with an underscore gets the protocol's in front, and a star stands for it.
 var dropRows = [dropsEnd]struct {
 	name   string
 	reason ipsec.Reason
@@ -105,9 +103,7 @@ var dropRows = [dropsEnd]struct {
 	dropNATTKeepalive:  {"_nat_t_ka", ipsec.Keepalive},
 	dropNATTBad:        {"_nat_t_ipsec", ipsec.BadHeader},
 	dropExplicit:       {"spd_explicit", ipsec.PolicyDiscard},
-	dropGotClear:       {"spd_got_clear", ipsec.PolicyMismatch},
-	dropGotSecure:      {"spd_got_secure", ipsec.PolicyMismatch},
-	dropBadProtection:  {"spd_bad_espealg", ipsec.PolicyMismatch},
+	dropInnerMismatch:  {"spd*_innermismatch", ipsec.PolicyMismatch},
 	dropBadHeader:      {"ipIfStatsInDiscards", ipsec.BadHeader},
 	dropFragment:       {"ipIfStatsInDiscards", ipsec.Fragment},
 	dropOutDiscards:    {"ipIfStatsOutDiscards", ipsec.BadHeader},
@@ -131,14 +127,14 @@ func (c *counters) add(p *protocol, n counter, delta uint64) {
 }
 
 func dropName(esp bool, c dropCause) string {
-	name := dropRows[c].name
-	switch {
-	case name == "" || name[0] != '_':
-		return name
-	case esp:
-		return "esp" + name
+	name, proto := dropRows[c].name, "ah"
+	if esp {
+		proto = "esp"
 	}
-	return "ah" + name
+	if strings.HasPrefix(name, "_") {
+		return proto + name
+	}
+	return strings.Replace(name, "*", "_"+proto, 1)
 }
 
 // Counters reads the kstats that are not zero, by group and name, such as esp/keysock_in or ipdrop/esp_no_sa.

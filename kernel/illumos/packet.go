@@ -5,6 +5,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/spd"
 )
 
 // larvalPackets is how many packets wait on a LARVAL SA: the newest.
@@ -289,12 +290,17 @@ func (k *Kernel) chargeOne(s *sa, n int, tell bool) bool {
 	return c != chargeHard
 }
 
-// deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it.
+// deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it. An SA with inner addresses is a tunnel's, whose
+// interface takes the outer header off and lets only those addresses through.
 func (k *Kernel) deliver(s *sa, p *ipsec.Packet, in *ipsec.Inbound, payload []byte, next uint8) {
 	var inner []byte
 	var err error
-	if s.has(flagTunnel) && (next == protoENCAP || next == protoIPv6) {
+	if c := s.conf.Load(); c.tunnel {
 		inner, err = ipsec.DecapTunnel(payload, next)
+		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.innerSrc.Contains(flow.Src) || !c.innerDst.Contains(flow.Dst)) {
+			k.dropFor(s.p, p, dropInnerMismatch)
+			return
+		}
 	} else {
 		inner, err = ipsec.DecapTransport(make([]byte, 0, len(p.Data)), p.Data, in, payload, next)
 	}

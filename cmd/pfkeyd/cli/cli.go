@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -69,13 +71,39 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func (e *env) root() *cobra.Command {
+	var f serveFlags
 	root := &cobra.Command{
-		Use:           "pfkeyd",
-		Short:         "The key engine of an operating system, as an ordinary process",
+		Use:   "pfkeyd",
+		Short: "The key engine of an operating system, as an ordinary process",
+		Long: `pfkeyd is the key engine of an operating system as an ordinary process. It speaks
+PF_KEY v2 (RFC 2367) on a Unix socket as the real kernel does, keeps the security
+association database, holds packets that arrive for LARVAL SAs, and processes real
+ESP and AH.
+
+Without a command it does what "serve" does.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Version:       version(),
 		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return e.runServe(cmd.Context(), &f) },
 	}
-	root.AddCommand(e.conform())
+	f.flags(root)
+	root.SetVersionTemplate("pfkeyd {{.Version}}\n")
+	root.AddCommand(e.serve(), e.demo(), e.status(), e.clock(), e.conform(), e.man())
 	return root
+}
+
+// version is what the build says of itself: the module's version or the commit it was made from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = s.Value
+		}
+	}
+	return fmt.Sprintf("%s (%s %s/%s)", v, info.GoVersion, runtime.GOOS, runtime.GOARCH)
 }

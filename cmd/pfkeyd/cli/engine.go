@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel"
+)
+
+// engineFlags are the options that say what an engine is like; commands that make one share them.
+type engineFlags struct {
+	kernel  string
+	addrs   []string
+	options []string
+	fault   string
+	clock   string
+}
+
+func (f *engineFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernel.Names(), ", "))
+	flags.StringSliceVar(&f.addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
+	flags.StringArrayVarP(&f.options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
+	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: larval-unlocked, larval-window")
+	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
+	for name, values := range map[string][]string{
+		"kernel": kernel.Names(), "fault": {"larval-unlocked", "larval-window"}, "clock": {"real", "virtual"},
+	} {
+		err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+		if err != nil {
+			panic(err) // no such flag
+		}
+	}
+}
+
+// start makes the engine. Errors are those of usage.
+func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
+	o := engine.Options{Fault: f.fault, Log: log, Start: time.Now(), Tunables: map[string]string{}}
+	switch f.clock {
+	case "real":
+		o.Clock = time.Now
+	case "virtual":
+	default:
+		return nil, usagef("--clock %q: real or virtual", f.clock)
+	}
+	for _, option := range f.options {
+		name, value, ok := strings.Cut(option, "=")
+		if !ok || name == "" {
+			return nil, usagef("-o %q: NAME=VALUE is wanted", option)
+		}
+		o.Tunables[name] = value
+	}
+	var err error
+	if o.Addrs, o.Broadcast, err = f.addresses(); err != nil {
+		return nil, err
+	}
+	e, err := kernel.New(f.kernel, o)
+	if err != nil {
+		return nil, &failure{exitUsage, err}
+	}
+	return e, nil
+}
+
+// addresses are the own addresses of the emulated host and the broadcast addresses of its networks.
+func (f *engineFlags) addresses() (own, broadcast []netip.Addr, err error) {
+	for _, s := range f.addrs {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, nil, usagef("--addr %q: not an IP address", s)
+		}
+		own = append(own, a)
+	}
+	if own != nil {
+		return own, nil, nil
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, nil, failed(fmt.Errorf("the addresses of this machine: %w; name them with --addr", err))
+	}
+	for _, each := range list {
+		p, err := netip.ParsePrefix(each.String())
+		if err != nil || p.Addr().IsLoopback() {
+			continue // the loopback interface's addresses are not the host's own, in the kernel's sense
+		}
+		own = append(own, p.Addr())
+		if b, ok := broadcastOf(p); ok {
+			broadcast = append(broadcast, b, p.Masked().Addr())
+		}
+	}
+	return own, broadcast, nil
+}
+
+// broadcastOf is the directed broadcast address of an IPv4 network that has one.
+func broadcastOf(p netip.Prefix) (netip.Addr, bool) {
+	if !p.Addr().Is4() || p.Bits() > 30 {
+		return netip.Addr{}, false
+	}
+	a := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		a[i/8] |= 0x80 >> (i % 8)
+	}
+	return netip.AddrFrom4(a), true
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/control"
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/packetport"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+)
+
+// stopPatience is how long requests and verdicts that are under way may take once the engine is told to stop.
+const stopPatience = 2 * time.Second
+
+// serveFlags are the options of serve, which is also what the bare command does.
+type serveFlags struct {
+	engineFlags
+	socket  string
+	verbose bool
+}
+
+func (e *env) serve() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run an engine until it is interrupted",
+		Long: `Serve runs the key engine of an operating system. Programs speak PF_KEY to it over
+a Unix socket (SOCK_SEQPACKET, one message a datagram), by default in
+$XDG_RUNTIME_DIR/pfkeyd. Beside the socket PATH lie the packet port PATH.packets,
+into which ipsecinject sends IP packets, and the control port PATH.control of
+'pfkeyd status' and 'pfkeyd clock'.
+
+When everything is ready it prints one line with the engine's address, and then
+serves until SIGINT or SIGTERM. Packets that still wait on an SA then end with
+the reason "shutdown".`,
+		Example: `  pfkeyd serve --kernel illumos --addr 192.0.2.1 --clock virtual
+  pfkeyd serve --socket /tmp/e.sock -o ipsecesp:larval_timeout=30`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.runServe(cmd.Context(), &f) },
+	}
+	f.flags(cmd)
+	return cmd
+}
+
+func (f *serveFlags) flags(cmd *cobra.Command) {
+	f.engineFlags.register(cmd)
+	cmd.Flags().StringVar(&f.socket, "socket", "", "`PATH` of the PF_KEY socket (default: KERNEL.sock in the default directory)")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log connections and what goes wrong with them, to standard error")
+}
+
+func (e *env) runServe(ctx context.Context, f *serveFlags) error {
+	log := slog.New(slog.DiscardHandler)
+	if f.verbose {
+		log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	eng, err := f.start(log)
+	if err != nil {
+		return err
+	}
+	path := f.socket
+	if path == "" {
+		path = pfkey.DefaultPath(eng.Name())
+	}
+	s, err := openStation(eng, path, log)
+	if err != nil {
+		return failed(err)
+	}
+	fmt.Fprintf(e.stdout, "pfkeyd: %s is ready at %s\n", eng.Name(), pfkey.Address{Kernel: eng.Name(), Path: path})
+	if err := s.run(ctx); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// station is an engine with all that stands in front of it: PF_KEY sockets, packet port, control port, and the clock that wakes it.
+type station struct {
+	engine  *engine.Engine
+	sockets *pfkey.Server
+	packets *packetport.Server
+	control *control.Server
+
+	socketListener, packetListener, controlListener net.Listener
+}
+
+// openStation makes the three sockets and everything behind them; nothing is served yet.
+func openStation(eng *engine.Engine, path string, log *slog.Logger) (s *station, err error) {
+	s = &station{engine: eng}
+	defer func() {
+		if err != nil {
+			s.closeListeners()
+		}
+	}()
+	l, err := pfkey.Listen(path)
+	if err != nil {
+		return nil, err
+	}
+	s.socketListener = l
+	// The PF_KEY socket is ours from here on, and what lies beside it with it.
+	pl, err := pfkey.Listen(packetport.Path(path))
+	if err != nil {
+		return nil, err
+	}
+	s.packetListener = pl
+	if s.controlListener, err = control.Listen(control.Path(path)); err != nil {
+		return nil, err
+	}
+	s.sockets = pfkey.NewServer(eng, pfkey.ServerOptions{Log: log})
+	s.packets = packetport.NewServer(eng, packetport.Options{Name: eng.Name(), Check: pfkey.CheckPeer, Log: log})
+	s.control = control.NewServer(eng, control.Options{
+		Check: pfkey.CheckPeer,
+		Log:   log,
+		Servers: map[string]func() any{
+			"pfkey":   func() any { return s.sockets.Counters() },
+			"packets": func() any { return s.packets.Stats() },
+		},
+	})
+	return s, nil
+}
+
+func (s *station) closeListeners() {
+	for _, l := range []net.Listener{s.socketListener, s.packetListener, s.controlListener} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// run serves until ctx ends or one of the servers fails, and then stops in order: nothing new comes in, what is under way is finished,
+// packets that wait end, and their verdicts still reach those who sent them.
+func (s *station) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var serving, ticking sync.WaitGroup
+	errs := make(chan error, 3)
+	serve := func(f func(context.Context, net.Listener) error, l net.Listener) {
+		serving.Go(func() {
+			// A server is stopped by its Shutdown below, not by ctx.
+			if err := f(context.Background(), l); err != nil {
+				errs <- err
+				cancel()
+			}
+		})
+	}
+	serve(s.sockets.Serve, s.socketListener)
+	serve(s.packets.Serve, s.packetListener)
+	serve(s.control.Serve, s.controlListener)
+	ticking.Go(func() { s.tick(ctx) })
+	<-ctx.Done()
+
+	stop, done := context.WithTimeout(context.Background(), stopPatience)
+	defer done()
+	s.packets.Stop(stop)
+	err := s.sockets.Shutdown(stop)
+	ticking.Wait()
+	s.engine.Close()
+	err = errors.Join(err, s.packets.Shutdown(stop), s.control.Shutdown(stop))
+	s.sockets.Close()
+	serving.Wait()
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil // somebody did not read; it is not worth an exit code
+	}
+	select {
+	case first := <-errs:
+		err = first
+	default:
+	}
+	return err
+}
+
+// tick tells an engine on the machine's clock when something is due.
+func (s *station) tick(ctx context.Context) {
+	if s.engine.Virtual() {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.engine.Wake():
+		case <-timer.C:
+			s.engine.Advance(time.Now())
+		}
+		if next, ok := s.engine.Next(); ok {
+			timer.Reset(max(time.Until(next), 0))
+		}
+	}
+}
