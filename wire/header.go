@@ -1,5 +1,7 @@
 package wire
 
+import "slices"
+
 // HeaderLen is the size of the base header in bytes.
 const HeaderLen = 16
 
@@ -66,6 +68,8 @@ func words(bytes int) uint16 { return uint16(min(bytes/8, 0xffff)) }
 
 // grow appends n zero bytes and returns the whole and the new part.
 func grow(b []byte, n int) (whole, part []byte) {
-	whole = append(b, make([]byte, n)...)
-	return whole, whole[len(b):]
+	whole = slices.Grow(b, n)[:len(b)+n]
+	part = whole[len(b):]
+	clear(part)
+	return whole, part
 }
