@@ -129,7 +129,7 @@ func (t *socketTransport) recv(ctx context.Context) ([]byte, error) {
 	var err error
 	e := t.raw.Read(func(fd uintptr) bool {
 		err = ignoringEINTR(func() (err error) {
-			n, _, flags, _, err = unix.Recvmsg(int(fd), *buf, nil, recvFlags)
+			n, _, flags, _, err = unix.Recvmsg(int(fd), *buf, nil, unix.MSG_DONTWAIT) // AF_KEY refuses other flags
 			return err
 		})
 		if err != unix.EAGAIN {

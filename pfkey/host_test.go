@@ -1,0 +1,92 @@
+package pfkey_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// mayFlush must be set before a test touches the security associations of the machine it runs on.
+const mayFlush = "PFKEY_TEST_MAY_FLUSH_THE_SAD_OF_THIS_HOST"
+
+// The whole life of a security association on a real kernel.
+func TestHostLife(t *testing.T) {
+	if os.Getenv(mayFlush) == "" {
+		t.Skipf("%s is not set", mayFlush)
+	}
+	c, err := pfkey.Dial(t.Context(), "af_key:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := t.Context()
+	if err := c.Flush(ctx, wire.SATypeUnspec); err != nil {
+		t.Fatal(err)
+	}
+	for range c.Dump(ctx, wire.SATypeUnspec) {
+		t.Error("something is left after a flush")
+	}
+	algs, err := c.Register(ctx, wire.SATypeESP)
+	if err != nil || len(algs.Auth) == 0 || len(algs.Encrypt) == 0 {
+		t.Errorf("Register: %v %v", algs, err)
+	}
+	spi, err := c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: src, Dst: dst, Min: 0x1000, Max: 0x2000})
+	if err != nil || spi < 0x1000 || spi > 0x2000 {
+		t.Fatalf("GetSPI: %s %v", spi, err)
+	}
+	sa := sampleSA(spi)
+	sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel, ReqID: 77}
+	if err := c.Update(ctx, sa, 0); err != nil {
+		t.Fatalf("Update: %v", err)
+	}
+	if err := c.Add(ctx, sa, 0); !errors.Is(err, unix.EEXIST) {
+		t.Errorf("Add of what is there: %v", err)
+	}
+	got, err := c.Get(ctx, sa.SAID)
+	if err != nil {
+		t.Fatalf("Get: %v", err)
+	}
+	if got.SPI != spi || got.State != wire.StateMature || got.SA2 == nil || got.SA2.ReqID != 77 || string(got.EncryptKey.Data) != secret || *got.Hard != *sa.Hard {
+		t.Errorf("Get: %v %v", got, got.SA2)
+	}
+	const more = 2000 // more than the socket holds, so that the kernel paces the dump
+	for i := range wire.SPI(more) {
+		if err := c.Add(ctx, sampleSA(0x10000+i), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[wire.SPI]bool{}
+	for sa, err := range c.Dump(ctx, wire.SATypeESP) {
+		if err != nil {
+			t.Fatalf("Dump: %v", err)
+		}
+		seen[sa.SPI] = true
+	}
+	if len(seen) != more+1 {
+		t.Errorf("the dump showed %d", len(seen))
+	}
+	for range c.Dump(ctx, wire.SATypeESP) {
+		break
+	}
+	if err := c.Delete(ctx, sa.SAID); err != nil {
+		t.Errorf("Delete: %v", err)
+	}
+	if _, err := c.Get(ctx, sa.SAID); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("Get of what is gone: %v", err)
+	}
+	count := 0
+	for range c.Dump(ctx, wire.SATypeESP) {
+		count++
+	}
+	if count != more {
+		t.Errorf("the dump after one that was left showed %d", count)
+	}
+	if err := c.Flush(ctx, wire.SATypeUnspec); err != nil {
+		t.Errorf("Flush: %v", err)
+	}
+}
