@@ -170,7 +170,7 @@ func (s *session) execute(ctx context.Context, words []word) error {
 		if s.mode == modeFile {
 			err := s.refuse("Monitor")
 			if s.keeps(QuirkTwice) {
-				s.unknownCommand(name)
+				s.unknownCommand()
 				s.refuse("Monitor")
 			}
 			return err
@@ -191,7 +191,7 @@ func (s *session) execute(ctx context.Context, words []word) error {
 			satype = t
 		} else {
 			s.report(s.text("Unknown SA type (%s).", []any{s.show(1)}) + "\n")
-			s.hints([]problem{{1, []string{"all", "ah", "esp"}}})
+			s.hints([]problem{{at: 1, instead: []string{"all", "ah", "esp"}}})
 			if s.mode != modeOneShot || !s.keeps(QuirkLenientCommand) {
 				return errAbandon
 			}
@@ -223,7 +223,7 @@ func (s *session) execute(ctx context.Context, words []word) error {
 		return s.save(ctx, words, satype)
 	}
 	if !known {
-		return s.unknownCommand(name)
+		return s.unknownCommand()
 	}
 	return nil
 }
@@ -237,13 +237,13 @@ func (s *session) refuse(what string) error {
 // errUnknown is no failure at the prompt, and counts as one in a file.
 var errUnknown = errors.New("unknown command")
 
-func (s *session) unknownCommand(name string) error {
-	fmt.Fprintf(s.Stderr, "ipseckey: Unknown command (%s).\n\n", name)
+func (s *session) unknownCommand() error {
+	fmt.Fprintf(s.Stderr, "ipseckey: Unknown command (%s).\n\n", s.show(0))
 	var names []string
 	for _, c := range slices.Concat(commands, ownCommands) {
 		names = append(names, c.name)
 	}
-	s.hints([]problem{{0, names}})
+	s.hints([]problem{{at: 0, instead: names}})
 	if err := s.usage(); err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (s *session) tooMany(words []word, do func() error) error {
 	}
 	text := "Too many arguments for " + words[0].text + " command\n"
 	s.report(text)
-	s.hints([]problem{{2, nil}})
+	s.hints([]problem{{at: 2}})
 	if s.mode != modeOneShot || !s.keeps(QuirkLenientCommand) {
 		return errAbandon
 	}

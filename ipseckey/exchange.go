@@ -65,6 +65,9 @@ func (s *session) expired(ctx context.Context, err error) error {
 	return &exit{ExitFailed}
 }
 
+// maxFailures bounds the reads that fail in one wait. In a file the original reads again until its alarm ends that.
+const maxFailures = 1000
+
 // steps are the original's names for the steps of an exchange.
 type steps struct{ write, read string }
 
@@ -80,8 +83,19 @@ func (s *session) converse(ctx context.Context, msg, buf []byte, name steps) (re
 	}
 	wait, cancel := s.alarm(ctx)
 	defer cancel()
-	for {
+	for failures := 0; ; {
 		n, err := s.conn.Recv(wait, buf)
+		if err == nil {
+			h, err := s.dial.Header(buf[:n])
+			if err == nil && h.Seq == s.seq && h.PID == s.PID {
+				return buf[:n], nil
+			}
+		} else if failures++; failures > maxFailures {
+			err = context.DeadlineExceeded
+		}
+		if err == nil {
+			err = wait.Err() // messages for others do not move the alarm
+		}
 		if err != nil {
 			if err := s.expired(ctx, err); err != nil {
 				return nil, err
@@ -89,11 +103,6 @@ func (s *session) converse(ctx context.Context, msg, buf []byte, name steps) (re
 			if err := s.bail(name.read, err); err != nil {
 				return nil, err
 			}
-			continue
-		}
-		h, err := s.dial.Header(buf[:n])
-		if err == nil && h.Seq == s.seq && h.PID == s.PID {
-			return buf[:n], nil
 		}
 	}
 }

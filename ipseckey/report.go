@@ -98,81 +98,96 @@ func (s *session) show(i int) string {
 type problem struct {
 	at      int // index of the word; len(words) is the end of the command
 	instead []string
+	note    string // what else there is to say of it
 }
 
 // hints shows, on a terminal and behind the text of the original, where in the command the problems are.
 func (s *session) hints(problems []problem) {
-	if !s.Terminal.Stderr || s.smf || s.compat {
+	if !s.Terminal.Stderr || s.smf || s.compat || len(problems) == 0 {
 		return
 	}
-	seen := map[int]bool{}
-	for _, p := range problems {
-		if seen[p.at] {
-			continue
+	text, spans := s.marked()
+	lines := strings.SplitAfter(text, "\n")
+	for n, start := 0, 0; n < len(lines); n++ {
+		line := strings.TrimRight(lines[n], "\n")
+		marks := []byte(strings.Repeat(" ", len(line)+1))
+		first := -1
+		var notes []string
+		seen := map[int]bool{}
+		for _, p := range problems {
+			at, end := spans[p.at][0]-start, spans[p.at][1]-start
+			if at < 0 || at > len(line) || at == len(line) && n+1 < len(lines) && lines[n+1] != "" {
+				continue
+			}
+			for k := at; k < max(at+1, min(end, len(line))); k++ {
+				marks[k] = '^'
+			}
+			if first < 0 || at < first {
+				first = at
+			}
+			if seen[p.at] || p.at >= len(s.words) {
+				continue
+			}
+			seen[p.at] = true
+			if near := nearest(s.words[p.at].text, p.instead); near != "" {
+				notes = append(notes, fmt.Sprintf("%s: did you mean %q?", s.show(p.at), near))
+			}
+			if p.note != "" {
+				notes = append(notes, p.note)
+			}
 		}
-		seen[p.at] = true
-		line, at, n := s.mark(p.at)
-		if n == 0 {
+		start += len(lines[n])
+		if first < 0 {
 			continue
 		}
 		if s.mode == modeFile {
-			fmt.Fprintf(s.Stderr, "%s:%d:\n", s.file, s.reader.number)
+			behind := strings.Count(strings.TrimSuffix(strings.Join(lines[n:], ""), "\n"), "\n")
+			fmt.Fprintf(s.Stderr, "%s:%d:%d:\n", s.file, s.reader.number-behind, first+1)
 		}
-		fmt.Fprintf(s.Stderr, "    %s\n    %s%s\n", line, strings.Repeat(" ", at), strings.Repeat("^", n))
-		if p.at < len(s.words) {
-			if near := nearest(s.words[p.at].text, p.instead); near != "" {
-				fmt.Fprintf(s.Stderr, "    did you mean %q?\n", near)
-			}
+		fmt.Fprintf(s.Stderr, "    %s\n    %s\n", printable(line), strings.TrimRight(string(marks), " "))
+		for _, note := range notes {
+			fmt.Fprintf(s.Stderr, "    %s\n", note)
 		}
 	}
 }
 
-// mark finds the line of the command that word i stands in, and where.
-func (s *session) mark(i int) (line string, at, n int) {
-	text := maskCommand(s.command, s.words)
-	from, to := len(text), len(text)
-	switch {
-	case i < len(s.words) && s.words[i].at >= 0:
-		from, to = s.words[i].at, s.words[i].end
-	case len(s.words) > 0 && s.words[0].at < 0: // on the command line
+// marked is the command as it may be shown, and where its words begin and end in it; the last span is its end.
+func (s *session) marked() (text string, spans [][2]int) {
+	if len(s.words) > 0 && s.words[0].at < 0 { // from the command line
 		var b strings.Builder
-		for j := range s.words {
-			if j > 0 {
+		for i := range s.words {
+			if i > 0 {
 				b.WriteByte(' ')
 			}
-			if j == i {
-				from = b.Len()
-			}
-			if secret(s.words, j) {
-				b.WriteString(maskKey(s.words[j].text))
+			from := b.Len()
+			if secret(s.words, i) {
+				b.WriteString(maskKey(s.words[i].text))
 			} else {
-				b.WriteString(s.words[j].text)
+				b.WriteString(s.words[i].text)
 			}
-			if j == i {
-				to = b.Len()
-			}
+			spans = append(spans, [2]int{from, b.Len()})
 		}
-		text = b.String()
-		if i >= len(s.words) {
-			from, to = len(text), len(text)
-		}
-	default:
-		text = strings.TrimRight(text, " \t\r\n\v\f")
-		from, to = len(text), len(text)
+		return b.String(), append(spans, [2]int{b.Len(), b.Len()})
 	}
-	start := strings.LastIndexByte(text[:from], '\n') + 1
-	end := len(text)
-	if j := strings.IndexByte(text[from:], '\n'); j >= 0 {
-		end = from + j
+	text = strings.TrimRight(maskCommand(s.command, s.words), " \t\r\n\v\f")
+	for _, w := range s.words {
+		spans = append(spans, [2]int{w.at, w.end})
 	}
-	line = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+	return text, append(spans, [2]int{len(text), len(text)})
+}
+
+// printable has a question mark for every byte that is none of a text in ASCII, so that marks stand below what they mark.
+func printable(line string) string {
+	b := []byte(line)
+	for i, c := range b {
+		switch {
+		case c == '\t':
+			b[i] = ' '
+		case c < ' ' || c >= 0x7f:
+			b[i] = '?'
 		}
-		return r
-	}, text[start:end])
-	at = len([]rune(text[start:from]))
-	return line, at, max(1, len([]rune(text[from:min(to, end)])))
+	}
+	return string(b)
 }
 
 // nearest is the candidate that differs least from text, or "" if none is near.
@@ -236,7 +251,9 @@ func (p *parse) take() (text string, i int, ok bool) {
 }
 
 // note remembers where a problem is.
-func (p *parse) note(i int, instead ...string) { p.problems = append(p.problems, problem{i, instead}) }
+func (p *parse) note(i int, instead ...string) {
+	p.problems = append(p.problems, problem{at: min(i, len(p.s.words)), instead: instead})
+}
 
 // add collects an error about word i, and goes on.
 func (p *parse) add(i int, format string, args ...any) {

@@ -2,6 +2,7 @@ package ipseckey
 
 import (
 	"context"
+	"fmt"
 	"strings"
 )
 
@@ -55,8 +56,9 @@ func (p *parse) inner(ctx context.Context, only6 bool, what string) (h host, pre
 	}
 	h, ok = p.s.lookup(ctx, name, only6)
 	if !ok {
-		p.warnLine("Unknown address %s.", name)
-		p.add(i, unknown, text)
+		shown, _, _ := strings.Cut(p.s.show(i), "/")
+		p.warnLine("Unknown address %s.", shown)
+		p.add(i, unknown, p.s.show(i))
 		p.next = i
 		return host{}, 0, false, nil
 	}
@@ -139,6 +141,12 @@ func (p *parse) key(invalid string) (keyValue, bool, error) {
 		case keyNotHex:
 			p.warn("string '%s' not a hex value.", shown)
 			p.add(i, "%s", invalid)
+			for n := range len(digits) {
+				if _, ok := digit(digits[n]); !ok {
+					p.problems[len(p.problems)-1].note = fmt.Sprintf("character %d of %d is not a hexadecimal digit", n+1, len(digits))
+					break
+				}
+			}
 			return keyValue{}, false, nil
 		}
 	}
@@ -159,13 +167,13 @@ func (p *parse) state() (uint8, error) {
 		}
 	}
 	if p.s.keeps(QuirkLarvalState) {
-		p.warn(`Unknown state type "%s"`, text)
+		p.warn(`Unknown state type "%s"`, p.s.show(i))
 		return 0, nil
 	}
 	if n, ok := parseUint(text); ok && n < uint64(len(stateNames)) {
 		return uint8(n), nil
 	}
-	p.add(i, `Unknown state type "%s"`, text)
+	p.add(i, `Unknown state type "%s"`, p.s.show(i))
 	p.problems[len(p.problems)-1].instead = stateNames
 	return 1, nil
 }
@@ -186,7 +194,7 @@ func (p *parse) algorithm(rows []Algorithm, kind string) (Algorithm, error) {
 		return Algorithm{ID: uint8(n)}, nil
 	}
 	if p.s.keeps(QuirkOnlyPrinted) {
-		p.warn(`Unknown %s algorithm type "%s"`, kind, text)
+		p.warn(`Unknown %s algorithm type "%s"`, kind, p.s.show(i))
 		return Algorithm{}, nil
 	}
 	p.add(i, `Unknown %s algorithm type "%s"`, kind, p.s.show(i))
@@ -216,10 +224,10 @@ func (p *parse) identity() (id uint16, name string) {
 		return uint16(n), name
 	}
 	if p.s.keeps(QuirkOnlyPrinted) {
-		p.warn(`Unknown identity type "%s"`, text)
+		p.warn(`Unknown identity type "%s"`, p.s.show(i))
 		return 0, name
 	}
-	p.add(i, `Unknown identity type "%s"`, text)
+	p.add(i, `Unknown identity type "%s"`, p.s.show(i))
 	for _, t := range identityTypes {
 		p.problems[len(p.problems)-1].instead = append(p.problems[len(p.problems)-1].instead, t.name)
 	}
