@@ -71,6 +71,53 @@ func TestFormatKeysUnderWrongFrames(t *testing.T) {
 	}
 }
 
+// A list that swallows a key is not read as a list, and neither form of print goes on behind it.
+func TestListThatSwallowsAKey(t *testing.T) {
+	for _, d := range variants() {
+		b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd})
+		b = d.AppendSupported(b, wire.ExtSupportedAuth, wire.Supported{Algs: []wire.Alg{{ID: 3}}})
+		list := len(b)
+		b = d.AppendKey(b, wire.ExtKeyAuth, wire.Key{Bits: 64, Data: []byte("\xc3\xe1\xa5\x97\xd9\xb3\xf1\x8b")})
+		d.PutExtHeader(b[wire.HeaderLen:], wire.ExtSupportedAuth, len(b)-wire.HeaderLen)
+		b = d.Finish(d.AppendSA(b, wire.SA{SPI: 0x1234}))
+		if err := d.Validate(b); err != nil {
+			t.Fatal(err) // it is well formed, only wrong
+		}
+		if got, want := d.Line(b), "ADD unspec seq=0 pid=0 SUPPORTED_AUTH=(32 bytes) (the rest is hidden)"; got != want {
+			t.Errorf("%s: line\n got %s\nwant %s", d.Name, got, want)
+		}
+		var out bytes.Buffer
+		d.Format(&out, b, wire.FormatOptions{})
+		if want := fmt.Sprintf("%5d  (%d bytes)", list, len(b)-list); !strings.Contains(out.String(), want) || strings.Contains(out.String(), "spi =") {
+			t.Errorf("%s: no %q in\n%s", d.Name, want, out.String())
+		}
+		out.Reset()
+		d.Format(&out, b, wire.FormatOptions{ShowKeys: true})
+		if !strings.Contains(out.String(), "spi = 0x1234") {
+			t.Errorf("%s: with ShowKeys something is missing in\n%s", d.Name, out.String())
+		}
+	}
+}
+
+// In a valid message numbers that look like the header of a key are still only numbers.
+func TestNumbersThatLookLikeAKey(t *testing.T) {
+	for _, d := range variants() {
+		b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: wire.SATypeAH})
+		b = d.AppendSA(b, wire.SA{SPI: 1, Replay: 32, State: wire.StateMature, Auth: wire.LinuxAuthAESXCBCMAC})
+		b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: addr("192.0.2.1"), Port: 9})
+		b = d.AppendLifetime(b, wire.ExtLifetimeHard, wire.Lifetime{Bytes: 0x00080002, AddTime: 0x00090003, UseTime: 1})
+		b = d.Finish(b)
+		if got := d.Line(b); strings.Contains(got, "hidden") || !strings.HasSuffix(got, "hard=bytes:524290,add:589827,use:1") {
+			t.Errorf("%s %v: %s", d.Name, d.Order, got)
+		}
+		var out bytes.Buffer
+		d.Format(&out, b, wire.FormatOptions{})
+		if strings.Contains(out.String(), "hidden") || !strings.Contains(out.String(), "usetime = 1") {
+			t.Errorf("%s %v:\n%s", d.Name, d.Order, out.String())
+		}
+	}
+}
+
 // checkHidden fails if any four bytes of the secret are in a print of msg, as hexadecimal or decimal.
 func checkHidden(t *testing.T, d *dialect, msg, secret []byte) {
 	t.Helper()

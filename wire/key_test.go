@@ -27,6 +27,9 @@ func TestKeyPrintsNoBytes(t *testing.T) {
 			t.Errorf("%%%s: %q, want %q", verb, got, want)
 		}
 	}
+	if v := slog.AnyValue(k).Resolve(); v.Kind() != slog.KindString {
+		t.Errorf("a log handler gets the %v %v", v.Kind(), v)
+	}
 	if b, err := json.Marshal(k); err != nil || string(b) != `"key(128 bits, hidden)"` {
 		t.Errorf("JSON %s, %v", b, err)
 	}

@@ -51,7 +51,8 @@ func TestWalk(t *testing.T) {
 		{"header's length is not looked at", strings.Replace(head, "0300", "ffff", 1) + "0100 1400 02000000", []step{{20, 16, 8}}, nil, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			msg := unhex(t, tt.msg)
+			room := append(unhex(t, tt.msg), 1, 2, 3, 4)
+			msg := room[:len(room)-4]
 			var got []step
 			var last error
 			for x, err := range d.Walk(msg) {
@@ -64,6 +65,9 @@ func TestWalk(t *testing.T) {
 					}
 					if rest := len(msg) - tt.at; rest >= 4 && (len(x.Raw) != rest || x.Type != wire.ExtType(d.Order.Uint16(msg[tt.at+2:]))) {
 						t.Errorf("the error comes with %v", x)
+					}
+					if cap(x.Raw) != len(x.Raw) {
+						t.Errorf("the error comes with %d bytes of capacity %d", len(x.Raw), cap(x.Raw))
 					}
 					continue
 				}
