@@ -170,6 +170,7 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 	case kindReplayValue:
 		if a.replay != nil {
 			a.single(i, "replay value")
+			a.runTogether()
 			return nil
 		}
 		v, err := a.number(32)

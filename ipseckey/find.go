@@ -91,10 +91,10 @@ func (f *finding) keyword(ctx context.Context, i int) error {
 			f.flags |= flagOutbound
 		}
 	case kindSrc:
-		return f.address1(ctx, &f.src, i, k.v6, wire.ExtAddressSrc, "source addr", `Unknown source address "%s"`)
+		return f.endpoint(ctx, &f.src, i, k.v6, wire.ExtAddressSrc, "source addr", `Unknown source address "%s"`)
 	case kindDst:
 		only6 := k.v6 && !f.s.keeps(QuirkFindDst6)
-		return f.address1(ctx, &f.dst, i, only6, wire.ExtAddressDst, "destination address", `Unknown destination address "%s"`)
+		return f.endpoint(ctx, &f.dst, i, only6, wire.ExtAddressDst, "destination address", `Unknown destination address "%s"`)
 	case kindSrcPort:
 		if f.sport != 0 {
 			f.add(i, "Can only specify single source port.")
@@ -128,7 +128,7 @@ func (f *finding) keyword(ctx context.Context, i int) error {
 var findKeywordNames = []string{"spi", "inbound", "outbound", "src", "saddr", "srcaddr", "src6", "saddr6", "srcaddr6",
 	"dst", "daddr", "dstaddr", "dst6", "daddr6", "dstaddr6", "sport", "dport", "proto", "ulp"}
 
-func (f *finding) address1(ctx context.Context, to **host, i int, only6 bool, t wire.ExtType, what, unknown string) error {
+func (f *finding) endpoint(ctx context.Context, to **host, i int, only6 bool, t wire.ExtType, what, unknown string) error {
 	if *to != nil {
 		f.add(i, "Can only specify single %s.", what)
 		return nil

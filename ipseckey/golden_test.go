@@ -478,7 +478,7 @@ func TestGolden(t *testing.T) {
 			}
 			if testing.Verbose() {
 				os.Stdout.Write(out.Bytes())
-				fmt.Printf("%d passed, %d failed\n", passed, failed)
+				fmt.Printf("%s\n%d passed, %d failed\n", map[bool]string{true: "with --compat:", false: "without --compat:"}[compat], passed, failed)
 			}
 		})
 	}

@@ -41,6 +41,7 @@ const (
 	QuirkNoDstExit0                       // one-shot delete and get without a destination end with status 0 although they were refused
 	QuirkStaleReply                       // takes what an earlier message left in the buffer for the rest of a reply that is too short
 	QuirkTwice                            // prints some refusals twice
+	QuirkRunTogether                      // leaves out the newline behind two errors
 	QuirkCutTexts                         // cuts messages to 1023 bytes
 	QuirkNoExtras                         // knows nothing of what we added: getspi, and more lines of help and usage
 	QuirkIntegrityWords                   // reads the integrity bitmap of a label from the wrong place
@@ -91,6 +92,7 @@ var quirkTexts = [...]struct{ Name, Instead string }{
 	{"no-destination-exit-0", "exit 1"},
 	{"stale-reply", "such a reply is ignored"},
 	{"twice", "printed once"},
+	{"run-together", "every error has its line"},
 	{"cut-texts", "they are printed whole"},
 	{"no-extras", "getspi is a command, help and usage tell of what is ours"},
 	{"integrity-words", "it is read from where it is"},

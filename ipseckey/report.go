@@ -261,6 +261,15 @@ func (p *parse) add(i int, format string, args ...any) {
 	p.note(i)
 }
 
+// runTogether takes the newline off the last error, as the original does with some.
+func (p *parse) runTogether() {
+	if p.s.keeps(QuirkRunTogether) {
+		text := strings.TrimSuffix(p.errs.String(), "\n")
+		p.errs.Reset()
+		p.errs.WriteString(text)
+	}
+}
+
 // warn prints text at once, with an empty line behind it.
 func (p *parse) warn(format string, args ...any) { p.s.report(p.s.text(format, args) + "\n") }
 

@@ -65,13 +65,11 @@ func (p *parse) inner(ctx context.Context, only6 bool, what string) (h host, pre
 	prefix = 128
 	if slash {
 		if prefix, ok = p.prefix(h.addrs[0].Is4In6(), length); !ok {
-			// The original leaves out the newline for the source.
-			newline := "\n"
-			if what != innerDstName && p.s.keeps(QuirkLenientPrefix) {
-				newline = ""
+			_, shown, _ := strings.Cut(p.s.show(i), "/")
+			p.add(i, "Invalid prefix /%s.", shown)
+			if what != innerDstName {
+				p.runTogether()
 			}
-			p.errs.WriteString("Invalid prefix /" + length + "." + newline)
-			p.note(i)
 			p.next = i
 			return host{}, 0, false, nil
 		}

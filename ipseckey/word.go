@@ -1,8 +1,5 @@
 package ipseckey
 
-// maxWords is how many words one command may have.
-const maxWords = 4096
-
 // word is one word of a command.
 type word struct {
 	text string

@@ -176,9 +176,17 @@ func TestNoEngine(t *testing.T) {
 
 // TestMonitor hears of what another client does, until it is cancelled.
 func TestMonitor(t *testing.T) {
-	address := serve(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	if code, errs := monitor(t, ctx, cancel); code == 0 || errs != "" {
+		t.Errorf("exit %d, %q", code, errs)
+	}
+}
+
+// monitor runs a monitor, makes it hear something, ends it, and returns what came of it.
+func monitor(t *testing.T, ctx context.Context, end func()) (code int, stderr string) {
+	t.Helper()
+	address := serve(t)
 	out := &notifier{want: `"type":"FLUSH"`, found: make(chan struct{})}
 	ended := make(chan int, 1)
 	var errs bytes.Buffer
@@ -197,10 +205,8 @@ func TestMonitor(t *testing.T) {
 		default: // it may not be listening yet
 		}
 	}
-	cancel()
-	if code := <-ended; code == 0 {
-		t.Errorf("exit %d", code)
-	}
+	end()
+	return <-ended, errs.String()
 }
 
 // notifier tells when a text was written.
