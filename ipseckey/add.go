@@ -2,6 +2,7 @@ package ipseckey
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -81,7 +82,7 @@ func (s *session) add(ctx context.Context, verb string, typ wire.MsgType, satype
 	}
 	return s.sendEach(ctx, sending{
 		parse: &a.parse, typ: typ, satype: satype, spi: a.sa.SPI, block: true, add: true,
-		src: src, dst: *a.dst, build: a.build,
+		src: src, dst: *a.dst, build: a.build, hint: a.hint,
 	})
 }
 
@@ -531,6 +532,30 @@ func (a *addition) blocking() string {
 		return "WARNING: "
 	}
 	return "ERROR: "
+}
+
+// The diagnostics that a wrong key size has.
+const (
+	badAuthBits    = 44
+	badEncryptBits = 45
+)
+
+// hint says what a key must look like when the engine refuses its size.
+func (a *addition) hint(diagnostic uint16) string {
+	rows, id, k := a.s.algorithms().Encrypt, a.sa.Encrypt, a.ekey
+	switch diagnostic {
+	case badEncryptBits:
+	case badAuthBits:
+		rows, id, k = a.s.algorithms().Auth, a.sa.Auth, a.akey
+	default:
+		return ""
+	}
+	for _, alg := range rows {
+		if alg.ID == id && k != nil {
+			return fmt.Sprintf("%s; this one has %d bits", alg.sizes(), k.bits)
+		}
+	}
+	return ""
 }
 
 // build makes the message for one destination.

@@ -558,7 +558,7 @@ var ratchet = map[string]struct{ compat, plain int }{
 	"list":          {423, 415},
 	"missing":       {111, 0},
 	"monitor":       {167, 151},
-	"name":          {167, 60},
+	"name":          {167, 59},
 	"nat":           {62, 22},
 	"number":        {196, 101},
 	"reply":         {274, 133},

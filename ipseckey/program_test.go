@@ -156,6 +156,7 @@ func TestMended(t *testing.T) {
 		{"quit-hides", start{args: []string{"-f", "in"}, file: "flush\nfrob\nquit\nflush\n"}, 1, "-", "Fatal error", 1},
 		{"silent-help", start{args: []string{"-f", "in"}, file: "help\n"}, 1, "-", "Help not appropriate in config file.", 0},
 		{"count-targets", start{args: []string{"-f", "in"}, file: "delete esp spi 1 dst multi\nfrob\n"}, 1, "-", "Fatal error", 2},
+		{"count-targets", start{args: []string{"-f", "in"}, file: "flush\ndelete esp spi 1 dst multi\nflush\n", answer: secondFails()}, 1, "-", "Fatal error", 4},
 		{"check-sends", start{args: []string{"-c", "in"}, file: add + "\n", env: map[string]string{"SMF_FMRI": "svc:/x"}, dial: fmt.Errorf("not there")}, 0, "-", "1 actions", 0},
 		{"echo-keys", start{args: []string{"-f", "in"}, file: add + " foo\n"}, 1, "-", "encrkey XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX foo", 0},
 		{"glued-comment", start{stdin: "update esp spi 1 \\\n# comment\n dst 192.0.2.1\n"}, 0, "-", "-", 1},
@@ -192,6 +193,17 @@ func holds(text, want string) bool {
 		return text == ""
 	}
 	return strings.Contains(text, want)
+}
+
+// secondFails refuses the third message, and no other.
+func secondFails() func(wire.Header, []byte) [][]byte {
+	n := 0
+	return func(h wire.Header, m []byte) [][]byte {
+		if n++; n == 3 {
+			return refuse(22, 0)(h, m)
+		}
+		return agree(h, m)
+	}
 }
 
 func silence(wire.Header, []byte) [][]byte { return nil }
@@ -267,6 +279,11 @@ func TestHints(t *testing.T) {
 	s.args = append([]string{"--compat"}, s.args...)
 	if r := s.run(t); strings.Contains(r.stderr+r.stdout, "did you mean") {
 		t.Errorf("with --compat: %q", r.stderr)
+	}
+	r = start{args: []string{"-n"}, stdin: "add esp spi 1 dst 192.0.2.1 encr_alg aes-gcm encrkey " + key128 + "\n", answer: refuse(22, 45),
+		terminal: ipseckey.Terminal{Stderr: true}}.run(t)
+	if !strings.Contains(r.stderr, "    aes-gcm takes a key of 128 to 256 bits in steps of 64, and 32 salt bits behind it; this one has 128 bits\n") {
+		t.Errorf("key size: %q", r.stderr)
 	}
 	r = start{args: []string{"get", "esp", "spj", "1", "dst", "192.0.2.1"}, terminal: ipseckey.Terminal{Stderr: true}}.run(t)
 	if !strings.Contains(r.stderr, "    get esp spj 1 dst 192.0.2.1\n            ^^^ ^\n    spj: did you mean \"spi\"?\n") {

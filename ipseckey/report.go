@@ -125,6 +125,10 @@ func (s *session) hints(problems []problem) {
 			if first < 0 || at < first {
 				first = at
 			}
+			if p.note != "" && p.at >= len(s.words) {
+				notes = append(notes, p.note)
+				continue
+			}
 			if seen[p.at] || p.at >= len(s.words) {
 				continue
 			}

@@ -2,6 +2,7 @@ package ipseckey
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -19,11 +20,21 @@ type sending struct {
 	add    bool // add, update, update-pair
 	block  bool // errors have the command in front of them
 	build  func(src, dst netip.Addr) []byte
+	hint   func(diagnostic uint16) string // what more can be said of a refusal, or ""; may be nil
 }
 
 // sendEach sends a command to each of its destinations and judges the answers.
-func (s *session) sendEach(ctx context.Context, c sending) error {
+func (s *session) sendEach(ctx context.Context, c sending) (err error) {
 	count := s.added
+	defer func() {
+		switch { // one command, one success
+		case s.keeps(QuirkCountTargets):
+		case errors.Is(err, errSent):
+			s.added = count + 1
+		default:
+			s.added = count
+		}
+	}()
 	for i, dst := range c.dst.addrs {
 		last := i == len(c.dst.addrs)-1
 		src := netip.IPv6Unspecified()
@@ -49,9 +60,6 @@ func (s *session) sendEach(ctx context.Context, c sending) error {
 	}
 	if err := c.flush(c.block); err != nil {
 		return err
-	}
-	if !s.keeps(QuirkCountTargets) {
-		s.added = count + 1
 	}
 	return errSent
 }
@@ -141,6 +149,11 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		return nil
 	case e == einval, e == esrch:
 		fmt.Fprintf(&c.errs, "PF_KEY Diagnostic code %d: %s.\n", h.Reserved, diagnosticText(h.Reserved))
+		if c.hint != nil {
+			if text := c.hint(h.Reserved); text != "" {
+				c.problems = append(c.problems, problem{at: len(s.words), note: text})
+			}
+		}
 	default:
 		if err := s.bailErrno("return message (in doaddresses)", e, nil); err != nil {
 			return err
