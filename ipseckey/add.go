@@ -647,8 +647,11 @@ func innerAddress(a *netip.Addr, length uint8, port uint16, proto uint8) wire.Ad
 
 // algorithms is the algorithm table of the run.
 func (s *session) algorithms() *Algorithms {
-	if s.Algorithms == nil {
-		s.Program.Algorithms = StockAlgorithms()
+	if s.Algorithms != nil {
+		return s.Algorithms
 	}
-	return s.Algorithms
+	if s.stock == nil {
+		s.stock = StockAlgorithms()
+	}
+	return s.stock
 }

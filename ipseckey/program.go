@@ -118,6 +118,7 @@ type session struct {
 	blocked    bool // signals are blocked, the alarm among them
 	lastAddr   netip.Addr
 	interrupts *interrupts
+	stock      *Algorithms // when the program has none
 }
 
 // exit is the error that ends a run.
