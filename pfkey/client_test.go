@@ -418,7 +418,7 @@ func TestClientConcurrent(t *testing.T) {
 			}
 		})
 		var work sync.WaitGroup
-		for k := range wire.SPI(8) {
+		for k := range wire.SPI(4) {
 			work.Go(func() {
 				for i := range wire.SPI(30) {
 					spi := 0x10000*(k+1) + i

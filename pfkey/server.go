@@ -51,8 +51,8 @@ type Server struct {
 	mu        sync.Mutex // never held together with any other lock
 	stopping  bool       // nothing new begins
 	number    uint64
-	listeners map[net.Listener]struct{}
-	conns     map[*Conn]struct{} // those served, and after Shutdown those whose ends are still open
+	listeners map[net.Listener]chan struct{} // closed when nothing is accepted from it any more
+	conns     map[*Conn]struct{}             // those served, and after Shutdown those whose ends are still open
 }
 
 // maxMessage is one byte more than the longest message the 16-bit length field can express, so that longer ones show.
@@ -64,7 +64,7 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 		engine:    engine,
 		options:   options,
 		log:       options.Log,
-		listeners: make(map[net.Listener]struct{}),
+		listeners: make(map[net.Listener]chan struct{}),
 		conns:     make(map[*Conn]struct{}),
 	}
 	if s.log == nil {
@@ -90,7 +90,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.listeners[l] = struct{}{}
+	accepted := make(chan struct{})
+	s.listeners[l] = accepted
 	s.mu.Unlock()
 
 	finished := make(chan struct{})
@@ -99,12 +100,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		_ = s.Shutdown(context.WithoutCancel(ctx))
 	})
 	err := s.accept(ctx, l)
-	if !unhook() {
-		<-finished
-	}
 	s.mu.Lock()
 	delete(s.listeners, l)
 	s.mu.Unlock()
+	close(accepted)
+	if !unhook() {
+		<-finished
+	}
 	return err
 }
 
@@ -245,11 +247,13 @@ func (s *Server) stopped() bool {
 	return s.stopping
 }
 
-// stop ends everything that could begin something new, and returns the connections there are.
-func (s *Server) stop() []*Conn {
+// stop ends everything that could begin something new, and returns the connections there are and what is closed when no
+// more can come.
+func (s *Server) stop() ([]*Conn, []chan struct{}) {
 	s.mu.Lock()
 	s.stopping = true
-	listeners, conns := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Keys(s.conns))
+	conns := slices.Collect(maps.Keys(s.conns))
+	listeners, accepted := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Values(s.listeners))
 	s.mu.Unlock()
 	for _, l := range listeners {
 		l.Close()
@@ -257,7 +261,7 @@ func (s *Server) stop() []*Conn {
 	for _, c := range conns {
 		c.stop()
 	}
-	return conns
+	return conns, accepted
 }
 
 // Shutdown stops in this order: accepting, then reading from clients; requests that are being handled are finished, and
@@ -267,9 +271,13 @@ func (s *Server) stop() []*Conn {
 // The clients' ends stay open, so that they see nothing: [Conn.Release] hands one on, [Server.Close] or the end of the
 // process closes the rest.
 func (s *Server) Shutdown(ctx context.Context) error {
-	for _, c := range s.stop() {
+	conns, accepted := s.stop()
+	for _, c := range conns {
+		accepted = append(accepted, c.done)
+	}
+	for _, done := range accepted {
 		select {
-		case <-c.done:
+		case <-done:
 		case <-ctx.Done():
 			return fmt.Errorf("pfkey: shutdown: %w", ctx.Err())
 		}
@@ -279,7 +287,11 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close stops like Shutdown, without a bound on the wait, and closes the clients' ends. It returns nil.
 func (s *Server) Close() error {
-	for _, c := range s.stop() {
+	conns, accepted := s.stop()
+	for _, done := range accepted {
+		<-done
+	}
+	for _, c := range conns {
 		<-c.done
 		c.end.Close()
 		s.forget(c)

@@ -329,7 +329,7 @@ func TestErrnosBounded(t *testing.T) {
 	e.request = func(*fakeSocket, []byte, pfkey.Cred) pfkey.Errno { return wire.EINVAL }
 	s := newServer(t, e, pfkey.ServerOptions{})
 	c, conn := attach(t, s)
-	const requests = 5000
+	const requests = 1500
 	for i := range requests {
 		c.send(message(wire.MsgGet, wire.Seq(i), 16))
 		conn.Drain()
