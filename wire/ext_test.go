@@ -290,6 +290,35 @@ func TestParseAddressFamilies(t *testing.T) {
 	}
 }
 
+// The sockaddrs of the BSDs begin with a length byte and have families of one byte.
+func TestSockaddrLength(t *testing.T) {
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		d := *wire.Linux().WithOrder(order)
+		d.SockaddrLen, d.AFInet6 = true, 24
+		for _, tt := range []struct {
+			v    wire.Address
+			tail string
+		}{
+			{wire.Address{Addr: addr("192.0.2.1"), Port: 500}, "10 02 01f4 c0000201 0000000000000000"},
+			{wire.Address{Addr: addr("2001:db8::1")}, "1c 18 0000 00000000 20010db8000000000000000000000001 00000000 00000000"},
+		} {
+			raw := d.AppendAddress(nil, wire.ExtAddressSrc, tt.v)
+			if want := unhex(t, tt.tail); !bytes.Equal(raw[8:], want) {
+				t.Errorf("%v:\n got % x\nwant % x", order, raw[8:], want)
+			}
+			got, err := d.ParseAddress(raw)
+			if diff := cmp.Diff(tt.v, got, sameValue); err != nil || diff != "" {
+				t.Errorf("%v: %v (-want +got):\n%s", order, err, diff)
+			}
+			var b bytes.Buffer
+			d.Format(&b, d.Finish(append(d.AppendHeader(nil, wire.Header{Version: 2}), raw...)), wire.FormatOptions{})
+			if want := fmt.Sprintf("length = %d, family = %d (inet", raw[8], raw[9]); !strings.Contains(b.String(), want) {
+				t.Errorf("no %q in\n%s", want, b.String())
+			}
+		}
+	}
+}
+
 // The cookie inside a proposal belongs to illumos; elsewhere the bytes behind the last comb mean nothing.
 func TestTuckedCookie(t *testing.T) {
 	v := wire.Proposal{Combs: make([]wire.Comb, 2), Cookie: &wire.KMCookie{Protocol: 1, Cookie: 7}}

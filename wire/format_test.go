@@ -30,6 +30,27 @@ func TestFormatGolden(t *testing.T) {
 	}
 }
 
+// Every layout of the tables, printed, with keys.
+func TestFormatLayouts(t *testing.T) {
+	for _, d := range variants() {
+		var b bytes.Buffer
+		for _, l := range layouts(d) {
+			msg := d.Finish(append(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd}), l.bytes(t, d)...))
+			fmt.Fprintf(&b, "# %s\n%s\n", l.name, d.Line(msg))
+			var p bytes.Buffer
+			d.Format(&p, msg, wire.FormatOptions{ShowKeys: true})
+			for i, line := range strings.SplitAfter(p.String(), "\n") {
+				if i > 8 { // the base header is the same every time
+					b.WriteString(line)
+				}
+			}
+			b.WriteByte('\n')
+		}
+		order := map[bool]string{true: "little", false: "big"}[d.Order == binary.LittleEndian]
+		equalGolden(t, fmt.Sprintf("testdata/format/layouts-%s-%s.golden", d.Name, order), b.Bytes())
+	}
+}
+
 // ShowKeys prints keys and what illumos puts behind them; without it nothing of them appears, in no kind of message.
 func TestFormatKeys(t *testing.T) {
 	s := sampleNamed(t, "illumos-get")
