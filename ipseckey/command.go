@@ -36,7 +36,8 @@ type command struct {
 	help string // what help NAME prints
 }
 
-const monitorHelp = "pmonitor, passive_monitor - Monitor PF_KEY messages that\n                            reply to all PF_KEY sockets.\n"
+const monitorHelp = "pmonitor, passive_monitor - Monitor PF_KEY messages that\n" +
+	"                            reply to all PF_KEY sockets.\n"
 
 func typeArguments(verb string) string {
 	return "\nOptional arguments:\n" +

@@ -9,7 +9,7 @@
 // How a command goes: the loop reads a line and joins continued ones (line.go), splits it into words (word.go) and looks up the
 // command (command.go). add, update and update-pair (add.go), delete, delete-pair and get (find.go) collect their errors and
 // print them together; nothing is sent if there was one. What is sent goes through one exchange with the key engine
-// (exchange.go), what comes back is judged (reply.go) or listed (list.go), saved (save.go) or printed as JSON (json.go).
+// (exchange.go), what comes back is judged (send.go) or listed (list.go), saved (save.go) or printed as JSON (json.go).
 //
 // The original has habits that surprise or harm. Each has a name ([Quirk]); a plain run mends them, a run with --compat keeps all
 // of them, so that its bytes, texts and exit codes are those of the original, byte for byte.

@@ -168,7 +168,8 @@ func (f *finding) build(src, dst netip.Addr) []byte {
 		}
 	}
 	if f.sport != 0 && f.src == nil {
-		m = d.AppendAddress(m, wire.ExtAddressSrc, f.s.address(wire.Address{Addr: netip.IPv6Unspecified(), Port: f.sport, Proto: f.proto}))
+		v := wire.Address{Addr: netip.IPv6Unspecified(), Port: f.sport, Proto: f.proto}
+		m = d.AppendAddress(m, wire.ExtAddressSrc, f.s.address(v))
 	}
 	if f.dport != 0 && f.dst == nil {
 		v := wire.Address{Addr: netip.IPv6Unspecified(), Port: f.dport}

@@ -472,7 +472,9 @@ func (l *lister) unknown(off, n int, t wire.ExtType) {
 }
 
 func (l *lister) sensitivity(off, n int, tag, kind string) {
-	dpd, level, words, integ, iwords, flags := l.u32(off+4), l.u8(off+8), int(l.u8(off+9)), l.u8(off+10), int(l.u8(off+11)), l.u32(off+12)
+	dpd, flags := l.u32(off+4), l.u32(off+12)
+	level, words := l.u8(off+8), int(l.u8(off+9))
+	integ, iwords := l.u8(off+10), int(l.u8(off+11))
 	l.printf("%s%s Sensitivity DPD %d, sens level=%d, integ level=%d, flags=%x\n", tag, kind, int32(dpd), level, integ, flags)
 	label := labelText(level, l.part(off+16, 8*words))
 	if l.s.numeric {

@@ -251,7 +251,8 @@ func (s *session) openSocket(ctx context.Context) error {
 		s.conn, s.dial = conn, d
 		return nil
 	case errors.Is(err, pfkey.ErrNoEngine):
-		fmt.Fprintf(s.Stderr, "ipseckey: %v\nipseckey: start an engine with \"pfkeyd\", or name a running one with --engine or PFKEY_ENGINE\n", err)
+		fmt.Fprintf(s.Stderr, "ipseckey: %v\n", err)
+		fmt.Fprint(s.Stderr, "ipseckey: start an engine with \"pfkeyd\", or name a running one with --engine or PFKEY_ENGINE\n")
 		return &exit{ExitNoEngine}
 	case errnoOf(err) == 1:
 		fmt.Fprint(s.errors(), "ipseckey: Insufficient privileges to open PF_KEY socket.\n\n")

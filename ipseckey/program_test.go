@@ -258,6 +258,14 @@ func TestSaveMended(t *testing.T) {
 	}
 }
 
+// TestSaveLarval mentions an SA that GETSPI made, and nothing that would fail when it is loaded.
+func TestSaveLarval(t *testing.T) {
+	r := start{args: []string{"-s", "-"}, answer: dumps(little.AppendSA(nil, wire.SA{SPI: 0x3000}))}.run(t)
+	if r.exit != 0 || !strings.Contains(r.stdout, "# SA 0x3000 is LARVAL") || strings.Contains(r.stdout, "\nadd ") {
+		t.Errorf("exit %d, %q %q", r.exit, r.stdout, r.stderr)
+	}
+}
+
 // TestHints shows what a terminal gets behind the errors, and that nothing else does.
 func TestHints(t *testing.T) {
 	s := start{args: []string{"-n", "-f", "in"}, terminal: ipseckey.Terminal{Stderr: true},

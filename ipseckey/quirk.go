@@ -33,7 +33,7 @@ const (
 	QuirkSaveBlocks                       // save knows no time limit, and after a failed save at the prompt nothing does
 	QuirkPromptOnPipe                     // prints its prompt after commands from a pipe
 	QuirkLastLine                         // loses or misreads a last line without a newline
-	QuirkLongLine                         // warns of an over-long line from a pipe without end
+	QuirkLongLine                         // drops a line of exactly 4095 bytes from a pipe; what it does with longer ones, a warning without end, is not kept
 	QuirkWrongAddress                     // with -n "already exists" names the last address of the command instead of the destination
 	QuirkLenientPrefix                    // reads any text as a prefix length
 	QuirkInetAddr                         // without -n reads IPv4 literals as inet_addr does: 10 is 0.0.0.10, 010.1.1.1 is 8.1.1.1
@@ -77,7 +77,7 @@ var quirkTexts = [...]struct{ Name, Instead string }{
 	{"check-sends", "-c needs nobody and sends nothing"},
 	{"echo-keys", "key digits are shown as X"},
 	{"glued-comment", "comment lines are skipped everywhere"},
-	{"save-splits", "the warning stands before the add"},
+	{"save-splits", "the warning stands before the add; a larval SA is only mentioned, a replay counter of 0 left out"},
 	{"save-loses", "inbound and outbound are written, and an update with pair-spi follows"},
 	{"seconds-32", "all 64 bits are used"},
 	{"alarm-exits", "reported, and the prompt comes back"},

@@ -177,6 +177,10 @@ func (v *saver) entry(b *strings.Builder, m view) error {
 		err = e.extension(off, n)
 		off += max(n, 8)
 	}
+	if e.larval && !e.keys && !s.keeps(QuirkSaveSplits) {
+		fmt.Fprintf(b, "# SA 0x%x is LARVAL, there is nothing to add yet.\n# end assoc\n\n", e.spi)
+		return err
+	}
 	if e.warning && !s.keeps(QuirkSaveSplits) {
 		b.WriteString(savedWarning)
 	}
@@ -204,6 +208,7 @@ type entry struct {
 	addresses        strings.Builder // its source and destination, as they are written
 	ends             []string        // and as what they are
 	warning          bool
+	larval, keys     bool
 	proto, innerDone bool
 	spi, pairSPI     uint32
 }
@@ -261,6 +266,7 @@ func (e *entry) extension(off, n int) error {
 func (e *entry) sa(off int) {
 	state, auth, encrypt, flags := e.u8(off+9), e.u8(off+10), e.u8(off+11), e.u32(off+12)
 	e.spi = e.be32(off + 4)
+	e.larval = state == uint8(wire.StateLarval)
 	if state != uint8(wire.StateMature) {
 		e.warning = true
 		if e.s.keeps(QuirkSaveSplits) {
@@ -336,6 +342,7 @@ func savedAddr(a netip.Addr) string { return showAddr(a) }
 
 func (e *entry) key(off int, name string) {
 	bits, salt := int(e.u16(off+4)), int(e.u16(off+6))
+	e.keys = true
 	e.printf("\t%s ", name)
 	for _, b := range e.part(off+8, (bits+7)/8+salt/8) {
 		if e.s.paranoid {
