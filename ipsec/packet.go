@@ -8,11 +8,14 @@ import (
 // A Packet is the token of one IP datagram on its way through an engine. Whoever holds it must, exactly once, End it or
 // push it onto a [Queue] that somebody else empties: that of a LARVAL SA, that of an acquire record.
 //
-// ID, Data and Done are set by the caller before [Ledger.Inject] and not changed after it. Data belongs to the engine until
+// ID, Data, Room and Done are set by the caller before [Ledger.Inject] and not changed after it. Data belongs to the engine until
 // the final verdict.
 type Packet struct {
 	ID   uint64
 	Data []byte // from the first byte of the IP header
+	// Room, if it is large enough, is where the Inner of the final verdict is put, so that nothing is allocated for it. It must not
+	// overlap Data, and belongs to the engine until the final verdict.
+	Room []byte
 	// Done, if set, hears every verdict of the packet in order: Queued each time it is put on an SA, Held once however many SAs
 	// it then waits for, and at last the final one. It is
 	// called on whatever goroutine decided, with no lock of an engine held, and must not block.

@@ -148,40 +148,41 @@ func (k *Kernel) finishAdd(p *protocol, r *request, update bool) result {
 	v := k.readSA(r)
 	dst := r.address(k, wire.ExtAddressDst).addr()
 	f := p.familyOf(dst)
-	flags, inbound, clone := direction(r, v.Flags)
-
-	var larval *sa
-	var asked *acquire // the ACQUIRE that the message answers
-	if r.hdr.Seq&acquireSeqBit != 0 {
-		asked = k.takeAcquire(f, dst, uint32(r.hdr.Seq))
-	}
-	if update {
-		if larval = f.in.find(v.SPI, dst); larval == nil || larval.State() != sadb.Larval {
-			k.giveUp(asked)
-			return result{wire.ESRCH, wire.IllumosDiagSANotFound}
-		}
-	}
-	res := k.commonAdd(p, f, r, larval, v, flags, inbound, clone)
-	if res.failed() {
-		k.giveUp(asked)
+	res := k.addOrComplete(p, f, r, v, dst, update)
+	if r.hdr.Seq&acquireSeqBit == 0 {
 		return res
 	}
-	if asked != nil {
+	// The message answers an ACQUIRE. Its packets are taken only now: whoever came late has either joined them, or sees the SA.
+	asked := k.takeAcquire(f, dst, uint32(r.hdr.Seq))
+	switch {
+	case asked == nil:
+	case res.failed():
+		k.giveUp(asked)
+	default:
 		k.e.After(func() {
 			for pkt, sealed := asked.pop(); pkt != nil; pkt, sealed = asked.pop() {
 				k.outboundAgain(pkt, sealed, asked)
 			}
 		})
 	}
-	return result{}
+	return res
 }
 
-// giveUp ends the packets of an ACQUIRE whose answer has failed; there may be none.
-func (k *Kernel) giveUp(a *acquire) {
-	if a != nil {
-		k.counters.add(a.p, outDiscards, uint64(a.queue.Len()))
-		k.endHeld(a.queue, dropAcquireTimeout)
+func (k *Kernel) addOrComplete(p *protocol, f *family, r *request, v wire.SA, dst netip.Addr, update bool) result {
+	flags, inbound, clone := direction(r, v.Flags)
+	var larval *sa
+	if update {
+		if larval = f.in.find(v.SPI, dst); larval == nil || larval.State() != sadb.Larval {
+			return result{wire.ESRCH, wire.IllumosDiagSANotFound}
+		}
 	}
+	return k.commonAdd(p, f, r, larval, v, flags, inbound, clone)
+}
+
+// giveUp ends the packets of an ACQUIRE whose answer has failed.
+func (k *Kernel) giveUp(a *acquire) {
+	k.counters.add(a.p, outDiscards, uint64(a.queue.Len()))
+	k.endHeld(a.queue, dropAcquireTimeout)
 }
 
 // commonAdd fills in an SA, links it and makes it usable; sadb_common_add. A LARVAL that has begun to be filled in does not

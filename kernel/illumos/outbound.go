@@ -208,7 +208,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 		size = (payload+2+align-1)/align*align + c.transform.IVLen()
 	}
 	s.setFlags(flagUsed, 0) // what the limit on bytes tells shows it already
-	if !k.charge(s, size, false) {
+	if !k.chargeOutbound(s, size) {
 		if s.p.isESP() {
 			k.counters.add(s.p, bytesExpired, 1)
 			k.counters.add(s.p, outDiscards, 1)
@@ -232,7 +232,11 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	s.Seq = uint64(seq)
 	counter, spent := s.ivCounter.nextLocked()
 	s.Unlock()
-	k.noteUse(s)
+	now, peer := k.now(), s.peerSA.Load()
+	k.noteUse(s, now)
+	if peer != nil {
+		k.noteUse(peer, now)
+	}
 	switch {
 	case seq == 0 && c.replay:
 		k.useUp(s)
@@ -265,6 +269,16 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	}
 	k.counters.add(s.p, cryptoSync, 1)
 	return out, true
+}
+
+// chargeOutbound counts a packet's bytes on an outbound SA and on its inbound copy, if it has one. It returns false if the packet reaches the
+// hard limit of either.
+func (k *Kernel) chargeOutbound(s *sa, n int) bool {
+	if peer := s.peerSA.Load(); peer != nil {
+		ok := k.charge(peer, n, true) != chargeHard
+		return k.charge(s, n, false) != chargeHard && ok
+	}
+	return k.charge(s, n, true) != chargeHard
 }
 
 // portOr is a port of NAT traversal, the usual one for 0.

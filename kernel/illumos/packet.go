@@ -131,7 +131,13 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	if c.authentic && !k.peek(s, p, in.Seq) {
 		return
 	}
-	plain, err := c.transform.OpenESP(make([]byte, 0, in.End-in.Off), in.ESP(p.Data), 0)
+	// The plaintext is put where it will stand in the inner packet of transport mode, behind the headers that stay.
+	headers := in.HeaderEnd()
+	room := p.Room
+	if cap(room) < headers+in.End-in.Off {
+		room = make([]byte, headers+in.End-in.Off)
+	}
+	opened, err := c.transform.OpenESP(room[:headers], in.ESP(p.Data), 0)
 	if err == ipsec.ErrShort && c.authentic && in.End-in.Off >= 8+c.transform.IVLen()+c.transform.ICVLen() {
 		err = ipsec.ErrICV // nothing but an ICV is there, and it is looked at first
 	}
@@ -148,22 +154,13 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 		k.dropInbound(s.p, p, dropCryptoFailed)
 		return
 	}
-	// The charge is what was encrypted, with the IV, and the ICV of a combined cipher; of a packet that is not encrypted, everything before
-	// the ICV.
-	n := in.End - in.Off
-	suite := c.transform.Suite()
-	if suite.Cipher != ipsec.NULL {
-		n -= 8
-	}
-	if !suite.Cipher.AEAD() {
-		n -= c.transform.ICVLen()
-	}
-	if !k.accept(s, p, in.Seq, n, c.authentic) {
+	if !k.accept(s, p, in.Seq, espCharge(c, in), c.authentic) {
 		return
 	}
 	if in.UDPOff != 0 {
 		k.renumber(s, in.SrcPort)
 	}
+	plain := opened[headers:]
 	_, next, ok := ipsec.Trailer(plain)
 	if !ok {
 		k.counters.add(s.p, badDecrypt, 1)
@@ -176,7 +173,21 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 		k.dropInbound(s.p, p, dropBadPadding)
 		return
 	}
-	k.deliver(s, p, in, ipsec.Payload(plain), next)
+	k.deliver(s, c, p, in, room, ipsec.Payload(plain), next)
+}
+
+// espCharge is what an ESP packet counts for: what was encrypted, with the IV, and the ICV of a combined cipher; of a packet that is not
+// encrypted, everything before the ICV.
+func espCharge(c *config, in *ipsec.Inbound) int {
+	n := in.End - in.Off
+	suite := c.transform.Suite()
+	if suite.Cipher != ipsec.NULL {
+		n -= 8
+	}
+	if !suite.Cipher.AEAD() {
+		n -= c.transform.ICVLen()
+	}
+	return n
 }
 
 // inboundAH checks an AH packet.
@@ -204,8 +215,12 @@ func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	if !k.accept(s, p, in.Seq, in.End, true) {
 		return
 	}
+	room := p.Room
+	if cap(room) < in.End {
+		room = make([]byte, in.End)
+	}
 	// What the header has beyond the ICV is left in the packet.
-	k.deliver(s, p, in, p.Data[in.Off+ipsec.AHLen(c.transform.ICVLen(), 4):in.End], p.Data[in.Off])
+	k.deliver(s, c, p, in, room, p.Data[in.Off+ipsec.AHLen(c.transform.ICVLen(), 4):in.End], p.Data[in.Off])
 }
 
 // peek looks at the replay window before any cipher is run, and drops what cannot be good.
@@ -230,6 +245,7 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 	if authentic {
 		k.counters.add(s.p, goodAuth, 1)
 	}
+	now := k.now()
 	s.Lock()
 	switch {
 	case s.State() == sadb.Dead && k.fault != sadb.LarvalWindow:
@@ -242,9 +258,18 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 		k.dropInbound(s.p, p, dropReplay)
 		return false
 	}
+	due := s.noteUseLocked(now)
+	c := s.chargeLocked(n)
 	s.Unlock()
-	k.noteUse(s)
-	if k.charge(s, n, true) {
+	k.wantPass(due)
+	k.reached(s, c, true)
+	if peer := s.peerSA.Load(); peer != nil {
+		k.noteUse(peer, now)
+		if k.charge(peer, n, false) == chargeHard {
+			c = chargeHard
+		}
+	}
+	if c != chargeHard {
 		return true
 	}
 	k.counters.add(s.p, bytesExpired, 1)
@@ -252,57 +277,43 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 	return false
 }
 
-// charge counts a packet's bytes on an SA and on its copy in the other table, if it has one. It returns false if the packet reaches the hard
-// limit of either. Of two copies only the inbound one tells.
-func (k *Kernel) charge(s *sa, n int, inbound bool) bool {
-	peer := s.peerSA.Load()
-	if peer == nil {
-		return k.chargeOne(s, n, true)
-	}
-	in, out := s, peer
-	if !inbound {
-		in, out = out, in
-	}
-	first := k.chargeOne(in, n, true)
-	return k.chargeOne(out, n, false) && first
-}
-
-// noteUse notes that an SA, and its copy, has been used.
-func (k *Kernel) noteUse(s *sa) {
-	now := k.now()
-	for _, s := range [2]*sa{s, s.peerSA.Load()} {
-		if s != nil {
-			s.Lock()
-			due := s.noteUseLocked(now)
-			s.Unlock()
-			k.wantPass(due)
-		}
-	}
-}
-
-func (k *Kernel) chargeOne(s *sa, n int, tell bool) bool {
+// charge counts a packet's bytes on an SA. Of two copies only the inbound one tells when a limit is reached.
+func (k *Kernel) charge(s *sa, n int, tell bool) charge {
 	s.Lock()
 	c := s.chargeLocked(n)
 	s.Unlock()
+	k.reached(s, c, tell)
+	return c
+}
+
+func (k *Kernel) reached(s *sa, c charge, tell bool) {
 	if c != chargeFine {
 		k.reachLimit(s, c, tell)
 	}
-	return c != chargeHard
+}
+
+// noteUse notes that an SA has been used.
+func (k *Kernel) noteUse(s *sa, now int64) {
+	s.Lock()
+	due := s.noteUseLocked(now)
+	s.Unlock()
+	k.wantPass(due)
 }
 
 // deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it. An SA with inner addresses is a tunnel's, whose
 // interface takes the outer header off and lets only those addresses through.
-func (k *Kernel) deliver(s *sa, p *ipsec.Packet, in *ipsec.Inbound, payload []byte, next uint8) {
+// room has space for it, and may hold the payload where it will stand.
+func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, room, payload []byte, next uint8) {
 	var inner []byte
 	var err error
-	if c := s.conf.Load(); c.tunnel {
+	if c.tunnel {
 		inner, err = ipsec.DecapTunnel(payload, next)
 		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.innerSrc.Contains(flow.Src) || !c.innerDst.Contains(flow.Dst)) {
 			k.dropFor(s.p, p, dropInnerMismatch)
 			return
 		}
 	} else {
-		inner, err = ipsec.DecapTransport(make([]byte, 0, len(p.Data)), p.Data, in, payload, next)
+		inner, err = ipsec.DecapTransport(room[:0], p.Data, in, payload, next)
 	}
 	if err != nil {
 		k.dropInbound(s.p, p, dropBadHeader)

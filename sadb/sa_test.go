@@ -1,0 +1,210 @@
+package sadb_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/sadb"
+)
+
+// packets makes n packets that a ledger has taken in.
+func packets(l *ipsec.Ledger, n int) []*ipsec.Packet {
+	ps := make([]*ipsec.Packet, n)
+	for i := range ps {
+		ps[i] = &ipsec.Packet{ID: uint64(i + 1)}
+		l.Inject(ps[i])
+	}
+	return ps
+}
+
+// drain pops everything and returns the ids.
+func drain(q ipsec.Queue) (ids []uint64) {
+	for p := q.Pop(); p != nil; p = q.Pop() {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+func TestOfferKeepsTheNewest(t *testing.T) {
+	for _, depth := range []int{1, 2, 4} {
+		t.Run(fmt.Sprint(depth), func(t *testing.T) {
+			var l ipsec.Ledger
+			var s sadb.SA
+			for i, p := range packets(&l, 6) {
+				seen, evicted := s.Offer(p, depth)
+				if seen != sadb.Larval {
+					t.Fatalf("packet %d: seen %v, want LARVAL", p.ID, seen)
+				}
+				switch {
+				case i < depth && evicted != nil:
+					t.Errorf("packet %d evicted packet %d of a queue that had room", p.ID, evicted.ID)
+				case i >= depth && (evicted == nil || evicted.ID != uint64(i+1-depth)):
+					t.Errorf("packet %d evicted %v, want packet %d, the oldest", p.ID, evicted, i+1-depth)
+				}
+			}
+			if got := l.Balance(); got.Held != uint64(depth) || got.InFlight != uint64(6-depth) {
+				t.Errorf("ledger: %d held, %d in flight; want %d and the evicted %d", got.Held, got.InFlight, depth, 6-depth)
+			}
+			from, held := s.Become(sadb.Mature)
+			if ids := drain(held); from != sadb.Larval || len(ids) != depth || ids[0] != uint64(7-depth) {
+				t.Errorf("Become: from %v with packets %v, want LARVAL with the last %d in order", from, ids, depth)
+			}
+		})
+	}
+}
+
+func TestOfferHandsBack(t *testing.T) {
+	for _, state := range []sadb.State{sadb.Mature, sadb.Dying, sadb.Dead, 5} {
+		var l ipsec.Ledger
+		var s sadb.SA
+		s.Become(state)
+		p := packets(&l, 1)[0]
+		if seen, evicted := s.Offer(p, 1); seen != state || evicted != nil {
+			t.Errorf("offer to %v: seen %v, evicted %v", state, seen, evicted)
+		}
+		if b := l.Balance(); b.Held != 0 {
+			t.Errorf("%v holds a packet", state)
+		}
+	}
+}
+
+func TestBecomeTakesTheQueueAlong(t *testing.T) {
+	for _, to := range []sadb.State{sadb.Mature, sadb.Dead} {
+		var l ipsec.Ledger
+		var s sadb.SA
+		s.Offer(packets(&l, 1)[0], 1)
+		from, held := s.Become(to)
+		if from != sadb.Larval || s.State() != to || held.Len() != 1 {
+			t.Errorf("to %v: from %v, now %v, %d packets taken", to, from, s.State(), held.Len())
+		}
+		s.Lock()
+		s.HeldLocked(func(id uint64, _ int) { t.Errorf("%v still holds packet %d", to, id) })
+		s.Unlock()
+	}
+}
+
+func TestDeadStaysDead(t *testing.T) {
+	var s sadb.SA
+	s.Become(sadb.Dead)
+	if from, _ := s.Become(sadb.Mature); from != sadb.Dead || s.State() != sadb.Dead {
+		t.Errorf("from %v, now %v: a DEAD SA came back", from, s.State())
+	}
+}
+
+// race lets packets arrive at a LARVAL SA while it leaves that state, many times, and says how many were stranded: put onto an SA that
+// had left LARVAL and would never be emptied again.
+func race(fault sadb.Fault, to sadb.State, rounds int) (stranded int, b ipsec.Balance) {
+	const arrivals = 4
+	var l ipsec.Ledger
+	for range rounds {
+		var s sadb.SA
+		var wg sync.WaitGroup
+		start := make(chan struct{})
+		for i := range arrivals {
+			wg.Go(func() {
+				p := &ipsec.Packet{ID: uint64(i)}
+				l.Inject(p)
+				<-start
+				// A packet's way: it looks, and acts on what it has seen.
+				if s.State() == sadb.Larval {
+					seen, evicted := fault.Offer(&s, p, 1)
+					if evicted != nil {
+						evicted.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalReplaced})
+					}
+					if seen == sadb.Larval {
+						return
+					}
+				}
+				p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+			})
+		}
+		wg.Go(func() {
+			<-start
+			held := fault.Take(&s)
+			s.Lock()
+			_, taken := fault.PromoteLocked(&s, to)
+			s.Unlock()
+			if fault == sadb.NoFault {
+				held = taken
+			}
+			for p := held.Pop(); p != nil; p = held.Pop() {
+				p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+			}
+		})
+		close(start)
+		wg.Wait()
+		s.Lock()
+		s.HeldLocked(func(uint64, int) { stranded++ })
+		s.Unlock()
+	}
+	return stranded, l.Balance()
+}
+
+func TestRace(t *testing.T) {
+	for _, to := range []sadb.State{sadb.Mature, sadb.Dead} {
+		stranded, b := race(sadb.NoFault, to, 2000)
+		if stranded != 0 || b.Held != 0 || b.InFlight != 0 || b.Injected != b.Ended {
+			t.Errorf("to %v: %d stranded; ledger %+v", to, stranded, b)
+		}
+	}
+}
+
+// TestRaceFault shows that the test above can fail.
+func TestRaceFault(t *testing.T) {
+	stranded := 0
+	for range 50 {
+		n, b := race(sadb.LarvalUnlocked, sadb.Mature, 2000)
+		if stranded += n; b.Held != uint64(n) {
+			t.Fatalf("%d stranded, %d held", n, b.Held)
+		}
+		if stranded > 0 {
+			return
+		}
+	}
+	t.Error("larval-unlocked stranded no packet in 100000 rounds")
+}
+
+func TestFaultNames(t *testing.T) {
+	for _, f := range []sadb.Fault{sadb.NoFault, sadb.LarvalUnlocked, sadb.LarvalWindow} {
+		if got, err := sadb.FaultByName(f.String()); err != nil || got != f {
+			t.Errorf("%q: %v, %v", f, got, err)
+		}
+	}
+	if _, err := sadb.FaultByName("larval-locked"); err == nil {
+		t.Error("an unknown fault was accepted")
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	var l ipsec.Ledger
+	p := packets(&l, 1)[0]
+	s := new(sadb.SA)
+	if n := testing.AllocsPerRun(100, func() {
+		s.Offer(p, 1)
+		_, held := s.Become(sadb.Larval)
+		if held.Len() != 0 {
+			t.Fatal("LARVAL to LARVAL took the queue")
+		}
+		_, held = s.Become(sadb.Mature)
+		held.Pop()
+		s.Become(sadb.Larval)
+	}); n != 0 {
+		t.Errorf("Offer and Become allocate %v times", n)
+	}
+}
+
+func BenchmarkOfferBecome(b *testing.B) {
+	var l ipsec.Ledger
+	p := &ipsec.Packet{ID: 1}
+	l.Inject(p)
+	s := new(sadb.SA)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Offer(p, 1)
+		_, held := s.Become(sadb.Mature)
+		held.Pop()
+		s.Become(sadb.Larval) // a fresh SA, without paying for it
+	}
+}
