@@ -158,6 +158,10 @@ func (p *player) point(name string, x *ipsec.Packet) {
 // nested executes a step inside the one that is being played. Its own result is empty.
 func (p *player) nested(st *Step) {
 	o, _ := p.f.op(st.Op)
+	if s, ok := p.m.(Serial); ok && !o.moves && s.Busy() {
+		p.complain("the point %s lies inside of a request: %s cannot come in there", st.At, st.Op)
+		return
+	}
 	var out Outcome
 	p.depth++
 	o.do(p, &st.Action, &out)

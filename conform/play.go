@@ -18,6 +18,7 @@ type op struct {
 	packet   bool // injects Hex and has a verdict
 	counters bool // reads them
 	keeps    bool // does not read the sockets afterwards
+	moves    bool // moves packets only, so that it is possible in the middle of a request
 	needs    need
 	check    func(*Action) error // of the parameters, when a recording is read
 	do       func(*player, *Action, *Outcome)
@@ -44,9 +45,9 @@ func init() { // not a literal: an op executes others
 		"recv":   {socket: true, keeps: true, do: (*player).recv},
 		"opt":    {socket: true, check: checkOption, do: (*player).setOption},
 		"getopt": {socket: true, check: checkOption, do: (*player).getOption},
-		"inject": {packet: true, needs: needPackets, do: (*player).inject},
-		"output": {packet: true, needs: needPackets, do: (*player).output},
-		"resume": {needs: needPackets, do: (*player).resume},
+		"inject": {packet: true, moves: true, needs: needPackets, do: (*player).inject},
+		"output": {packet: true, moves: true, needs: needPackets, do: (*player).output},
+		"resume": {moves: true, needs: needPackets, do: (*player).resume},
 	}
 }
 

@@ -230,7 +230,10 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, patience t
 			}
 		}
 		if r.Deviations != nil {
-			r.Differences = compare(f, steps(amended), p.outs, showKeys)
+			// If neither fits, the nearer one is the better report.
+			if diff := compare(f, steps(amended), p.outs, showKeys); len(diff) < len(r.Differences) || len(diff) == 0 {
+				r.Differences = diff
+			}
 		}
 	}
 	if len(r.Differences) == 0 {

@@ -52,6 +52,12 @@ type Owner interface {
 	Own() any // such as *illumos.Kernel
 }
 
+// Serial is a machine that serves one request at a time and can tell whether it is in the middle of one. At a named point inside
+// of a request, no other request can be made.
+type Serial interface {
+	Busy() bool
+}
+
 // InProcess plays on engines in this process, in virtual time. The zero value of each field but Kernel stands for what the
 // recordings were made with.
 type InProcess struct {
@@ -101,7 +107,15 @@ type inProcess struct{ *engine.Engine }
 
 func (m inProcess) Watch(f func(*ipsec.Packet, ipsec.Verdict)) func() { return m.Ledger().Watch(f) }
 func (m inProcess) InFlight() uint64                                  { return m.Ledger().Balance().InFlight }
-func (m inProcess) Own() any                                          { return m.Kernel() }
+
+// Busy uses that posted work is done at once unless the control lock is held.
+func (m inProcess) Busy() bool {
+	busy := true
+	m.Post(func() { busy = false })
+	return busy
+}
+
+func (m inProcess) Own() any { return m.Kernel() }
 
 // family is one kind of recordings: the kernel they come from and what it has of its own.
 type family struct {

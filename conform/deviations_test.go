@@ -1,0 +1,174 @@
+package conform_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pfkeyd/pfkeyd/conform"
+)
+
+var update = flag.Bool("update", false, "write answers/illumos.jsonl anew")
+
+// Where the original panics, the emulator gives the answers that are listed. Read the difference before updating.
+func TestAnswers(t *testing.T) {
+	var got bytes.Buffer
+	for _, sc := range builtin(t) {
+		if !sc.Panic {
+			continue
+		}
+		rec, err := conform.Play(conform.InProcess{Kernel: "illumos"}, "illumos", sc)
+		if err != nil {
+			t.Errorf("%s: %v", sc.Name, err)
+			continue
+		}
+		last := &conform.Scenario{Name: sc.Name, Steps: rec.Steps[len(rec.Steps)-1:]}
+		if err := last.Write(&got); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const file = "answers/illumos.jsonl"
+	if *update {
+		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got.String(), "\n")); d != "" {
+		t.Errorf("(-listed +given):\n%s", d)
+	}
+}
+
+// engineResults plays recordings on the emulated illumos.
+func engineResults(t testing.TB, fault string, recorded ...*conform.Scenario) []conform.Result {
+	t.Helper()
+	var b bytes.Buffer
+	for _, sc := range recorded {
+		if err := sc.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := write(t, t.TempDir(), "r.jsonl", b.Bytes())
+	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos", Paths: []string{p}, Fault: fault, Patience: 20 * time.Second})
+	if err != nil || rep.Unreadable != nil {
+		t.Fatal(err, rep.Unreadable)
+	}
+	return rep.Results
+}
+
+// The emulator passes every recording, and takes a deviation for no more of them than is known.
+func TestIllumosPasses(t *testing.T) {
+	deviating := map[string]int{}
+	for _, r := range engineResults(t, "", builtin(t)...) {
+		if r.Status != conform.Passed {
+			t.Errorf("%s: %v", r.Scenario, r.Differences[0])
+		}
+		for _, d := range r.Deviations {
+			deviating[d]++
+			if class, _, _ := strings.Cut(r.Scenario, "/"); d != "panic" && class != "interleave" && class != "idle" {
+				t.Errorf("%s deviates: %s", r.Scenario, d)
+			}
+		}
+	}
+	want := map[string]int{"panic": 60, "dead-sa": 18, "elsewhere-sa": 4, "flushed-larval": 8, "promoted-slot": 3, "idle-leak": 1}
+	if d := cmp.Diff(want, deviating); d != "" {
+		t.Errorf("deviations (-want +got):\n%s", d)
+	}
+}
+
+// A deviation hides nothing beside it: the recording is changed in every place where it still counts, and each time the
+// scenario fails.
+func TestDeviationsAreExact(t *testing.T) {
+	for _, sc := range builtin(t) {
+		if !strings.HasPrefix(sc.Name, "interleave/") && !strings.HasPrefix(sc.Name, "idle/") {
+			continue
+		}
+		r := engineResults(t, "", sc)[0]
+		if r.Deviations == nil || r.Deviations[0] == "panic" {
+			continue
+		}
+		rec, err := conform.Play(conform.InProcess{Kernel: "illumos"}, "illumos", sc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		var changed []*conform.Scenario
+		for i := range sc.Steps {
+			if sc.Steps[i].At != "" {
+				continue // its result is empty, whatever it is
+			}
+			for what, change := range changes(&sc.Steps[i]) {
+				c := clone(t, sc)
+				change(&c.Steps[i])
+				if deviates(t, sc.Steps[i], rec.Steps[i]) && !strings.HasPrefix(what, "one more") {
+					continue // perhaps the change is in what the deviation replaces
+				}
+				names = append(names, what)
+				changed = append(changed, c)
+			}
+		}
+		for i, r := range engineResults(t, "", changed...) {
+			if r.Status != conform.Failed {
+				t.Errorf("%s: %s: not found", sc.Name, names[i])
+			}
+		}
+	}
+}
+
+// deviates says whether the emulator's outcome of a step is another one than recorded, apart from volatile bytes.
+func deviates(t *testing.T, want, got conform.Step) bool {
+	t.Helper()
+	mask := func(s conform.Step) string {
+		c := clone(t, &conform.Scenario{Steps: []conform.Step{s}}).Steps[0].Outcome
+		for i, m := range c.Rx {
+			for _, v := range m.Vol {
+				clear(m.Hex[v.Offset : v.Offset+v.Len])
+			}
+			c.Rx[i].Vol = nil
+		}
+		b, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	return mask(want) != mask(got)
+}
+
+// With the fault that illumos has, the scenarios of the race match the recordings as they are; with the older one, what it
+// breaks is caught.
+func TestFaultsAreCaught(t *testing.T) {
+	var scs []*conform.Scenario
+	for _, sc := range builtin(t) {
+		if strings.HasPrefix(sc.Name, "interleave/") && !sc.Panic {
+			scs = append(scs, sc)
+		}
+	}
+	for _, r := range engineResults(t, "larval-window", scs...) {
+		// What it does with a flushed SA has nothing to do with the window.
+		if r.Status != conform.Passed || r.Deviations != nil && !slices.Equal(r.Deviations, []string{"flushed-larval"}) {
+			t.Errorf("larval-window: %s: %s %v %v", r.Scenario, r.Status, r.Deviations, r.Differences)
+		}
+	}
+	var caught []string
+	for _, r := range engineResults(t, "larval-unlocked", scs...) {
+		if r.Status == conform.Failed {
+			caught = append(caught, strings.TrimPrefix(r.Scenario, "interleave/"))
+		}
+	}
+	for _, name := range []string{"esp-held-until-taken", "esp-packet-after-take", "esp6-held-over-update"} {
+		if !slices.Contains(caught, name) {
+			t.Errorf("larval-unlocked: %s passes; caught are %v", name, caught)
+		}
+	}
+}
