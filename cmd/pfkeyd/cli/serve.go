@@ -91,8 +91,8 @@ type station struct {
 }
 
 // openStation makes the three sockets and everything behind them; nothing is served yet.
-func openStation(eng *engine.Engine, path string, log *slog.Logger) (s *station, err error) {
-	s = &station{engine: eng}
+func openStation(eng *engine.Engine, path string, log *slog.Logger) (_ *station, err error) {
+	s := &station{engine: eng}
 	defer func() {
 		if err != nil {
 			s.closeListeners()
