@@ -76,7 +76,7 @@ var layers = map[string]layer{
 		why: "it plays on the public API, as any user could",
 	},
 	"cmd": {
-		own:   []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "conform"},
+		own:   []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "conform", "testdata"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/gopacket/gopacket"},
 		why:   "commands are flags, wiring and exit codes",
 	},
