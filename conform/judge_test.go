@@ -2,38 +2,62 @@ package conform_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
-	"path"
+	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/conform"
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 
-// builtin reads the recordings of illumos, by name.
-func builtin(t testing.TB) []*conform.Scenario {
+// recordings reads one file of those built in.
+func recordings(t testing.TB, name string) (scs []*conform.Scenario) {
 	t.Helper()
-	files, err := golden.Files.ReadDir("illumos")
+	f, err := golden.Files.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var scs []*conform.Scenario
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".jsonl.gz") {
-			continue
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sc, err := range conform.Read(z, name, "illumos") {
+		if err != nil {
+			t.Fatal(err)
 		}
-		for sc, err := range conform.Read(unzip(t, path.Join("illumos", f.Name())), f.Name(), "illumos") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			scs = append(scs, sc)
-		}
+		scs = append(scs, sc)
 	}
 	return scs
+}
+
+var builtinOnce struct {
+	sync.Once
+	scs []*conform.Scenario
+}
+
+// builtin is the recordings of illumos. They are shared: clone what is to be changed.
+func builtin(t testing.TB) []*conform.Scenario {
+	t.Helper()
+	builtinOnce.Do(func() {
+		files, err := fs.Glob(golden.Files, "illumos/*.jsonl.gz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			builtinOnce.scs = append(builtinOnce.scs, recordings(t, name)...)
+		}
+	})
+	if len(builtinOnce.scs) == 0 {
+		t.Fatal("no recordings")
+	}
+	return builtinOnce.scs
 }
 
 // echoable says whether the echo can tell from the calls it gets which step is being played.

@@ -200,17 +200,3 @@ func manifestLine(t *testing.T, file string) string {
 	}
 	return fmt.Sprintf("%s %d %x", path.Base(file), bytes.Count(b, []byte("\n")), sha256.Sum256(b))
 }
-
-func unzip(t testing.TB, file string) io.Reader {
-	t.Helper()
-	f, err := golden.Files.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return z
-}
