@@ -43,7 +43,6 @@ type echoSocket struct {
 	m      *echoMachine
 	name   string
 	queue  [][]byte
-	ret    int
 	closed bool
 }
 

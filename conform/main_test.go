@@ -3,8 +3,10 @@ package conform_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,5 +158,50 @@ func TestShownDifference(t *testing.T) {
 		if !strings.Contains(hidden, want) {
 			t.Errorf("the report lacks %q:\n%s", want, hidden)
 		}
+	}
+}
+
+// Without a target, recordings are played on an engine in this process; without a path, those built in.
+func TestMainInProcess(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		c    conform.Config
+		code int
+		want string
+	}{
+		{"built in", conform.Config{Run: "^promisc/"}, 0, "2 passed, 0 failed\n"},
+		{"another address", conform.Config{Run: "^addr/", Addrs: []netip.Addr{netip.MustParseAddr("198.51.100.9")}}, 1, " failed\n"},
+		{"a tunable", conform.Config{Run: "^getspi/timeout$", Tunables: map[string]string{"larval_timeout": "5"}}, 1, "0 passed, 1 failed\n"},
+		{"unknown tunable", conform.Config{Tunables: map[string]string{"larval_colour": "5"}}, 2, "larval_colour"},
+		{"a fault", conform.Config{Run: "^interleave/esp-packet-after-take$", Fault: "larval-unlocked"}, 1, "0 passed, 1 failed\n"},
+		{"unknown fault", conform.Config{Fault: "larval-colour"}, 2, "larval-colour"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.c.Kernel = "illumos"
+			code, stdout, stderr := run(t, tt.c)
+			if code != tt.code || !strings.Contains(stdout+stderr, tt.want) {
+				t.Errorf("exit %d, want %d with %q:\n%s%s", code, tt.code, tt.want, stdout, stderr)
+			}
+		})
+	}
+}
+
+// The report comes in the order of the recordings, however many are played at a time.
+func TestOrder(t *testing.T) {
+	var text strings.Builder
+	for i := range 500 {
+		text.WriteString(lines(fmt.Sprintf("t/%03d", i), openA))
+	}
+	p := write(t, t.TempDir(), "r.jsonl", []byte(text.String()))
+	var seen []string
+	var bar []int
+	c := conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}, Workers: 8,
+		Observe:  func(r conform.Result) { seen = append(seen, r.Scenario) },
+		Progress: func(done, total int) { bar = append(bar, done*1000+total) }}
+	if _, err := conform.Run(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 500 || !slices.IsSorted(seen) || len(bar) != 500 || !slices.IsSorted(bar) || bar[499] != 500*1000+500 {
+		t.Errorf("%d results, sorted: %v; progress %v", len(seen), slices.IsSorted(seen), bar)
 	}
 }

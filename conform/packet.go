@@ -67,7 +67,6 @@ func (p *player) done(f *flight, v ipsec.Verdict) {
 	defer p.mu.Unlock()
 	switch {
 	case v.Kind != ipsec.Queued && v.Kind != ipsec.Held:
-		f.ended = true
 		if f.waits != 0 && !inQueue(v) { // it was set free, so the recorder saw it wait first
 			p.events = append(p.events, event{f, ipsec.Verdict{Kind: f.waits}})
 		}

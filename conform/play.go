@@ -53,6 +53,9 @@ func init() { // not a literal: an op executes others
 
 // lacking says what a machine would need to play a scenario, or "".
 func lacking(f *family, sc *Scenario, m Machine) string {
+	if one := []byte{1, 0}; m.Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
+		return "the recordings have another byte order than the target"
+	}
 	var has need
 	if _, ok := m.(Clock); ok {
 		has |= needClock
@@ -115,7 +118,6 @@ type flight struct {
 	calling bool       // the call that brought it in has not returned
 	held    bool       // at until
 	waits   ipsec.Kind // said to wait, which nobody has been told yet
-	ended   bool
 
 	paused, resume, returned chan struct{}
 }

@@ -39,6 +39,9 @@ func (w *reporter) result(r Result) {
 				fmt.Fprintf(w.out, "  and %d more %s (-v shows all)\n", len(r.Differences)-1, plural(len(r.Differences)-1, "difference"))
 				break
 			}
+			if !w.c.Verbose {
+				d.What, _, _ = strings.Cut(d.What, "\n") // without the stack of a panic
+			}
 			fmt.Fprintf(w.out, "  %v\n", d)
 			w.bytes(d)
 		}
