@@ -208,3 +208,40 @@ func TestOldRaceIsTheRecordedOne(t *testing.T) {
 		t.Errorf("without the fault, %d scenarios in which a packet is held over an UPDATE differ", caught)
 	}
 }
+
+// The deviations hold for all four protocols and families, also where there is no recording of 2015: the actions are those of
+// 2008, and the recording is what the emulator with illumos' present fault answers, which [TestFaultsAreCaught] compares with what
+// illumos answered.
+func TestDeviationsInAllFamilies(t *testing.T) {
+	window := conform.InProcess{Kernel: "illumos", Fault: "larval-window"}
+	panics := regexp.MustCompile(`-((delete|timeout)-before-store(-second)?|taskq-refuses)$`) // in 2015
+	var recorded []*conform.Scenario
+	for _, sc := range recordings(t, "illumos-2008/interleave.jsonl.gz") {
+		if panics.MatchString(sc.Name) || sc.Panic {
+			continue
+		}
+		rec, err := conform.Play(window, "illumos", sc)
+		if err != nil {
+			t.Fatalf("%s: %v", sc.Name, err)
+		}
+		recorded = append(recorded, rec)
+	}
+	families := map[string]map[string]bool{} // of a deviation
+	for _, r := range engineResults(t, "", recorded...) {
+		if r.Status != conform.Passed {
+			t.Errorf("%s: %v", r.Scenario, r.Differences)
+		}
+		for _, d := range r.Deviations {
+			if families[d] == nil {
+				families[d] = map[string]bool{}
+			}
+			family, _, _ := strings.Cut(strings.TrimPrefix(r.Scenario, "interleave/"), "-")
+			families[d][family] = true
+		}
+	}
+	for _, d := range []string{"dead-sa", "elsewhere-sa", "promoted-slot"} {
+		if len(families[d]) != 4 {
+			t.Errorf("%s: %v only", d, families[d])
+		}
+	}
+}
