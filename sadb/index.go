@@ -2,6 +2,7 @@ package sadb
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -28,7 +29,7 @@ type Index[S comparable] struct {
 // entry is almost always one SA; a slice for it alone would cost more than the SA's key.
 type entry[S comparable] struct {
 	first S
-	rest  []S
+	rest  *[]S // nil if there are none
 }
 
 func shardOf(k Key) uint32 { return k.SPI * 0x9e3779b1 >> 26 }
@@ -43,10 +44,25 @@ func (x *Index[S]) Insert(k Key, s S) {
 	}
 	e, ok := sh.m[k]
 	if ok {
-		e.rest = append([]S{e.first}, e.rest...)
+		e.rest = pointerTo(append([]S{e.first}, e.others()...))
 	}
 	e.first = s
 	sh.m[k] = e
+}
+
+func (e entry[S]) others() []S {
+	if e.rest == nil {
+		return nil
+	}
+	return *e.rest
+}
+
+// pointerTo is nil for an empty list.
+func pointerTo[S any](list []S) *[]S {
+	if len(list) == 0 {
+		return nil
+	}
+	return &list
 }
 
 // Remove takes s out from under k and says whether it was there.
@@ -58,23 +74,18 @@ func (x *Index[S]) Remove(k Key, s S) bool {
 	if !ok {
 		return false
 	}
-	if e.first == s {
-		if len(e.rest) == 0 {
-			delete(sh.m, k)
-			return true
-		}
-		e.first, e.rest = e.rest[0], append([]S(nil), e.rest[1:]...)
-		sh.m[k] = e
-		return true
+	all := append([]S{e.first}, e.others()...)
+	i := slices.Index(all, s)
+	switch {
+	case i < 0:
+		return false
+	case len(all) == 1:
+		delete(sh.m, k)
+	default:
+		all = slices.Delete(all, i, i+1)
+		sh.m[k] = entry[S]{all[0], pointerTo(all[1:])}
 	}
-	for i, r := range e.rest {
-		if r == s {
-			e.rest = append(append([]S(nil), e.rest[:i]...), e.rest[i+1:]...)
-			sh.m[k] = e
-			return true
-		}
-	}
-	return false
+	return true
 }
 
 // Find returns the newest SA under k that suits. suits runs under the shard's lock and must take none; nil takes the first.
@@ -89,7 +100,7 @@ func (x *Index[S]) Find(k Key, suits func(S) bool) (s S, ok bool) {
 	if suits == nil || suits(e.first) {
 		return e.first, true
 	}
-	for _, r := range e.rest {
+	for _, r := range e.others() {
 		if suits(r) {
 			return r, true
 		}

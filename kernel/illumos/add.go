@@ -230,11 +230,15 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 	if s.unique.Load() != nil {
 		flags |= flagUnique
 	}
-	if flags&flagNATTLoc != 0 {
-		s.nattLoc = nattAddr(r.address(k, wire.IllumosExtXAddressNattLoc))
-	}
-	if flags&flagNATTRem != 0 {
-		s.nattRem = nattAddr(r.address(k, wire.IllumosExtXAddressNattRem))
+	if flags&flagNATT != 0 {
+		nat := natAddrs{}
+		if flags&flagNATTLoc != 0 {
+			nat.loc = nattAddr(r.address(k, wire.IllumosExtXAddressNattLoc))
+		}
+		if flags&flagNATTRem != 0 {
+			nat.rem = nattAddr(r.address(k, wire.IllumosExtXAddressNattRem))
+		}
+		s.nat = &nat
 	}
 	if alg := encryptAlg(v.Encrypt); s.p.isESP() && alg != nil {
 		if alg.combined() {
@@ -295,8 +299,7 @@ func (k *Kernel) fillInner(s *sa, r *request, src, dst address) result {
 	default:
 		return result{wire.EPROTOTYPE, wire.IllumosDiagInnerAFMismatch}
 	}
-	s.innerSrc = netip.PrefixFrom(innerSrc.addr(), innerSrc.prefix())
-	s.innerDst = netip.PrefixFrom(innerDst.addr(), innerDst.prefix())
+	s.inner = &innerAddrs{netip.PrefixFrom(innerSrc.addr(), innerSrc.prefix()), netip.PrefixFrom(innerDst.addr(), innerDst.prefix())}
 	s.setUnique(innerSrc.port(), innerDst.port(), dst.proto(), innerDst.proto())
 	return result{}
 }
@@ -312,8 +315,7 @@ func nattAddr(a address) netip.AddrPort { return netip.AddrPortFrom(a.addr(), a.
 
 // fillKeys copies the keys and sets up what packets need of them.
 func (k *Kernel) fillKeys(s *sa, r *request) result {
-	c := &config{replay: s.replayWindow != 0, tunnel: s.tunnelMode(), nattLoc: s.nattLoc, nattRem: s.nattRem, natt: s.has(flagNATT),
-		innerSrc: s.innerSrc, innerDst: s.innerDst, auth: s.auth, encrypt: s.encrypt, cookie: s.cookie, align: 4}
+	c := &config{replay: s.replayWindow != 0, inner: s.inner, nat: s.nat, auth: s.auth, encrypt: s.encrypt, cookie: s.cookie, align: 4}
 	suite := ipsec.Suite{Proto: ipsec.Proto(s.p.proto)}
 	if r.has(wire.ExtKeyAuth) {
 		key := k.readKey(r.ext[wire.ExtKeyAuth])
@@ -378,7 +380,7 @@ func (k *Kernel) place(s *sa, linked bool, primary, other *table, clone bool) re
 func (k *Kernel) clone(s *sa) *sa {
 	c := &sa{p: s.p, spi: s.spi, src: s.src, dst: s.dst, replayWindow: s.replayWindow, auth: s.auth, encrypt: s.encrypt,
 		authKey: s.authKey, encryptKey: s.encryptKey, salt: s.salt, authBits: s.authBits, encryptBits: s.encryptBits,
-		innerSrc: s.innerSrc, innerDst: s.innerDst, nattLoc: s.nattLoc, nattRem: s.nattRem, cookie: s.cookie, srcID: s.srcID,
+		inner: s.inner, nat: s.nat, cookie: s.cookie, srcID: s.srcID,
 		dstID: s.dstID, hard: s.hard, soft: s.soft, idleAddTime: s.idleAddTime, idleUseTime: s.idleUseTime, idleTime: s.idleTime,
 		addTime: s.addTime, hardExpire: s.hardExpire, softExpire: s.softExpire, idleExpire: s.idleExpire}
 	c.unique.Store(s.unique.Load())
@@ -394,7 +396,9 @@ func (k *Kernel) clone(s *sa) *sa {
 // pass reaps it. The packets of a LARVAL wait for that, too.
 func (k *Kernel) spoil(s *sa, linked bool) {
 	s.Lock()
-	s.doomed = k.fault.DieLocked(&s.SA, false)
+	if held := k.fault.DieLocked(&s.SA, false); held.Len() != 0 {
+		s.kept = &kept{doomed: held}
+	}
 	s.hardExpire = 1
 	s.Unlock()
 	if linked {

@@ -18,12 +18,15 @@ func (k *Kernel) keep(s *sa, p *ipsec.Packet, inner []byte) bool {
 		return false
 	}
 	var evicted *ipsec.Packet
-	if s.idle.Len() >= maxIdlePackets {
-		evicted = s.idle.Pop()
-		s.idleInner = s.idleInner[1:]
+	if s.kept == nil {
+		s.kept = &kept{}
 	}
-	s.idle.Push(p, ipsec.Queued)
-	s.idleInner = append(s.idleInner, inner)
+	if s.kept.idle.Len() >= maxIdlePackets {
+		evicted = s.kept.idle.Pop()
+		s.kept.inner = s.kept.inner[1:]
+	}
+	s.kept.idle.Push(p, ipsec.Queued)
+	s.kept.inner = append(s.kept.inner, inner)
 	s.Unlock()
 	p.Report()
 	if evicted != nil {
@@ -32,11 +35,14 @@ func (k *Kernel) keep(s *sa, p *ipsec.Packet, inner []byte) bool {
 	return true
 }
 
-// takeIdleLocked empties the list of an IDLE SA. The SA's lock is held.
-func (s *sa) takeIdleLocked() (ipsec.Queue, [][]byte) {
-	q, inner := s.idle, s.idleInner
-	s.idle, s.idleInner = ipsec.Queue{}, nil
-	return q, inner
+// takeKeptLocked takes the packets that an SA keeps. The SA's lock is held.
+func (s *sa) takeKeptLocked() *kept {
+	rest := s.kept
+	s.kept = nil
+	if rest == nil {
+		rest = &kept{}
+	}
+	return rest
 }
 
 // idleNow moves an SA that nobody has used for its idle time to IDLE, if another node has it; it says whether key management is to

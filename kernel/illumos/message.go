@@ -10,8 +10,13 @@ import (
 // saMessage describes an SA in full, as GET and DUMP do with its keys and DELETE without; sadb_sa2msg. The header is the
 // request's but for the SA type and the length.
 func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
+	return k.appendSA(make([]byte, 0, 320), h, s, keys)
+}
+
+// appendSA is saMessage behind what is in b already.
+func (k *Kernel) appendSA(b []byte, h wire.Header, s *sa, keys bool) []byte {
 	h.SAType = s.p.satype
-	b := make([]byte, 0, 320)
+	start := len(b)
 	b = k.d.AppendHeader(b, h)
 
 	s.Lock()
@@ -33,10 +38,10 @@ func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
 	}
 	b = k.appendOuter(b, s, sport, dport, proto)
 	if s.has(flagNATTLoc) {
-		b = k.appendAddress(b, wire.IllumosExtXAddressNattLoc, s.nattLoc.Addr(), s.nattLoc.Port(), protoUDP, 0)
+		b = k.appendAddress(b, wire.IllumosExtXAddressNattLoc, s.nat.loc.Addr(), s.nat.loc.Port(), protoUDP, 0)
 	}
 	if s.has(flagNATTRem) {
-		b = k.appendAddress(b, wire.IllumosExtXAddressNattRem, s.nattRem.Addr(), s.nattRem.Port(), protoUDP, 0)
+		b = k.appendAddress(b, wire.IllumosExtXAddressNattRem, s.nat.rem.Addr(), s.nat.rem.Port(), protoUDP, 0)
 	}
 	if s.tunnelMode() {
 		b = k.appendInner(b, s, sport, dport, innerProto)
@@ -53,9 +58,10 @@ func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
 		b = k.d.AppendPair(b, wire.Pair{SPI: s.pairSPI})
 	}
 	if replay != 0 {
-		b = k.d.AppendReplayValue(b, wire.ReplayValue{Replay32: uint32(replay)})
+		b = k.d.AppendReplayValue(b, wire.ReplayValue{Replay32: replay})
 	}
-	return k.d.Finish(b)
+	k.d.Finish(b[start:])
+	return b
 }
 
 // expireMessage tells key management that an SA has reached a limit; sadb_expire_assoc. Which one shows in its state.
@@ -89,7 +95,7 @@ func (s *sa) wire() wire.SA {
 	return wire.SA{SPI: s.spi, Replay: s.replayWindow, State: wire.State(s.State()), Auth: s.auth, Encrypt: s.encrypt, Flags: s.flags.Load()}
 }
 
-func (s *sa) tunnelMode() bool { return s.innerSrc.IsValid() }
+func (s *sa) tunnelMode() bool { return s.inner != nil }
 
 // appendOuter adds the addresses of the SA. Its ports belong to the inner ones in tunnel mode.
 func (k *Kernel) appendOuter(b []byte, s *sa, sport, dport uint16, proto uint8) []byte {
@@ -101,8 +107,8 @@ func (k *Kernel) appendOuter(b []byte, s *sa, sport, dport uint16, proto uint8) 
 }
 
 func (k *Kernel) appendInner(b []byte, s *sa, sport, dport uint16, proto uint8) []byte {
-	b = k.appendPrefix(b, wire.IllumosExtXAddressInnerSrc, s.innerSrc, sport, proto)
-	return k.appendPrefix(b, wire.IllumosExtXAddressInnerDst, s.innerDst, dport, proto)
+	b = k.appendPrefix(b, wire.IllumosExtXAddressInnerSrc, s.inner.src, sport, proto)
+	return k.appendPrefix(b, wire.IllumosExtXAddressInnerDst, s.inner.dst, dport, proto)
 }
 
 func (k *Kernel) appendAddress(b []byte, t wire.ExtType, ip netip.Addr, port uint16, proto, prefix uint8) []byte {

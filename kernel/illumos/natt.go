@@ -25,7 +25,7 @@ func (s *sa) keepaliveDueLocked(now int64) bool {
 // sendKeepalive sends one byte, 0xff, in UDP from the SA's source to its destination.
 func (k *Kernel) sendKeepalive(s *sa) {
 	const headers = 20 + 8
-	sport, dport := portOr(s.nattLoc.Port()), portOr(s.nattRem.Port())
+	ports := s.nat.ports()
 	pkt := make([]byte, headers+1)
 	pkt[0], pkt[8], pkt[9] = 0x45, 255, protoUDP
 	binary.BigEndian.PutUint16(pkt[2:], headers+1)
@@ -34,8 +34,8 @@ func (k *Kernel) sendKeepalive(s *sa) {
 	copy(pkt[12:], src[:])
 	copy(pkt[16:], dst[:])
 	binary.BigEndian.PutUint16(pkt[10:], ^checksum(0, pkt[:20]))
-	binary.BigEndian.PutUint16(pkt[20:], sport)
-	binary.BigEndian.PutUint16(pkt[22:], dport)
+	binary.BigEndian.PutUint16(pkt[20:], ports.Src)
+	binary.BigEndian.PutUint16(pkt[22:], ports.Dst)
 	binary.BigEndian.PutUint16(pkt[24:], 8+1)
 	pkt[28] = 0xff
 	pseudo := checksum(protoUDP+8+1, pkt[12:20])
@@ -61,7 +61,7 @@ func checksum(sum uint32, b []byte) uint16 {
 // there from now on. It is called on a packet's way, once the packet has proved genuine.
 func (k *Kernel) renumber(s *sa, port uint16) {
 	c := s.conf.Load()
-	if !s.has(flagNATTRem) || c.nattRem.Port() == port {
+	if !s.has(flagNATTRem) || c.nat.rem.Port() == port {
 		return
 	}
 	k.e.Post(func() {
@@ -70,9 +70,12 @@ func (k *Kernel) renumber(s *sa, port uint16) {
 			return
 		}
 		for _, s := range []*sa{s, pair} {
-			s.nattRem = netip.AddrPortFrom(s.nattRem.Addr(), port)
+			if s.nat == nil {
+				continue
+			}
+			s.nat = &natAddrs{s.nat.loc, netip.AddrPortFrom(s.nat.rem.Addr(), port)}
 			c := *s.conf.Load()
-			c.nattRem = s.nattRem
+			c.nat = s.nat
 			s.conf.Store(&c)
 		}
 		k.counters.add(s.p, portRenumbers, 1)

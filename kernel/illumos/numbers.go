@@ -7,15 +7,11 @@ import (
 
 // Numbers of the Internet and of sockets that messages and packets carry.
 const (
-	protoICMP  = 1
 	protoENCAP = 4 // IPv4 in IP
-	protoTCP   = 6
 	protoUDP   = 17
 	protoIPv6  = 41
 	protoESP   = 50
 	protoAH    = 51
-
-	portNATT = 4500
 
 	sockRaw        = 3 // as the engine's callers say it, on every system
 	illumosSockRaw = 4 // as SO_TYPE says it

@@ -165,7 +165,7 @@ func (k *Kernel) choose(proto *protocol, n *need) *sa {
 // suits says whether an SA gives what one of the policy's alternatives asks for.
 func (s *sa) suits(n *need) bool {
 	c := s.conf.Load()
-	if n.tunnelMode() != c.tunnel || c.tunnel && !(c.innerSrc.Contains(n.flow.Src) && c.innerDst.Contains(n.flow.Dst)) {
+	if n.tunnelMode() != (c.inner != nil) || c.inner != nil && !(c.inner.src.Contains(n.flow.Src) && c.inner.dst.Contains(n.flow.Dst)) {
 		return false
 	}
 	for i := range n.rule.Actions {
@@ -258,8 +258,8 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	ports := ipsec.Ports{}
 	if s.p.isESP() {
 		iv, _ = c.transform.AppendIV(nil, counter, randomness{k}) // this randomness has no error
-		if c.natt {
-			ports = ipsec.Ports{Src: portOr(c.nattLoc.Port()), Dst: portOr(c.nattRem.Port())}
+		if c.nat != nil {
+			ports = c.nat.ports()
 		}
 	}
 	out, err := c.transform.SealTransport(nil, pkt, ports, ipsec.Sealing{SPI: uint32(s.spi), Seq: uint64(seq), IV: iv, Align: align})
@@ -279,14 +279,6 @@ func (k *Kernel) chargeOutbound(s *sa, n int) bool {
 		return k.charge(s, n, false) != chargeHard && ok
 	}
 	return k.charge(s, n, true) != chargeHard
-}
-
-// portOr is a port of NAT traversal, the usual one for 0.
-func portOr(p uint16) uint16 {
-	if p == 0 {
-		return portNATT
-	}
-	return p
 }
 
 // randomness reads the engine's source of randomness.

@@ -124,7 +124,7 @@ func (k *Kernel) dropInbound(proto *protocol, p *ipsec.Packet, c dropCause) {
 // inboundESP opens an ESP packet: a look at the window, the cipher, the window again, the limits, the padding.
 func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	c := s.conf.Load()
-	if c.natt && in.UDPOff == 0 {
+	if c.nat != nil && in.UDPOff == 0 {
 		k.dropFor(s.p, p, dropNoSA) // for this there is no counter of a failed lookup
 		return
 	}
@@ -306,9 +306,9 @@ func (k *Kernel) noteUse(s *sa, now int64) {
 func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, room, payload []byte, next uint8) {
 	var inner []byte
 	var err error
-	if c.tunnel {
+	if c.inner != nil {
 		inner, err = ipsec.DecapTunnel(payload, next)
-		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.innerSrc.Contains(flow.Src) || !c.innerDst.Contains(flow.Dst)) {
+		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.inner.src.Contains(flow.Src) || !c.inner.dst.Contains(flow.Dst)) {
 			k.dropFor(s.p, p, dropInnerMismatch)
 			return
 		}

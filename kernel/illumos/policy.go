@@ -187,13 +187,6 @@ func (pt *policyTable) between(src, dst netip.Addr) *tunnel {
 	return nil
 }
 
-// any says whether there is any policy at all.
-func (pt *policyTable) any() bool {
-	pt.mu.RLock()
-	defer pt.mu.RUnlock()
-	return len(pt.system) != 0
-}
-
 func firstMatch(rules []*Rule, f spd.Flow, out bool) *Rule {
 	for _, r := range rules {
 		if r.matches(f, out) {

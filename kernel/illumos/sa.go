@@ -28,6 +28,31 @@ type identity struct {
 	name string
 }
 
+// innerAddrs are the addresses of tunnel mode, masked. They are immutable.
+type innerAddrs struct{ src, dst netip.Prefix }
+
+// natAddrs are the addresses of NAT traversal; one that was not given is invalid. They are immutable.
+type natAddrs struct{ loc, rem netip.AddrPort }
+
+// ports are those of the UDP header, the usual one where none was given.
+func (n *natAddrs) ports() ipsec.Ports {
+	p := ipsec.Ports{Src: n.loc.Port(), Dst: n.rem.Port()}
+	if p.Src == 0 {
+		p.Src = ipsec.NATTPort
+	}
+	if p.Dst == 0 {
+		p.Dst = ipsec.NATTPort
+	}
+	return p
+}
+
+// kept are packets that wait on an SA which is not LARVAL.
+type kept struct {
+	idle   ipsec.Queue // on an IDLE SA
+	inner  [][]byte    // what is in them, in the same order
+	doomed ipsec.Queue // of a LARVAL that a failed UPDATE killed: they end when it is reaped
+}
+
 // sa is one security association, ipsa_t. An SA whose addresses are both ours is two of them, one in each table, each
 // other's peer.
 //
@@ -54,12 +79,12 @@ type sa struct {
 	authBits      uint16
 	encryptBits   uint16
 
-	innerSrc, innerDst netip.Prefix // tunnel mode; addresses are masked
-	nattLoc, nattRem   netip.AddrPort
-	cookie             wire.KMCookie
-	srcID, dstID       *identity
-	pairSPI            wire.SPI
-	peerSA             atomic.Pointer[sa] // the same SA in the other table
+	inner        *innerAddrs // nil: transport mode
+	nat          *natAddrs   // nil: no NAT-T SA
+	cookie       wire.KMCookie
+	srcID, dstID *identity
+	pairSPI      wire.SPI
+	peerSA       atomic.Pointer[sa] // the same SA in the other table
 
 	hard, soft    lifetime
 	idleAddTime   uint64 // limits as stored
@@ -74,29 +99,21 @@ type sa struct {
 	unique                             atomic.Pointer[unique] // what its flows must have; written under the lock, nil if anything
 	window                             window
 	ivCounter                          ivCounter
-	idle                               ipsec.Queue // packets that an IDLE SA keeps
-	idleInner                          [][]byte    // what is in them, in the same order
-
-	taking bool // a faulty UPDATE has promoted it and is about to empty its queue
-
-	doomed ipsec.Queue // packets of a LARVAL that a failed UPDATE killed: they end when it is reaped
+	kept                               *kept // nil if there are none
+	taking                             bool  // a faulty UPDATE has promoted it and is about to empty its queue
 }
 
 // config is what packets read of an SA's configuration, swapped as a whole.
 type config struct {
-	transform *ipsec.Transform
-	replay    bool // the SA has a replay window
-	authentic bool // packets carry an ICV
-	tunnel    bool
-	nattLoc   netip.AddrPort
-	nattRem   netip.AddrPort
-	natt      bool // it is a NAT-T SA
-
-	innerSrc, innerDst netip.Prefix // valid in tunnel mode
-	auth, encrypt      uint8
-	encryptBits        uint16
-	cookie             wire.KMCookie
-	align              int // what ESP pads to
+	transform     *ipsec.Transform
+	replay        bool        // the SA has a replay window
+	authentic     bool        // packets carry an ICV
+	inner         *innerAddrs // nil: transport mode
+	nat           *natAddrs   // nil: it is no NAT-T SA
+	auth, encrypt uint8
+	encryptBits   uint16
+	cookie        wire.KMCookie
+	align         int // what ESP pads to
 }
 
 func (s *sa) has(flag uint32) bool { return s.flags.Load()&flag != 0 }
@@ -111,8 +128,6 @@ func (s *sa) setFlags(set, clear uint32) {
 }
 
 func (s *sa) key() sadb.Key { return sadb.Key{Dst: s.dst, SPI: uint32(s.spi), Proto: s.p.proto} }
-
-func (s *sa) family() *family { return s.p.familyOf(s.dst) }
 
 // usable says whether outbound packets may take it.
 func (s *sa) usable() bool {
@@ -179,14 +194,12 @@ func (k *Kernel) kill(s *sa, c dropCause) {
 func (k *Kernel) bury(s *sa, c dropCause) {
 	s.Lock()
 	held := k.fault.DieLocked(&s.SA, !s.taking)
-	idle, _ := s.takeIdleLocked()
-	doomed := s.doomed
-	s.doomed = ipsec.Queue{}
+	rest := s.takeKeptLocked()
 	s.Unlock()
-	k.endHeld(doomed, c)
+	k.endHeld(rest.doomed, c)
 	k.endHeld(held, c)
 	if c == dropLarvalTimeout {
 		c = dropIdleTimeout
 	}
-	k.endHeld(idle, c)
+	k.endHeld(rest.idle, c)
 }

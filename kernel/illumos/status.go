@@ -2,6 +2,7 @@ package illumos
 
 import (
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -18,7 +19,7 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 	for _, p := range k.consumers() {
 		for _, f := range p.families() {
 			for _, t := range []*table{&f.out, &f.in} {
-				st.SACount += len(t.m)
+				st.SACount += t.n
 				for s := range t.all {
 					if limit > 0 && len(st.SAs) >= limit {
 						break
@@ -75,11 +76,13 @@ func (k *Kernel) describeSA(s *sa) engine.SAStatus {
 // heldLocked lists all packets that wait on the SA, for whatever. The SA's lock is held.
 func (s *sa) heldLocked(f func(id uint64, length int)) {
 	s.HeldLocked(f)
-	for p := range s.idle.All {
-		f(p.ID, len(p.Data))
+	if s.kept == nil {
+		return
 	}
-	for p := range s.doomed.All {
-		f(p.ID, len(p.Data))
+	for _, q := range []*ipsec.Queue{&s.kept.idle, &s.kept.doomed} {
+		for p := range q.All {
+			f(p.ID, len(p.Data))
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -21,10 +22,8 @@ type family struct {
 func (f *family) init(p *protocol) {
 	f.p = p
 	f.out.byDst = map[netip.Addr]*chain{}
-	for _, t := range []*table{&f.out, &f.in} {
-		t.f = f
-		t.m = map[spiDst]*sa{}
-	}
+	f.out.m = map[spiDst]*sa{}
+	f.out.f, f.in.f = f, f
 }
 
 func (p *protocol) familyOf(dst netip.Addr) *family {
@@ -38,7 +37,8 @@ func (p *protocol) familyOf(dst netip.Addr) *family {
 // through Kernel.inbound, and outbound ones through byDst under the table's own lock, which is a leaf.
 type table struct {
 	f       *family
-	m       map[spiDst]*sa // no two SAs of a table have SPI and destination in common
+	n       int            // how many there are; no two have SPI and destination in common
+	m       map[spiDst]*sa // outbound; inbound ones are in Kernel.inbound
 	buckets [buckets]chain
 
 	mu    sync.RWMutex
@@ -82,7 +82,13 @@ func (t *table) bucketOf(s *sa) *chain {
 }
 
 // find returns the SA with this SPI and destination whatever its source, nil if there is none.
-func (t *table) find(spi wire.SPI, dst netip.Addr) *sa { return t.m[spiDst{dst, spi}] }
+func (t *table) find(spi wire.SPI, dst netip.Addr) *sa {
+	if t.isOutbound() {
+		return t.m[spiDst{dst, spi}]
+	}
+	s, _ := t.f.p.k.inbound.Find(sadb.Key{Dst: dst, SPI: uint32(spi), Proto: t.f.p.proto}, nil)
+	return s
+}
 
 // lookup is find with a source that must be the SA's, unless either is unspecified; ipsec_getassocbyspi.
 func (t *table) lookup(spi wire.SPI, src, dst netip.Addr) *sa {
@@ -94,14 +100,14 @@ func (t *table) lookup(spi wire.SPI, src, dst netip.Addr) *sa {
 
 // insert links s and says whether it could: not if its SPI and destination are there already; sadb_insertassoc.
 func (t *table) insert(s *sa) bool {
-	id := spiDst{s.dst, s.spi}
-	if t.m[id] != nil {
+	if t.find(s.spi, s.dst) != nil {
 		return false
 	}
-	t.m[id] = s
+	t.n++
 	s.in, s.outbound = t, t.isOutbound()
 	t.bucketOf(s).insert(s, linkBucket)
 	if t.isOutbound() {
+		t.m[spiDst{s.dst, s.spi}] = s
 		t.mu.Lock()
 		c := t.byDst[s.dst]
 		if c == nil {
@@ -123,9 +129,10 @@ func (s *sa) unlink() {
 		return
 	}
 	s.in = nil
-	delete(t.m, spiDst{s.dst, s.spi})
+	t.n--
 	t.bucketOf(s).remove(s, linkBucket)
 	if t.isOutbound() {
+		delete(t.m, spiDst{s.dst, s.spi})
 		t.mu.Lock()
 		c := t.byDst[s.dst]
 		c.remove(s, linkDst)

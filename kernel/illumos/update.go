@@ -141,16 +141,16 @@ func (k *Kernel) activate(r *request, s, partner *sa) result {
 		if s.idleTime != 0 {
 			s.idleExpire = k.now() + s.idleTime
 		}
-		idle, inner := s.takeIdleLocked()
+		rest := s.takeKeptLocked()
 		s.Unlock()
-		if refuse := k.refuse; idle.Len() != 0 {
+		if refuse := k.refuse; rest.idle.Len() != 0 {
 			k.e.After(func() {
-				for i, p := 0, idle.Pop(); p != nil; i, p = i+1, idle.Pop() {
+				for i, p := 0, rest.idle.Pop(); p != nil; i, p = i+1, rest.idle.Pop() {
 					if refuse {
 						k.drop(p, dropIdleTimeout)
 						continue
 					}
-					p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: inner[i]})
+					p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: rest.inner[i]})
 				}
 			})
 		}
