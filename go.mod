@@ -1,6 +1,6 @@
 module github.com/pfkeyd/pfkeyd
 
-go 1.26.8
+go 1.26.0
 
 tool (
 	golang.org/x/tools/cmd/deadcode

@@ -132,14 +132,22 @@ func (in *Inbound) ESP(pkt []byte) []byte { return pkt[in.Off:in.End:in.End] }
 // ErrProtocol, ErrKeepalive, ErrNonESP. What was found up to an error is filled in. It allocates nothing and keeps nothing.
 // UDP and IP checksums are not looked at.
 func ParseInbound(pkt []byte) (Inbound, error) {
+	var in Inbound
+	err := in.Parse(pkt)
+	return in, err
+}
+
+// Parse is [ParseInbound] into in, whatever was there.
+func (in *Inbound) Parse(pkt []byte) error {
+	*in = Inbound{}
 	h, err := parseIP(pkt, nil)
 	if h.next == 0 && h.nextOff == 0 {
-		return Inbound{}, err
+		return err
 	}
-	in := Inbound{Proto: Proto(h.next), Off: h.off, End: h.end, NextOff: h.nextOff}
+	in.Proto, in.Off, in.End, in.NextOff = Proto(h.next), h.off, h.end, h.nextOff
 	in.Src, in.Dst = addrs(pkt, h.v6)
 	if err != nil {
-		return in, err
+		return err
 	}
 	need := espHeaderLen
 	switch h.next {
@@ -148,20 +156,20 @@ func ParseInbound(pkt []byte) (Inbound, error) {
 		need = ahHeaderLen
 	case protoUDP:
 		if err := in.parseUDP(pkt); err != nil {
-			return in, err
+			return err
 		}
 	default:
-		return in, ErrProtocol
+		return ErrProtocol
 	}
 	if in.End-in.Off < need {
-		return in, ErrShort
+		return ErrShort
 	}
 	b := pkt[in.Off:]
 	if in.Proto == AH {
 		b = b[4:]
 	}
 	in.SPI, in.Seq = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
-	return in, nil
+	return nil
 }
 
 func (in *Inbound) parseUDP(pkt []byte) error {

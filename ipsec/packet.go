@@ -65,9 +65,11 @@ func (p *Packet) End(v Verdict) {
 	if p.ended.Swap(true) {
 		panic("ipsec: packet ended twice")
 	}
-	p.report.Lock()
-	defer p.report.Unlock()
-	p.reportWaits()
+	if p.waits.Load() != 0 { // else nobody else can be about to report
+		p.report.Lock()
+		defer p.report.Unlock()
+		p.reportWaits()
+	}
 	p.ledger.end(p, v)
 	if p.Done != nil {
 		p.Done(p, v)

@@ -20,6 +20,6 @@
 //
 // # Locks
 //
-// The SA's lock and each shard of an [Index] are leaves: whoever holds one takes no other lock, calls nobody, and reports
-// nothing.
+// The SA's lock and the one that writers of an [Index] take are leaves: whoever holds one takes no other lock, calls nobody,
+// and reports nothing. Finding an SA takes no lock.
 package sadb

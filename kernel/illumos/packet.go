@@ -13,7 +13,11 @@ const larvalPackets = 1
 
 // Inbound implements [engine.Kernel]. What is neither ESP nor AH is none of IPsec's business and goes on as it is.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
-	in, err := k.parseInbound(p.Data)
+	var in ipsec.Inbound
+	err := in.Parse(p.Data)
+	if err != nil {
+		err = k.parseAgain(p.Data, &in, err)
+	}
 	switch {
 	case err == ipsec.ErrProtocol, err == ipsec.ErrNonESP:
 		p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Data})
@@ -74,19 +78,18 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 	}
 }
 
-// parseInbound finds the header of ESP or AH. IP's own length has been compared with the packet before it comes here in the original, so one
-// that lies is no business of IPsec: the packet ends where its bytes do.
-func (k *Kernel) parseInbound(pkt []byte) (ipsec.Inbound, error) {
-	in, err := ipsec.ParseInbound(pkt)
+// parseAgain looks once more at a packet that has met err. IP's own length has been compared with the packet before it comes here in the
+// original, so one that lies is no business of IPsec: the packet ends where its bytes do.
+func (k *Kernel) parseAgain(pkt []byte, in *ipsec.Inbound, err error) error {
 	if err == ipsec.ErrTotalLen {
 		if fixed := withTrueLength(pkt); fixed != nil {
-			in, err = ipsec.ParseInbound(fixed)
+			err = in.Parse(fixed)
 		}
 	}
 	if b := pkt[min(in.Off, len(pkt)):]; err == ipsec.ErrShort && in.Proto == ipsec.AH && len(b) >= 8 {
 		in.SPI = binary.BigEndian.Uint32(b[4:])
 	}
-	return in, err
+	return err
 }
 
 // usableInbound says whether a packet may go on with an SA in a state. Under the fault one that the queue has handed back is not looked at: it goes
@@ -128,7 +131,7 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 		k.dropFor(s.p, p, dropNoSA) // for this there is no counter of a failed lookup
 		return
 	}
-	if c.authentic && !k.peek(s, p, in.Seq) {
+	if c.authentic && c.replay && !k.peek(s, p, in.Seq) {
 		return
 	}
 	// The plaintext is put where it will stand in the inner packet of transport mode, behind the headers that stay.
@@ -193,7 +196,7 @@ func espCharge(c *config, in *ipsec.Inbound) int {
 // inboundAH checks an AH packet.
 func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	c := s.conf.Load()
-	if !k.peek(s, p, in.Seq) {
+	if c.replay && !k.peek(s, p, in.Seq) {
 		return
 	}
 	if ah := ipsec.ParseAH(p.Data, in); ah.Len > in.End-in.Off {

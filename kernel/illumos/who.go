@@ -101,6 +101,15 @@ func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
 	return dump || !c.full
 }
 
+// Receive implements [engine.Kernel].
+func (k *Kernel) Receive(*engine.Socket, pfkey.RecvFlags) pfkey.Errno { return wire.OK }
+
+// Reading implements [engine.Kernel]: a DUMP is queued as a whole.
+func (k *Kernel) Reading(*engine.Socket) {}
+
+// Call implements [engine.Kernel]: the transport provider behind the socket knows none of these requests.
+func (k *Kernel) Call(*engine.Socket, pfkey.Call) pfkey.Errno { return wire.EOPNOTSUPP }
+
 // SetOption implements [engine.Kernel].
 func (k *Kernel) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Errno {
 	c := clientOf(s)
