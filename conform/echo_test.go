@@ -20,10 +20,10 @@ type echo struct {
 	bend func(m *echoMachine, i int, out *conform.Outcome) // may change what the machine does in step i
 }
 
-func (e *echo) Boot(name string, step func(string, *ipsec.Packet)) (conform.Machine, error) {
+func (e *echo) Boot(sc *conform.Scenario, step func(string, *ipsec.Packet)) (conform.Machine, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return &echoMachine{e: e, sc: e.says[name], step: step}, nil
+	return &echoMachine{e: e, sc: e.says[sc.Name], step: step}, nil
 }
 
 type echoMachine struct {
@@ -136,7 +136,8 @@ func (s *echoSocket) GetOption(o pfkey.Option) (int, wire.Errno) {
 	out := s.m.does()
 	return out.Ret, errnoOf(out)
 }
-func (s *echoSocket) Notify(func()) {}
+func (s *echoSocket) Call(pfkey.Call) wire.Errno { return errnoOf(s.m.does()) }
+func (s *echoSocket) Notify(func())              {}
 func (s *echoSocket) Close() {
 	if !s.closed && s.m.at < len(s.m.sc.Steps) {
 		s.closed = true

@@ -19,7 +19,7 @@ import (
 // it, 9 is echoed, 66 panics, 67 never returns.
 type lab struct{ bent string }
 
-func (l lab) Boot(name string, step func(string, *ipsec.Packet)) (conform.Machine, error) {
+func (l lab) Boot(sc *conform.Scenario, step func(string, *ipsec.Packet)) (conform.Machine, error) {
 	return &labMachine{bent: l.bent, step: step}, nil
 }
 
@@ -133,7 +133,8 @@ func (s *labSocket) GetOption(o pfkey.Option) (int, wire.Errno) {
 	}
 	return 8192, wire.OK
 }
-func (s *labSocket) Notify(func()) {}
+func (s *labSocket) Call(pfkey.Call) wire.Errno { return wire.EOPNOTSUPP }
+func (s *labSocket) Notify(func())              {}
 func (s *labSocket) Close() {
 	s.m.socks = slices.DeleteFunc(s.m.socks, func(o *labSocket) bool { return o == s })
 }

@@ -17,9 +17,10 @@ type Socket struct {
 	closed bool
 	notify atomic.Pointer[func()]
 
-	queue [][]byte // immutable messages, shared by all who hear them; queue[head:] wait
+	queue []queued // queue[head:] wait
 	head  int
 	bytes int
+	cost  int
 	lost  uint64 // messages that found no room
 	reads uint64 // messages taken out
 
@@ -27,31 +28,42 @@ type Socket struct {
 	Data any
 }
 
+// queued is a message that waits: immutable, and shared by all who hear it.
+type queued struct {
+	msg  []byte
+	cost int
+}
+
 // Number tells sockets apart for as long as the engine lives: 1 for the first one opened. It is set after the kernel has
 // admitted the socket.
 func (s *Socket) Number() uint64 { return s.number }
 
-// Queued returns how many bytes wait in the receive queue. The control lock is held.
-func (s *Socket) Queued() int { return s.bytes }
+// Queued returns what the messages in the receive queue count for: their bytes, unless they were put there with
+// [Socket.DeliverAs]. The control lock is held.
+func (s *Socket) Queued() int { return s.cost }
 
 // Reads returns how many messages have been taken out of the queue so far. The control lock is held.
 func (s *Socket) Reads() uint64 { return s.reads }
 
 // Deliver puts msg into the receive queue if the kernel says that there is room, and counts it as lost otherwise. From here
 // on msg must not be changed. The control lock is held.
-func (s *Socket) Deliver(msg []byte, dump bool) bool {
+func (s *Socket) Deliver(msg []byte, dump bool) bool { return s.DeliverAs(msg, len(msg), dump) }
+
+// DeliverAs is [Socket.Deliver] for a message that counts for cost, as in kernels that count the memory it takes.
+func (s *Socket) DeliverAs(msg []byte, cost int, dump bool) bool {
 	if s.closed {
 		return false
 	}
-	if !s.e.kernel.Room(s, len(msg), dump) {
+	if !s.e.kernel.Room(s, cost, dump) {
 		s.lost++
 		return false
 	}
 	if s.head == len(s.queue) {
 		s.e.hear = append(s.e.hear, s)
 	}
-	s.queue = append(s.queue, msg)
+	s.queue = append(s.queue, queued{msg, cost})
 	s.bytes += len(msg)
+	s.cost += cost
 	return true
 }
 
@@ -80,14 +92,19 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	if s.closed {
 		return 0, 0, wire.ENOTCONN
 	}
+	if errno = s.e.kernel.Receive(s, flags); errno != wire.OK {
+		return 0, 0, errno
+	}
 	if s.head == len(s.queue) {
 		return 0, 0, wire.EAGAIN
 	}
-	msg := s.queue[s.head]
-	n, size = copy(buf, msg), len(msg)
+	m := s.queue[s.head]
+	n, size = copy(buf, m.msg), len(m.msg)
+	s.e.kernel.Reading(s)
 	if flags&pfkey.RecvPeek == 0 {
-		s.queue[s.head] = nil
+		s.queue[s.head] = queued{}
 		s.bytes -= size
+		s.cost -= m.cost
 		s.reads++
 		if s.head++; s.head == len(s.queue) {
 			s.queue, s.head = s.queue[:0], 0
@@ -113,6 +130,16 @@ func (s *Socket) GetOption(o pfkey.Option) (int, pfkey.Errno) {
 	return s.e.kernel.GetOption(s, o)
 }
 
+// Call implements [pfkey.Socket].
+func (s *Socket) Call(c pfkey.Call) pfkey.Errno {
+	s.e.lock()
+	defer s.e.unlock()
+	if s.closed {
+		return wire.ENOTCONN
+	}
+	return s.e.kernel.Call(s, c)
+}
+
 // Notify implements [pfkey.Socket].
 func (s *Socket) Notify(f func()) { s.notify.Store(&f) }
 
@@ -124,7 +151,7 @@ func (s *Socket) Close() {
 		return
 	}
 	s.closed = true
-	s.queue, s.head, s.bytes = nil, 0, 0
+	s.queue, s.head, s.bytes, s.cost = nil, 0, 0, 0
 	s.e.forget(s)
 	s.e.kernel.Closed(s)
 }

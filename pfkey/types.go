@@ -28,8 +28,27 @@ const (
 type RecvFlags int
 
 const (
-	RecvPeek  RecvFlags = 1 << iota // leave the message in the queue
-	RecvTrunc                       // report the real size even if the buffer was shorter
+	RecvPeek    RecvFlags = 1 << iota // leave the message in the queue
+	RecvTrunc                         // report the real size even if the buffer was shorter
+	RecvOOB                           // out-of-band data, which PF_KEY has none of
+	RecvWaitAll                       // fill the buffer, which means nothing to datagrams
+)
+
+// Call names something programs can do with a socket that PF_KEY has no use for. All that comes of it is an errno.
+type Call int
+
+// The calls.
+const (
+	CallBind        Call = iota + 1
+	CallConnect          // connect(2)
+	CallListen           // listen(2)
+	CallAccept           // accept(2)
+	CallGetSockName      // getsockname(2)
+	CallGetPeerName      // getpeername(2)
+	CallShutdown         // shutdown(2)
+	CallFIONREAD         // ioctl(2): how much there is to read
+	CallSendTo           // a send(2) with an address: OK if the address is ignored, so that [Socket.Send] is the rest of it
+	CallSendOOB          // a send(2) with MSG_OOB; OK as for CallSendTo
 )
 
 // Engine is one running emulated kernel as its sockets see it. It is safe for concurrent use.
@@ -46,10 +65,13 @@ type Socket interface {
 	// The kernel works on a copy of msg. The errno is what send(2) returns; an errno inside a reply is apart from it.
 	Send(msg []byte, from Cred) Errno
 	// Recv takes one message out of the receive queue and never waits: EAGAIN if there is none. n is the number of bytes
-	// copied to buf, size that of the whole message; the part that does not fit is lost, as for any datagram.
+	// copied to buf, size that of the whole message; the part that does not fit is lost, as for any datagram. A DUMP that
+	// was too long for the queue goes on from here.
 	Recv(buf []byte, flags RecvFlags) (n, size int, e Errno)
 	SetOption(o Option, value int) Errno
 	GetOption(o Option) (int, Errno)
+	// Call returns what c does on this socket.
+	Call(c Call) Errno
 	// Notify sets the function that is called, with no lock held, when the queue has become non-empty. It must not block.
 	Notify(func())
 	// Close discards the queue; a second call does nothing.
