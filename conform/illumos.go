@@ -118,7 +118,10 @@ func illumosRule(a *Action) (r illumos.Rule, err error) {
 			return r, fmt.Errorf("%s: %w", s, err)
 		}
 	}
-	r.V6, r.Proto, r.SrcPort, r.DstPort = a.V6, a.Proto, a.SPort, a.DPort
+	if a.Proto < 0 || a.Proto > 255 {
+		return r, fmt.Errorf("no protocol number: %d", a.Proto)
+	}
+	r.V6, r.Proto, r.SrcPort, r.DstPort = a.V6, uint8(a.Proto), a.SPort, a.DPort
 	if len(a.Acts) == 0 {
 		return r, errors.New("a rule without acts")
 	}

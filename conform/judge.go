@@ -42,23 +42,27 @@ type judge struct {
 	d    *wire.Dialect
 	f    *family
 	keys bool // show key bytes
-	step int
-	op   string
-	diff []Difference
+	// tolerance is how many milliseconds a message may come early or late.
+	tolerance int64
+	step      int
+	op        string
+	diff      []Difference
 
-	clock      clockRule
-	spis, back map[string]string // volatile SPIs: recorded → ours, and back
-	limits     map[string]*limit
-	golden     keyring // the SAs as the recording has them
-	ours       keyring // and with our own SPIs
-	asked      []byte  // the recorded message of this step
+	clock    clockRule
+	spis     pairing // volatile SPIs
+	ranges   map[asker]wire.SPIRange
+	counters pairing // and sequence numbers
+	reqids   pairing
+	limits   map[string]*limit
+	golden   keyring // the SAs as the recording has them
+	ours     keyring // and with our own SPIs
 }
 
 // compare judges what was played against what was recorded, which has the same number of steps.
 // Key bytes do not appear in the differences unless showKeys.
 func compare(f *family, want []Step, got []Outcome, showKeys bool) []Difference {
-	j := &judge{d: f.dialect, f: f, keys: showKeys, spis: map[string]string{}, back: map[string]string{}, limits: map[string]*limit{},
-		golden: keyring{}, ours: keyring{}}
+	j := &judge{d: f.dialect, f: f, keys: showKeys, tolerance: 60, spis: newPairing(), ranges: map[asker]wire.SPIRange{}, counters: newPairing(), reqids: newPairing(),
+		limits: map[string]*limit{}, golden: keyring{}, ours: keyring{}}
 	for i := range want {
 		j.step, j.op = i+1, want[i].Op
 		j.outcome(&want[i], &got[i])
@@ -67,17 +71,16 @@ func compare(f *family, want []Step, got []Outcome, showKeys bool) []Difference 
 }
 
 func (j *judge) outcome(st *Step, got *Outcome) {
-	j.asked = nil
 	if o, _ := j.f.op(st.Op); o.message {
-		j.asked = st.Hex
+		recorded, ours := st.Hex, st.Hex
 		if st.Sent != nil {
-			j.asked = st.Sent
+			recorded = st.Sent
 		}
-		ours := []byte(st.Hex)
 		if got.Sent != nil {
 			ours = got.Sent
 		}
-		j.learn(j.asked, ours)
+		j.ask(recorded)
+		j.learn(recorded, ours)
 	}
 	for _, t := range got.trouble {
 		j.add(Difference{Field: "play", What: t})
@@ -182,9 +185,23 @@ func (j *judge) messages(want, got []Message) {
 				m := g[s][i]
 				j.add(Difference{Field: field, What: "message not in the recording", Got: j.hex('m', m.Hex), kind: 'm', got: m.Hex})
 			default:
-				j.bytes(field, 'm', w[s][i].Hex, g[s][i].Hex, w[s][i].Vol)
+				j.message(field, w[s][i], g[s][i])
 			}
 		}
+	}
+}
+
+// message compares one message and how it was read.
+func (j *judge) message(field string, want, got Message) {
+	n := len(j.diff)
+	j.bytes(field, 'm', want.Hex, got.Hex, want.Vol)
+	if len(j.diff) > n {
+		return
+	}
+	j.text(field+".trunc", fmt.Sprint(want.Trunc), fmt.Sprint(got.Trunc))
+	j.text(field+".ret", number(uint64(want.Ret)), number(uint64(got.Ret)))
+	if off := got.T - want.T; off > j.tolerance || off < -j.tolerance {
+		j.add(Difference{Field: field + ".t", What: fmt.Sprintf("%+d ms off", off), Want: fmt.Sprint(want.T), Got: fmt.Sprint(got.T)})
 	}
 }
 

@@ -1,10 +1,12 @@
 package conform
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -16,6 +18,7 @@ type op struct {
 	socket   bool // works on one
 	message  bool // sends Hex
 	packet   bool // injects Hex and has a verdict
+	bytes    bool // needs Hex for something else
 	counters bool // reads them
 	keeps    bool // does not read the sockets afterwards
 	moves    bool // moves packets only, so that it is possible in the middle of a request
@@ -31,9 +34,11 @@ const (
 	needClock need = 1 << iota
 	needPackets
 	needOwn
+	needTime
+	needHost
 )
 
-var needNames = []string{"a clock that can be moved", "a packet path", "operations of its kernel"}
+var needNames = []string{"a clock that can be moved", "a packet path", "operations of its kernel", "time that passes by itself", "a host with a network"}
 
 var commonOps map[string]*op
 
@@ -57,6 +62,12 @@ func lacking(f *family, sc *Scenario, m Machine) string {
 		return "the recordings have another byte order than the target"
 	}
 	var has need
+	if _, ok := m.(Passing); ok {
+		has |= needTime
+	}
+	if _, ok := m.(Network); ok {
+		has |= needHost
+	}
 	if _, ok := m.(Clock); ok {
 		has |= needClock
 	}
@@ -88,6 +99,7 @@ type player struct {
 	buf   []byte
 	depth int               // of steps executed inside it
 	read  map[string]uint64 // counters as they were last read
+	zero  time.Time         // the second that the clock was aligned to
 
 	socks  []*played // in the order of opening
 	byName map[string]*played
@@ -139,7 +151,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, wire.MaxLen); return
 // play boots a machine for sc and returns its outcome of every step. skip says why the scenario cannot be played on it.
 func play(t Target, f *family, sc *Scenario) (outs []Outcome, skip string, err error) {
 	p := &player{f: f, sc: sc, byName: map[string]*played{}, flights: map[uint64]*flight{}, read: map[string]uint64{}}
-	p.m, err = t.Boot(sc.Name, p.point)
+	p.m, err = t.Boot(sc, p.point)
 	if err != nil {
 		return nil, "", err
 	}
@@ -259,25 +271,37 @@ func (p *player) drain(out *Outcome) {
 	}
 }
 
-// receive reads one message.
+// receive reads one message into the buffer of the player.
 func (p *player) receive(s *played, take func(Message)) bool {
-	if s.closed {
-		return false
-	}
-	n, size, errno := s.s.Recv(p.buf, 0)
+	m, errno := p.readInto(s, p.buf, 0)
 	if errno != wire.OK {
 		if errno != wire.EAGAIN {
 			p.complain("receiving on %s: %v", s.name, errno)
 		}
 		return false
 	}
-	if size != n {
-		p.complain("received %d bytes on %s, of which %d fit", size, s.name, n)
+	if m.Trunc {
+		p.complain("a message on %s was longer than any can be", s.name)
 	}
-	msg := slices.Clone(p.buf[:n])
-	s.all = append(s.all, msg)
-	take(Message{Socket: s.name, Hex: msg})
+	take(m)
 	return true
+}
+
+// readInto reads one message, with a buffer and flags as a recording has them.
+func (p *player) readInto(s *played, buf []byte, flags pfkey.RecvFlags) (Message, wire.Errno) {
+	if s.closed {
+		return Message{}, wire.EAGAIN
+	}
+	n, size, errno := s.s.Recv(buf, flags)
+	if errno != wire.OK {
+		return Message{}, errno
+	}
+	m := Message{Socket: s.name, Hex: slices.Clone(buf[:n]), Trunc: size > n}
+	if m.Trunc && flags&pfkey.RecvTrunc != 0 {
+		m.Ret = size
+	}
+	s.all = append(s.all, m.Hex)
+	return m, wire.OK
 }
 
 const rawSocket = 3 // SOCK_RAW on every system
@@ -295,7 +319,11 @@ func (p *player) open(a *Action, out *Outcome) {
 	if a.NoCap {
 		cred = unprivileged
 	}
-	s, errno := p.m.Open(cred, rawSocket, wire.Version)
+	typ, proto := cmp.Or(a.Type, rawSocket), cmp.Or(a.Proto, wire.Version)
+	if proto < 0 {
+		proto = 0
+	}
+	s, errno := p.m.Open(cred, typ, proto)
 	out.result(0, errno)
 	if errno == wire.OK {
 		ps := &played{name: a.Socket, s: s}
@@ -327,14 +355,21 @@ func (p *player) send(a *Action, out *Outcome) {
 	if s == nil {
 		return
 	}
-	msg := slices.Clone([]byte(a.Hex))
+	msg := p.message(a, out)
+	out.result(len(msg), s.s.Send(msg, privileged))
+}
+
+// message is what an action sends: its bytes, patched, and padded with zeros if it says how long they are.
+func (p *player) message(a *Action, out *Outcome) []byte {
+	msg := make([]byte, max(len(a.Hex), a.Len))
+	copy(msg, a.Hex)
 	for _, x := range a.Patch {
 		p.patch(msg, x)
 	}
 	if a.Patch != nil {
 		out.Sent = slices.Clone(msg)
 	}
-	out.result(len(msg), s.s.Send(msg, privileged))
+	return msg
 }
 
 // patch copies bytes of a message received earlier into msg.

@@ -20,6 +20,8 @@ import (
 type Scenario struct {
 	Name  string `json:"name"` // CLASS/NAME
 	Panic bool   `json:"panic,omitempty"`
+	Net   bool   `json:"net,omitempty"`   // the host has an interface to the world, not only to itself
+	Timed bool   `json:"timed,omitempty"` // it waits for the kernel's timers
 	Steps []Step `json:"steps"`
 
 	File string `json:"-"` // where it was read
@@ -44,18 +46,23 @@ type Action struct {
 	Hex   Hex     `json:"hex,omitzero"` // the message or the packet
 	Patch []Patch `json:"patch,omitempty"`
 	In    bool    `json:"in,omitempty"`
+	Flags string  `json:"flags,omitempty"` // of send or recv, such as "peek"
 
 	N       *int   `json:"n,omitempty"`
+	Buf     int    `json:"buf,omitempty"` // size of the buffer in bytes, 0: a large one
+	Len     int    `json:"len,omitempty"` // of what is sent, in bytes; a reqid in xfrmpol
 	Name    string `json:"name,omitempty"`
 	Val     int    `json:"val,omitempty"`
 	Advance int64  `json:"advance,omitempty"` // seconds
+	Millis  int64  `json:"ms,omitempty"`
 
 	Tunnel string `json:"tunnel,omitempty"`
 	Dir    string `json:"dir,omitempty"`
 	Src    string `json:"src,omitempty"`
 	Dst    string `json:"dst,omitempty"`
 	V6     bool   `json:"v6,omitempty"`
-	Proto  uint8  `json:"proto,omitempty"`
+	Type   int    `json:"type,omitempty"`  // of the socket, 0: the usual one
+	Proto  int    `json:"proto,omitempty"` // IP's; or the socket's, 0: the usual one, -1: none
 	SPort  uint16 `json:"sport,omitempty"`
 	DPort  uint16 `json:"dport,omitempty"`
 	Acts   []Act  `json:"acts,omitempty"`
@@ -119,6 +126,9 @@ type Fate struct {
 type Message struct {
 	Socket string `json:"s"`
 	Hex    Hex    `json:"hex"`
+	Ret    int    `json:"ret,omitempty"`   // what the read returned, if it is not the number of bytes
+	Trunc  bool   `json:"trunc,omitempty"` // the buffer was too short
+	T      int64  `json:"t,omitempty"`     // milliseconds since the second that the clock was aligned to
 	Vol    []Span `json:"vol,omitempty"`
 }
 
@@ -312,6 +322,10 @@ func (st *Step) check(f *family, sockets map[string]bool) error {
 		return fmt.Errorf("op %s with n = %d", st.Op, *st.N)
 	case st.Advance < 0 || st.Advance > maxAdvance:
 		return fmt.Errorf("op %s advances the clock by %d seconds", st.Op, st.Advance)
+	case st.Millis < 0 || st.Millis > maxSleep:
+		return fmt.Errorf("op %s waits for %d ms", st.Op, st.Millis)
+	case st.Len < 0 || st.Len > maxLine || st.Buf < 0 || st.Buf > maxLine:
+		return fmt.Errorf("op %s with len = %d, buf = %d", st.Op, st.Len, st.Buf)
 	}
 	if o.socket {
 		if st.Socket == "" {
@@ -323,7 +337,7 @@ func (st *Step) check(f *family, sockets map[string]bool) error {
 			return fmt.Errorf("op %s on socket %q, which was not opened", st.Op, abridged(st.Socket))
 		}
 	}
-	if (o.message || o.packet) && st.Hex == nil {
+	if (o.message || o.packet || o.bytes) && st.Hex == nil {
 		return fmt.Errorf("op %s without hex", st.Op)
 	}
 	for _, p := range st.Patch {
@@ -341,6 +355,9 @@ func (st *Step) check(f *family, sockets map[string]bool) error {
 
 // maxAdvance is about three thousand years, in seconds; a wilder clock would overflow.
 const maxAdvance = 100_000_000_000
+
+// maxSleep is a day, in milliseconds. Nobody waits that long for a real kernel.
+const maxSleep = 86_400_000
 
 // check refuses results that no kernel can have given.
 func (r *Outcome) check(o *op) error {

@@ -103,7 +103,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	if t == nil {
 		t = InProcess{Kernel: c.Kernel, Addrs: c.Addrs, Tunables: c.Tunables, Fault: c.Fault}
 	}
-	if m, err := t.Boot("", nil); err != nil { // a bad tunable or fault is told once, not for each scenario
+	if m, err := t.Boot(&Scenario{}, nil); err != nil { // a bad tunable or fault is told once, not for each scenario
 		return rep, &UsageError{err}
 	} else {
 		m.Close()

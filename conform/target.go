@@ -19,12 +19,12 @@ import (
 // Target is what scenarios are played on. It makes a machine for each scenario; it is safe for concurrent use.
 type Target interface {
 	// Boot makes the machine for a scenario, fresh as the recorded kernel was. The machine calls step, from inside the code that
-	// races, at the named points it has. Whoever booted it closes it.
-	Boot(scenario string, step func(point string, p *ipsec.Packet)) (Machine, error)
+	// races, at the named points it has. Whoever booted it closes it. An empty scenario only tries whether there is a machine.
+	Boot(sc *Scenario, step func(point string, p *ipsec.Packet)) (Machine, error)
 }
 
-// Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [PacketPath] and [Owner] it is.
-// Scenarios that need more than it has are skipped.
+// Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [Passing], [PacketPath], [Network] and
+// [Owner] it is. Scenarios that need more than it has are skipped.
 type Machine interface {
 	pfkey.Engine
 	Close()
@@ -35,6 +35,45 @@ type Clock interface {
 	Now() time.Time
 	MoveClock(now time.Time) // without ageing
 	Age()                    // one ageing pass
+}
+
+// Passing is a machine whose time passes, ageing included, as that of a real kernel does.
+type Passing interface {
+	Now() time.Time
+	// Align waits for the start of a second.
+	Align()
+	// Wait lets time pass until then, or until something happens that sockets may hear of, whichever comes first.
+	Wait(until time.Time)
+}
+
+// Network is a machine on a host where other programs run than those that speak PF_KEY. Its methods return what the system call
+// returned.
+type Network interface {
+	Sysctl(name string, value int) wire.Errno // by its name below /proc/sys
+	Traffic(t Traffic) wire.Errno
+	// Encap opens a UDP socket that takes encapsulated packets of the kind that the socket option UDP_ENCAP has.
+	Encap(at netip.AddrPort, kind int) wire.Errno
+	// Datagram sends a UDP datagram over the loopback interface.
+	Datagram(src, dst netip.AddrPort, payload []byte) wire.Errno
+	AddPolicy(p TransformPolicy) wire.Errno
+}
+
+// Traffic is one packet that a program has the host send.
+type Traffic struct {
+	Proto        uint8      // 17: a datagram, 6: the first packet of a connection, else an echo request
+	Src          netip.Addr // invalid: the host chooses
+	Dst          netip.Addr
+	SPort, DPort uint16
+	Len          int // bytes of payload, which are zero
+}
+
+// TransformPolicy is an output policy made by other means than PF_KEY: from one host to another, with one template that allows
+// every algorithm.
+type TransformPolicy struct {
+	Src, Dst netip.Addr
+	Proto    uint8 // IP's number: 50 ESP, 51 AH, 108 IPCOMP
+	Mode     uint8 // as the kernel counts: 0 transport, 1 tunnel, 2 route optimisation, 4 BEET
+	ReqID    uint32
 }
 
 // PacketPath is a machine that takes packets and tells what becomes of them through their Done.
@@ -73,21 +112,25 @@ type InProcess struct {
 var recordingStart = time.Unix(1_400_000_000, 0).UTC()
 
 // Boot implements [Target].
-func (t InProcess) Boot(scenario string, step func(string, *ipsec.Packet)) (Machine, error) {
+func (t InProcess) Boot(sc *Scenario, step func(string, *ipsec.Packet)) (Machine, error) {
 	f, err := familyOf(t.Kernel)
 	if err != nil {
 		return nil, err
 	}
-	o := engine.Options{Addrs: t.Addrs, Broadcast: t.Broadcast, Start: recordingStart, Rand: randomness(scenario, t.Seed),
+	o := engine.Options{Addrs: t.Addrs, Broadcast: t.Broadcast, Start: recordingStart, Rand: randomness(sc.Name, t.Seed),
 		Tunables: t.Tunables, Fault: t.Fault, Step: step}
-	if o.Addrs == nil {
+	if o.Addrs == nil && (sc.Net || !f.isolates) {
 		o.Addrs, o.Broadcast = f.addrs, f.broadcast
 	}
 	e, err := kernel.New(t.Kernel, o)
 	if err != nil {
 		return nil, err
 	}
-	return inProcess{e}, nil
+	m := inProcess{e}
+	if f.network == nil {
+		return m, nil
+	}
+	return networked{m, f.network(e)}, nil
 }
 
 // randomness repeats itself for a scenario, whichever scenarios are played beside it.
@@ -117,16 +160,41 @@ func (m inProcess) Busy() bool {
 
 func (m inProcess) Own() any { return m.Kernel() }
 
+// Align implements [Passing].
+func (m inProcess) Align() {
+	if now := m.Now(); now.Truncate(time.Second) != now {
+		m.Advance(now.Truncate(time.Second).Add(time.Second))
+	}
+}
+
+// Wait implements [Passing].
+func (m inProcess) Wait(until time.Time) {
+	if next, ok := m.Next(); ok && next.Before(until) {
+		until = next
+	}
+	m.Advance(until)
+}
+
+// networked is an engine whose kernel knows a host's network.
+type networked struct {
+	inProcess
+	Network
+}
+
 // family is one kind of recordings: the kernel they come from and what it has of its own.
 type family struct {
 	kernel           string
 	builtin          string // folder of testdata/golden
 	dialect          *wire.Dialect
 	addrs, broadcast []netip.Addr
+	isolates         bool // a scenario that is not said to have a network has none of these addresses
+	network          func(*engine.Engine) Network
 	points           map[string]bool // the named points that steps may refer to
 	ops              map[string]*op  // beside the common ones
 	suite            func(protection) (*ipsec.Suite, error)
 	probe            func() []byte // a message that a live kernel answers
+	slack            int64         // by how many seconds times may differ: the recording could cross into another second
+	spis             wire.SPIRange // from which SPIs are picked when a request says nothing
 	deviations       []deviation
 }
 

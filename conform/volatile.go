@@ -25,61 +25,124 @@ var rules map[string]rule
 
 func init() { // not a literal: the rules look into each other
 	rules = map[string]rule{
-		"addtime":   {8, (*judge).time},
-		"usetime":   {8, (*judge).time},
-		"spi":       {4, (*judge).spi},
-		"fuzz":      {8, (*judge).fuzz},
-		"random":    {0, (*judge).sealed},
-		"undefined": {0, func(*judge, whole) string { return "" }},
+		"addtime":      {8, (*judge).time},
+		"usetime":      {8, (*judge).time},
+		"spi":          {4, (*judge).spi},
+		"fuzz":         {8, (*judge).fuzz},
+		"random":       {0, (*judge).sealed},
+		"undefined":    {0, anything},
+		"acqseq":       {4, (*judge).counter},
+		"reqid":        {4, (*judge).reqid},
+		"port":         {2, anything},
+		"msg_reserved": {2, anything},
 	}
 }
 
-// clockRule holds how far our clock is ahead of the recorded one, in seconds.
-type clockRule struct {
-	known bool
-	ahead int64
+func anything(*judge, whole) string { return "" }
+
+// pairing holds which of our values stands for a recorded one, and back.
+type pairing struct{ ours, recorded map[string]string }
+
+func newPairing() pairing { return pairing{map[string]string{}, map[string]string{}} }
+
+// pair says what is wrong with got standing for want, if anything is.
+func (p pairing) pair(what, want, got string) string {
+	if old, ok := p.ours[want]; ok && old != got {
+		return fmt.Sprintf("recorded %s %x was %x before and is %x now", what, want, old, got)
+	}
+	if old, ok := p.recorded[got]; ok && old != want {
+		return fmt.Sprintf("our %s %x stands for the recorded %x and for %x", what, got, old, want)
+	}
+	p.ours[want], p.recorded[got] = got, want
+	return ""
 }
 
-// time: not zero, and the same distance from the recorded clock throughout a scenario.
+// counter: a number that the whole machine counts: not zero, and always the same for a recorded one.
+func (j *judge) counter(w whole) string {
+	if j.d.Order.Uint32(w.gotten()) == 0 {
+		return "the number is zero"
+	}
+	return j.counters.pair("number", string(w.wanted()), string(w.gotten()))
+}
+
+// reqid: one that the kernel picked, above those that programs may name.
+func (j *judge) reqid(w whole) string {
+	const named = 0x3fff // the highest that a program may name
+	if v := j.d.Order.Uint32(w.gotten()); v <= named {
+		return fmt.Sprintf("reqid %#x, want one above %#x", v, named)
+	}
+	return j.reqids.pair("reqid", string(w.wanted()), string(w.gotten()))
+}
+
+// clockRule holds how far our clock is ahead of the recorded one, in seconds: the least and the most seen.
+type clockRule struct {
+	known       bool
+	least, most int64
+}
+
+// time: not zero, and the same distance from the recorded clock throughout a scenario, within the slack of the family.
 func (j *judge) time(w whole) string {
 	want, got := int64(j.d.Order.Uint64(w.wanted())), int64(j.d.Order.Uint64(w.gotten()))
 	if got == 0 {
 		return "the time is zero"
 	}
-	if !j.clock.known {
-		j.clock = clockRule{true, got - want}
+	ahead := got - want
+	c := j.clock
+	if !c.known {
+		c = clockRule{true, ahead, ahead}
 	}
-	if off := got - want - j.clock.ahead; off != 0 {
-		return fmt.Sprintf("the time is %+d s off, measured by the first one in this scenario", off)
+	c.least, c.most = min(c.least, ahead), max(c.most, ahead)
+	if c.most-c.least > j.f.slack {
+		off := ahead - j.clock.least
+		if ahead < j.clock.least {
+			off = ahead - j.clock.most
+		}
+		return fmt.Sprintf("the time is %+d s off, measured by others in this scenario", off)
 	}
+	j.clock = c
 	return ""
 }
 
 // spi: in the requested range, and one recorded value is always the same value of ours, in both directions.
 func (j *judge) spi(w whole) string {
-	want, got := string(w.wanted()), string(w.gotten())
-	if old, ok := j.spis[want]; ok && old != got {
-		return fmt.Sprintf("recorded SPI %x was %x before and is %x now", want, old, got)
+	if what := j.spis.pair("SPI", string(w.wanted()), string(w.gotten())); what != "" {
+		return what
 	}
-	if old, ok := j.back[got]; ok && old != want {
-		return fmt.Sprintf("our SPI %x stands for the recorded %x and for %x", got, old, want)
-	}
-	j.spis[want], j.back[got] = got, want
-	if h, err := j.d.Header(w.want); err != nil || h.Type != wire.MsgGetSPI {
+	h, err := j.d.Header(w.want)
+	if err != nil || h.Type != wire.MsgGetSPI {
 		return ""
 	}
-	x, ok := j.d.Find(j.asked, wire.ExtSPIRange)
+	r, ok := j.ranges[asker{h.Seq, h.PID}]
 	if !ok {
-		return ""
-	}
-	r, err := j.d.ParseSPIRange(x.Raw)
-	if err != nil {
 		return ""
 	}
 	if v := spiOf(w.gotten()); v < r.Min || v > r.Max {
 		return fmt.Sprintf("SPI %v lies outside of the requested range %v to %v", v, r.Min, r.Max)
 	}
 	return ""
+}
+
+// asker tells requests apart.
+type asker struct {
+	seq wire.Seq
+	pid uint32
+}
+
+// ask remembers the range of a GETSPI.
+func (j *judge) ask(msg []byte) {
+	h, err := j.d.Header(msg)
+	if err != nil || h.Type != wire.MsgGetSPI {
+		return
+	}
+	r := j.f.spis
+	if x, ok := j.d.Find(msg, wire.ExtSPIRange); ok {
+		if r, err = j.d.ParseSPIRange(x.Raw); err != nil {
+			return
+		}
+	}
+	if r.Max != 0 {
+		j.ranges[asker{h.Seq, h.PID}] = r
+	}
 }
 
 func spiOf(b []byte) wire.SPI {

@@ -6,5 +6,5 @@ import "embed"
 
 // Files is this folder. Do not write to it.
 //
-//go:embed illumos illumos-2008
+//go:embed illumos illumos-2008 linux-6.1
 var Files embed.FS
