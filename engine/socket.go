@@ -106,14 +106,24 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 		s.bytes -= size
 		s.cost -= m.cost
 		s.reads++
-		if s.head++; s.head == len(s.queue) {
-			s.queue, s.head = s.queue[:0], 0
-			if cap(s.queue) > 1024 {
-				s.queue = nil // a long dump is over; do not keep its table
-			}
-		}
+		s.head++
+		s.compact()
 	}
 	return n, size, wire.OK
+}
+
+// compact gives back what has been read, once it is much: a reader that is always a little behind must not keep it all, and a long DUMP
+// that is over must not keep its table.
+func (s *Socket) compact() {
+	const much = 1024
+	switch {
+	case s.head == len(s.queue) && cap(s.queue) > much:
+		s.queue, s.head = nil, 0
+	case s.head == len(s.queue):
+		s.queue, s.head = s.queue[:0], 0
+	case s.head > much && s.head > len(s.queue)/2:
+		s.queue, s.head = slices.Clone(s.queue[s.head:]), 0
+	}
 }
 
 // SetOption implements [pfkey.Socket].

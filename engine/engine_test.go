@@ -1,0 +1,294 @@
+package engine_test
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// fake is a kernel that echoes to all sockets, and does what a test asks of it.
+type fake struct {
+	engine.Kernel
+	e       *engine.Engine
+	request func(s *engine.Socket, msg []byte)
+	inbound func(p *ipsec.Packet)
+	room    int // messages a queue may hold, 0: any number
+	due     []time.Time
+	aged    []time.Time
+	closed  int
+}
+
+func newFake(t *testing.T, o engine.Options) (*fake, *engine.Engine) {
+	t.Helper()
+	k := &fake{}
+	e, err := engine.New("fake", o, func(e *engine.Engine) (engine.Kernel, error) { k.e = e; return k, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, e
+}
+
+func (k *fake) Dialect() *wire.Dialect { return wire.Illumos() }
+func (k *fake) Open(_ *engine.Socket, c pfkey.Cred, _, _ int) pfkey.Errno {
+	if !c.Privileged {
+		return wire.EPERM
+	}
+	return wire.OK
+}
+func (k *fake) Closed(*engine.Socket) { k.closed++ }
+func (k *fake) Request(s *engine.Socket, msg []byte, _ pfkey.Cred) pfkey.Errno {
+	if k.request != nil {
+		k.request(s, msg)
+		return wire.OK
+	}
+	for _, s := range k.e.Sockets() {
+		s.Deliver(msg, false)
+	}
+	return wire.OK
+}
+func (k *fake) Room(s *engine.Socket, n int, _ bool) bool {
+	return k.room == 0 || s.Queued()/n < k.room
+}
+func (k *fake) Receive(*engine.Socket, pfkey.RecvFlags) pfkey.Errno { return wire.OK }
+func (k *fake) Reading(*engine.Socket)                              {}
+func (k *fake) Inbound(p *ipsec.Packet)                             { k.inbound(p) }
+func (k *fake) Next() (time.Time, bool) {
+	if len(k.due) == 0 {
+		return time.Time{}, false
+	}
+	return k.due[0], true
+}
+func (k *fake) Age(now time.Time, force bool) {
+	k.aged = append(k.aged, now)
+	for len(k.due) > 0 && !k.due[0].After(now) {
+		k.due = k.due[1:]
+	}
+}
+func (k *fake) Describe(*engine.Status, int) {}
+func (k *fake) Stop()                        {}
+
+var root = pfkey.Cred{Privileged: true}
+
+func open(t *testing.T, e *engine.Engine) pfkey.Socket {
+	t.Helper()
+	s, errno := e.Open(root, 3, 2)
+	if errno != wire.OK {
+		t.Fatalf("open: %v", errno)
+	}
+	return s
+}
+
+func recv(t *testing.T, s pfkey.Socket) string {
+	t.Helper()
+	buf := make([]byte, 64)
+	n, size, errno := s.Recv(buf, 0)
+	if errno != wire.OK {
+		return errno.String()
+	}
+	if n != size {
+		t.Errorf("%d of %d bytes", n, size)
+	}
+	return string(buf[:n])
+}
+
+func TestSocketsHearInOrder(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	a, b := open(t, e), open(t, e)
+	for _, m := range []string{"one", "two", "three"} {
+		a.Send([]byte(m), root)
+	}
+	for _, s := range []pfkey.Socket{a, b} {
+		for _, want := range []string{"one", "two", "three", "EAGAIN"} {
+			if got := recv(t, s); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+	}
+}
+
+func TestTheKernelWorksOnItsOwnCopy(t *testing.T) {
+	k, e := newFake(t, engine.Options{})
+	s := open(t, e)
+	k.request = func(s *engine.Socket, msg []byte) { msg[0] = 'X'; s.Deliver(msg, false) }
+	sent := []byte("abc")
+	s.Send(sent, root)
+	if string(sent) != "abc" {
+		t.Error("the sender's bytes were changed")
+	}
+	sent[1] = 'Y'
+	if got := recv(t, s); got != "Xbc" {
+		t.Errorf("got %q: the message follows the sender's buffer", got)
+	}
+}
+
+func TestShortBufferAndPeek(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	s := open(t, e)
+	s.Send([]byte("first"), root)
+	s.Send([]byte("second"), root)
+	buf := make([]byte, 2)
+	for range 2 {
+		if n, size, errno := s.Recv(buf, pfkey.RecvPeek); n != 2 || size != 5 || errno != wire.OK {
+			t.Errorf("peek: %d of %d, %v", n, size, errno)
+		}
+	}
+	if n, size, _ := s.Recv(buf, 0); n != 2 || size != 5 {
+		t.Errorf("short read: %d of %d", n, size)
+	}
+	if got := recv(t, s); got != "second" {
+		t.Errorf("the rest of a message that did not fit came back: %q", got)
+	}
+}
+
+func TestAFullQueueLosesMessagesOfItsSocketOnly(t *testing.T) {
+	k, e := newFake(t, engine.Options{})
+	k.room = 2
+	a, b := open(t, e), open(t, e)
+	for range 3 {
+		a.Send([]byte("m"), root)
+		recv(t, a)
+	}
+	if got := []string{recv(t, b), recv(t, b), recv(t, b)}; !slices.Equal(got, []string{"m", "m", "EAGAIN"}) {
+		t.Errorf("the one that does not read: %q", got)
+	}
+	st := e.Status(0)
+	if st.Sockets[0].Lost != 0 || st.Sockets[1].Lost != 1 {
+		t.Errorf("lost: %d and %d, want 0 and 1", st.Sockets[0].Lost, st.Sockets[1].Lost)
+	}
+}
+
+// TestNotifyWhenNotEmptyAnyMore: one call for each time a queue stops being empty.
+func TestNotifyWhenNotEmptyAnyMore(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	s := open(t, e)
+	told := 0
+	s.Notify(func() {
+		told++
+		e.Status(0) // no lock is held
+	})
+	s.Send([]byte("1"), root)
+	s.Send([]byte("2"), root)
+	if told != 1 {
+		t.Errorf("told %d times of a queue that became non-empty once", told)
+	}
+	recv(t, s)
+	recv(t, s)
+	s.Send([]byte("3"), root)
+	if told != 2 {
+		t.Errorf("told %d times, want 2", told)
+	}
+}
+
+func TestClosedSocket(t *testing.T) {
+	k, e := newFake(t, engine.Options{})
+	a, b := open(t, e), open(t, e)
+	b.Close()
+	b.Close()
+	a.Send([]byte("m"), root)
+	if got := recv(t, b); got != "ENOTCONN" {
+		t.Errorf("a closed socket: %q", got)
+	}
+	if errno := b.Send([]byte("m"), root); errno != wire.ENOTCONN {
+		t.Errorf("send on a closed socket: %v", errno)
+	}
+	if k.closed != 1 {
+		t.Errorf("the kernel was told %d times", k.closed)
+	}
+	if n := len(e.Status(0).Sockets); n != 1 {
+		t.Errorf("%d sockets left, want 1", n)
+	}
+}
+
+// TestPostWaitsForNobody: control work from a packet's way runs at once when the lock is free, and otherwise when its holder lets go.
+func TestPostWaitsForNobody(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	ran := false
+	e.Post(func() { ran = true })
+	if !ran {
+		t.Error("the lock was free, and Post did not run its work")
+	}
+	var order []string
+	e.Do(func() {
+		e.After(func() { order = append(order, "after") })
+		posted := make(chan struct{})
+		go func() {
+			e.Post(func() { order = append(order, "posted") })
+			close(posted)
+		}()
+		<-posted // it did not wait for the lock, which this goroutine holds
+		order = append(order, "do")
+	})
+	if want := []string{"do", "posted", "after"}; !slices.Equal(order, want) {
+		t.Errorf("order %q, want %q", order, want)
+	}
+}
+
+func TestPostForgetsNothing(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	var n atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 2000 {
+				e.Post(func() { n.Add(1) })
+				e.Do(func() {})
+			}
+		})
+	}
+	wg.Wait()
+	if n.Load() != 8000 {
+		t.Errorf("%d of 8000 pieces of work were run", n.Load())
+	}
+}
+
+func TestAdvanceRunsEachThingAtItsTime(t *testing.T) {
+	k, e := newFake(t, engine.Options{Start: time.Unix(1000, 0)})
+	e.Do(func() { k.due = []time.Time{time.Unix(1008, 0), time.Unix(1016, 0), time.Unix(2000, 0)} })
+	select {
+	case <-e.Wake():
+	default:
+		t.Error("Wake was not signalled when something became due")
+	}
+	e.Advance(time.Unix(1500, 0))
+	if want := []time.Time{time.Unix(1008, 0).UTC(), time.Unix(1016, 0).UTC()}; len(k.aged) != 2 || !k.aged[0].Equal(want[0]) || !k.aged[1].Equal(want[1]) {
+		t.Errorf("aged at %v, want %v", k.aged, want)
+	}
+	if now := e.Now(); !now.Equal(time.Unix(1500, 0)) {
+		t.Errorf("the clock shows %v", now)
+	}
+	e.Advance(time.Unix(10, 0))
+	if now := e.Now(); !now.Equal(time.Unix(1500, 0)) {
+		t.Errorf("the clock went back to %v", now)
+	}
+	if next, ok := e.Next(); !ok || !next.Equal(time.Unix(2000, 0)) {
+		t.Errorf("next %v, %v", next, ok)
+	}
+}
+
+func TestInboundIsCounted(t *testing.T) {
+	k, e := newFake(t, engine.Options{})
+	k.inbound = func(p *ipsec.Packet) { p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.NoSA}) }
+	e.Inbound(&ipsec.Packet{ID: 1})
+	var sent []byte
+	stop := e.Ledger().Watch(func(_ *ipsec.Packet, v ipsec.Verdict) { sent = v.Inner })
+	e.Emit([]byte("keepalive"))
+	stop()
+	b := e.Ledger().Balance()
+	if b.Injected != 2 || b.Ended != 2 || b.Reasons["no-sa"] != 1 || b.Verdicts["sent"] != 1 || string(sent) != "keepalive" {
+		t.Errorf("ledger %+v, watched %q", b, sent)
+	}
+}
+
+func TestUnprivileged(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	if s, errno := e.Open(pfkey.Cred{}, 3, 2); s != nil || errno != wire.EPERM {
+		t.Errorf("open without privilege: %v, %v", s, errno)
+	}
+}
