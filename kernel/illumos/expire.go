@@ -15,6 +15,7 @@ func (k *Kernel) Age(at time.Time, force bool) {
 	if !force && (k.due == 0 || k.due > now) {
 		return
 	}
+	k.settle()
 	k.lastPass = now
 	k.due = 0
 	for _, p := range k.consumers() {

@@ -15,21 +15,17 @@ func (k *Kernel) fanOut(r *request) {
 		}
 		over = []*protocol{p}
 	}
+	if r.hdr.Type == wire.MsgDump {
+		k.startDump(over, r)
+		return
+	}
 	for _, p := range over {
 		k.counters.add(p, keysockIn, 1)
-		if r.hdr.Type == wire.MsgFlush {
-			for _, f := range p.families() {
-				f.flush(dropLarvalTimeout)
-			}
-		} else {
-			k.dump(p, r)
+		for _, f := range p.families() {
+			f.flush(dropLarvalTimeout)
 		}
 	}
-	h := r.hdr
-	if r.hdr.Type == wire.MsgDump {
-		h.Errno, h.Seq, h.Len = 0, 0, wire.HeaderLen/8
-	}
-	k.passUp(k.d.AppendHeader(nil, h), r.sender, fromConsumer)
+	k.passUp(k.d.AppendHeader(nil, r.hdr), r.sender, fromConsumer)
 }
 
 // flush empties a family: outbound SAs, inbound ones whatever their state, acquire records. Nobody is told with an EXPIRE.

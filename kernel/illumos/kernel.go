@@ -25,6 +25,10 @@ type Kernel struct {
 	policy   policyTable
 	counters counters
 
+	dumps   []*dump     // not read to their end yet
+	dumping atomic.Bool // there are any; read without the control lock
+	inDump  bool        // one of them is being stepped
+
 	extended int         // how many times sockets have become EXTENDED
 	cluster  atomic.Bool // cluster software is loaded
 	refuse   bool        // the task queue takes no entry
@@ -116,6 +120,7 @@ func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errn
 
 // Closed implements [engine.Kernel].
 func (k *Kernel) Closed(s *engine.Socket) {
+	k.settle()
 	if clientOf(s).extended {
 		k.extended--
 	}
@@ -123,6 +128,7 @@ func (k *Kernel) Closed(s *engine.Socket) {
 
 // Stop implements [engine.Kernel].
 func (k *Kernel) Stop() {
+	k.settle()
 	for _, p := range k.consumers() {
 		for _, f := range p.families() {
 			f.flush(dropShutdown)

@@ -12,6 +12,9 @@ import (
 
 // Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for them.
 func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
+	if k.dumping.Load() {
+		k.e.Post(k.settle)
+	}
 	flow, err := spd.ParseFlow(p.Data)
 	if err != nil {
 		k.drop(p, dropOutDiscards)

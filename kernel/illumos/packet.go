@@ -13,6 +13,9 @@ const larvalPackets = 1
 
 // Inbound implements [engine.Kernel]. What is neither ESP nor AH is none of IPsec's business and goes on as it is.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
+	if k.dumping.Load() {
+		k.e.Post(k.settle)
+	}
 	var in ipsec.Inbound
 	err := in.Parse(p.Data)
 	if err != nil {

@@ -41,6 +41,9 @@ const (
 // keysock_passup. sender is the
 // client whose request it answers, nil for nobody. msg must not be changed any more. The control lock is held.
 func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
+	if !k.inDump {
+		k.settle()
+	}
 	typ, satype := wire.MsgType(msg[1]), wire.SAType(msg[3])
 	for _, s := range k.e.Sockets() {
 		c := clientOf(s)
@@ -103,9 +106,6 @@ func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
 
 // Receive implements [engine.Kernel].
 func (k *Kernel) Receive(*engine.Socket, pfkey.RecvFlags) pfkey.Errno { return wire.OK }
-
-// Reading implements [engine.Kernel]: a DUMP is queued as a whole.
-func (k *Kernel) Reading(*engine.Socket) {}
 
 // Call implements [engine.Kernel]: the transport provider behind the socket knows none of these requests.
 func (k *Kernel) Call(*engine.Socket, pfkey.Call) pfkey.Errno { return wire.EOPNOTSUPP }
