@@ -204,7 +204,11 @@ func (k *Kernel) commonAdd(p *protocol, f *family, r *request, larval *sa, v wir
 	if inbound {
 		primary, other = other, primary
 	}
-	if res := k.place(s, larval != nil, primary, other, clone); res.failed() {
+	state := sadb.State(v.State)
+	if larval == nil {
+		s.Become(state) // before any packet can find it: a new SA is never LARVAL
+	}
+	if res := k.place(s, primary, other, clone, state); res.failed() {
 		return res
 	}
 	if r.has(wire.IllumosExtXPair) {
@@ -213,7 +217,7 @@ func (k *Kernel) commonAdd(p *protocol, f *family, r *request, larval *sa, v wir
 			return res
 		}
 	}
-	k.promote(s, larval != nil, sadb.State(v.State), r)
+	k.promote(s, larval != nil, state, r)
 	return result{}
 }
 
@@ -355,14 +359,20 @@ func (k *Kernel) fillKeys(s *sa, r *request) result {
 	return result{}
 }
 
-// place links the SA into its primary table, and a copy into the other one if it is wanted. On collision nothing stays.
-func (k *Kernel) place(s *sa, linked bool, primary, other *table, clone bool) result {
-	s.unlink() // a LARVAL moves to the head of its bucket, or into the outbound table
+// place links the SA into its primary table, and a copy, in the given state, into the other one if it is wanted. On collision nothing stays.
+// A LARVAL moves to the head of its bucket, where packets find it all the while, or into the outbound table.
+func (k *Kernel) place(s *sa, primary, other *table, clone bool, state sadb.State) result {
 	exists := result{errno: wire.EEXIST}
+	if s.in == primary {
+		s.moveToFront()
+	} else if s.unlink(); !primary.insert(s) {
+		k.bury(s, dropLarvalTimeout)
+		return exists
+	}
 	switch {
-	case !primary.insert(s):
 	case clone:
 		c := k.clone(s)
+		c.Become(state)
 		if other.insert(c) {
 			s.peerSA.Store(c)
 			c.peerSA.Store(s)
@@ -415,17 +425,16 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 		k.e.Step("taken", nil)
 	}
 	s.Lock()
-	_, taken := k.fault.PromoteLocked(&s.SA, state)
-	s.taking = k.fault == sadb.LarvalWindow && wasLarval
+	if wasLarval {
+		_, taken := k.fault.PromoteLocked(&s.SA, state)
+		s.taking = k.fault == sadb.LarvalWindow
+		if k.fault == sadb.NoFault {
+			held = taken
+		}
+	}
 	due := earlier(earlier(s.hardExpire, s.softExpire), s.idleExpire)
 	s.Unlock()
-	if k.fault == sadb.NoFault {
-		held = taken
-	}
 	k.dueAt(due)
-	if peer := s.peer(); peer != nil {
-		peer.Become(state)
-	}
 	if s.has(flagNATTLoc) && s.in.isOutbound() {
 		k.dueAt(k.now())
 	}

@@ -122,6 +122,13 @@ func (t *table) insert(s *sa) bool {
 	return true
 }
 
+// moveToFront puts s where a new SA would stand in its bucket. Packets find it meanwhile.
+func (s *sa) moveToFront() {
+	b := s.in.bucketOf(s)
+	b.remove(s, linkBucket)
+	b.insert(s, linkBucket)
+}
+
 // unlink takes s out of its table, if it is in one.
 func (s *sa) unlink() {
 	t := s.in
