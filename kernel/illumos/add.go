@@ -423,6 +423,8 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 		k.e.Step("take", nil)
 		held = k.fault.Take(&s.SA)
 		k.e.Step("taken", nil)
+	} else if wasLarval {
+		k.e.Step("promote", nil)
 	}
 	s.Lock()
 	if wasLarval {
@@ -456,6 +458,8 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 		}
 		if k.fault != sadb.LarvalUnlocked {
 			k.e.Step("taken", nil)
+		} else {
+			k.e.Step("drive", nil)
 		}
 		for p := held.Pop(); p != nil; p = held.Pop() {
 			if refuse {

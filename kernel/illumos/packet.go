@@ -252,6 +252,7 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 		k.counters.add(s.p, goodAuth, 1)
 	}
 	now := k.now()
+	k.e.Step("accept", p)
 	s.Lock()
 	switch {
 	case s.State() == sadb.Dead && k.fault != sadb.LarvalWindow:

@@ -192,6 +192,7 @@ func (k *Kernel) kill(s *sa, c dropCause) {
 
 // bury makes an SA DEAD that is no longer linked, or never was.
 func (k *Kernel) bury(s *sa, c dropCause) {
+	k.e.Step("bury", nil)
 	s.Lock()
 	held := k.fault.DieLocked(&s.SA, !s.taking)
 	rest := s.takeKeptLocked()
