@@ -523,6 +523,9 @@ func (a *addition) check() error {
 		return a.stopAll(end, "Need destination address for %s.", a.verb)
 	}
 	a.foreign()
+	if sa != nil && a.errs.Len() == 0 {
+		a.checkAlgorithms()
+	}
 	return a.flush(true)
 }
 
@@ -580,6 +583,14 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	m = d.AppendSA(m, sa)
 	if a.paired {
 		m = d.AppendPair(m, wire.Pair{SPI: a.pair})
+	}
+	if hard, soft := &a.limits[limitHard>>4], &a.limits[limitSoft>>4]; !a.s.illumos() && (*hard == nil) != (*soft == nil) {
+		// Linux wants both or none.
+		for _, l := range []**wire.Lifetime{hard, soft} {
+			if *l == nil {
+				*l = &wire.Lifetime{}
+			}
+		}
 	}
 	for i, t := range []wire.ExtType{wire.ExtLifetimeHard, wire.ExtLifetimeSoft, wire.IllumosExtXLifetimeIdle} {
 		if a.limits[i] != nil {
@@ -652,6 +663,9 @@ func (s *session) algorithms() *Algorithms {
 	}
 	if s.stock == nil {
 		s.stock = StockAlgorithms()
+		if !s.illumos() {
+			s.stock = dialectAlgorithms(s.dial)
+		}
 	}
 	return s.stock
 }

@@ -25,7 +25,9 @@ const (
 	verbPassive
 	verbHelp
 	verbQuit
-	verbGetSPI // ours
+	verbGetSPI     // ours
+	verbExplain    // ours
+	verbCompletion // ours
 )
 
 // command is one row of the table of commands.
@@ -72,6 +74,8 @@ const helpHelp = "help\t    - Display list of commands\n" +
 
 var ownCommands = []command{
 	{"getspi", verbGetSPI, wire.MsgGetSPI, "getspi - Reserve an SPI: getspi [sa_type] src A dst B [spi-min N] [spi-max N]\n"},
+	{"explain", verbExplain, 0, "explain - Print every field of a message with its meaning: explain [file | - | hex...]\n"},
+	{"completion", verbCompletion, 0, "completion - Print completions for a shell: completion bash|zsh|fish\n"},
 }
 
 func (s *session) findCommand(name string) (command, bool) {
@@ -108,10 +112,16 @@ const helpText = "Commands\n--------\n" +
 
 // help prints what there is to say about a topic.
 func (s *session) help(words []word) {
+	if s.json {
+		s.helpJSON(words)
+		return
+	}
 	if len(words) == 0 {
 		io.WriteString(s.Stdout, helpText)
 		if !s.keeps(QuirkNoExtras) {
-			io.WriteString(s.Stdout, ownCommands[0].help)
+			for _, c := range ownCommands {
+				io.WriteString(s.Stdout, c.help)
+			}
 		}
 		return
 	}
@@ -135,6 +145,21 @@ func (s *session) help(words []word) {
 	io.WriteString(s.Stdout, c.help)
 }
 
+// helpJSON prints help as objects: all commands, those of one name, or all keywords.
+func (s *session) helpJSON(words []word) {
+	if len(words) > 0 && words[0].text == "attr" {
+		for _, k := range keywords {
+			s.emitJSON(HelpEntry{Help: k.name, Keyword: true})
+		}
+		return
+	}
+	for _, c := range slices.Concat(commands, ownCommands) {
+		if len(words) == 0 || c.name == words[0].text {
+			s.emitJSON(HelpEntry{Help: c.name, Text: strings.TrimSpace(c.help)})
+		}
+	}
+}
+
 // saType reads an SA type word. -1 is what the original keeps for unknown, so a number that becomes it is unknown too.
 func saType(text string) (int32, bool) {
 	switch {
@@ -153,6 +178,12 @@ func saType(text string) (int32, bool) {
 // execute runs one command. The error is errAbandon when the command failed and that was said, errSent when it got as far as an
 // exchange with a destination, an *exit when the run ends, nil otherwise.
 func (s *session) execute(ctx context.Context, words []word) error {
+	err := s.perform(ctx, words)
+	s.finish(s.show(0), err)
+	return err
+}
+
+func (s *session) perform(ctx context.Context, words []word) error {
 	name := words[0].text
 	c, known := s.findCommand(name)
 	switch c.verb {
@@ -179,11 +210,15 @@ func (s *session) execute(ctx context.Context, words []word) error {
 		return s.monitor(ctx, c.verb == verbMonitor)
 	case verbAdd:
 		if s.mode == modeOneShot {
-			fmt.Fprint(s.Stderr, "ipseckey: can't do ADD or UPDATE from the command line.\n\n")
+			s.complain("ipseckey: can't do ADD or UPDATE from the command line.\n\n")
 			return &exit{ExitFailed}
 		}
 	case verbGetSPI:
 		return s.getSPI(ctx, words)
+	case verbExplain:
+		return s.runExplain(ctx, words)
+	case verbCompletion:
+		return s.completion(words)
 	}
 	var satype int32
 	if len(words) > 1 {
@@ -239,10 +274,12 @@ func (s *session) refuse(what string) error {
 var errUnknown = errors.New("unknown command")
 
 func (s *session) unknownCommand() error {
-	fmt.Fprintf(s.Stderr, "ipseckey: Unknown command (%s).\n\n", s.show(0))
+	s.complain(fmt.Sprintf("ipseckey: Unknown command (%s).\n\n", s.show(0)))
 	var names []string
 	for _, c := range slices.Concat(commands, ownCommands) {
-		names = append(names, c.name)
+		if c.verb < verbGetSPI || !s.keeps(QuirkNoExtras) {
+			names = append(names, c.name)
+		}
 	}
 	s.hints([]problem{{at: 0, instead: names}})
 	if err := s.usage(); err != nil {

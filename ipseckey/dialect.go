@@ -1,6 +1,10 @@
 package ipseckey
 
 import (
+	"net/netip"
+	"slices"
+	"strings"
+
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -23,6 +27,39 @@ func (s *session) address(v wire.Address) wire.Address {
 		}
 	}
 	return v
+}
+
+// dialectAlgorithms is the algorithm table for an engine of another kernel: the names that its dialect has, with the names and
+// sizes that the stock table has for the same.
+func dialectAlgorithms(d *wire.Dialect) *Algorithms {
+	stock := StockAlgorithms()
+	table := func(name func(uint8) string, rows []Algorithm) (all []Algorithm) {
+		for id := 1; id <= 255; id++ {
+			n := name(uint8(id))
+			if strings.HasPrefix(n, "unknown(") {
+				continue
+			}
+			a, ok := byName(rows, n)
+			if !ok {
+				a = Algorithm{}
+			}
+			a.ID = uint8(id)
+			if !slices.Contains(a.Names, n) {
+				a.Names = append([]string{n}, a.Names...)
+			}
+			all = append(all, a)
+		}
+		return all
+	}
+	return &Algorithms{Auth: table(d.AuthName, stock.Auth), Encrypt: table(d.EncryptName, stock.Encrypt)}
+}
+
+// unspecifiedLike is the unspecified address of the family that a is of.
+func unspecifiedLike(a netip.Addr) netip.Addr {
+	if a.Unmap().Is4() {
+		return as16(netip.IPv4Unspecified())
+	}
+	return netip.IPv6Unspecified()
 }
 
 // foreign collects an error for each thing that the engine's dialect has no way to say.

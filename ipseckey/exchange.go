@@ -58,7 +58,7 @@ func (s *session) expired(ctx context.Context, err error) error {
 	case !errors.Is(err, context.DeadlineExceeded):
 		return nil
 	}
-	fmt.Fprint(s.Stderr, "ipseckey: Reply message from PF_KEY timed out.\n")
+	s.complain("ipseckey: Reply message from PF_KEY timed out.\n")
 	if s.mode == modeLoop && !s.keeps(QuirkAlarmExits) {
 		return errAbandon
 	}
@@ -133,12 +133,14 @@ func (s *session) flush(ctx context.Context, satype int32) error {
 			return err
 		}
 	}
+	s.answered(reply)
 	if h.Errno == 0 {
 		return nil
 	}
+	defer s.explainRefusal(h, msg)
 	if e := s.errno(h); e == einval {
-		fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
-		fmt.Fprintf(s.Stderr, "ipseckey: Cannot flush SA type %d.\n", satype)
+		s.complain(fmt.Sprintf("  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved)))
+		s.complain(fmt.Sprintf("ipseckey: Cannot flush SA type %d.\n", satype))
 	}
 	return s.bailErrno("return message (in doflush)", s.errno(h), nil)
 }
@@ -166,6 +168,10 @@ func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 	// The original reads into the buffer that it sent from, and never looks at how much it got.
 	buf := make([]byte, replySize)
 	copy(buf, msg)
+	s.table = nil
+	if s.Terminal.Stdout && !s.compat && save == nil && !s.json {
+		s.table = &summary{}
+	}
 	if err := s.conn.Send(ctx, msg); err != nil {
 		if err := s.bail("write to PF_KEY socket failed (in dodump)", err); err != nil {
 			return err
@@ -194,7 +200,9 @@ func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 			s.dumped(satype, save)
 			return nil
 		case h.Errno != 0:
-			fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
+			s.complain(fmt.Sprintf("  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved)))
+			s.answered(buf[:max(n, wire.HeaderLen)])
+			defer s.explainRefusal(h, msg)
 			return s.bailErrno("Dump failed", s.errno(h), nil)
 		case h.Seq == 0 && (s.illumos() || n == wire.HeaderLen):
 			s.dumped(satype, save)
@@ -221,6 +229,9 @@ func (s *session) dumpOne(ctx context.Context, msg []byte, save *saver) error {
 		s.emit(msg)
 		return nil
 	}
+	if s.table != nil {
+		s.table.add(s, msg)
+	}
 	if err := s.list(ctx, s.Stdout, msg, false); err != nil {
 		return err
 	}
@@ -232,6 +243,9 @@ func (s *session) dumpOne(ctx context.Context, msg []byte, save *saver) error {
 func (s *session) dumped(satype int32, save *saver) {
 	if save == nil && !s.json {
 		fmt.Fprintf(s.Stdout, "Dump succeeded for SA type %d.\n", satype)
+		if s.table != nil {
+			s.table.print(s, s.Stdout)
+		}
 	}
 }
 

@@ -167,6 +167,10 @@ func (f *finding) build(src, dst netip.Addr) []byte {
 			m = d.AppendAddress(m, t, f.s.address(v))
 		}
 	}
+	if f.src == nil && f.sport == 0 && f.dst != nil && !f.s.illumos() {
+		// RFC 2367 sections 3.1.4 and 3.1.5 want both addresses, and Linux insists.
+		m = d.AppendAddress(m, wire.ExtAddressSrc, f.s.address(wire.Address{Addr: unspecifiedLike(dst)}))
+	}
 	if f.sport != 0 && f.src == nil {
 		v := wire.Address{Addr: netip.IPv6Unspecified(), Port: f.sport, Proto: f.proto}
 		m = d.AppendAddress(m, wire.ExtAddressSrc, f.s.address(v))

@@ -2,7 +2,6 @@ package ipseckey
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -11,7 +10,7 @@ import (
 // Record is a message as --json prints it, one object a line. The names of its fields are stable: new ones may come, none will
 // change or go. Fields that the message does not have are left out.
 //
-// dump, get, getspi and monitor print records; the other commands print nothing, and say how it went with their exit status.
+// dump, get, getspi and monitor print records; how the other commands went is a [Result].
 type Record struct {
 	Type   string `json:"type"`             // of the message: "DUMP", "GET", "ADD", "EXPIRE", ...
 	SAType string `json:"satype"`           // "esp", "ah", "unspec" for all, ...
@@ -238,8 +237,5 @@ func (r *Record) identity(d *wire.Dialect, to **RecordIdentity, raw []byte) erro
 
 // emit prints a message as one line of JSON.
 func (s *session) emit(msg []byte) {
-	b, err := json.Marshal(NewRecord(s.dial, msg, s.showKeys && !s.paranoid))
-	if err == nil {
-		s.Stdout.Write(append(b, '\n'))
-	}
+	s.emitJSON(NewRecord(s.dial, msg, s.showKeys && !s.paranoid))
 }

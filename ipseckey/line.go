@@ -14,6 +14,7 @@ var (
 	errLineTooLong   = errors.New("line too long")
 	errJoinedTooLong = errors.New("continued command too long")
 	errLineDropped   = errors.New("line dropped")
+	errLineAbandoned = errors.New("line abandoned")
 )
 
 // lineReader reads commands: lines, joined where a backslash stands before the newline.
@@ -21,8 +22,10 @@ type lineReader struct {
 	r      *bufio.Reader
 	pipe   bool // standard input, read by a line editor
 	quirks Quirk
-	number int    // of the last physical line read, from 1
-	prompt func() // called before a physical line is read; may be nil
+	number int // of the last physical line read, from 1
+
+	// edit reads lines in place of r: a line without its newline, behind those that it continues. nil: r.
+	edit func(before string) (string, error)
 }
 
 func newLineReader(r io.Reader, pipe bool, q Quirk) *lineReader {
@@ -31,9 +34,9 @@ func newLineReader(r io.Reader, pipe bool, q Quirk) *lineReader {
 
 // physical reads one line with its newline. A last line without one comes with io.EOF. Of a line that is too long nothing is
 // kept.
-func (l *lineReader) physical() (string, error) {
-	if l.prompt != nil {
-		l.prompt()
+func (l *lineReader) physical(before string) (string, error) {
+	if l.edit != nil {
+		return l.edited(before)
 	}
 	var b strings.Builder
 	n := 0
@@ -68,13 +71,33 @@ func (l *lineReader) physical() (string, error) {
 	}
 }
 
+// edited is physical for a line that was edited.
+func (l *lineReader) edited(before string) (string, error) {
+	line, err := l.edit(before)
+	if line != "" || err == nil {
+		l.number++
+	}
+	switch {
+	case errors.Is(err, ErrAbandoned):
+		return "", errLineAbandoned
+	case err != nil:
+		return line, io.EOF
+	case len(line)+1 >= lineSize-1:
+		return "", errLineTooLong
+	}
+	if i := strings.IndexByte(line, 0); i >= 0 {
+		line = line[:i]
+	}
+	return line + "\n", nil
+}
+
 // read returns the next command, with its newlines, and whether the line it begins with is a comment. At the end of the input it
 // returns io.EOF, without a command; the errors for what is too long are errLineTooLong, after which reading may go on,
 // errLineDropped and errJoinedTooLong.
 func (l *lineReader) read() (command string, err error) {
 	var joined strings.Builder
 	for {
-		line, err := l.physical()
+		line, err := l.physical(joined.String())
 		switch {
 		case err == io.EOF && line != "" && l.pipe && l.quirks&QuirkLastLine != 0:
 			return "", io.EOF // the editor gives up what was not ended

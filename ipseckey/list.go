@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -78,7 +79,7 @@ func (s *session) list(ctx context.Context, w io.Writer, buf []byte, stamp bool)
 	if l.crashed {
 		return s.crash()
 	}
-	w.Write(out.Bytes())
+	w.Write(s.coloured(out.Bytes()))
 	s.sync()
 	return nil
 }
@@ -122,6 +123,11 @@ func (l *lister) header() {
 
 // extension prints the extension of n bytes at off, or remembers it for later.
 func (l *lister) extension(off, n int) {
+	switch t := wire.ExtType(l.u16(off + 2)); {
+	case t >= firstOwnExt && !l.s.illumos():
+		l.foreign(off, n)
+		return
+	}
 	switch t := wire.ExtType(l.u16(off + 2)); t {
 	case wire.ExtSA:
 		if n != 16 {
@@ -181,6 +187,22 @@ func (l *lister) extension(off, n int) {
 	}
 }
 
+// firstOwnExt is the first extension type that every dialect uses as it likes.
+const firstOwnExt = wire.ExtSPIRange + 1
+
+// foreign prints an extension that is none of RFC 2367 and not of illumos: its name, and its fields as the dialect knows them.
+func (l *lister) foreign(off, n int) {
+	raw := l.part(off, n)
+	l.printf("EXT: %s\n", l.d.ExtName(wire.ExtType(l.u16(off+2))))
+	msg := l.d.Finish(append(l.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgGet}), raw...))
+	for _, f := range readFields(l.d, msg, false) {
+		if f.Extension == baseHeader || f.Name == "len" || f.Name == "exttype" || f.Name == "reserved" || f.Name == "padding" {
+			continue
+		}
+		l.printf("EXT: %s\n", f.text())
+	}
+}
+
 func (l *lister) badLength(what string, n int) {
 	fmt.Fprintf(l.s.Stderr, "ipseckey: WARNING: %s extension length (%d) is bad.\n", what, n)
 }
@@ -226,6 +248,13 @@ func (l *lister) sa(off int) {
 		l.printf("SA: Encryption algorithm = %s\n", listedName(l.s.algorithms().Encrypt, encrypt))
 	}
 	l.printf("SA: flags=0x%x < ", flags)
+	if !l.s.illumos() {
+		if flags != 0 {
+			l.printf("%s ", strings.ReplaceAll(l.d.FlagNames(flags), "|", " "))
+		}
+		l.printf(">\n")
+		return
+	}
 	for _, f := range listedFlags {
 		if flags&f.bit != 0 {
 			l.printf("%s ", f.name)

@@ -1,6 +1,7 @@
 package ipseckey
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,6 +25,15 @@ func (s *session) takeOwnOptions(args []string) (rest []string, err error) {
 				}
 				s.quirks |= q
 			}
+		case strings.HasPrefix(a, "--kernel="):
+			err = errors.Join(err, s.takeKernel(strings.TrimPrefix(a, "--kernel=")))
+		case a == "--kernel":
+			if i+1 == len(args) {
+				err = fmt.Errorf("option requires an argument -- kernel")
+				break
+			}
+			i++
+			err = errors.Join(err, s.takeKernel(args[i]))
 		case a == "--json":
 			s.json = true
 		case a == "--show-keys":
@@ -172,5 +182,7 @@ func (s *session) usage() error {
 	return s.fatal()
 }
 
-const ownUsageLines = "\tipseckey [ --engine address ] [ --json [ --show-keys ] ] [ --compat[=quirk,...] ] ...\n" +
-	"\tipseckey ... getspi [sa_type] src addr dst addr [spi-min n] [spi-max n]\n"
+const ownUsageLines = "\tipseckey [ --engine address ] [ --kernel name ] [ --json [ --show-keys ] ] [ --compat[=quirk,...] ] ...\n" +
+	"\tipseckey ... getspi [sa_type] src addr dst addr [spi-min n] [spi-max n]\n" +
+	"\tipseckey ... explain [ file | - | hex... ]\n" +
+	"\tipseckey completion { bash | zsh | fish }\n"

@@ -57,6 +57,12 @@ type Program struct {
 	Algorithms *Algorithms  // nil: StockAlgorithms
 	Cookies    CookieLabels // nil: none
 
+	// Editor reads lines when standard input is a terminal. nil: lines are read as they come.
+	Editor LineEditor
+	// Supported asks the engine at an address for its algorithms of an SA type; see [Ask]. nil: they are not known, and the
+	// engine itself refuses what it does not have. It must not use the socket that Dial opened.
+	Supported func(ctx context.Context, address string, t wire.SAType) (Supported, error)
+
 	Now      func() time.Time // required by listings and their times
 	Location *time.Location   // nil means UTC
 	PID      uint32           // in requests, and what replies must carry
@@ -93,13 +99,17 @@ type options struct {
 	compat                     bool
 	showKeys                   bool
 	engine                     string
+	kernel                     string // --kernel
 }
 
 // session is the state of one run.
 type session struct {
 	*Program
 	options
-	Stdout io.Writer // in place of the program's
+	ctx            context.Context // of the run
+	Stdout, Stderr io.Writer       // in place of the program's
+	later          strings.Builder // what is printed behind everything else, on standard error
+
 	quirks Quirk
 	fmri   string // name of the service
 	smf    bool   // run by the service manager
@@ -109,16 +119,22 @@ type session struct {
 	conn Conn
 	seq  wire.Seq
 
-	reader     *lineReader
-	command    string // the joined command, for the block in front of its errors
-	words      []word
-	parsed     int
-	added      int
-	failed     bool // a command failed
-	blocked    bool // signals are blocked, the alarm among them
-	lastAddr   netip.Addr
-	interrupts *interrupts
-	stock      *Algorithms // when the program has none
+	reader   *lineReader
+	command  string // the joined command, for the block in front of its errors
+	words    []word
+	parsed   int
+	added    int
+	failed   bool // a command failed
+	blocked  bool // signals are blocked, the alarm among them
+	lastAddr netip.Addr
+
+	failedLines []int
+	result      Result // of the command that runs, for --json
+	table       *summary
+	known       map[wire.SAType]Supported
+	whose       string // they are
+	interrupts  *interrupts
+	stock       *Algorithms // when the program has none
 }
 
 // exit is the error that ends a run.
@@ -136,12 +152,13 @@ func (s *session) keeps(q Quirk) bool { return s.quirks&q != 0 }
 
 // Run runs the command with the words behind its name and returns the exit status. It ends early when ctx is done.
 func (p *Program) Run(ctx context.Context, args []string) int {
-	s := &session{Program: p, Stdout: p.Stdout}
+	s := &session{Program: p, Stdout: p.Stdout, Stderr: p.Stderr}
 	if p.Env != nil {
 		s.fmri, s.smf = p.Env("SMF_FMRI")
 	}
 	ctx, s.interrupts = watchInterrupts(ctx, p.Interrupts)
 	defer s.interrupts.stop()
+	s.ctx = ctx
 	err := s.run(ctx, args)
 	if s.conn != nil {
 		s.conn.Close()
@@ -150,6 +167,7 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	if !errors.As(err, &e) || e.code != ExitCrash {
 		s.sync()
 	}
+	io.WriteString(s.Stderr, s.later.String())
 	switch {
 	case err == nil:
 		return ExitDone
@@ -191,6 +209,9 @@ func (s *session) run(ctx context.Context, args []string) error {
 		}
 	} else {
 		s.dial = s.Dialect
+		if s.kernel != "" {
+			s.dial, _ = wire.ByName(s.kernel)
+		}
 		if s.dial == nil {
 			s.dial = wire.Illumos()
 		}
@@ -237,7 +258,7 @@ func (s *session) needsSocket(rest []string) bool {
 	}
 	if len(rest) > 0 {
 		switch rest[0] {
-		case "help", "?", "quit", "exit":
+		case "help", "?", "quit", "exit", "explain", "completion":
 			return false
 		}
 	}
@@ -245,8 +266,15 @@ func (s *session) needsSocket(rest []string) bool {
 }
 
 func (s *session) openSocket(ctx context.Context) error {
+	if s.engine == "" && s.kernel != "" && !s.fromEnv() {
+		s.engine = s.kernel + ":" + pfkey.DefaultPath(s.kernel)
+	}
 	conn, d, err := s.Dial(ctx, s.engine)
 	switch {
+	case err == nil && s.kernel != "" && d.Name != s.kernel:
+		conn.Close()
+		fmt.Fprintf(s.Stderr, "ipseckey: the engine is of %s, not of %s\n", d.Name, s.kernel)
+		return s.fatal()
 	case err == nil:
 		s.conn, s.dial = conn, d
 		return nil
@@ -264,6 +292,15 @@ func (s *session) openSocket(ctx context.Context) error {
 		fmt.Fprintf(s.Stderr, "ipseckey: Opening PF_KEY socket: %s\n", errorText(err))
 	}
 	return s.fatal()
+}
+
+// fromEnv tells whether the environment names an engine.
+func (s *session) fromEnv() bool {
+	if s.Env == nil {
+		return false
+	}
+	v, ok := s.Env(pfkey.EngineVariable)
+	return ok && v != ""
 }
 
 // errors is the stream of the errors of commands.
@@ -313,11 +350,11 @@ func (s *session) bail(what string, err error) error {
 func (s *session) bailErrno(what string, errno int, err error) error {
 	switch {
 	case errno != 0:
-		fmt.Fprintf(s.Stderr, "ipseckey: %s: %s\n", what, strerror(errno))
+		s.complain(fmt.Sprintf("ipseckey: %s: %s\n", what, strerror(errno)))
 	case err != nil:
-		fmt.Fprintf(s.Stderr, "ipseckey: %s: %v\n", what, err)
+		s.complain(fmt.Sprintf("ipseckey: %s: %v\n", what, err))
 	default:
-		fmt.Fprintf(s.Stderr, "ipseckey: Error: %s\n", what)
+		s.complain(fmt.Sprintf("ipseckey: Error: %s\n", what))
 	}
 	switch {
 	case s.mode == modeFile && s.keeps(QuirkErrnoIsSuccess):

@@ -77,6 +77,8 @@ type start struct {
 	answer   func(wire.Header, []byte) [][]byte // nil: agree
 	dial     error
 	location *time.Location
+	colour   bool // the terminal may have it
+	more     func(*ipseckey.Program)
 }
 
 type ran struct {
@@ -103,8 +105,17 @@ func (s start) run(t testing.TB) ran {
 		Names: ipseckey.NewTable(strings.NewReader("192.0.2.10 west.example west\n2001:db8::10 west.example\n192.0.2.30 multi\n192.0.2.31 multi\n"),
 			strings.NewReader("tcp 6 TCP\n")),
 		Files: files, PID: goldenPID, UID: s.uid, Location: s.location,
-		Env: func(name string) (string, bool) { v, ok := s.env[name]; return v, ok },
+		Env: func(name string) (string, bool) {
+			if name == "NO_COLOR" && !s.colour {
+				return "1", true
+			}
+			v, ok := s.env[name]
+			return v, ok
+		},
 		Now: func() time.Time { return time.Unix(goldenNow, 0) },
+	}
+	if s.more != nil {
+		s.more(p)
 	}
 	r := ran{files: map[string]string{}}
 	r.exit = p.Run(t.Context(), s.args)

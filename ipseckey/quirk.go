@@ -45,6 +45,7 @@ const (
 	QuirkCutTexts                         // cuts messages to 1023 bytes
 	QuirkNoExtras                         // knows nothing of what we added: getspi, and more lines of help and usage
 	QuirkIntegrityWords                   // reads the integrity bitmap of a label from the wrong place
+	QuirkSilentVerdict                    // does not say how much of a file with errors was carried out
 
 	quirkEnd
 )
@@ -96,6 +97,7 @@ var quirkTexts = [...]struct{ Name, Instead string }{
 	{"cut-texts", "they are printed whole"},
 	{"no-extras", "getspi is a command, help and usage tell of what is ours"},
 	{"integrity-words", "it is read from where it is"},
+	{"silent-verdict", "the last line says how many commands were carried out, and where the others stand"},
 }
 
 // quirkByName finds a quirk by its name in [Quirks].

@@ -13,6 +13,7 @@ func (s *session) report(text string) {
 		return
 	}
 	w := s.errors()
+	s.note(text)
 	if s.mode == modeFile {
 		fmt.Fprintf(w, "Config file entry near line %d caused error(s) or warnings:\n\n%s\n\n", s.reader.number, s.shownCommand())
 	}
@@ -34,8 +35,15 @@ func (s *session) text(format string, args []any) string {
 // reportBare prints a piece that never has the command in front of it.
 func (s *session) reportBare(text string) {
 	if !s.smf {
+		s.note(text)
 		io.WriteString(s.errors(), text)
 	}
+}
+
+// complain prints an error that goes to standard error in the original too.
+func (s *session) complain(text string) {
+	s.note(text)
+	io.WriteString(s.Stderr, text)
 }
 
 // shownCommand is the command as it may be shown.
@@ -106,6 +114,22 @@ func (s *session) hints(problems []problem) {
 	if !s.Terminal.Stderr || s.smf || s.compat || len(problems) == 0 {
 		return
 	}
+	var out strings.Builder
+	defer func() {
+		if s.mode == modeOneShot { // the last line of the original comes first
+			s.later.WriteString(out.String())
+		} else {
+			io.WriteString(s.Stderr, out.String())
+		}
+	}()
+	if len(s.words) == 0 { // an option asked for it
+		for _, p := range problems {
+			for note := range strings.Lines(p.note) {
+				fmt.Fprintf(&out, "    %s\n", strings.TrimRight(note, "\n"))
+			}
+		}
+		return
+	}
 	text, spans := s.marked()
 	lines := strings.SplitAfter(text, "\n")
 	for n, start := 0, 0; n < len(lines); n++ {
@@ -146,11 +170,15 @@ func (s *session) hints(problems []problem) {
 		}
 		if s.mode == modeFile {
 			behind := strings.Count(strings.TrimSuffix(strings.Join(lines[n:], ""), "\n"), "\n")
-			fmt.Fprintf(s.Stderr, "%s:%d:%d:\n", s.file, s.reader.number-behind, first+1)
+			fmt.Fprintf(&out, "%s:%d:%d:\n", s.file, s.reader.number-behind, first+1)
 		}
-		fmt.Fprintf(s.Stderr, "    %s\n    %s\n", printable(line), strings.TrimRight(string(marks), " "))
-		for _, note := range notes {
-			fmt.Fprintf(s.Stderr, "    %s\n", note)
+		bare := strings.TrimRight(string(marks), " ")
+		blanks := len(bare) - len(strings.TrimLeft(bare, " "))
+		fmt.Fprintf(&out, "    %s\n    %s%s\n", printable(line), bare[:blanks], s.paintError(red, bare[blanks:]))
+		for _, text := range notes {
+			for note := range strings.Lines(text) {
+				fmt.Fprintf(&out, "    %s\n", s.paintError(yellow, strings.TrimRight(note, "\n")))
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package ipseckey
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (s *session) createSave(name string) (*saveFile, error) {
 }
 
 func (s *session) saveError(name string, err error) error {
-	fmt.Fprintf(s.Stderr, "ipseckey: ERROR: %s open error: %s\n\n", name, errorText(err))
+	s.complain(fmt.Sprintf("ipseckey: ERROR: %s open error: %s\n\n", name, errorText(err)))
 	if s.mode == modeLoop {
 		return errAbandon
 	}
@@ -99,6 +100,10 @@ func (s *session) saveTo(ctx context.Context, f *saveFile, satype int32) error {
 	}
 	v := &saver{s: s, w: f, paired: map[string]bool{}}
 	err := s.dump(ctx, satype, v)
+	if err == nil && s.json {
+		n := v.saved
+		s.result.Saved = &n
+	}
 	if err == nil {
 		if _, werr := io.WriteString(f, v.pairs.String()); werr != nil {
 			err = s.bail("write", werr)
@@ -116,6 +121,7 @@ type saver struct {
 	s *session
 	w io.Writer
 
+	saved  int             // SAs written
 	pairs  strings.Builder // what pairs the SAs again when all of them are there
 	paired map[string]bool // pairs that are among them
 }
@@ -148,6 +154,7 @@ func savedSAType(t wire.SAType) string {
 // add writes one SA.
 func (v *saver) add(buf []byte) error {
 	m := view{v.s.dial, buf}
+	v.saved++
 	var b strings.Builder
 	err := v.entry(&b, m)
 	if _, werr := io.WriteString(v.w, b.String()); err == nil && werr != nil {
@@ -158,7 +165,7 @@ func (v *saver) add(buf []byte) error {
 
 // fail ends the program, even at the prompt.
 func (v *saver) fail(what string) error {
-	fmt.Fprintf(v.s.Stderr, "ipseckey: Error: %s\n", what)
+	v.s.complain(fmt.Sprintf("ipseckey: Error: %s\n", what))
 	return v.s.exitWith(v.s.Stderr, exitFatal)
 }
 
@@ -183,6 +190,9 @@ func (v *saver) entry(b *strings.Builder, m view) error {
 	}
 	if e.warning && !s.keeps(QuirkSaveSplits) {
 		b.WriteString(savedWarning)
+	}
+	if len(e.lost) > 0 {
+		fmt.Fprintf(b, "# WARNING: not saved: %s.\n", strings.Join(e.lost, ", "))
 	}
 	if !s.keeps(QuirkSaveSplits) {
 		b.WriteString(head)
@@ -211,12 +221,18 @@ type entry struct {
 	larval, keys     bool
 	proto, innerDone bool
 	spi, pairSPI     uint32
+	lost             []string // extensions that cannot be written
 }
 
 func (e *entry) printf(format string, args ...any) { fmt.Fprintf(e.b, format, args...) }
 
 func (e *entry) extension(off, n int) error {
-	switch t := wire.ExtType(e.u16(off + 2)); t {
+	t := wire.ExtType(e.u16(off + 2))
+	if t >= firstOwnExt && !e.s.illumos() {
+		e.foreign(off, n, t)
+		return nil
+	}
+	switch t {
 	case wire.ExtSA:
 		e.sa(off)
 	case wire.ExtLifetimeHard:
@@ -263,6 +279,14 @@ func (e *entry) extension(off, n int) error {
 	return nil
 }
 
+// foreign notes what the language of the command cannot say of an SA in an engine of another kernel. Whatever is zero goes
+// without saying.
+func (e *entry) foreign(off, n int, t wire.ExtType) {
+	if raw := e.part(off+4, n-4); len(bytes.Trim(raw, "\x00")) != 0 {
+		e.lost = append(e.lost, e.d.ExtName(t))
+	}
+}
+
 func (e *entry) sa(off int) {
 	state, auth, encrypt, flags := e.u8(off+9), e.u8(off+10), e.u8(off+11), e.u32(off+12)
 	e.spi = e.be32(off + 4)
@@ -281,12 +305,12 @@ func (e *entry) sa(off int) {
 		e.printf("auth_alg %s ", savedName(e.s.algorithms().Auth, auth))
 	}
 	e.printf("replay %d ", e.u8(off+8))
-	if flags&(wire.IllumosFlagXNattLoc|wire.IllumosFlagXNattRem) != 0 {
+	if e.s.illumos() && flags&(wire.IllumosFlagXNattLoc|wire.IllumosFlagXNattRem) != 0 {
 		e.printf("encap udp ")
 	} else {
 		e.printf(" ")
 	}
-	if !e.s.keeps(QuirkSaveLoses) {
+	if !e.s.keeps(QuirkSaveLoses) && e.s.illumos() {
 		if flags&flagInbound != 0 {
 			e.printf("inbound ")
 		}

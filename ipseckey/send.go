@@ -131,6 +131,12 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		return err
 	}
 	e := s.errno(h)
+	if c.typ != wire.MsgGet && c.typ != wire.MsgGetSPI || e != 0 {
+		s.answered(reply)
+	}
+	if e != 0 {
+		c.problems = append(c.problems, s.refused(h, msg)...)
+	}
 	switch {
 	case e == 0:
 		s.added++
@@ -155,7 +161,9 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 			}
 		}
 	default:
-		if err := s.bailErrno("return message (in doaddresses)", e, nil); err != nil {
+		err := s.bailErrno("return message (in doaddresses)", e, nil)
+		s.hints(c.problems)
+		if err != nil {
 			return err
 		}
 		s.added++
@@ -211,16 +219,23 @@ func (s *session) sendWithout(ctx context.Context, c sending) error {
 		if err := s.checkType(&c, h); err != nil {
 			return err
 		}
-		switch e := s.errno(h); e {
+		e := s.errno(h)
+		if c.typ != wire.MsgGet || e != 0 {
+			s.answered(reply)
+		}
+		switch e {
 		case 0:
 		case einval:
 			s.reportBare("One of the entered values is incorrect.\n")
-			fmt.Fprintf(s.Stderr, "  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
+			s.complain(fmt.Sprintf("  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved)))
+			s.explainRefusal(h, msg)
 			if !s.keeps(QuirkNoDstExit0) {
 				return errAbandon
 			}
 		default:
-			if err := s.bailErrno("return message (in doaddresses)", e, nil); err != nil {
+			err := s.bailErrno("return message (in doaddresses)", e, nil)
+			s.explainRefusal(h, msg)
+			if err != nil {
 				return err
 			}
 		}

@@ -1,0 +1,424 @@
+package ipseckey
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Explanation is a message as explain --json prints it, one object a line. As in [Record], names are stable.
+type Explanation struct {
+	Dialect string  `json:"dialect"` // whose numbers it was read with: "illumos", "linux"
+	Order   string  `json:"order"`   // byte order: "little" or "big"
+	Meaning string  `json:"meaning"` // of the message
+	Where   string  `json:"where"`   // that is written: "RFC 2367 section 3.1.3"
+	Record  *Record `json:"record"`
+	Fields  []Field `json:"fields"`
+}
+
+// Field is one field of a message.
+type Field struct {
+	Extension string `json:"extension"` // it is in: "base header", "SA", "ADDRESS_SRC", ...
+	Offset    int    `json:"offset"`    // of its first byte in the message
+	Hex       string `json:"hex"`       // its bytes; empty for a key that is not shown
+	Name      string `json:"name"`      // "spi", "source port", ...
+	Value     string `json:"value"`     // "3 (esp)"; empty if there is nothing to say beyond its bytes
+	Meaning   string `json:"meaning,omitempty"`
+	Where     string `json:"where"`             // that is written
+	Problem   string `json:"problem,omitempty"` // with what stands here
+}
+
+func (f Field) text() string {
+	if f.Value == "" {
+		return f.Name + " " + f.Hex
+	}
+	return f.Name + " = " + f.Value
+}
+
+const baseHeader = "base header"
+
+// fieldSections are the sections of RFC 2367 that list the values of a field.
+var fieldSections = map[string]string{
+	"base header type": "3.1", "base header satype": "3.4", "exttype": "3.6", "SA state": "3.3", "SA flags": "3.2", "SA auth": "3.5",
+	"SA encrypt": "3.5", "identtype": "3.7", "dpd": "3.8", "PROPOSAL flags": "3.9",
+}
+
+// fieldLine is a line of [wire.Dialect.Format] that has a field, or goes on with one.
+var fieldLine = regexp.MustCompile(`^  ( *\d+)  ([0-9a-f]{2}(?: [0-9a-f]{2})*|\(\d+ bytes\))(?: {2,}(\S.*))?$`)
+
+// readFields reads the fields of a message out of its annotated print: that knows every layout already.
+func readFields(d *wire.Dialect, msg []byte, keys bool) []Field {
+	var b bytes.Buffer
+	d.Format(&b, msg, wire.FormatOptions{ShowKeys: keys})
+	var fields []Field
+	ext := ""
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimRight(line, "\n")
+		if !strings.HasPrefix(line, " ") {
+			ext, _, _ = strings.Cut(line, ", ")
+			continue
+		}
+		if problem, ok := strings.CutPrefix(line, "  ! "); ok {
+			if n := len(fields); n > 0 && fields[n-1].Extension == ext {
+				fields[n-1].Problem = problem
+			}
+			continue
+		}
+		m := fieldLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		hexText := strings.ReplaceAll(m[2], " ", "")
+		if strings.HasPrefix(hexText, "(") {
+			hexText = ""
+		}
+		if m[3] == "" && len(fields) > 0 { // its bytes go on
+			fields[len(fields)-1].Hex += hexText
+			continue
+		}
+		f := Field{Extension: ext, Hex: hexText}
+		f.Offset, _ = strconv.Atoi(strings.TrimSpace(m[1]))
+		f.Name, f.Value, _ = strings.Cut(m[3], " = ")
+		f.Meaning, f.Where = fieldMeaning(ext, f.Name), fieldWhere(d, ext, f.Name)
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// fieldWhere is where the meaning of a field is written.
+func fieldWhere(d *wire.Dialect, ext, field string) string {
+	m := extMeanings[ext]
+	for _, key := range []string{ext + " " + field, field} {
+		if section, ok := fieldSections[key]; ok && (m.section != "" || key == "exttype") {
+			return meaning{section: section}.reference(d)
+		}
+	}
+	return m.reference(d)
+}
+
+// explain runs our own command explain [--kernel NAME] [--json] [--show-keys] [FILE | - | HEX...].
+func (s *session) explain(words []string) error {
+	words, err := s.takeOwnOptions(words)
+	if err != nil {
+		fmt.Fprintf(s.Stderr, "ipseckey: %v\n", err)
+		return s.usage()
+	}
+	text, err := s.explained(words)
+	if err != nil {
+		fmt.Fprintf(s.Stderr, "ipseckey: explain: %v\n", err)
+		return errAbandon
+	}
+	msgs, bad := findMessages(text)
+	if len(msgs) == 0 {
+		if bad == nil {
+			bad = errors.New("no hexadecimal digits, no recording and no PF_KEY message")
+		}
+		fmt.Fprintf(s.Stderr, "ipseckey: explain: nothing to explain: %v\n", bad)
+		return errAbandon
+	}
+	for i, msg := range msgs {
+		d := s.guessDialect(msg)
+		if s.json {
+			s.explainJSON(d, msg)
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(s.Stdout)
+		}
+		s.explainOne(d, msg)
+	}
+	if bad != nil {
+		fmt.Fprintf(s.Stderr, "ipseckey: explain: %v\n", bad)
+		return errAbandon
+	}
+	return nil
+}
+
+// explained finds the text to explain: words of hexadecimal digits, a file, or standard input.
+func (s *session) explained(words []string) ([]byte, error) {
+	const limit = 64 << 20
+	switch {
+	case len(words) == 0 || len(words) == 1 && words[0] == "-":
+		return io.ReadAll(io.LimitReader(s.Stdin, limit))
+	case len(words) == 1 && s.Files != nil:
+		f, _, err := s.Files.Open(words[0])
+		if err == nil {
+			defer f.Close()
+			return io.ReadAll(io.LimitReader(f, limit))
+		}
+		if strings.Trim(words[0], "0123456789abcdefABCDEFxX:,") != "" {
+			return nil, fmt.Errorf("%s: %s", words[0], errorText(err))
+		}
+	}
+	return []byte(strings.Join(words, " ")), nil
+}
+
+// findMessages finds the messages in a text: messages as they are, one behind the other; lines of JSON of a recording, in which
+// "hex" (of what was sent and received), "sent" and "replies" are messages; or hexadecimal digits, of which blank lines and
+// lines of the same message are told apart by the length that a message says it has. The error is about what could not be read.
+func findMessages(text []byte) (msgs [][]byte, err error) {
+	trimmed := bytes.TrimSpace(text)
+	switch {
+	case len(text) >= wire.HeaderLen && text[0] == wire.Version && !isText(text):
+		return cutMessages(text)
+	case bytes.HasPrefix(trimmed, []byte("{")):
+		for d := json.NewDecoder(bytes.NewReader(trimmed)); ; {
+			var v any
+			if err := d.Decode(&v); err == io.EOF {
+				return msgs, nil
+			} else if err != nil {
+				return msgs, fmt.Errorf("no recording: %w", err)
+			}
+			if msgs, err = recorded(msgs, v); err != nil {
+				return msgs, err
+			}
+		}
+	}
+	for n, part := range strings.Split(strings.ReplaceAll(string(trimmed), "\r", ""), "\n\n") {
+		b, err := hexText(part)
+		if err != nil {
+			return msgs, fmt.Errorf("part %d: %w", n+1, err)
+		}
+		if len(b) == 0 {
+			continue
+		}
+		more, err := cutMessages(b)
+		msgs = append(msgs, more...)
+		if err != nil {
+			return msgs, err
+		}
+	}
+	return msgs, nil
+}
+
+func isText(b []byte) bool {
+	for _, c := range b[:min(len(b), 512)] {
+		if c >= 0x7f || c < ' ' && !isSpace(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// offsetColumn is what a dump in hexadecimal has in front of its lines.
+var offsetColumn = regexp.MustCompile(`^\s*(0x)?[0-9a-fA-F]{4,8}:?\s\s?`)
+
+// hexText reads hexadecimal digits in any of the usual forms: in one piece, in bytes or words with blanks, colons or commas
+// between them, each with or without 0x, and with the offsets and characters beside them that hexdump, xxd and od print.
+func hexText(text string) ([]byte, error) {
+	var digits strings.Builder
+	for n, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		line, _, _ = strings.Cut(line, "|")
+		if m := offsetColumn.FindString(line); m != "" && (strings.Contains(m, ":") || strings.HasSuffix(m, "  ")) {
+			line = line[len(m):]
+			line, _, _ = strings.Cut(line, "  ") // characters
+		}
+		for _, w := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == ':' || r == ',' }) {
+			w = strings.TrimPrefix(strings.TrimPrefix(w, "0x"), "0X")
+			for i := range len(w) {
+				if _, ok := digit(w[i]); !ok {
+					return nil, fmt.Errorf("line %d: %q is no hexadecimal digit", n+1, w[i])
+				}
+			}
+			digits.WriteString(w)
+		}
+	}
+	if digits.Len()%2 != 0 {
+		return nil, fmt.Errorf("an odd number of hexadecimal digits, %d", digits.Len())
+	}
+	return hex.DecodeString(digits.String())
+}
+
+// cutMessages cuts bytes into messages by their lengths, in the byte order that fits the first one. What does not fit is one
+// message with an error in it.
+func cutMessages(b []byte) (msgs [][]byte, err error) {
+	for len(b) > 0 {
+		n := len(b)
+		if n >= wire.HeaderLen {
+			little, big := int(binary.LittleEndian.Uint16(b[4:]))*8, int(binary.BigEndian.Uint16(b[4:]))*8
+			for _, want := range []int{little, big} {
+				if want == n {
+					return append(msgs, b), nil
+				}
+			}
+			for _, want := range []int{little, big} {
+				if want >= wire.HeaderLen && want <= n-wire.HeaderLen && b[want] == wire.Version {
+					n = want
+					break
+				}
+			}
+		}
+		msgs = append(msgs, b[:n:n])
+		b = b[n:]
+	}
+	return msgs, nil
+}
+
+// recorded collects the messages of a recording: members called hex beside an op of send or inside of rx, sent and replies.
+func recorded(msgs [][]byte, v any) ([][]byte, error) {
+	add := func(v any) error {
+		text, ok := v.(string)
+		if !ok || text == "" || text[0] == '@' {
+			return nil
+		}
+		b, err := hex.DecodeString(text)
+		if err == nil && len(b) > 0 {
+			msgs = append(msgs, b)
+		}
+		return err
+	}
+	var err error
+	switch v := v.(type) {
+	case []any:
+		for _, x := range v {
+			if msgs, err = recorded(msgs, x); err != nil {
+				return msgs, err
+			}
+		}
+	case map[string]any:
+		if op, ok := v["op"]; !ok || op == "send" {
+			err = add(v["hex"])
+		}
+		if err == nil {
+			err = add(v["sent"])
+		}
+		if list, ok := v["replies"].([]any); ok && err == nil {
+			for _, x := range list {
+				if err := add(x); err != nil {
+					return msgs, err
+				}
+			}
+		}
+		for _, name := range []string{"steps", "rx", "exchange"} {
+			if err == nil {
+				msgs, err = recorded(msgs, v[name])
+			}
+		}
+	}
+	return msgs, err
+}
+
+// guessDialect finds the dialect and byte order that a message is well formed in: those of --kernel first, else of illumos.
+func (s *session) guessDialect(msg []byte) *wire.Dialect {
+	var candidates []*wire.Dialect
+	first := wire.Illumos()
+	if s.kernel != "" {
+		first, _ = wire.ByName(s.kernel)
+	} else if s.Dialect != nil {
+		first = s.Dialect
+	}
+	all := []*wire.Dialect{first}
+	if s.kernel == "" {
+		for _, d := range wire.Dialects() {
+			if d.Name != first.Name {
+				all = append(all, d)
+			}
+		}
+	}
+	for _, d := range all {
+		candidates = append(candidates, d, d.WithOrder(binary.LittleEndian), d.WithOrder(binary.BigEndian))
+	}
+	for _, d := range candidates {
+		if d.Validate(msg) == nil {
+			return d
+		}
+	}
+	for _, d := range candidates { // at least the header
+		if h, err := d.Header(msg); err == nil && int(h.Len)*8 == len(msg) {
+			return d
+		}
+	}
+	return first
+}
+
+func orderName(d *wire.Dialect) string {
+	if d.Order.Uint16([]byte{1, 0}) == 1 {
+		return "little"
+	}
+	return "big"
+}
+
+func (s *session) explainJSON(d *wire.Dialect, msg []byte) {
+	h, _ := d.Header(msg)
+	m := msgMeanings[d.MsgName(h.Type)]
+	e := Explanation{
+		Dialect: d.Name, Order: orderName(d), Meaning: m.text, Where: m.reference(d),
+		Record: NewRecord(d, msg, s.showKeys && !s.paranoid), Fields: readFields(d, msg, s.showKeys && !s.paranoid),
+	}
+	s.emitJSON(e)
+}
+
+// explainOne prints a message: in front what it is, then each extension with what it is for, and each field with its place, its
+// bytes, its value and its meaning.
+func (s *session) explainOne(d *wire.Dialect, msg []byte) {
+	keys := s.showKeys && !s.paranoid
+	h, _ := d.Header(msg)
+	m := msgMeanings[d.MsgName(h.Type)]
+	fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n", s.paint(bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
+	if m.text != "" {
+		fmt.Fprintf(s.Stdout, "%s (%s)\n", m.text, m.reference(d))
+	}
+	if h.Errno != 0 {
+		for _, line := range refusalLines(d, h) {
+			fmt.Fprintf(s.Stdout, "%s\n", s.paint(red, line))
+		}
+	}
+	var b bytes.Buffer
+	d.Format(&b, msg, wire.FormatOptions{ShowKeys: keys})
+	const column = 62
+	ext := ""
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimRight(line, "\n")
+		switch m := fieldLine.FindStringSubmatch(line); {
+		case !strings.HasPrefix(line, " "):
+			ext, _, _ = strings.Cut(line, ", ")
+			fmt.Fprintf(s.Stdout, "\n%s", s.paint(bold, line))
+			if m, ok := extMeanings[ext]; ok {
+				fmt.Fprintf(s.Stdout, ": %s (%s)", m.text, m.reference(d))
+			}
+			fmt.Fprintln(s.Stdout)
+		case strings.HasPrefix(line, "  ! "):
+			fmt.Fprintln(s.Stdout, s.paint(red, line))
+		case m == nil || m[3] == "":
+			fmt.Fprintln(s.Stdout, line)
+		default:
+			name, _, _ := strings.Cut(m[3], " = ")
+			text := fieldMeaning(ext, name)
+			if where, own := fieldWhere(d, ext, name), extMeanings[ext].reference(d); where != own {
+				text = strings.TrimSpace(text + " (" + where + ")")
+			}
+			if text == "" {
+				fmt.Fprintln(s.Stdout, line)
+				continue
+			}
+			fmt.Fprintf(s.Stdout, "%-*s  %s\n", column, line, s.paint(dim, text))
+		}
+	}
+}
+
+// runExplain is explain as a command of the loop or of the command line.
+func (s *session) runExplain(_ context.Context, words []word) error {
+	args := make([]string, 0, len(words))
+	for _, w := range words[1:] {
+		args = append(args, w.text)
+	}
+	if s.mode == modeFile {
+		return s.refuse("Explain")
+	}
+	if s.mode == modeLoop && len(args) == 0 {
+		fmt.Fprint(s.Stderr, "ipseckey: explain: say what: a file, or hexadecimal digits\n")
+		return errAbandon
+	}
+	return s.explain(args)
+}

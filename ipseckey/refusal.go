@@ -1,0 +1,120 @@
+package ipseckey
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// refusalLines say in words what an errno and a diagnostic in a message mean: what is wrong, with which extension, and where
+// the RFC says how it ought to be.
+func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
+	e, _ := d.Errno(h.Errno)
+	line := d.ErrnoName(h.Errno)
+	if words, ok := errnoWords[e]; ok {
+		line += ": " + words
+	} else {
+		line += ": " + strerror(illumosErrno(d, h.Errno))
+	}
+	lines = append(lines, line+" ("+msgMeanings[d.MsgName(h.Type)].reference(d)+")")
+	if !hasDiagnostics(d) || h.Reserved == 0 {
+		return lines
+	}
+	line = fmt.Sprintf("diagnostic %s: %s", d.DiagnosticName(h.Reserved), strings.TrimSpace(diagnosticText(h.Reserved)))
+	if int(h.Reserved) < len(aboutDiagnostic) {
+		for i, ext := range aboutDiagnostic[h.Reserved] {
+			lead := "; "
+			if i == 0 {
+				lead = ". It is about "
+			}
+			m := extMeanings[ext]
+			line += fmt.Sprintf("%s%s, %s (%s)", lead, ext, m.text, m.reference(d))
+		}
+	}
+	return append(lines, line)
+}
+
+// hasDiagnostics tells whether the dialect says more than an errno.
+func hasDiagnostics(d *wire.Dialect) bool { return d.Name == wire.Illumos().Name }
+
+// refused is what hints can show of an answer with an errno: the words that the diagnostic is about, and the explanation.
+func (s *session) refused(h wire.Header, msg []byte) []problem {
+	lines := refusalLines(s.dial, h)
+	if !hasDiagnostics(s.dial) {
+		lines = append(lines, s.suspicions(h, msg)...)
+	}
+	at := []int{}
+	if hasDiagnostics(s.dial) && int(h.Reserved) < len(aboutDiagnostic) {
+		at = s.typed(h.Reserved)
+	}
+	if len(at) == 0 {
+		at = append(at, 0)
+	}
+	problems := []problem{{at: at[0], note: strings.Join(lines, "\n")}}
+	for _, i := range at[1:] {
+		problems = append(problems, problem{at: i})
+	}
+	return problems
+}
+
+// typed finds the words of the command that a diagnostic is about.
+func (s *session) typed(diagnostic uint16) (at []int) {
+	for _, ext := range aboutDiagnostic[diagnostic] {
+		kinds := whereTyped[ext]
+		if narrow, ok := diagnosticKinds[diagnostic]; ok {
+			kinds = narrow
+		}
+		for i := 2; i < len(s.words); i++ {
+			k, ok := findKeyword(s.words[i].text)
+			if !ok {
+				continue
+			}
+			for _, kind := range kinds {
+				if k.kind != kind || kind == kindLifetime && !limitOf(k, ext) || kind == kindLabel && (k.arg == argLabel) != (ext == "SENSITIVITY") {
+					continue
+				}
+				at = append(at, i)
+				if k.kind != kindDirection && i+1 < len(s.words) {
+					at = append(at, i+1)
+				}
+				break
+			}
+		}
+	}
+	return at
+}
+
+// limitOf tells whether a lifetime keyword travels in the extension.
+func limitOf(k keyword, ext string) bool {
+	switch k.arg &^ fieldMask {
+	case limitHard:
+		return ext == "LIFETIME_HARD"
+	case limitSoft:
+		return ext == "LIFETIME_SOFT"
+	}
+	return ext == "X_LIFETIME_IDLE"
+}
+
+// suspicions are what an EINVAL without a diagnostic is about more often than not, as far as the request shows it.
+func (s *session) suspicions(h wire.Header, msg []byte) (lines []string) {
+	d := s.dial
+	if e, _ := d.Errno(h.Errno); e != wire.EINVAL || len(msg) < wire.HeaderLen {
+		return nil
+	}
+	has := func(t wire.ExtType) bool { _, ok := d.Find(msg, t); return ok }
+	if h.Type == wire.MsgAdd || h.Type == wire.MsgUpdate {
+		switch {
+		case h.SAType == wire.SATypeESP && !has(wire.ExtKeyEncrypt):
+			lines = append(lines, "Perhaps because there is no encrkey: ESP wants one, for the null algorithm too")
+		case h.SAType == wire.SATypeAH && !has(wire.ExtKeyAuth):
+			lines = append(lines, "Perhaps because there is no authkey: AH wants one")
+		default:
+			lines = append(lines, "Perhaps because of a key that its algorithm does not take, or addresses of two families")
+		}
+	}
+	return lines
+}
+
+// explainRefusal shows, on a terminal and behind the text of the original, what an answer with an errno means.
+func (s *session) explainRefusal(h wire.Header, msg []byte) { s.hints(s.refused(h, msg)) }
