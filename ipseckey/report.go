@@ -73,7 +73,11 @@ func maskCommand(command string, words []word) string {
 	return string(b)
 }
 
-// secret tells whether a word is a key: it follows a key keyword, or something typed for one, or it looks like one.
+// keyDigits is how many hexadecimal digits in a row look like a key: the shortest one, of DES, has so many.
+const keyDigits = 16
+
+// secret tells whether a word is a key, or a piece of one: it follows a key keyword, or something typed for one, it looks like
+// one, or it goes on with digits where a word in front of it is one.
 func secret(words []word, i int) bool {
 	if i > 0 {
 		prev := words[i-1].text
@@ -85,9 +89,20 @@ func secret(words []word, i int) bool {
 			return true
 		}
 	}
+	run := 0
+	for j := range len(words[i].text) {
+		if _, ok := digit(words[i].text[j]); !ok {
+			run = 0
+		} else if run++; run >= keyDigits {
+			return true
+		}
+	}
+	if i < 2 {
+		return false
+	}
 	digits, _, _ := strings.Cut(words[i].text, "/")
 	digits = strings.TrimPrefix(strings.ToLower(digits), "0x")
-	return len(digits) >= 16 && strings.Trim(digits, "0123456789abcdef") == ""
+	return digits != "" && strings.Trim(digits, "0123456789abcdef") == "" && secret(words, i-1)
 }
 
 // show is word i of the command as it may be shown.

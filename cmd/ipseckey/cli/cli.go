@@ -10,6 +10,8 @@ import (
 	"os/signal"
 	"time"
 
+	"golang.org/x/term"
+
 	"github.com/pfkeyd/pfkeyd/ipseckey"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -36,8 +38,42 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Env:        os.LookupEnv,
 		Syslog:     syslogNotice,
 		Interrupts: interrupts,
+		Supported:  supported,
 	}
-	return p.Run(ctx, args)
+	in, ok1 := stdin.(*os.File)
+	out, ok2 := stdout.(*os.File)
+	if ok1 && ok2 && p.Terminal.Stdin && p.Terminal.Stdout {
+		if state, err := term.GetState(int(in.Fd())); err == nil {
+			defer term.Restore(int(in.Fd()), state)
+		}
+		p.Editor = newEditor(in, out, openHistory(historyPath()))
+	}
+	ended := make(chan int, 1)
+	go func() { ended <- p.Run(ctx, args) }() // may wait for input for ever: then it is left behind
+	select {
+	case code := <-ended:
+		return code
+	case <-ctx.Done():
+	}
+	select {
+	case code := <-ended:
+		return code
+	case <-time.After(time.Second):
+		return exitTerminated
+	}
+}
+
+// exitTerminated is the status of a run that was terminated while it waited for input.
+const exitTerminated = 128 + 15
+
+// supported asks an engine what it has, over a socket of its own.
+func supported(ctx context.Context, address string, t wire.SAType) (ipseckey.Supported, error) {
+	c, err := pfkey.Dial(ctx, address)
+	if err != nil {
+		return ipseckey.Supported{}, err
+	}
+	defer c.Close()
+	return ipseckey.Ask(ctx, c, t)
 }
 
 func dial(ctx context.Context, address string) (ipseckey.Conn, *wire.Dialect, error) {
@@ -97,5 +133,5 @@ func location() *time.Location {
 // isTerminal tells whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
-	return ok && terminal(f)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
