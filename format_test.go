@@ -32,19 +32,19 @@ var (
 	clockWaits = []string{"Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )
 
-// Time is a parameter: what reads the machine's clock cannot be repeated. Only commands read it; packages that serve real
-// sockets may wait, as for descriptors that ran out. In tests sleeping is refused, unless a comment on the line or above it
+// Time is a parameter: what reads the machine's clock cannot be repeated. Only commands and tools read it; packages that deal with
+// real sockets and processes may wait, as for descriptors that ran out. In tests sleeping is refused, unless a comment on the line or above it
 // says why there is no other way.
 func TestClock(t *testing.T) {
 	for _, f := range everyGoFile(t) {
-		if under(f.room, "cmd") && !f.test {
+		if (under(f.room, "cmd") || under(f.room, "internal")) && !f.test {
 			continue
 		}
 		calls := slices.Concat(clockReads, clockWaits)
 		switch {
 		case f.test:
 			calls = []string{"Sleep"}
-		case under(f.room, "pfkey") || f.room == "packetport" || f.room == "control":
+		case under(f.room, "pfkey") || slices.Contains([]string{"packetport", "control", "launch", "trace", "conform"}, f.room):
 			calls = clockReads
 		}
 		explained := map[int]bool{} // lines that a comment touches or stands above
