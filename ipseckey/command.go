@@ -143,6 +143,31 @@ func (s *session) help(words []word) {
 		return
 	}
 	io.WriteString(s.Stdout, c.help)
+	if s.Terminal.Stdout && !s.compat {
+		io.WriteString(s.Stdout, moreHelp[c.verb])
+	}
+}
+
+// moreHelp is what a terminal gets behind the help of the original.
+var moreHelp = map[verb]string{
+	verbAdd: `
+    add {ah | esp} spi N src ADDRESS dst ADDRESS [KEYWORD VALUE]...
+
+    add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey KEY auth_alg sha256 authkey KEY
+
+A key is hexadecimal: 32 digits for aes, 64 for sha256. "help attr" lists the keywords; Tab completes them.
+update and update-pair take the same.
+`,
+	verbFind: `
+    get {ah | esp} spi N dst ADDRESS [src ADDRESS] [inbound | outbound]
+
+delete and delete-pair take the same.
+`,
+	verbSave: `
+    save {all | ah | esp} [FILE]
+
+"ipseckey -f FILE" loads it again.
+`,
 }
 
 // helpJSON prints help as objects: all commands, those of one name, or all keywords.
@@ -281,8 +306,9 @@ func (s *session) unknownCommand() error {
 			names = append(names, c.name)
 		}
 	}
+	err := s.usage()
 	s.hints([]problem{{at: 0, instead: names}})
-	if err := s.usage(); err != nil {
+	if err != nil {
 		return err
 	}
 	return errUnknown

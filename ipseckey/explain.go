@@ -365,8 +365,12 @@ func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 	keys := s.showKeys && !s.paranoid
 	h, _ := d.Header(msg)
 	m := msgMeanings[d.MsgName(h.Type)]
-	fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n", s.paint(bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
-	if m.text != "" {
+	if len(msg) < wire.HeaderLen {
+		fmt.Fprintf(s.Stdout, "%s, %d bytes\n", s.paint(red, "not a whole message"), len(msg))
+	} else {
+		fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n", s.paint(bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
+	}
+	if m.text != "" && len(msg) >= wire.HeaderLen {
 		fmt.Fprintf(s.Stdout, "%s (%s)\n", m.text, m.reference(d))
 	}
 	if h.Errno != 0 {
