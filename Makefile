@@ -10,10 +10,12 @@ PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/ar
             netbsd/amd64 darwin/amd64 darwin/arm64 illumos/amd64
 # Packages whose tests run on an emulated big-endian machine: those that read and write bytes.
 BYTES     = ./wire/... ./ipsec/... ./sadb/... ./spd/... ./packetport/...
+# Options of make mutants, such as MUTANTS='-sample 200 -seed 7' or MUTANTS='-ops all'.
+MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.
 GOLDEN    = ./wire ./conform
 
-.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden man demo clean
+.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden mutants man demo clean
 
 check: fmt vet lint test race
 
@@ -69,6 +71,9 @@ demo:
 
 golden:
 	$(GO) test $(GOLDEN) -update
+
+mutants:
+	$(GO) run ./internal/mutants $(MUTANTS)
 
 man:
 	mkdir -p man

@@ -80,10 +80,6 @@ var layers = map[string]layer{
 		own: []string{"conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
 	},
-	"internal/mutants": {
-		own: []string{"conform", "testdata"},
-		why: "it breaks a kernel from outside, and plays recordings on it",
-	},
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
 			"racelab", "testdata"},

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"bytes"
+	"go/format"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A list of survivors is worth something only as long as each of them can be made.
+func TestKnownSurvivorsExist(t *testing.T) {
+	for _, kernel := range []string{"illumos"} {
+		src, err := load("../../kernel/" + kernel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := map[string]bool{}
+		for _, m := range src.mutants() {
+			if names[m.name()] {
+				t.Errorf("two mutants %s", m.name())
+			}
+			names[m.name()] = true
+		}
+		known, err := readKnown("known/" + kernel + ".txt")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range known.of {
+			if !names[name] {
+				t.Errorf("known/%s.txt lists %q, which is no mutant of this kernel (any more)", kernel, name)
+			}
+		}
+	}
+}
+
+func TestOperators(t *testing.T) {
+	src, err := load("testdata/toy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, m := range src.mutants() {
+		got = append(got, strings.TrimPrefix(m.name(), "toy.go "))
+	}
+	want := []string{
+		`names row: drop "one"`,
+		`answer check: never a == 0`,
+		`answer swap: a == 0 <> a < b`,
+		`answer compare: != in a == 0`,
+		`answer number: 1, not 0`,
+		`answer code: EINTR, not EINVAL`,
+		`answer field: drop errno: wire.EINVAL`,
+		`answer check: never a < b`,
+		`answer compare: <= in a < b`,
+		`answer compare: >= in a < b`,
+		`answer code: IllumosDiagNone, not IllumosDiagNoExt`,
+		`hears check: never t == 1 && c`,
+		`hears check: t == 1 && c without t == 1`,
+		`hears compare: != in t == 1`,
+		`hears number: 2, not 1`,
+		`hears check: t == 1 && c without c`,
+		`hears recipient: return false, not true`,
+		`hears recipient: return true, not c`,
+		`hears recipient: return false, not c`,
+		`reply field: drop d.AppendAddress(b, 5)`,
+		`reply number: 6, not 5`,
+		`reply call: drop note(b)`,
+		`reply field: drop PutUint16(b, 7)`,
+		`reply number: 8, not 7`,
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("mutants (-want +got):\n%s", d)
+	}
+}
+
+// Every change is undone: what is written without mutants is the package as it was.
+func TestUndo(t *testing.T) {
+	src, err := load("testdata/toy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := full(t, src)
+	for _, m := range src.mutants() {
+		m.apply()
+		if full(t, src) == before {
+			t.Errorf("%s changes nothing", m.name())
+		}
+		m.undo()
+	}
+	if after := full(t, src); after != before {
+		t.Errorf("not undone:\n%s\n%s", before, after)
+	}
+}
+
+func full(t *testing.T, src *source) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := format.Node(&b, src.fset, src.files[0].ast); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestReport(t *testing.T) {
+	all := []*mutant{
+		{fn: "a.go f", op: "swap", what: "1", caughtBy: "add/x"},
+		{fn: "a.go f", op: "swap", what: "2"},
+		{fn: "a.go f", op: "code", what: "3"},
+	}
+	known := &knownList{of: map[string]knownSurvivor{"a.go f swap: 2": {equivalent, "no order"}}}
+	var out bytes.Buffer
+	if report(&out, all, known, options{want: 95}, 0) {
+		t.Error("a survivor that is not listed passes")
+	}
+	if !strings.Contains(out.String(), "SURVIVES  a.go f code: 3\n") || !strings.Contains(out.String(), " 50.0 %; 1 survivors not listed") {
+		t.Errorf("report:\n%s", &out)
+	}
+	out.Reset()
+	if !report(&out, all[:2], known, options{want: 95}, 0) {
+		t.Errorf("all caught but an equivalent one, and it does not pass:\n%s", &out)
+	}
+	all[1].caughtBy = "add/y"
+	if report(&out, all[:2], known, options{want: 95}, 0) {
+		t.Error("an equivalent one that was caught passes")
+	}
+}
