@@ -20,7 +20,7 @@ GOLDEN    = ./wire ./conform
 check: fmt vet lint test race
 
 build:
-	$(GO) build -o ./ ./cmd/...
+	$(GO) build -o bin/ ./cmd/...
 
 test:
 	$(GO) test ./...
@@ -81,5 +81,5 @@ man:
 	$(GO) run ./cmd/ipsecinject man man
 
 clean:
-	rm -f pfkeyd ipseckey ipsecinject cover.out *.test *.prof
-	rm -rf man
+	rm -rf bin man
+	rm -f cover.out *.test *.prof

@@ -80,6 +80,13 @@ func TestReadme(t *testing.T) {
 	t.Cleanup(cancel)
 	env := append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+run, "PFKEY_ENGINE=")
 
+	for _, m := range regexp.MustCompile("`(pfkeyd|ipsecinject) ([a-z]+)").FindAllStringSubmatch(read(t, "README.md"), -1) {
+		help, err := exec.CommandContext(ctx, filepath.Join(bin, m[1]), m[2], "--help").CombinedOutput()
+		if err != nil || !bytes.Contains(help, []byte(m[1]+" "+m[2]+" ")) {
+			t.Errorf("the README tells of %s %s, which there is not", m[1], m[2])
+		}
+	}
+
 	ran := 0
 	for _, s := range readmeSteps(t) {
 		command := strings.Replace(s.command, "go run ./cmd/pfkeyd ", "pfkeyd ", 1)
