@@ -113,6 +113,12 @@ func (s *session) explain(words []string) error {
 		fmt.Fprintf(s.Stderr, "ipseckey: %v\n", err)
 		return s.usage()
 	}
+	for _, w := range words {
+		if len(w) > 1 && w[0] == '-' {
+			fmt.Fprintf(s.Stderr, "ipseckey: illegal option -- %s\n", strings.TrimLeft(w, "-"))
+			return s.usage()
+		}
+	}
 	text, err := s.explained(words)
 	if err != nil {
 		fmt.Fprintf(s.Stderr, "ipseckey: explain: %v\n", err)
@@ -222,7 +228,9 @@ func hexText(text string) ([]byte, error) {
 		line, _, _ = strings.Cut(line, "|")
 		if m := offsetColumn.FindString(line); m != "" && (strings.Contains(m, ":") || strings.HasSuffix(m, "  ")) {
 			line = line[len(m):]
-			line, _, _ = strings.Cut(line, "  ") // characters
+			if strings.Contains(m, ":") {
+				line, _, _ = strings.Cut(line, "  ") // characters
+			}
 		}
 		for _, w := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == ':' || r == ',' }) {
 			w = strings.TrimPrefix(strings.TrimPrefix(w, "0x"), "0X")
