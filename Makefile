@@ -79,6 +79,7 @@ man:
 	mkdir -p man
 	$(GO) run ./cmd/pfkeyd man man
 	$(GO) run ./cmd/ipsecinject man man
+	cp ipseckey/ipseckey.8 man/
 
 clean:
 	rm -rf bin man
