@@ -11,6 +11,7 @@ const (
 	NoReason        Reason = iota
 	LarvalReplaced         // a newer packet took its place on the LARVAL SA
 	LarvalGone             // the LARVAL SA it waited on timed out, was deleted or flushed
+	LarvalDropped          // the SA is LARVAL, and the kernel keeps no packets for it
 	AcquireGone            // the ACQUIRE it waited for ended without a usable SA
 	AcquireFull            // pushed out of a full acquire queue
 	AcquireNoMemory        // no acquire record could be made
@@ -33,6 +34,7 @@ const (
 	TaskRefused            // the queue that re-drives packets refused it
 	PolicyMismatch         // the policy wants other protection than it had
 	PolicyDiscard          // the policy says discard
+	NoRoute                // the host has no address to send it from
 	NoMemory               // out of a stated limit
 	Shutdown               // the engine stopped
 )
@@ -41,6 +43,7 @@ var reasonNames = [...]string{
 	NoReason:        "",
 	LarvalReplaced:  "larval-replaced",
 	LarvalGone:      "larval-gone",
+	LarvalDropped:   "larval-dropped",
 	AcquireGone:     "acquire-gone",
 	AcquireFull:     "acquire-full",
 	AcquireNoMemory: "acquire-no-memory",
@@ -63,6 +66,7 @@ var reasonNames = [...]string{
 	TaskRefused:     "task-refused",
 	PolicyMismatch:  "policy-mismatch",
 	PolicyDiscard:   "policy-discard",
+	NoRoute:         "no-route",
 	NoMemory:        "no-memory",
 	Shutdown:        "shutdown",
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/kernel/linux"
 )
 
 var kernels = []struct {
@@ -14,6 +15,7 @@ var kernels = []struct {
 	boot func(*engine.Engine, engine.Options) (engine.Kernel, error)
 }{
 	{"illumos", func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return illumos.New(e, o) }},
+	{"linux", func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return linux.New(e, o) }},
 }
 
 // Names lists the kernels there are, in alphabetical order.

@@ -1,0 +1,120 @@
+package linux
+
+import (
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// algorithm is one row of what the kernel offers to PF_KEY.
+type algorithm struct {
+	id               uint8
+	ivLen            uint8  // bytes
+	minBits, maxBits uint16 // as REGISTER says
+	icvLen           int    // bytes of an authentication algorithm
+	cipher           *ipsec.Cipher
+	mac              *ipsec.MAC // nil: the null algorithm
+	// keyOK is what the implementation takes, in bytes, which is not what REGISTER says; nil: anything.
+	keyOK func(n int) bool
+}
+
+func exactly(sizes ...int) func(int) bool {
+	return func(n int) bool {
+		for _, s := range sizes {
+			if n == s {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+func between(least, most int) func(int) bool {
+	return func(n int) bool { return least <= n && n <= most }
+}
+
+// The algorithms in the order of REGISTER and of proposals. To add one: a row, and its implementation in package ipsec.
+var (
+	authAlgs = []algorithm{
+		{id: wire.LinuxAuthNull},
+		{id: wire.LinuxAuthMD5HMAC, minBits: 128, maxBits: 128, icvLen: 12, mac: ipsec.HMACMD5},
+		{id: wire.LinuxAuthSHA1HMAC, minBits: 160, maxBits: 160, icvLen: 12, mac: ipsec.HMACSHA1},
+		{id: wire.LinuxAuthSHA256HMAC, minBits: 256, maxBits: 256, icvLen: 12, mac: ipsec.HMACSHA256},
+		{id: wire.LinuxAuthSHA384HMAC, minBits: 384, maxBits: 384, icvLen: 24, mac: ipsec.HMACSHA384},
+		{id: wire.LinuxAuthSHA512HMAC, minBits: 512, maxBits: 512, icvLen: 32, mac: ipsec.HMACSHA512},
+		{id: wire.LinuxAuthRIPEMD160HMAC, minBits: 160, maxBits: 160, icvLen: 12, mac: ipsec.HMACRIPEMD160},
+		{id: wire.LinuxAuthAESXCBCMAC, minBits: 128, maxBits: 128, icvLen: 12, mac: ipsec.AESXCBC, keyOK: exactly(16, 24, 32)},
+	}
+	encryptAlgs = []algorithm{
+		{id: wire.LinuxEncNull, cipher: ipsec.NULL, keyOK: exactly(0)},
+		{id: wire.LinuxEncDESCBC, ivLen: 8, minBits: 64, maxBits: 64, cipher: ipsec.DESCBC, keyOK: exactly(8)},
+		{id: wire.LinuxEnc3DESCBC, ivLen: 8, minBits: 192, maxBits: 192, cipher: ipsec.TripleDES, keyOK: exactly(24)},
+		{id: wire.LinuxEncCAST128CBC, ivLen: 8, minBits: 40, maxBits: 128, cipher: ipsec.CAST128CBC, keyOK: between(5, 16)},
+		{id: wire.LinuxEncBlowfishCBC, ivLen: 8, minBits: 40, maxBits: 448, cipher: ipsec.BlowfishCBC, keyOK: between(4, 56)},
+		{id: wire.LinuxEncAESCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.AESCBC, keyOK: exactly(16, 24, 32)},
+		{id: wire.LinuxEncCamelliaCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.CamelliaCBC, keyOK: exactly(16, 24, 32)},
+		{id: wire.LinuxEncSerpentCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.SerpentCBC, keyOK: between(0, 32)},
+		{id: wire.LinuxEncTwofishCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.TwofishCBC, keyOK: exactly(16, 24, 32)},
+		{id: wire.LinuxEncAESCTR, ivLen: 8, minBits: 160, maxBits: 288, cipher: ipsec.AESCTR, keyOK: exactly(20, 28, 36)},
+	}
+)
+
+// Highest numbers of algorithms.
+const (
+	authMax     = wire.LinuxAuthNull
+	encryptMax  = wire.LinuxEncTwofishCBC
+	compressMax = wire.LinuxCompLZJH
+)
+
+func findAlg(table []algorithm, id uint8) *algorithm {
+	for i := range table {
+		if table[i].id == id {
+			return &table[i]
+		}
+	}
+	return nil
+}
+
+func authAlg(id uint8) *algorithm    { return findAlg(authAlgs, id) }
+func encryptAlg(id uint8) *algorithm { return findAlg(encryptAlgs, id) }
+
+// takes tells whether the implementation accepts a key of n bytes.
+func (a *algorithm) takes(n int) bool { return a.keyOK == nil || a.keyOK(n) }
+
+func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []byte {
+	v := wire.Supported{Algs: make([]wire.Alg, 0, len(table))}
+	for i := range table {
+		a := &table[i]
+		v.Algs = append(v.Algs, wire.Alg{ID: a.id, IVLen: a.ivLen, MinBits: a.minBits, MaxBits: a.maxBits})
+	}
+	return k.d.AppendSupported(b, t, v)
+}
+
+// transformOf makes what protects an SA's packets; nil if there is none: IPCOMP, null authentication of AH, and the few key lengths that no
+// implementation for Go takes.
+func transformOf(s *sa) *ipsec.Transform {
+	suite := ipsec.Suite{}
+	if a := authAlg(s.auth); s.auth != 0 && a != nil && a.mac != nil {
+		suite.MAC, suite.ICV, suite.AuthKey = a.mac, a.icvLen, ipsec.NewKey(s.authKey)
+	}
+	switch s.proto {
+	case protoAH:
+		suite.Proto = ipsec.AH
+	case protoESP:
+		suite.Proto = ipsec.ESP
+		a := encryptAlg(s.encrypt)
+		if a == nil {
+			return nil
+		}
+		suite.Cipher = a.cipher
+		salt := min(a.cipher.SaltLen, len(s.encryptKey))
+		split := len(s.encryptKey) - salt
+		suite.Key, suite.Salt = ipsec.NewKey(s.encryptKey[:split]), ipsec.NewKey(s.encryptKey[split:])
+	default:
+		return nil
+	}
+	t, err := suite.New()
+	if err != nil {
+		return nil
+	}
+	return t
+}

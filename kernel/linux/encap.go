@@ -1,0 +1,196 @@
+package linux
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// encapTable is the UDP sockets with the socket option UDP_ENCAP, which take ESP out of UDP. As long as none was ever made, there is one for
+// IPv4's port 4500, as on a host that runs a key management daemon. Its lock is a leaf.
+type encapTable struct {
+	mu  sync.RWMutex
+	own map[netip.AddrPort]uint8 // nil: none was ever made
+}
+
+const (
+	udpLen       = 8
+	nonIKELen    = 8 // of the marker that the old kind of encapsulation has
+	espHeaderLen = 8
+)
+
+// Encap makes a UDP socket whose option UDP_ENCAP is kind: [wire.LinuxNATTESP], [wire.LinuxNATTNonIKE], or 0 for none. Bound to the unspecified
+// address, it is for every one of the family.
+func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
+	if kind < 0 || kind > int(wire.LinuxNATTESP) {
+		return wire.ENOPROTOOPT
+	}
+	k.encaps.mu.Lock()
+	defer k.encaps.mu.Unlock()
+	if k.encaps.own == nil {
+		k.encaps.own = map[netip.AddrPort]uint8{}
+	}
+	k.encaps.own[at] = uint8(kind)
+	return wire.OK
+}
+
+// kind is what a datagram to a socket is, 0 for an ordinary one.
+func (t *encapTable) kind(dst netip.Addr, port uint16) uint8 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.own == nil {
+		if dst.Is4() && port == ipsec.NATTPort {
+			return wire.LinuxNATTESP
+		}
+		return 0
+	}
+	if kind, ok := t.own[netip.AddrPortFrom(dst, port)]; ok {
+		return kind
+	}
+	return t.own[netip.AddrPortFrom(wildcard(dst.Is6()), port)]
+}
+
+// encapsulated is what a UDP datagram may be that came to a socket with UDP_ENCAP.
+type encapsulated int
+
+const (
+	notESP encapsulated = iota // IKE, or nothing of ours
+	espInUDP
+	keepalive
+)
+
+// inspect looks into a UDP datagram of an IP packet whose header ends at off. skip is what stands before the ESP header.
+func inspect(pkt []byte, off int, kind uint8) (what encapsulated, skip int) {
+	data := pkt[off+udpLen:]
+	if len(data) == 1 && data[0] == 0xff {
+		return keepalive, 0
+	}
+	skip = udpLen
+	if kind == wire.LinuxNATTNonIKE {
+		if len(data) <= nonIKELen+espHeaderLen || binary.BigEndian.Uint64(data) != 0 {
+			return notESP, 0
+		}
+		return espInUDP, skip + nonIKELen
+	}
+	if len(data) <= espHeaderLen || binary.BigEndian.Uint32(data) == 0 {
+		return notESP, 0
+	}
+	return espInUDP, skip
+}
+
+// withoutUDP is an IPv4 packet without the UDP header, and what else stands before ESP, behind its own header.
+func withoutUDP(pkt []byte, off, skip int) []byte {
+	esp := make([]byte, 0, len(pkt)-skip)
+	esp = append(append(esp, pkt[:off]...), pkt[off+skip:]...)
+	esp[9] = protoESP
+	setLength4(esp)
+	return esp
+}
+
+// setLength4 writes the length and the checksum of an IPv4 header.
+func setLength4(pkt []byte) {
+	hl := int(pkt[0]&15) * 4
+	binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
+	pkt[10], pkt[11] = 0, 0
+	binary.BigEndian.PutUint16(pkt[10:], ^checksum(0, pkt[:hl]))
+}
+
+// checksum is the Internet checksum of b, not yet complemented, on top of a sum.
+func checksum(sum uint32, b []byte) uint16 {
+	for ; len(b) >= 2; b = b[2:] {
+		sum += uint32(b[0])<<8 | uint32(b[1])
+	}
+	if len(b) == 1 {
+		sum += uint32(b[0]) << 8
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	return uint16(sum)
+}
+
+// header makes the IP header of a packet with a payload that is to follow.
+func header(src, dst netip.Addr, proto, ttl uint8, payload int) []byte {
+	if dst.Is4() {
+		b := make([]byte, 20, 20+payload)
+		b[0], b[8], b[9] = 0x45, ttl, proto
+		s, d := src.As4(), dst.As4()
+		copy(b[12:], s[:])
+		copy(b[16:], d[:])
+		binary.BigEndian.PutUint16(b[2:], uint16(20+payload))
+		binary.BigEndian.PutUint16(b[10:], ^checksum(0, b))
+		return b
+	}
+	b := make([]byte, 40, 40+payload)
+	b[0], b[6], b[7] = 0x60, proto, ttl
+	binary.BigEndian.PutUint16(b[4:], uint16(payload))
+	s, d := src.As16(), dst.As16()
+	copy(b[8:], s[:])
+	copy(b[24:], d[:])
+	return b
+}
+
+const hostTTL = 64
+
+// UDP makes an IP packet with a UDP datagram. Both addresses are of one family, and the payload has at most 65507 bytes.
+func UDP(src, dst netip.AddrPort, payload []byte) []byte {
+	n := udpLen + len(payload)
+	b := header(src.Addr(), dst.Addr(), protoUDP, hostTTL, n)
+	off := len(b)
+	b = append(b, make([]byte, udpLen)...)
+	binary.BigEndian.PutUint16(b[off:], src.Port())
+	binary.BigEndian.PutUint16(b[off+2:], dst.Port())
+	binary.BigEndian.PutUint16(b[off+4:], uint16(n))
+	b = append(b, payload...)
+	putChecksum(b, off, off+6, protoUDP)
+	return b
+}
+
+// putChecksum writes the checksum of an upper layer that has a pseudo-header.
+func putChecksum(pkt []byte, off, at int, proto uint8) {
+	addrs := pkt[12:20]
+	if pkt[0]>>4 == 6 {
+		addrs = pkt[8:40]
+	}
+	sum := checksum(uint32(proto)+uint32(len(pkt)-off), addrs)
+	c := ^checksum(uint32(sum), pkt[off:])
+	if c == 0 {
+		c = 0xffff
+	}
+	binary.BigEndian.PutUint16(pkt[at:], c)
+}
+
+// flowOfPacket reads the flow of a packet as policies see it: the type and code of ICMP stand where others have ports.
+func flowOfPacket(pkt []byte) (f spd.Flow, err error) {
+	if f, err = spd.ParseFlow(pkt); err != nil || f.Proto != protoICMP && f.Proto != protoICMPv6 {
+		return f, err
+	}
+	if off := upperLayer(pkt); off+2 <= len(pkt) {
+		f.SrcPort, f.DstPort = uint16(pkt[off]), uint16(pkt[off+1])
+	}
+	return f, nil
+}
+
+// upperLayer is where the IP header ends; in IPv6 behind those extension headers before which no transform may stand.
+func upperLayer(pkt []byte) int {
+	if pkt[0]>>4 == 4 {
+		return int(pkt[0]&15) * 4
+	}
+	const hopByHop = 0
+	off, end, next := 40, 40, pkt[6]
+	for {
+		routing := next == hopByHop || next == protoRouting
+		if !routing && next != protoDstOpts || off+8 > len(pkt) {
+			return end
+		}
+		next, off = pkt[off], off+8+int(pkt[off+1])*8
+		if routing && off <= len(pkt) {
+			end = off
+		}
+	}
+}

@@ -1,0 +1,37 @@
+package linux
+
+import "github.com/pfkeyd/pfkeyd/wire"
+
+// protoMatches tells whether an SA's protocol is one that FLUSH or DUMP is about.
+func protoMatches(proto, wanted uint8) bool {
+	return proto == wanted || wanted == protoAny && saProto(proto)
+}
+
+// flush removes SAs. The sender gets its header back, and everybody is told if any was there.
+func (k *Kernel) flush(r *request) wire.Errno {
+	proto, ok := protoOf(r.hdr.SAType)
+	if !ok {
+		return wire.EINVAL
+	}
+	any := false
+	k.states.all.each(nil, func(n *node) bool {
+		if protoMatches(n.s.proto, proto) {
+			any = k.remove(n.s) || any
+		}
+		return true
+	})
+	k.echo(r)
+	if any {
+		h := resultHeader(r)
+		h.SAType = satypeOf(proto)
+		k.broadcast(k.bare(h), toAll, nil)
+	}
+	return wire.OK
+}
+
+// echo gives the sender of a flush its header back.
+func (k *Kernel) echo(r *request) {
+	h := r.hdr
+	h.Errno = 0
+	k.broadcast(k.bare(h), toOne, r.sender)
+}

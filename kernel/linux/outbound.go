@@ -1,0 +1,232 @@
+package linux
+
+import (
+	"encoding/binary"
+	"math"
+	"net/netip"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Outbound implements [engine.Kernel]: the policy says which SAs the packet needs; without them it is dropped, and key management asked. There are
+// no tunnel interfaces here, so that their name means nothing.
+func (k *Kernel) Outbound(p *ipsec.Packet, _ string) {
+	pkt, cause := k.protect(p)
+	if cause != noDrop {
+		k.drop(p, cause)
+		return
+	}
+	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: pkt})
+}
+
+// protect makes what goes out of a packet.
+func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
+	f, err := flowOfPacket(p.Data)
+	if err != nil {
+		return nil, dropNotIP
+	}
+	if k.own(f.Dst) {
+		return p.Data, noDrop // the loopback interface has no policy
+	}
+	pol, ok := k.policies.rules[out].Find(f)
+	if !ok {
+		return p.Data, noDrop
+	}
+	now := k.e.Now()
+	if !pol.block {
+		pol.routes.add(now)
+	}
+	var hops [spd.MaxTemplates]*sa
+	n, cause := k.resolve(pol, f, &hops)
+	if cause != noDrop {
+		return nil, cause
+	}
+	pol.useTime.Store(now.Unix())
+	if pol.block {
+		return nil, dropOutPolBlock
+	}
+	pkt = p.Data
+	for _, s := range hops[:n] {
+		k.e.Step("found", p)
+		if pkt, cause = k.seal(s, pkt); cause != noDrop {
+			return nil, cause
+		}
+	}
+	return pkt, noDrop
+}
+
+// resolve finds the SA for each template in order. A required one that is missing ends it; key management is asked for every one that is met until
+// then and missing.
+func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[spd.MaxTemplates]*sa) (n int, cause dropCause) {
+	if p.block {
+		return 0, noDrop
+	}
+	src, dst := f.Src, f.Dst
+	templates := *p.templates.Load()
+	for i := range templates {
+		t := &templates[i]
+		from, to := src, dst
+		if mode(t.Mode).encapsulates() && t.Dst.IsValid() {
+			from, to = t.Src, t.Dst
+			if from.IsUnspecified() {
+				var ok bool
+				if from, ok = k.source(to); !ok {
+					return 0, dropNoRoute
+				}
+			}
+		}
+		l := lack{policy: p, template: t, flow: f, src: from, dst: to}
+		s, wait := k.states.forFlow(l.key(), f)
+		if s != nil {
+			hops[n] = s
+			n++
+			src, dst = from, to
+			continue
+		}
+		if !wait && k.registered.Load() > 0 {
+			k.e.Post(func() { k.acquire(l) })
+		}
+		if !t.Optional {
+			return 0, dropOutNoStates
+		}
+	}
+	return n, noDrop
+}
+
+// source is the address from which the host sends to another.
+func (k *Kernel) source(dst netip.Addr) (netip.Addr, bool) {
+	if dst.IsLoopback() {
+		if dst.Is4() {
+			return dst, true
+		}
+		return netip.IPv6Loopback(), true
+	}
+	return k.e.Host().Source(dst)
+}
+
+// seal protects a packet with one SA: the SA's state, its limits and its counters first, all under its lock, then the cipher.
+func (k *Kernel) seal(s *sa, pkt []byte) ([]byte, dropCause) {
+	carried := len(pkt)
+	if s.mode != modeTunnel {
+		carried -= upperLayer(pkt)
+	}
+	now := k.now()
+	s.Lock()
+	if !s.usable() {
+		s.Unlock()
+		return nil, dropOutStateInvalid
+	}
+	found := s.checkLimitsLocked(now)
+	if found.hard {
+		s.Unlock()
+		k.postReached(s, found)
+		return nil, dropOutStateExpired
+	}
+	if s.proto != protoComp && s.Seq >= math.MaxUint32 {
+		s.Unlock()
+		k.postReached(s, found)
+		return nil, dropOutStateSeqError
+	}
+	if s.proto != protoComp {
+		s.Seq++
+	}
+	seq := s.Seq
+	s.Bytes += uint64(max(carried, 0))
+	s.Packets++
+	c := s.conf.Load()
+	s.Unlock()
+	k.postReached(s, found)
+	if s.mode == modeBEET {
+		pkt = append(header(s.src, s.dst, pkt[nextProtoAt(pkt)], hostTTL, len(pkt)-upperLayer(pkt)), pkt[upperLayer(pkt):]...)
+	}
+	if s.proto == protoComp {
+		if s.mode == modeTunnel {
+			pkt = append(header(s.src, s.dst, ipProto(pkt), hostTTL, len(pkt)), pkt...)
+		}
+		return s.sealComp(pkt), noDrop
+	}
+	if c == nil || c.transform == nil {
+		return nil, dropOutStateProtoError
+	}
+	return k.sealWith(s, c, pkt, seq)
+}
+
+// nextProtoAt is where an IP packet without extension headers says what it carries.
+func nextProtoAt(pkt []byte) int {
+	if pkt[0]>>4 == 6 {
+		return 6
+	}
+	return 9
+}
+
+// ipProto is the protocol number of an IP packet inside another.
+func ipProto(pkt []byte) uint8 {
+	if pkt[0]>>4 == 6 {
+		return protoIPv6
+	}
+	return protoIPIP
+}
+
+func (k *Kernel) sealWith(s *sa, c *config, pkt []byte, seq uint64) ([]byte, dropCause) {
+	seal := ipsec.Sealing{SPI: uint32(s.spi), Seq: seq}
+	if s.proto == protoAH {
+		seal.Align = 8
+	} else {
+		var iv [16]byte
+		seal.IV, _ = c.transform.AppendIV(iv[:0], seq, randomness{k}) // this randomness has no error
+	}
+	var ports ipsec.Ports
+	if e := c.encap; e != nil {
+		ports = ipsec.Ports{Src: e.sport, Dst: e.dport}
+	}
+	var sealed []byte
+	var err error
+	if s.mode == modeTunnel {
+		o := ipsec.Outer{Src: s.src, Dst: s.dst, TOSRule: ipsec.TOSCopyECN, DF: ipsec.DFCopy, CopyFlow: true}
+		if s.flags&wire.LinuxFlagNoECN != 0 {
+			o.TOSRule = ipsec.TOSCopyDSCP
+		}
+		if s.flags&wire.LinuxFlagNoPMTUDisc != 0 {
+			o.DF = ipsec.DFClear
+		}
+		o.ID = uint16(k.ipID.Add(1))
+		sealed, err = c.transform.SealTunnel(nil, pkt, &o, ports, seal)
+	} else {
+		sealed, err = c.transform.SealTransport(nil, pkt, ports, seal)
+	}
+	if err != nil {
+		return nil, dropOutStateProtoError
+	}
+	if c.encap != nil && c.encap.typ == wire.LinuxNATTNonIKE {
+		sealed = withMarker(sealed)
+	}
+	return sealed, noDrop
+}
+
+// withMarker puts the non-IKE marker of the old kind of encapsulation behind the UDP header.
+func withMarker(pkt []byte) []byte {
+	off := upperLayer(pkt) + udpLen
+	if off > len(pkt) {
+		return pkt
+	}
+	b := append(append(append(make([]byte, 0, len(pkt)+nonIKELen), pkt[:off]...), make([]byte, nonIKELen)...), pkt[off:]...)
+	binary.BigEndian.PutUint16(b[off-4:], binary.BigEndian.Uint16(b[off-4:])+nonIKELen)
+	if b[0]>>4 == 4 {
+		setLength4(b)
+		return b
+	}
+	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
+	b[off-2], b[off-1] = 0, 0
+	putChecksum(b, off-udpLen, off-2, protoUDP)
+	return b
+}
+
+// randomness reads the engine's source of randomness.
+type randomness struct{ k *Kernel }
+
+func (r randomness) Read(b []byte) (int, error) {
+	r.k.e.Random(b)
+	return len(b), nil
+}

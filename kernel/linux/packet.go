@@ -1,0 +1,368 @@
+package linux
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// own tells whether an address is the host's.
+func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Own(a) }
+
+// Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it was protected as it
+// should be.
+func (k *Kernel) Inbound(p *ipsec.Packet) {
+	var path [spd.MaxTemplates]*sa
+	n, pkt := 0, p.Data
+	for {
+		in, ok, cause := k.parseInbound(pkt)
+		if cause != noDrop {
+			k.drop(p, cause)
+			return
+		}
+		if !ok {
+			break
+		}
+		if n == len(path) {
+			k.drop(p, dropInError)
+			return
+		}
+		s, inner, cause := k.open(p, &in)
+		if cause != noDrop {
+			k.drop(p, cause)
+			return
+		}
+		path[n], pkt = s, inner
+		n++
+	}
+	if cause := k.admit(pkt, path[:n]); cause != noDrop {
+		k.drop(p, cause)
+		return
+	}
+	p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: pkt})
+}
+
+// noDrop says that a packet goes on.
+const noDrop = dropsEnd
+
+// arrival is a protected packet on its way in.
+type arrival struct {
+	ipsec.Inbound
+	pkt   []byte
+	proto uint8
+	encap uint8 // kind of UDP encapsulation; 0: none
+	from  netip.AddrPort
+}
+
+// parseInbound finds the header of a transform, if there is one: ESP, also in UDP to a socket that wants it, AH or IPCOMP.
+func (k *Kernel) parseInbound(pkt []byte) (a arrival, ok bool, cause dropCause) {
+	f, err := spd.ParseFlow(pkt)
+	if err != nil {
+		return a, false, dropNotIP
+	}
+	if f.Proto == protoUDP {
+		if kind := k.encaps.kind(f.Dst, f.DstPort); kind != 0 {
+			return k.parseUDP(pkt, f, kind)
+		}
+		return a, false, noDrop
+	}
+	a = arrival{pkt: pkt, proto: f.Proto}
+	if f.Proto != protoESP && f.Proto != protoAH && f.Proto != protoComp {
+		return a, false, noDrop
+	}
+	return a.parse()
+}
+
+// parse finds the parts of a packet with a transform's header.
+func (a arrival) parse() (arrival, bool, dropCause) {
+	var err error
+	a.Inbound, err = ipsec.ParseInbound(a.pkt)
+	switch {
+	case err == ipsec.ErrFragment:
+		return a, false, dropFragment
+	case a.proto == protoComp && err == ipsec.ErrProtocol:
+		if a.End-a.Off < compHeaderLen {
+			return a, false, dropInHdrError
+		}
+		a.SPI = uint32(binary.BigEndian.Uint16(a.pkt[a.Off+2:]))
+	case err != nil:
+		return a, false, dropInHdrError
+	}
+	return a, true, noDrop
+}
+
+// parseUDP looks into a datagram to a socket that wants ESP. ESP over IPv6 and UDP never gets anywhere: the original looks in the wrong place for
+// the SA.
+func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok bool, cause dropCause) {
+	in, err := ipsec.ParseInbound(pkt)
+	if err == ipsec.ErrFragment {
+		return a, false, noDrop
+	}
+	off := upperLayer(pkt)
+	if err == ipsec.ErrTotalLen || len(pkt) < off+udpLen {
+		return a, false, noDrop
+	}
+	end := len(pkt)
+	if in.End >= off+udpLen && in.End <= end {
+		end = in.End
+	}
+	switch what, skip := inspect(pkt[:end], off, kind); {
+	case what == keepalive:
+		return a, false, dropEncap
+	case what == notESP:
+		return a, false, noDrop
+	case f.Dst.Is6():
+		return a, false, dropInNoStates
+	default:
+		a = arrival{pkt: withoutUDP(pkt[:end], off, skip), proto: protoESP, encap: kind, from: netip.AddrPortFrom(f.Src, f.SrcPort)}
+		return a.parse()
+	}
+}
+
+// open takes one layer of protection off a packet. It returns the SA, and the packet that was inside.
+func (k *Kernel) open(p *ipsec.Packet, a *arrival) (s *sa, inner []byte, cause dropCause) {
+	s, ok := k.states.bySPI.Find(sadb.Key{Dst: a.Dst, SPI: a.SPI, Proto: a.proto}, nil)
+	if !ok {
+		return nil, nil, dropInNoStates
+	}
+	k.e.Step("found", p)
+	c, cause := k.begin(s, a)
+	if cause != noDrop {
+		return nil, nil, cause
+	}
+	payload, next, cause := k.reveal(s, c, a)
+	if cause != noDrop {
+		return nil, nil, cause
+	}
+	if s.mode == modeTunnel {
+		inner, _ = ipsec.DecapTunnel(payload, next)
+		if inner == nil {
+			return nil, nil, dropInStateModeError
+		}
+		payload = inner
+	}
+	s.Lock()
+	if s.replay != 0 && !s.window.Accept(uint64(a.Seq)) {
+		s.Unlock()
+		return nil, nil, dropInStateSeqError
+	}
+	s.Bytes += uint64(len(payload))
+	s.Packets++
+	s.Unlock()
+	var err error
+	switch s.mode {
+	case modeTunnel:
+		if s.flags&wire.LinuxFlagNoECN == 0 {
+			inner = withECN(inner, a.pkt)
+		}
+		if s.flags&wire.LinuxFlagDecapDSCP != 0 {
+			inner = append([]byte(nil), inner...)
+			ipsec.SetTOS(inner, ipsec.TOS(a.pkt)&^3|ipsec.TOS(inner)&3)
+		}
+	case modeBEET:
+		inner, err = k.openBEET(s, a, payload, next)
+	default:
+		inner, err = ipsec.DecapTransport(nil, a.pkt, &a.Inbound, payload, next)
+	}
+	if err != nil {
+		return nil, nil, dropInStateModeError
+	}
+	return s, inner, noDrop
+}
+
+// begin looks at the SA before any cipher is run, all under its lock: its state, the encapsulation, the replay window, the limits.
+func (k *Kernel) begin(s *sa, a *arrival) (c *config, cause dropCause) {
+	now := k.now()
+	s.Lock()
+	st := s.State()
+	switch {
+	case st == sadb.Larval:
+		s.Unlock()
+		return nil, dropAcquireError
+	case st != sadb.Mature && st != sadb.Dying:
+		s.Unlock()
+		return nil, dropInStateInvalid
+	}
+	c = s.conf.Load()
+	var kind uint8
+	if c.encap != nil {
+		kind = c.encap.typ
+	}
+	switch {
+	case kind != a.encap:
+		s.Unlock()
+		return nil, dropInStateMismatch
+	case s.replay != 0 && !s.freshLocked(a.Seq):
+		s.Unlock()
+		return nil, dropInStateSeqError
+	}
+	found := s.checkLimitsLocked(now)
+	s.Unlock()
+	k.postReached(s, found)
+	if found.hard {
+		return nil, dropInStateExpired
+	}
+	return c, noDrop
+}
+
+// postReached hands over what the limits of an SA have become. No lock is held.
+func (k *Kernel) postReached(s *sa, found outcome) {
+	if found.hard || found.soft {
+		k.e.Post(func() {
+			k.reached(s, found)
+			k.runDue()
+		})
+	}
+}
+
+// freshLocked tells whether a sequence number can be a new one. The SA's lock is held.
+func (s *sa) freshLocked(seq uint32) bool {
+	if seq == 0 {
+		return false
+	}
+	at := s.window.Look(uint64(seq))
+	return at.Ahead || at.Offset < uint64(s.replay) && !at.Seen
+}
+
+// reveal proves that a packet is genuine and takes out what it carries.
+func (k *Kernel) reveal(s *sa, c *config, a *arrival) (payload []byte, next uint8, cause dropCause) {
+	switch s.proto {
+	case protoComp:
+		payload, next, ok := decompress(a.pkt[a.Off:a.End])
+		if !ok {
+			return nil, 0, dropInStateProtoError
+		}
+		return payload, next, noDrop
+	case protoAH:
+		icv := 0
+		if c.transform != nil {
+			icv = c.transform.ICVLen()
+		}
+		if c.transform == nil || c.transform.VerifyAH(a.pkt[:a.End], a.Off, 0) != nil {
+			return nil, 0, dropInStateProtoError
+		}
+		head := ipsec.ParseAH(a.pkt, &a.Inbound)
+		// The header is padded to 8 bytes, or in the way of IPv4 to 4.
+		if head.Len != ipsec.AHLen(icv, 8) && head.Len != ipsec.AHLen(icv, 4) || a.Off+head.Len > a.End {
+			return nil, 0, dropInStateProtoError
+		}
+		return a.pkt[a.Off+head.Len : a.End], head.Next, noDrop
+	}
+	if c.transform == nil {
+		return nil, 0, dropInStateProtoError
+	}
+	esp := a.ESP(a.pkt)
+	plain, err := c.transform.OpenESP(make([]byte, 0, len(esp)), esp, 0)
+	if err != nil {
+		return nil, 0, dropInStateProtoError
+	}
+	_, next, ok := ipsec.Trailer(plain)
+	if !ok {
+		return nil, 0, dropInStateProtoError
+	}
+	if e := c.encap; e != nil && (a.from.Addr() != s.src || a.from.Port() != e.sport) {
+		k.e.Post(func() { k.newMapping(s, e.sport, a.from) })
+	}
+	return ipsec.Payload(plain), next, noDrop
+}
+
+// withECN takes over that the outer packet has met congestion.
+func withECN(inner, outer []byte) []byte {
+	const ce, mask = 3, 3
+	if tos := ipsec.TOS(inner); ipsec.TOS(outer)&mask == ce && tos&mask != 0 && tos&mask != ce {
+		inner = append([]byte(nil), inner...)
+		ipsec.SetTOS(inner, tos|ce)
+	}
+	return inner
+}
+
+// openBEET puts the inner header together, whose addresses are those of the SA's selector.
+func (k *Kernel) openBEET(s *sa, a *arrival, payload []byte, next uint8) ([]byte, error) {
+	var l selector
+	if s.sel != nil {
+		l = *s.sel
+	} else {
+		l.v6 = s.v6()
+	}
+	return append(header(rawAddr(l.src, l.v6), rawAddr(l.dst, l.v6), next, hostTTL, len(payload)), payload...), nil
+}
+
+// admit asks the policy about a packet that has come in through a path of SAs, the outermost first.
+func (k *Kernel) admit(pkt []byte, path []*sa) dropCause {
+	f, err := flowOfPacket(pkt)
+	if err != nil {
+		return dropInHdrError
+	}
+	for _, s := range path {
+		if s.sel != nil && !s.selects(f) {
+			return dropInStateMismatch
+		}
+	}
+	dir := in
+	if !k.own(f.Dst) {
+		dir = forward
+	}
+	p, ok := k.policies.rules[dir].Find(f)
+	if !ok {
+		if tunnelled(path, 0) {
+			return dropInNoPols
+		}
+		return noDrop
+	}
+	p.useTime.Store(k.now())
+	if p.block {
+		return dropInPolBlock
+	}
+	ts, at := *p.templates.Load(), 0
+	for i := len(ts) - 1; i >= 0; i-- {
+		if at = fits(&ts[i], path, at); at < 0 {
+			return dropInTmplMismatch
+		}
+	}
+	if tunnelled(path, at) {
+		return dropInTmplMismatch
+	}
+	return noDrop
+}
+
+// tunnelled tells whether there is an SA of another mode than transport from one place on.
+func tunnelled(path []*sa, from int) bool {
+	for _, s := range path[from:] {
+		if s.mode != modeTransport {
+			return true
+		}
+	}
+	return false
+}
+
+// fits finds the SA for a template from one place on, and returns the place behind it; negative if there is none.
+func fits(t *spd.Template, path []*sa, from int) int {
+	none := -1
+	if t.Optional {
+		if mode(t.Mode) == modeTransport {
+			return from
+		}
+		none = from
+	}
+	for i := from; i < len(path); i++ {
+		s := path[i]
+		if s.proto == t.Proto && (t.ReqID == 0 || s.reqID == t.ReqID) && s.mode == mode(t.Mode) &&
+			(s.mode == modeTransport || sameEnds(s, t)) {
+			return i + 1
+		}
+		if s.mode != modeTransport {
+			return none
+		}
+	}
+	return none
+}
+
+// sameEnds compares an SA's ends with those of a template; unspecified ones fit any.
+func sameEnds(s *sa, t *spd.Template) bool {
+	any := func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
+	return (any(t.Dst) || any(s.dst) || s.dst == t.Dst) && (any(t.Src) || any(s.src) || s.src == t.Src)
+}

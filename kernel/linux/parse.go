@@ -1,0 +1,183 @@
+package linux
+
+import (
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+const (
+	msgMax = wire.LinuxMsgXMigrate
+	extMax = wire.LinuxExtXFilter
+)
+
+// request is one message on its way through the kernel.
+type request struct {
+	sender *client
+	hdr    wire.Header
+	msg    []byte
+	ext    [extMax + 1][]byte // by type, whole; nil where there is none
+}
+
+func (r *request) has(t wire.ExtType) bool { return r.ext[t] != nil }
+
+// handlers are those of the messages that have one.
+var handlers = [msgMax + 1]func(*Kernel, *request) wire.Errno{
+	wire.MsgReserved:             nil,
+	wire.MsgGetSPI:               (*Kernel).getSPI,
+	wire.MsgUpdate:               (*Kernel).add,
+	wire.MsgAdd:                  (*Kernel).add,
+	wire.MsgDelete:               (*Kernel).deleteSA,
+	wire.MsgGet:                  (*Kernel).get,
+	wire.MsgAcquire:              (*Kernel).acquireAnswer,
+	wire.MsgRegister:             (*Kernel).register,
+	wire.MsgFlush:                (*Kernel).flush,
+	wire.MsgDump:                 (*Kernel).dump,
+	wire.MsgXPromisc:             (*Kernel).promisc,
+	wire.LinuxMsgXSPDUpdate:      (*Kernel).policyAdd,
+	wire.LinuxMsgXSPDAdd:         (*Kernel).policyAdd,
+	wire.LinuxMsgXSPDSetIdx:      (*Kernel).policyAdd,
+	wire.LinuxMsgXSPDDelete:      (*Kernel).policyDelete,
+	wire.LinuxMsgXSPDGet:         (*Kernel).policyGet,
+	wire.LinuxMsgXSPDDelete2:     (*Kernel).policyGet,
+	wire.LinuxMsgXSPDDump:        (*Kernel).policyDump,
+	wire.LinuxMsgXSPDFlush:       (*Kernel).policyFlush,
+	wire.LinuxMsgXMigrate:        (*Kernel).migrate,
+	wire.MsgExpire:               nil,
+	wire.LinuxMsgXPChange:        nil,
+	wire.LinuxMsgXSPDAcquire:     nil,
+	wire.LinuxMsgXSPDExpire:      nil,
+	wire.LinuxMsgXNATTNewMapping: nil,
+}
+
+// sendReserve is what a send buffer keeps back.
+const sendReserve = 32
+
+// Request implements [engine.Kernel]. A bad base header is an error of send(), everything behind it one in a reply.
+func (k *Kernel) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Errno {
+	c := clientOf(s)
+	if len(msg) > c.sendBuf-sendReserve {
+		return wire.EMSGSIZE
+	}
+	r := &request{sender: c, msg: msg}
+	if errno := k.checkBase(r); errno != wire.OK {
+		return errno
+	}
+	k.broadcast(message{bytes: msg, size: len(msg), raw: true}, toPromiscuous, nil)
+	errno := k.parse(r)
+	if errno == wire.OK {
+		errno = wire.EOPNOTSUPP
+		if h := handlers[r.hdr.Type]; h != nil {
+			errno = h(k, r)
+		}
+	}
+	if errno != wire.OK {
+		k.fail(r, errno)
+	}
+	k.runDue()
+	return wire.OK
+}
+
+// runDue runs the timers that were set to run at once.
+func (k *Kernel) runDue() {
+	if at, ok := k.timers.next(); ok {
+		if now := k.e.Now(); !at.After(now) {
+			k.timers.run(now)
+		}
+	}
+}
+
+// fail answers with the request's header and an error.
+func (k *Kernel) fail(r *request, errno wire.Errno) {
+	h := r.hdr
+	h.Errno = k.d.ErrnoNumber(errno)
+	k.broadcast(k.bare(h), toOne, r.sender)
+}
+
+// bare is a message without extensions.
+func (k *Kernel) bare(h wire.Header) message {
+	h.Len = wire.HeaderLen / 8
+	return message{bytes: k.d.AppendHeader(make([]byte, 0, wire.HeaderLen), h), size: wire.HeaderLen}
+}
+
+func (k *Kernel) checkBase(r *request) wire.Errno {
+	var err error
+	if r.hdr, err = k.d.Header(r.msg); err != nil {
+		return wire.EMSGSIZE
+	}
+	if r.hdr.Version != wire.Version || r.hdr.Reserved != 0 || r.hdr.Type == wire.MsgReserved || r.hdr.Type > msgMax {
+		return wire.EINVAL
+	}
+	if int(r.hdr.Len) != len(r.msg)/8 || r.hdr.Len < wire.HeaderLen/8 {
+		return wire.EMSGSIZE
+	}
+	return wire.OK
+}
+
+// leastSize is the size in bytes that an extension has at least.
+var leastSize = [extMax + 1]int{
+	wire.ExtSA: 16, wire.ExtLifetimeCurrent: 32, wire.ExtLifetimeHard: 32, wire.ExtLifetimeSoft: 32,
+	wire.ExtAddressSrc: 8, wire.ExtAddressDst: 8, wire.ExtAddressProxy: 8, wire.ExtKeyAuth: 8, wire.ExtKeyEncrypt: 8,
+	wire.ExtIdentitySrc: 16, wire.ExtIdentityDst: 16, wire.ExtSensitivity: 16, wire.ExtProposal: 8,
+	wire.ExtSupportedAuth: 8, wire.ExtSupportedEncrypt: 8, wire.ExtSPIRange: 16, wire.LinuxExtXKMPrivate: 8,
+	wire.LinuxExtXPolicy: 16, wire.LinuxExtXSA2: 16, wire.LinuxExtXNATTType: 8, wire.LinuxExtXNATTSPort: 8,
+	wire.LinuxExtXNATTDPort: 8, wire.LinuxExtXNATTOA: 8, wire.LinuxExtXSecCtx: 8, wire.LinuxExtXKMAddress: 8,
+	wire.LinuxExtXFilter: 40,
+}
+
+// parse finds the extensions, checking each in the order of appearance. Those of unknown types are skipped.
+func (k *Kernel) parse(r *request) wire.Errno {
+	for e, err := range k.d.Walk(r.msg) {
+		if err != nil || e.Type == wire.ExtReserved {
+			return wire.EINVAL
+		}
+		if e.Type > extMax {
+			continue
+		}
+		if len(e.Raw) < leastSize[e.Type] || r.has(e.Type) || !k.wellFormed(e) {
+			return wire.EINVAL
+		}
+		r.ext[e.Type] = e.Raw
+	}
+	return wire.OK
+}
+
+// secCtxMax is how long a security context may be, in bytes.
+const secCtxMax = 4096
+
+func (k *Kernel) wellFormed(e wire.Ext) bool {
+	switch e.Type {
+	case wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtAddressProxy, wire.LinuxExtXNATTOA:
+		switch family, _ := k.d.AddressFamily(e.Raw); {
+		case len(e.Raw) < 16:
+			return false
+		case family == k.d.AFInet:
+			return len(e.Raw) == 24 && e.Raw[5] <= 32
+		case family == k.d.AFInet6:
+			return len(e.Raw) == 40 && e.Raw[5] <= 128
+		}
+		return false
+	case wire.ExtKeyAuth, wire.ExtKeyEncrypt:
+		bits := int(k.d.Order.Uint16(e.Raw[4:]))
+		return (8+(bits+7)/8+7)/8 <= len(e.Raw)/8
+	case wire.LinuxExtXSecCtx:
+		n := int(k.d.Order.Uint16(e.Raw[6:]))
+		return n <= secCtxMax && (8+n+7)/8 == len(e.Raw)/8
+	}
+	return true
+}
+
+// address reads an address extension, which parse has checked.
+func (k *Kernel) address(r *request, t wire.ExtType) wire.Address {
+	a, _ := k.d.ParseAddress(r.ext[t])
+	return a
+}
+
+// ends reads source and destination; false unless both are there and of one family.
+func (k *Kernel) ends(r *request) (src, dst wire.Address, ok bool) {
+	if !r.has(wire.ExtAddressSrc) || !r.has(wire.ExtAddressDst) {
+		return src, dst, false
+	}
+	src, dst = k.address(r, wire.ExtAddressSrc), k.address(r, wire.ExtAddressDst)
+	return src, dst, src.Addr.Is4() == dst.Addr.Is4()
+}

@@ -1,0 +1,209 @@
+package linux
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// stateTable is the SA database. The control lock guards it; packets find inbound SAs through bySPI, and those for their flows through flows.
+type stateTable struct {
+	n     int
+	all   list
+	bySPI sadb.Index[*sa]
+
+	mu    sync.RWMutex       // a leaf
+	flows map[flowKey]*chain // guarded by mu
+
+	larvals map[flowKey]*chain // LARVAL ones without an SPI
+	bySeq   map[uint32]*sa     // those made by an ACQUIRE, as long as they are LARVAL
+}
+
+func (t *stateTable) init() {
+	t.all.init()
+	t.flows = map[flowKey]*chain{}
+	t.larvals = map[flowKey]*chain{}
+	t.bySeq = map[uint32]*sa{}
+}
+
+// flowKey is what an SA must have to be one for a template.
+type flowKey struct {
+	dst, src netip.Addr
+	reqID    uint32
+	proto    uint8
+	mode     mode
+}
+
+func (s *sa) flowKey() flowKey { return flowKey{s.dst, s.src, s.reqID, s.proto, s.mode} }
+
+// chain is the SAs with one flowKey, newest first, linked through one of an SA's links.
+type chain struct{ head *sa }
+
+// flowLink is an SA's place in its chain of flows, and in that of the LARVAL ones.
+type flowLink struct {
+	flow, larval link
+	inLarvals    bool
+}
+
+type link struct{ prev, next *sa }
+
+func flowOf(s *sa) *link   { return &s.flows.flow }
+func larvalOf(s *sa) *link { return &s.flows.larval }
+
+func push(m map[flowKey]*chain, s *sa, of func(*sa) *link) {
+	c := m[s.flowKey()]
+	if c == nil {
+		c = &chain{}
+		m[s.flowKey()] = c
+	}
+	*of(s) = link{next: c.head}
+	if c.head != nil {
+		of(c.head).prev = s
+	}
+	c.head = s
+}
+
+func pull(m map[flowKey]*chain, s *sa, of func(*sa) *link) {
+	l := of(s)
+	if l.next != nil {
+		of(l.next).prev = l.prev
+	}
+	if l.prev != nil {
+		of(l.prev).next = l.next
+	} else if c := m[s.flowKey()]; l.next != nil {
+		c.head = l.next
+	} else {
+		delete(m, s.flowKey())
+	}
+	*l = link{}
+}
+
+// find returns the SA with this SPI, destination and protocol; nil if there is none. SPI 0 is never found.
+func (t *stateTable) find(dst netip.Addr, spi wire.SPI, proto uint8) *sa {
+	if spi == 0 {
+		return nil
+	}
+	s, _ := t.bySPI.Find(sadb.Key{Dst: dst, SPI: uint32(spi), Proto: proto}, nil)
+	return s
+}
+
+// findLarval returns the newest LARVAL SA without SPI for a flowKey.
+func (t *stateTable) findLarval(key flowKey) *sa {
+	if c := t.larvals[key]; c != nil {
+		return c.head
+	}
+	return nil
+}
+
+// findAcquired returns the LARVAL SA of the ACQUIRE with this number.
+func (t *stateTable) findAcquired(seq uint32) *sa {
+	if seq == 0 {
+		return nil
+	}
+	return t.bySeq[seq]
+}
+
+// insert puts an SA into the table, as the newest, and sets its timer to a first look after so long.
+func (k *Kernel) insert(s *sa, first time.Duration) {
+	t := &k.states
+	now := k.e.Now()
+	s.t, s.inserted = t, now.Unix()
+	t.n++
+	s.all.s = s
+	t.all.pushFront(&s.all)
+	t.mu.Lock()
+	push(t.flows, s, flowOf)
+	t.mu.Unlock()
+	if s.spi != 0 {
+		t.bySPI.Insert(s.key(), s)
+	}
+	if s.State() == sadb.Larval && s.spi == 0 {
+		push(t.larvals, s, larvalOf)
+		s.flows.inLarvals = true
+	}
+	if s.limits.timed() {
+		k.setTimer(s, now.Add(first))
+	}
+}
+
+// notLarval takes an SA out of those that wait for keys.
+func (t *stateTable) notLarval(s *sa) {
+	if s.flows.inLarvals {
+		s.flows.inLarvals = false
+		pull(t.larvals, s, larvalOf)
+	}
+}
+
+// giveSPI gives a LARVAL SA its SPI.
+func (t *stateTable) giveSPI(s *sa, spi wire.SPI) {
+	t.notLarval(s)
+	s.spi = spi
+	t.bySPI.Insert(s.key(), s)
+}
+
+// remove makes an SA DEAD and takes it out; false if it is out already.
+func (k *Kernel) remove(s *sa) bool {
+	t := s.t
+	if t == nil {
+		return false
+	}
+	s.t = nil
+	s.Become(sadb.Dead) // a LARVAL SA holds no packets here
+	t.n--
+	t.all.remove(&s.all)
+	t.mu.Lock()
+	pull(t.flows, s, flowOf)
+	t.mu.Unlock()
+	t.notLarval(s)
+	if s.spi != 0 {
+		t.bySPI.Remove(s.key(), s)
+	}
+	if t.bySeq[s.seq] == s {
+		delete(t.bySeq, s.seq)
+	}
+	k.timers.stop(&s.timer)
+	return true
+}
+
+// list is a ring of SAs or policies, newest first, in which the places of unfinished DUMPs stand too.
+type list struct{ root node }
+
+// node is a member of a list: an SA, a policy, or the place of a DUMP, which is neither.
+type node struct {
+	prev, next *node
+	s          *sa
+	p          *policy
+}
+
+func (l *list) init() { l.root.prev, l.root.next = &l.root, &l.root }
+
+func (l *list) pushFront(n *node) { insertAfter(&l.root, n) }
+
+func insertAfter(at, n *node) {
+	n.prev, n.next = at, at.next
+	at.next.prev, at.next = n, n
+}
+
+func (l *list) remove(n *node) {
+	n.prev.next, n.next.prev = n.next, n.prev
+	n.prev, n.next = nil, nil
+}
+
+// each goes over the members from one on, which may be removed while it is visited; nil: from the newest. It ends at the first that f does not
+// want to go on from, and returns that one.
+func (l *list) each(from *node, f func(*node) bool) *node {
+	if from == nil {
+		from = l.root.next
+	}
+	for n := from; n != &l.root; {
+		next := n.next
+		if (n.s != nil || n.p != nil) && !f(n) {
+			return n
+		}
+		n = next
+	}
+	return nil
+}

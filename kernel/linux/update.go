@@ -1,0 +1,49 @@
+package linux
+
+import (
+	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// updateSA gives a LARVAL SA's place to the new one, which then is in the database, or takes its lifetimes and NAT-T ports over into an SA that
+// has keys. Then the new one is only what the result shows, as a DEAD SA.
+func (k *Kernel) updateSA(s *sa) wire.Errno {
+	old := k.states.find(s.dst, s.spi, s.proto)
+	if old == nil {
+		return wire.ESRCH
+	}
+	if larvalSA(old) {
+		// The new one first, so that packets always find one of them.
+		k.insert(s, firstLook)
+		k.remove(old)
+		return wire.OK
+	}
+	if !old.usable() || (old.encap == nil) != (s.encap == nil) || s.encap != nil && s.encap.typ != old.encap.typ {
+		return wire.EINVAL
+	}
+	now := k.e.Now()
+	old.Lock()
+	if !old.usable() { // a packet has just used it up
+		old.Unlock()
+		return wire.EINVAL
+	}
+	if s.encap != nil {
+		old.encap = s.encap
+		c := *old.conf.Load()
+		c.encap = s.encap
+		old.conf.Store(&c)
+	}
+	old.limits = s.limits
+	old.BecomeLocked(sadb.Mature)
+	used := old.useTime != 0
+	var out outcome
+	if used {
+		out = old.checkLimitsLocked(now.Unix())
+	}
+	old.Unlock()
+	s.Become(sadb.Dead)
+	// The timer is set even if there is nothing for it to find, because a hard limit may have been reached just now.
+	k.setTimer(old, now.Add(firstLook))
+	k.reached(old, out)
+	return wire.OK
+}
