@@ -15,7 +15,7 @@ MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.
 GOLDEN    = ./wire ./conform
 
-.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden mutants man demo clean
+.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden proof mutants man demo clean
 
 check: fmt vet lint test race
 
@@ -68,6 +68,10 @@ tidy:
 
 demo:
 	$(GO) run ./cmd/pfkeyd demo
+
+proof:
+	bash proof/check
+	$(GO) test ./racelab -run TestEverySchedule -all
 
 golden:
 	$(GO) test $(GOLDEN) -update

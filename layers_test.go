@@ -73,8 +73,8 @@ var layers = map[string]layer{
 	},
 	"trace": {own: []string{"wire", "pfkey"}, why: "it writes down what goes through a socket, whichever kernel is behind it"},
 	"racelab": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel"},
-		why: "it races the real code, without sockets",
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
+		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
 	"internal/mutants": {
 		own: []string{"conform", "testdata"},
@@ -83,7 +83,8 @@ var layers = map[string]layer{
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
 			"racelab", "testdata"},
-		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket"},
+		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
+			"gonum.org/v1/plot"},
 		why:   "commands are flags, wiring and exit codes",
 	},
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package racelab_test
+
+const raceEnabled = false
