@@ -36,6 +36,8 @@ type Desk struct {
 
 	sessions, attached, refused, gates, traces atomic.Uint64
 
+	stop chan struct{} // closed by Close
+
 	mu       sync.Mutex
 	stopping bool
 	open     map[net.Conn]struct{} // sessions
@@ -45,7 +47,7 @@ type Desk struct {
 
 // NewDesk makes a desk in front of server.
 func NewDesk(server *pfkey.Server, o DeskOptions) *Desk {
-	d := &Desk{server: server, o: o, log: o.Log, open: map[net.Conn]struct{}{}}
+	d := &Desk{server: server, o: o, log: o.Log, stop: make(chan struct{}), open: map[net.Conn]struct{}{}}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -99,10 +101,13 @@ func (d *Desk) Serve(_ context.Context, l net.Listener) error {
 	}
 }
 
-// Close ends all sessions, and waits for that. What they have attached stays so.
+// Close ends all sessions, and waits for that. What they have attached stays so. A second call does nothing.
 func (d *Desk) Close() {
 	d.mu.Lock()
-	d.stopping = true
+	if !d.stopping {
+		d.stopping = true
+		close(d.stop)
+	}
 	closers := d.closers
 	d.closers = nil
 	for c := range d.open {
@@ -141,10 +146,10 @@ func (d *Desk) ServeConn(c net.Conn) {
 		d.log.Warn("a session of the hand-over ended", "err", err)
 	}
 	for _, conn := range s.conns {
-		if stopping {
-			break
+		select {
+		case <-conn.Done():
+		case <-d.stop:
 		}
-		<-conn.Done()
 	}
 	if s.release != nil {
 		s.release()

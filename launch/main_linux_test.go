@@ -1,0 +1,136 @@
+package launch_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// programVariable makes the test binary one of the programs that the tests run: a Go program on AF_KEY sockets.
+const programVariable = "LAUNCH_TEST_PROGRAM"
+
+// TestMain fails when the tests leave goroutines or descriptors behind.
+func TestMain(m *testing.M) {
+	if os.Getenv(programVariable) != "" {
+		os.Exit(goProgram())
+	}
+	fds := openFiles()
+	code := m.Run()
+	cleanBuilt()
+	if code == 0 {
+		if left := leftovers(fds); left != "" {
+			fmt.Fprintln(os.Stderr, left)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// goProgram opens and uses sockets from several goroutines, whose threads the runtime interrupts with signals all the time.
+func goProgram() int {
+	var wg sync.WaitGroup
+	errs := make(chan error, 8)
+	for g := range cap(errs) {
+		wg.Go(func() {
+			for i := range 50 {
+				if err := askOnce(uint32(100*g + i + 1)); err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-errs:
+		fmt.Println("FAIL", err)
+		return 1
+	default:
+		fmt.Println("ok go")
+		return 0
+	}
+}
+
+// askOnce opens a socket, registers for ESP, and looks for the answer without waiting.
+func askOnce(seq uint32) error {
+	var s int
+	for {
+		var err error
+		s, err = unix.Socket(unix.AF_KEY, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 2)
+		if err == nil {
+			break
+		}
+		if err != unix.EINTR { // a trapped call without SA_RESTART; the runtime's signals restart
+			return fmt.Errorf("socket: %w", err)
+		}
+	}
+	defer unix.Close(s)
+	msg := binary.NativeEndian.AppendUint16([]byte{2, 7, 0, 3}, 2)
+	msg = append(msg, 0, 0)
+	msg = binary.NativeEndian.AppendUint32(msg, seq)
+	msg = binary.NativeEndian.AppendUint32(msg, uint32(os.Getpid()))
+	if err := unix.Send(s, msg, 0); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	buf := make([]byte, 65536)
+	for {
+		n, _, err := unix.Recvfrom(s, buf, unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fmt.Errorf("recv: %w", err)
+		case n < 16:
+			return fmt.Errorf("recv: %d bytes", n)
+		case string(buf[8:16]) == string(msg[8:16]):
+			return nil
+		}
+	}
+}
+
+// leftovers says what is still there, "" if nothing.
+func leftovers(fds int) string {
+	var why string
+	for range 100 {
+		runtime.GC() // closes what was forgotten by os.File, so that only real leaks remain
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		own := 0
+		for g := range strings.SplitSeq(string(stacks), "\n\n") {
+			if strings.Contains(g, "/launch.") || strings.Contains(g, "/pfkey.") {
+				own++
+			}
+		}
+		why = ""
+		if own > 0 {
+			why = fmt.Sprintf("%d goroutines are left:\n%s", own, stacks)
+		} else if n := openFiles(); n > fds {
+			why = fmt.Sprintf("%d descriptors are left open", n-fds)
+		} else {
+			return ""
+		}
+		time.Sleep(10 * time.Millisecond) // a goroutine that has finished its work may still be about to go
+	}
+	return why
+}
+
+// openFiles counts the descriptors of this process. The runtime's own poller is among them from the first use on, so it is
+// used before.
+func openFiles() int {
+	r, w, err := os.Pipe()
+	if err == nil {
+		r.Close()
+		w.Close()
+	}
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}
