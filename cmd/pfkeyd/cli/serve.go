@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/trace"
 )
 
 // stopPatience is how long requests and verdicts that are under way may take once the engine is told to stop.
@@ -24,6 +27,7 @@ const stopPatience = 2 * time.Second
 type serveFlags struct {
 	engineFlags
 	socket  string
+	session int // the descriptor of a session of the hand-over, whose end is the engine's; -1: none
 	verbose bool
 }
 
@@ -35,8 +39,9 @@ func (e *env) serve() *cobra.Command {
 		Long: `Serve runs the key engine of an operating system. Programs speak PF_KEY to it over
 a Unix socket (SOCK_SEQPACKET, one message a datagram), by default in
 $XDG_RUNTIME_DIR/pfkeyd. Beside the socket PATH lie the packet port PATH.packets,
-into which ipsecinject sends IP packets, and the control port PATH.control of
-'pfkeyd status' and 'pfkeyd clock'.
+into which ipsecinject sends IP packets, the control port PATH.control of
+'pfkeyd status' and 'pfkeyd clock', and PATH.attach, through which
+'pfkeyd run --engine' hands the sockets of programs over.
 
 When everything is ready it prints one line with the engine's address, and then
 serves until SIGINT or SIGTERM. Packets that still wait on an SA then end with
@@ -52,6 +57,9 @@ the reason "shutdown".`,
 
 func (f *serveFlags) flags(cmd *cobra.Command) {
 	f.engineFlags.register(cmd)
+	f.session = -1
+	cmd.Flags().IntVar(&f.session, "session", -1, "descriptor of the session with the run whose engine this is")
+	_ = cmd.Flags().MarkHidden("session") // there is such a flag
 	cmd.Flags().StringVar(&f.socket, "socket", "", "`PATH` of the PF_KEY socket (default: KERNEL.sock in the default directory)")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log connections and what goes wrong with them, to standard error")
 }
@@ -74,6 +82,14 @@ func (e *env) runServe(ctx context.Context, f *serveFlags) error {
 		return failed(err)
 	}
 	fmt.Fprintf(e.stdout, "pfkeyd: %s is ready at %s\n", eng.Name(), pfkey.Address{Kernel: eng.Name(), Path: path})
+	if f.session >= 0 {
+		file := os.NewFile(uintptr(f.session), "session")
+		if s.session, err = net.FileConn(file); err != nil {
+			s.closeListeners()
+			return failed(fmt.Errorf("--session %d: %w", f.session, err))
+		}
+		file.Close()
+	}
 	if err := s.run(ctx); err != nil {
 		return failed(err)
 	}
@@ -86,8 +102,11 @@ type station struct {
 	sockets *pfkey.Server
 	packets *packetport.Server
 	control *control.Server
+	desk    *launch.Desk
 
-	socketListener, packetListener, controlListener net.Listener
+	socketListener, packetListener, controlListener, attachListener net.Listener
+
+	session net.Conn // nil, or that of the run whose engine this is: it stops when that is over
 }
 
 // openStation makes the three sockets and everything behind them; nothing is served yet.
@@ -112,7 +131,16 @@ func openStation(eng *engine.Engine, path string, log *slog.Logger) (_ *station,
 	if s.controlListener, err = control.Listen(control.Path(path)); err != nil {
 		return nil, err
 	}
+	if s.attachListener, err = pfkey.Listen(launch.AttachPath(path)); err != nil {
+		return nil, err
+	}
 	s.sockets = pfkey.NewServer(eng, pfkey.ServerOptions{Log: log})
+	s.desk = launch.NewDesk(s.sockets, launch.DeskOptions{
+		Address: pfkey.Address{Kernel: eng.Name(), Path: path}.String(),
+		Check:   pfkey.CheckPeer,
+		Log:     log,
+		Traced:  func(r launch.TraceRequest) (*pfkey.Server, func(), error) { return s.traced(r, log) },
+	})
 	s.packets = packetport.NewServer(eng, packetport.Options{Name: eng.Name(), Check: pfkey.CheckPeer, Log: log})
 	s.control = control.NewServer(eng, control.Options{
 		Check: pfkey.CheckPeer,
@@ -120,13 +148,14 @@ func openStation(eng *engine.Engine, path string, log *slog.Logger) (_ *station,
 		Servers: map[string]func() any{
 			"pfkey":   func() any { return s.sockets.Counters() },
 			"packets": func() any { return s.packets.Stats() },
+			"attach":  func() any { return s.desk.Counters() },
 		},
 	})
 	return s, nil
 }
 
 func (s *station) closeListeners() {
-	for _, l := range []net.Listener{s.socketListener, s.packetListener, s.controlListener} {
+	for _, l := range []net.Listener{s.socketListener, s.packetListener, s.controlListener, s.attachListener} {
 		if l != nil {
 			l.Close()
 		}
@@ -139,7 +168,7 @@ func (s *station) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var serving, ticking sync.WaitGroup
-	errs := make(chan error, 3)
+	errs := make(chan error, 4)
 	serve := func(f func(context.Context, net.Listener) error, l net.Listener) {
 		serving.Go(func() {
 			// A server is stopped by its Shutdown below, not by ctx.
@@ -152,12 +181,21 @@ func (s *station) run(ctx context.Context) error {
 	serve(s.sockets.Serve, s.socketListener)
 	serve(s.packets.Serve, s.packetListener)
 	serve(s.control.Serve, s.controlListener)
+	serve(s.desk.Serve, s.attachListener)
+	if s.session != nil {
+		serving.Go(func() {
+			s.desk.ServeConn(s.session)
+			cancel()
+		})
+	}
 	ticking.Go(func() { s.tick(ctx) })
 	<-ctx.Done()
 
 	stop, done := context.WithTimeout(context.Background(), stopPatience)
 	defer done()
 	s.packets.Stop(stop)
+	// Who ran programs sees that this is the end, and keeps their ends for a successor.
+	s.desk.Close()
 	err := s.sockets.Shutdown(stop)
 	ticking.Wait()
 	s.engine.Close()
@@ -173,6 +211,24 @@ func (s *station) run(ctx context.Context) error {
 	default:
 	}
 	return err
+}
+
+// traced makes a server in front of the same engine whose messages are written to a file that somebody handed over.
+func (s *station) traced(r launch.TraceRequest, log *slog.Logger) (*pfkey.Server, func(), error) {
+	t := trace.New(s.engine, r.File, trace.Options{
+		Pcapng: r.Format == launch.TracePcapng, ShowKeys: r.ShowKeys, Now: s.engine.Now,
+	})
+	if err := t.Err(); err != nil {
+		return nil, nil, err
+	}
+	server := pfkey.NewServer(t, pfkey.ServerOptions{Log: log})
+	return server, func() {
+		server.Close()
+		if err := t.Err(); err != nil {
+			log.Error("the trace is not complete", "err", err)
+		}
+		r.File.Close()
+	}, nil
 }
 
 // tick tells an engine on the machine's clock when something is due.

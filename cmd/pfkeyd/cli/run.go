@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+)
+
+// runKernel is what most programs that people have speak to.
+const runKernel = "linux"
+
+// The exit codes for a program that could not be started, as those of a shell and of env(1).
+const (
+	exitCannotExec = 126
+	exitNotFound   = 127
+)
+
+// runFlags are the options of run.
+type runFlags struct {
+	serve     serveFlags // of an engine of its own
+	engine    string
+	trace     string
+	showKeys  bool
+	launch    launch.Options
+	engineArg []string // the options in serve as they were given, for the engine's process
+}
+
+func (e *env) run() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run [flags] [--] COMMAND [ARGUMENT...]",
+		Short: "Run a program so that its PF_KEY sockets reach an emulated kernel",
+		Long: `Run starts a program, unmodified and without privilege, so that the AF_KEY sockets
+which it and everything it starts will open are those of an emulated kernel. That
+is an engine of its own, a process that lives as long as the programs; or, with
+--engine, one that runs already ('pfkeyd serve') and that several programs share.
+Options of 'pfkeyd serve' say what an engine of its own is like.
+
+Programs find the engine's address in the environment variable PFKEY_ENGINE, so
+that 'pfkeyd status' and ipseckey work below.
+
+Signals are passed on, and the exit code is that of the program: 128 and the number
+of the signal if one killed it, 126 or 127 if it could not be started. Daemons
+that fork away are served too: run waits until the last process is gone. If the
+engine dies, programs notice nothing but a kernel that has forgotten everything:
+a new engine takes their sockets over.
+
+It needs Linux 5.14 on amd64 or arm64, and no other seccomp supervisor around it.
+Where it is not privileged, set-uid programs below run without their privilege.`,
+		Example: `  pfkeyd run -- setkey -f /etc/ipsec.conf
+  pfkeyd run --trace iked.txt --addr 192.0.2.1 -- iked -d
+  pfkeyd run --engine linux:/run/user/1000/pfkeyd/linux.sock -- setkey -D`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("run: which program?")
+			}
+			if err := f.check(cmd); err != nil {
+				return err
+			}
+			return e.runProgram(&f, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SetInterspersed(false) // what follows the program's name is its own
+	f.serve.flags(cmd)
+	kernelFlag := flags.Lookup("kernel")
+	if slices.Contains(kernel.Names(), runKernel) {
+		f.serve.kernel, kernelFlag.DefValue = runKernel, runKernel
+	}
+	flags.StringVar(&f.engine, "engine", "", "`ADDRESS` of a running engine, KERNEL:PATH")
+	flags.StringVar(&f.trace, "trace", "", "write every message both ways into `FILE`: pcapng if its name ends so, else text; key bytes are zero")
+	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
+	flags.BoolVar(&f.launch.NoGate, "no-gate", false, "let programs look for an answer before there can be one (for measuring; some programs fail)")
+	flags.BoolVar(&f.launch.UDPEncap, "udp-encap", false, "have the socket option UDP_ENCAP succeed without effect, so that the engine sees ESP in UDP")
+	flags.BoolVar(&f.launch.Identity, "fake-ids", false, "have setuid, setgid, setgroups and their kin succeed without effect, for daemons in a user namespace with one user")
+	return cmd
+}
+
+// check looks at what goes together, and keeps the options of an engine of its own.
+func (f *runFlags) check(cmd *cobra.Command) error {
+	if f.showKeys && f.trace == "" {
+		return usagef("--show-keys is about --trace")
+	}
+	own := &cobra.Command{}
+	new(serveFlags).flags(own)
+	var foreign []string
+	cmd.Flags().Visit(func(flag *pflag.Flag) {
+		if own.Flags().Lookup(flag.Name) == nil || flag.Name == "session" {
+			return
+		}
+		foreign = append(foreign, "--"+flag.Name)
+		if list, ok := flag.Value.(pflag.SliceValue); ok {
+			for _, v := range list.GetSlice() {
+				f.engineArg = append(f.engineArg, "--"+flag.Name+"="+v)
+			}
+			return
+		}
+		f.engineArg = append(f.engineArg, "--"+flag.Name+"="+flag.Value.String())
+	})
+	if f.engine == "" {
+		return nil
+	}
+	foreign = slices.DeleteFunc(foreign, func(name string) bool { return name == "--verbose" })
+	if len(foreign) > 0 {
+		return usagef("%s: with --engine the engine is what it is; give it to 'pfkeyd serve'", strings.Join(foreign, " "))
+	}
+	a, err := pfkey.ParseAddress(f.engine)
+	if err != nil {
+		return &failure{exitUsage, err}
+	}
+	if a.Kernel == pfkey.HostKernel {
+		return usagef("%s: the host's own kernel needs no run", a)
+	}
+	return nil
+}
+
+// traceRequest says what the ending of the trace's name asks for.
+func (f *runFlags) traceRequest() launch.TraceRequest {
+	r := launch.TraceRequest{Format: launch.TraceText, ShowKeys: f.showKeys}
+	if strings.HasSuffix(f.trace, ".pcapng") {
+		r.Format = launch.TracePcapng
+	}
+	return r
+}
+
+func (e *env) sayf(format string, a ...any) { fmt.Fprintf(e.stderr, "pfkeyd: "+format+"\n", a...) }

@@ -1,0 +1,397 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+)
+
+const (
+	// enginePatience is how long an engine may take to stop once its programs are gone.
+	enginePatience = 3 * time.Second
+	// A successor is started at once; one that dies young makes the next wait longer, up to a second.
+	firstPause, lastPause = 10 * time.Millisecond, time.Second
+	grownUp               = 10 * time.Second
+)
+
+// runner is one run.
+type runner struct {
+	env     *env
+	f       *runFlags
+	log     *slog.Logger
+	board   *launch.Switchboard
+	trace   *os.File // nil: none
+	dir     string   // of an engine of its own, removed at the end; empty if --socket says where
+	path    string   // of its socket
+	engines sync.WaitGroup
+
+	mu     sync.Mutex
+	engine *exec.Cmd     // the engine of its own, nil if there is none now
+	ended  chan struct{} // closed when that process is gone
+	over   bool          // no successor is wanted any more
+	pid    int           // the program's, 0 when it is gone
+}
+
+func (e *env) runProgram(f *runFlags, args []string) (err error) {
+	if err := launch.Supported(); err != nil {
+		return failed(err)
+	}
+	program, err := exec.LookPath(args[0])
+	if err != nil && !errors.Is(err, exec.ErrDot) {
+		if errors.Is(err, fs.ErrPermission) {
+			return &failure{exitCannotExec, err}
+		}
+		return &failure{exitNotFound, err}
+	}
+	r := &runner{env: e, f: f, log: slog.New(slog.DiscardHandler)}
+	if f.serve.verbose {
+		r.log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if f.trace != "" {
+		r.trace, err = os.OpenFile(f.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return failed(fmt.Errorf("--trace: %w", err))
+		}
+		defer r.trace.Close()
+	}
+	if r.board, err = launch.NewSwitchboard(r.log); err != nil {
+		return failed(err)
+	}
+	defer r.stopEngine()
+	defer r.board.Close()
+	s, err := r.firstSession()
+	if err != nil {
+		return err
+	}
+	address := s.Address()
+	if err := r.use(s); err != nil {
+		return failed(err)
+	}
+	if f.serve.verbose {
+		e.sayf("the engine is at %s", address)
+	}
+
+	cmd := exec.Command(program, args[1:]...)
+	cmd.Args[0] = args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
+	cmd.Env = append(os.Environ(), pfkey.EngineVariable+"="+address)
+	return r.supervise(cmd)
+}
+
+// supervise starts the program and returns when it and all that it started are gone.
+func (r *runner) supervise(cmd *exec.Cmd) error {
+	// Orphans become children of ours, to be told of signals and to be buried, also where nobody else would do that.
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		r.log.Warn("orphans are not seen", "err", err)
+	}
+	signals := make(chan os.Signal, 16)
+	for _, s := range passedOn {
+		if !signal.Ignored(s) { // what is ignored shall be so in the program too
+			signal.Notify(signals, s)
+		}
+	}
+	signal.Notify(signals, unix.SIGCHLD)
+	defer signal.Stop(signals)
+
+	p, err := launch.Start(cmd, r.f.launch)
+	if err != nil {
+		switch {
+		case errors.Is(err, launch.ErrNested):
+			where := "the supervisor of a container, a sandbox, or another 'pfkeyd run'"
+			if a := os.Getenv(pfkey.EngineVariable); a != "" {
+				where = fmt.Sprintf("if that is another 'pfkeyd run', its engine %s serves everything below it already: start the program without run", a)
+			}
+			return failed(fmt.Errorf("%w (%s)", err, where))
+		case errors.Is(err, launch.ErrUnsupported):
+			return failed(err)
+		}
+		return &failure{exitCannotExec, err}
+	}
+	r.mu.Lock()
+	r.pid = cmd.Process.Pid
+	r.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	var helpers sync.WaitGroup
+	helpers.Go(func() { r.passOn(ctx, signals) })
+	helpers.Go(func() { r.succeed(ctx) })
+	supervised := make(chan error, 1)
+	go func() { supervised <- p.Supervise(context.Background(), r.board) }()
+
+	code, err := status(cmd.Wait())
+	r.mu.Lock()
+	r.pid = 0
+	r.mu.Unlock()
+	if err2 := <-supervised; err == nil {
+		err = err2
+	}
+	cancel()
+	helpers.Wait()
+	r.bury()
+	r.log.Debug("all programs are gone", "counts", fmt.Sprintf("%+v", p.Counts()))
+	switch {
+	case err != nil:
+		return failed(err)
+	case code != exitDone:
+		return told(code)
+	}
+	return nil
+}
+
+// status is the exit code that says how a program ended.
+func status(err error) (int, error) {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return exitDone, err
+	}
+	if w := exit.Sys().(syscall.WaitStatus); w.Signaled() {
+		return 128 + int(w.Signal()), nil
+	}
+	return exit.ExitCode(), nil
+}
+
+// passedOn are the signals that are meant for the program.
+var passedOn = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+
+// passOn gives signals to the program, after its end to the daemons that it has left, and buries orphans.
+func (r *runner) passOn(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-signals:
+			sig := s.(syscall.Signal)
+			if sig == unix.SIGCHLD {
+				r.bury()
+				continue
+			}
+			if (sig == unix.SIGINT || sig == unix.SIGQUIT) && inForeground() {
+				continue // from the terminal, which sends it to the program as well
+			}
+			r.mu.Lock()
+			if r.pid != 0 {
+				_ = unix.Kill(r.pid, sig)
+			} else {
+				for _, pid := range r.orphansLocked() {
+					_ = unix.Kill(pid, sig)
+				}
+			}
+			r.mu.Unlock()
+		}
+	}
+}
+
+// inForeground says whether what is typed at the terminal reaches this process and the program alike.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// bury reaps orphans that have ended.
+func (r *runner) bury() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, pid := range r.orphansLocked() {
+		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+	}
+}
+
+// orphansLocked are the children that this process has got and not made. It needs r.mu.
+func (r *runner) orphansLocked() (pids []int) {
+	files, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, file := range files {
+		list, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for word := range strings.FieldsSeq(string(list)) {
+			pid, err := strconv.Atoi(word)
+			if err == nil && pid != r.pid && (r.engine == nil || pid != r.engine.Process.Pid) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// firstSession starts the engine, or finds the one that runs.
+func (r *runner) firstSession() (*launch.Session, error) {
+	if r.f.engine != "" {
+		s, err := r.dial()
+		if err != nil {
+			return nil, noEngine(err)
+		}
+		return s, nil
+	}
+	if r.path = r.f.serve.socket; r.path == "" {
+		dir, err := os.MkdirTemp("", "pfkeyd-run-")
+		if err != nil {
+			return nil, failed(err)
+		}
+		r.dir, r.path = dir, filepath.Join(dir, r.f.serve.kernel+".sock")
+	}
+	s, code, err := r.startEngine()
+	switch {
+	case err == nil:
+		return s, nil
+	case code != exitDone:
+		return nil, told(code) // it has said itself what is wrong
+	}
+	return nil, failed(err)
+}
+
+func (r *runner) dial() (*launch.Session, error) {
+	a, err := pfkey.ParseAddress(r.f.engine)
+	if err != nil {
+		return nil, err
+	}
+	return launch.Dial(launch.AttachPath(a.Path))
+}
+
+// startEngine starts a process that is the engine, and waits until it can be used. code is that of an engine that has ended
+// instead.
+func (r *runner) startEngine() (s *launch.Session, code int, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, 0, os.NewSyscallError("socketpair", err)
+	}
+	own, theirs := os.NewFile(uintptr(pair[0]), "session"), os.NewFile(uintptr(pair[1]), "session")
+	// The executable as it was when this process started, also if a newer one has been installed.
+	cmd := exec.Command("/proc/self/exe", append([]string{
+		"serve", "--session=3", "--kernel=" + r.f.serve.kernel, "--socket=" + r.path,
+	}, r.f.engineArg...)...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stderr = r.env.stderr
+	cmd.ExtraFiles = []*os.File{theirs}
+	// A session of its own: what is typed at the terminal is for the program, and the engine outlives it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	ended := make(chan struct{})
+	r.mu.Lock()
+	if err = cmd.Start(); err == nil {
+		r.engine, r.ended = cmd, ended
+	}
+	r.mu.Unlock()
+	theirs.Close()
+	if err != nil {
+		own.Close()
+		return nil, 0, err
+	}
+	r.engines.Go(func() {
+		err := cmd.Wait()
+		r.log.Debug("the engine has ended", "err", err)
+		r.mu.Lock()
+		r.engine = nil
+		r.mu.Unlock()
+		close(ended)
+	})
+	if s, err = launch.NewSession(own); err == nil {
+		return s, 0, nil
+	}
+	<-ended
+	return nil, max(cmd.ProcessState.ExitCode(), exitFailed), err
+}
+
+// use asks for the trace and hands all ends over.
+func (r *runner) use(s *launch.Session) error {
+	if r.trace != nil {
+		q := r.f.traceRequest()
+		q.File = r.trace
+		if err := s.Trace(q); err != nil {
+			s.Close()
+			return err
+		}
+	}
+	return r.board.Use(s)
+}
+
+// succeed finds a new engine whenever one has gone, until ctx ends.
+func (r *runner) succeed(ctx context.Context) {
+	wait := func(d time.Duration) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(d):
+		}
+	}
+	pause := firstPause
+	for {
+		begin := time.Now()
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.board.Lost():
+		}
+		if time.Since(begin) > grownUp {
+			pause = firstPause
+		}
+		r.env.sayf("the engine is gone; sockets that wait for a new one: %d", r.board.Open())
+		for said := false; ctx.Err() == nil; {
+			wait(pause)
+			pause = min(2*pause, lastPause)
+			s, err := r.successor()
+			if err == nil {
+				err = r.use(s)
+			}
+			if err == nil {
+				r.env.sayf("a new engine has taken the sockets over; it knows nothing of what the old one was told")
+				break
+			}
+			if !said && ctx.Err() == nil {
+				r.env.sayf("no new engine yet: %v", err)
+				said = true
+			}
+		}
+	}
+}
+
+func (r *runner) successor() (*launch.Session, error) {
+	if r.f.engine != "" {
+		return r.dial()
+	}
+	r.mu.Lock()
+	over := r.over
+	r.mu.Unlock()
+	if over {
+		return nil, os.ErrClosed
+	}
+	s, _, err := r.startEngine()
+	return s, err
+}
+
+// stopEngine waits until the engine of its own, whose session is over, has stopped, and removes what is left of it.
+func (r *runner) stopEngine() {
+	r.mu.Lock()
+	r.over = true
+	engine, ended := r.engine, r.ended
+	r.mu.Unlock()
+	if engine != nil {
+		select {
+		case <-ended:
+		case <-time.After(enginePatience):
+			_ = engine.Process.Kill()
+		}
+	}
+	r.engines.Wait()
+	if r.dir != "" {
+		os.RemoveAll(r.dir)
+	}
+}
