@@ -142,11 +142,11 @@ func (s *session) nextCommand() ([]word, error) {
 		fmt.Fprint(s.Stderr, "ipseckey: Command buffer overrun.\n")
 		return nil, s.exitWith(s.Stderr, exitFatal)
 	}
-	s.command, s.words = command, nil
+	s.command, s.words, s.secrets = command, nil, nil
 	if err != nil || isComment(command) || strings.TrimLeft(command, " \t\n\v\f\r") == "" {
 		return nil, err
 	}
-	s.words = splitWords(command)
+	s.words, s.secrets = splitWords(command), nil
 	return s.words, nil
 }
 

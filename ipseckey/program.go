@@ -122,6 +122,7 @@ type session struct {
 	reader   *lineReader
 	command  string // the joined command, for the block in front of its errors
 	words    []word
+	secrets  []bool // which of the words are keys, once somebody asked
 	parsed   int
 	added    int
 	failed   bool // a command failed
@@ -237,7 +238,7 @@ func (s *session) run(ctx context.Context, args []string) error {
 	for i, a := range rest {
 		words[i] = word{a, -1, -1}
 	}
-	s.command, s.words = strings.Join(rest, " "), words
+	s.command, s.words, s.secrets = strings.Join(rest, " "), words, nil
 	err = s.execute(ctx, words)
 	switch {
 	case errors.Is(err, errAbandon):

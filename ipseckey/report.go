@@ -57,8 +57,9 @@ func (s *session) shownCommand() string {
 // maskCommand replaces keys in a command by X; positions stay.
 func maskCommand(command string, words []word) string {
 	b := []byte(command)
+	hide := secrets(words)
 	for i, w := range words {
-		if w.at < 0 || !secret(words, i) {
+		if w.at < 0 || !hide[i] {
 			continue
 		}
 		masked := maskKey(w.text)
@@ -76,33 +77,43 @@ func maskCommand(command string, words []word) string {
 // keyDigits is how many hexadecimal digits in a row look like a key: the shortest one, of DES, has so many.
 const keyDigits = 16
 
-// secret tells whether a word is a key, or a piece of one: it follows a key keyword, or something typed for one, it looks like
-// one, or it goes on with digits where a word in front of it is one.
-func secret(words []word, i int) bool {
-	if i > 0 {
-		prev := words[i-1].text
-		if k, ok := findKeyword(prev); ok {
-			if k.kind == kindAuthKey || k.kind == kindEncrKey {
-				return true
+// secrets tells which words are keys, or pieces of one: they follow a key keyword, or something typed for one, they look like
+// one, or they go on with digits where the word in front of them is one.
+func secrets(words []word) []bool {
+	all := make([]bool, len(words))
+	for i, w := range words {
+		if i > 0 {
+			prev := words[i-1].text
+			if k, ok := findKeyword(prev); ok {
+				all[i] = k.kind == kindAuthKey || k.kind == kindEncrKey
+			} else {
+				all[i] = distance(prev, "encrkey") <= 2 || distance(prev, "authkey") <= 2
 			}
-		} else if distance(prev, "encrkey") <= 2 || distance(prev, "authkey") <= 2 {
-			return true
+		}
+		run := 0
+		for j := 0; j < len(w.text) && !all[i]; j++ {
+			if _, ok := digit(w.text[j]); !ok {
+				run = 0
+				continue
+			}
+			run++
+			all[i] = run >= keyDigits
+		}
+		if i > 1 && !all[i] && all[i-1] {
+			digits, _, _ := strings.Cut(w.text, "/")
+			digits = strings.TrimPrefix(strings.ToLower(digits), "0x")
+			all[i] = digits != "" && strings.Trim(digits, "0123456789abcdef") == ""
 		}
 	}
-	run := 0
-	for j := range len(words[i].text) {
-		if _, ok := digit(words[i].text[j]); !ok {
-			run = 0
-		} else if run++; run >= keyDigits {
-			return true
-		}
+	return all
+}
+
+// secret tells whether word i of the command is a key.
+func (s *session) secret(i int) bool {
+	if len(s.secrets) != len(s.words) {
+		s.secrets = secrets(s.words)
 	}
-	if i < 2 {
-		return false
-	}
-	digits, _, _ := strings.Cut(words[i].text, "/")
-	digits = strings.TrimPrefix(strings.ToLower(digits), "0x")
-	return digits != "" && strings.Trim(digits, "0123456789abcdef") == "" && secret(words, i-1)
+	return s.secrets[i]
 }
 
 // show is word i of the command as it may be shown.
@@ -111,7 +122,7 @@ func (s *session) show(i int) string {
 		return ""
 	}
 	text := s.words[i].text
-	if !s.keeps(QuirkEchoKeys) && secret(s.words, i) {
+	if !s.keeps(QuirkEchoKeys) && s.secret(i) {
 		return maskKey(text)
 	}
 	return text
@@ -207,7 +218,7 @@ func (s *session) marked() (text string, spans [][2]int) {
 				b.WriteByte(' ')
 			}
 			from := b.Len()
-			if secret(s.words, i) {
+			if s.secret(i) {
 				b.WriteString(maskKey(s.words[i].text))
 			} else {
 				b.WriteString(s.words[i].text)
