@@ -85,7 +85,7 @@ var layers = map[string]layer{
 			"racelab", "testdata"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
 			"gonum.org/v1/plot"},
-		why:   "commands are flags, wiring and exit codes",
+		why: "commands are flags, wiring and exit codes",
 	},
 }
 
