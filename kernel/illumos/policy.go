@@ -126,11 +126,16 @@ func (k *Kernel) AddTunnel(t Tunnel) error {
 	case !t.Src.IsValid() || !t.Dst.IsValid() || t.Src.Is4() != t.Dst.Is4():
 		return fmt.Errorf("illumos: tunnel %q: its two addresses must be of one family", t.Name)
 	}
-	if k.policy.tunnels == nil {
-		k.policy.tunnels = map[string]*tunnel{}
-	}
-	k.policy.tunnels[t.Name] = &tunnel{Tunnel: t}
+	k.policy.addTunnel(t)
 	return nil
+}
+
+// addTunnel needs the policy's lock held.
+func (pt *policyTable) addTunnel(t Tunnel) {
+	if pt.tunnels == nil {
+		pt.tunnels = map[string]*tunnel{}
+	}
+	pt.tunnels[t.Name] = &tunnel{Tunnel: t}
 }
 
 // AddRule adds a rule to the policy of a tunnel, or to that of the system if tunnel is empty. Of several that match, the one added first
@@ -146,16 +151,24 @@ func (k *Kernel) AddRule(tunnel string, r Rule) error {
 	r.Actions = append([]Action(nil), r.Actions...)
 	k.policy.mu.Lock()
 	defer k.policy.mu.Unlock()
-	if tunnel == "" {
-		k.policy.system = append(k.policy.system, &r)
-		return nil
-	}
-	t := k.policy.tunnels[tunnel]
-	if t == nil {
+	if !k.policy.addRule(tunnel, &r) {
 		return fmt.Errorf("illumos: there is no tunnel %q", tunnel)
 	}
-	t.rules = append(t.rules, &r)
 	return nil
+}
+
+// addRule says whether there is such a tunnel. It needs the policy's lock held.
+func (pt *policyTable) addRule(tunnel string, r *Rule) bool {
+	if tunnel == "" {
+		pt.system = append(pt.system, r)
+		return true
+	}
+	t := pt.tunnels[tunnel]
+	if t == nil {
+		return false
+	}
+	t.rules = append(t.rules, r)
+	return true
 }
 
 // find returns the first rule of the system's policy for a flow, nil if there is none.

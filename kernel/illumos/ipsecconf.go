@@ -1,0 +1,826 @@
+package illumos
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// maxPolicyFile bounds a file of policies, in bytes.
+const maxPolicyFile = 1 << 20
+
+// A PolicyError is a place in a file of policies that makes no sense.
+type PolicyError struct {
+	File         string
+	Line, Column int    // from 1; the column counts bytes
+	Word         string // what stands there; empty at the end of the file
+	Why          string
+}
+
+func (e *PolicyError) Error() string {
+	if e.Word == "" {
+		return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Why)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s: %q", e.File, e.Line, e.Column, e.Why, e.Word)
+}
+
+// LoadPolicy implements [engine.PolicyLoader]: rules in the form of ipsecconf(8),
+//
+//	{raddr 192.0.2.2 ulp udp dport 9 dir out} ipsec {encr_algs aes encr_auth_algs sha1 sa shared}
+//	{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes(256) encr_auth_algs sha256} or ipsec {auth_algs sha1}
+//	{lport 22 dir both} bypass {}
+//
+// and tunnels as dladm(8) makes them, because a rule only names one:
+//
+//	dladm create-iptun -T ipv4 -a local=192.0.2.1,remote=192.0.2.2 ip.tun0
+//
+// Rules are tried as ipsecconf orders them: bypass first, then those with AH and ESP, ESP, AH, and each kind in the order of the file. A rule
+// without an address is for IPv4 and IPv6. Names of hosts, types and codes of ICMP and masks that are no prefix are refused. What
+// ipsecconf has no word for, since others set it, has one of ours: km_proto, km_cookie, replay and self_encap, among the properties.
+func (k *Kernel) LoadPolicy(r io.Reader, name string) error {
+	text, err := io.ReadAll(io.LimitReader(r, maxPolicyFile+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(text) > maxPolicyFile {
+		return fmt.Errorf("%s: more than %d bytes of policies", name, maxPolicyFile)
+	}
+	p := &policyParser{file: name, text: string(text), line: 1, column: 1}
+	f, err := p.parse()
+	if err != nil {
+		return err
+	}
+	return k.addPolicies(f)
+}
+
+// addPolicies adds all rules of a file, or none.
+func (k *Kernel) addPolicies(f *policyFile) error {
+	slices.SortStableFunc(f.rules, func(a, b policyRule) int { return b.rank - a.rank })
+	k.policy.mu.Lock()
+	defer k.policy.mu.Unlock()
+	for _, t := range f.tunnels {
+		if k.policy.tunnels[t.Name] != nil {
+			return f.at(t.word, "there is a tunnel of this name already")
+		}
+	}
+	for _, r := range f.rules {
+		if r.tunnel.text == "" || k.policy.tunnels[r.tunnel.text] != nil {
+			continue
+		}
+		if i := f.tunnel(r.tunnel.text); i < 0 {
+			return f.at(r.tunnel, "there is no such tunnel (dladm create-iptun makes one)")
+		}
+	}
+	for _, t := range f.tunnels {
+		k.policy.addTunnel(t.Tunnel)
+	}
+	for _, r := range f.rules {
+		for i := range r.rules {
+			k.policy.addRule(r.tunnel.text, &r.rules[i])
+		}
+	}
+	return nil
+}
+
+// policyFile is what a file says.
+type policyFile struct {
+	name    string
+	tunnels []policyTunnel
+	rules   []policyRule
+}
+
+type policyTunnel struct {
+	Tunnel
+	word     word
+	settled  bool // a rule has said what it negotiates
+	transprt word
+}
+
+type policyRule struct {
+	tunnel word // text empty: the system's policy
+	rules  []Rule
+	rank   int // those with a higher one are tried first
+}
+
+func (f *policyFile) tunnel(name string) int {
+	return slices.IndexFunc(f.tunnels, func(t policyTunnel) bool { return t.Name == name })
+}
+
+func (f *policyFile) at(w word, why string, args ...any) error {
+	return &PolicyError{File: f.name, Line: w.line, Column: w.column, Word: w.text, Why: fmt.Sprintf(why, args...)}
+}
+
+// word is a word or a brace, with its place. An empty one is the end of the file.
+type word struct {
+	text         string
+	line, column int
+	first        bool // the first one of its line
+}
+
+type policyParser struct {
+	file         string
+	text         string // what is left of it
+	line, column int
+	mid          bool // a word of this line has been read
+	ahead        *word
+	f            *policyFile
+}
+
+// next reads a word.
+func (p *policyParser) next() word {
+	if w := p.ahead; w != nil {
+		p.ahead = nil
+		return *w
+	}
+	p.space()
+	w := word{line: p.line, column: p.column, first: !p.mid}
+	p.mid = true
+	n := strings.IndexAny(p.text, " \t\r\n\f\v{}#")
+	switch {
+	case n < 0:
+		n = len(p.text)
+	case n == 0 && p.text != "": // a brace
+		n = 1
+	}
+	w.text, p.text = p.text[:n], p.text[n:]
+	p.column += n
+	return w
+}
+
+func (p *policyParser) peek() word {
+	w := p.next()
+	p.ahead = &w
+	return w
+}
+
+// space skips white space and comments.
+func (p *policyParser) space() {
+	for i := 0; i < len(p.text); i++ {
+		switch c := p.text[i]; {
+		case c == '\n':
+			p.line, p.column, p.mid = p.line+1, 0, false
+		case c == '#':
+			end := strings.IndexByte(p.text[i:], '\n')
+			if end < 0 {
+				p.column += len(p.text) - i
+				p.text = ""
+				return
+			}
+			p.column += end - 1
+			i += end - 1
+		case c != ' ' && c != '\t' && c != '\r' && c != '\f' && c != '\v':
+			p.text = p.text[i:]
+			return
+		}
+		p.column++
+	}
+	p.text = ""
+}
+
+func (p *policyParser) parse() (*policyFile, error) {
+	p.f = &policyFile{name: p.file}
+	for {
+		switch w := p.next(); {
+		case w.text == "":
+			return p.f, p.settle()
+		case w.text == "dladm":
+			if err := p.dladm(); err != nil {
+				return nil, err
+			}
+		case w.text == "{":
+			if err := p.entry(); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, p.f.at(w, "an entry begins with { or with dladm, not with")
+		}
+	}
+}
+
+// settle gives each tunnel the mode that its rules have named.
+func (p *policyParser) settle() error {
+	for _, t := range p.f.tunnels {
+		if t.transprt.text != "" && t.Negotiated {
+			return p.f.at(t.transprt, "a rule has said that this tunnel negotiates tunnel mode")
+		}
+	}
+	return nil
+}
+
+// dladm reads what follows the name of that command: create-iptun [-t] -T TYPE -a local=ADDRESS,remote=ADDRESS NAME, in one line.
+func (p *policyParser) dladm() error {
+	w := p.next()
+	if w.text != "create-iptun" {
+		return p.f.at(w, "dladm does nothing here but create-iptun")
+	}
+	var t policyTunnel
+	var kind word
+	for {
+		if w = p.peek(); w.first || w.text == "" {
+			return p.f.at(w, "dladm create-iptun wants -T TYPE, -a local=ADDRESS,remote=ADDRESS and a name in one line, before")
+		}
+		switch p.next(); w.text {
+		case "-t":
+		case "-T":
+			if kind = p.next(); kind.text != "ipv4" && kind.text != "ipv6" {
+				return p.f.at(kind, "tunnels are ipv4 or ipv6")
+			}
+		case "-a":
+			if err := p.endpoints(&t); err != nil {
+				return err
+			}
+		default:
+			return p.newTunnel(t, kind, w)
+		}
+	}
+}
+
+func (p *policyParser) endpoints(t *policyTunnel) error {
+	w := p.next()
+	for part := range strings.SplitSeq(w.text, ",") {
+		key, value, _ := strings.Cut(part, "=")
+		a, err := netip.ParseAddr(value)
+		switch {
+		case err != nil || a.Zone() != "" || a.Is4In6():
+			return p.f.at(w, "not of the form local=ADDRESS,remote=ADDRESS")
+		case key == "local":
+			t.Src = a
+		case key == "remote":
+			t.Dst = a
+		default:
+			return p.f.at(w, "not of the form local=ADDRESS,remote=ADDRESS")
+		}
+	}
+	return nil
+}
+
+func (p *policyParser) newTunnel(t policyTunnel, kind, name word) error {
+	t.Name, t.word = name.text, name
+	switch {
+	case p.f.tunnel(t.Name) >= 0:
+		return p.f.at(name, "this tunnel has been made before")
+	case !t.Src.IsValid() || !t.Dst.IsValid():
+		return p.f.at(name, "a tunnel needs -a local=ADDRESS,remote=ADDRESS before its name")
+	case kind.text == "":
+		return p.f.at(name, "a tunnel needs -T ipv4 or -T ipv6 before its name")
+	case t.Src.Is4() != t.Dst.Is4(), t.Src.Is4() != (kind.text == "ipv4"):
+		return p.f.at(name, "the addresses of this tunnel are not both %s", kind.text)
+	}
+	p.f.tunnels = append(p.f.tunnels, t)
+	return nil
+}
+
+// entry is what is known of an entry while it is read.
+type entry struct {
+	words map[string]word // where each value of the pattern stands
+	// The sides as the pattern names them: the local and the remote one, or the source and the destination.
+	addr  [2]netip.Prefix
+	mask  [2]int // bits, -1: none
+	port  [2]uint16
+	forms map[string]bool // "local" and "source", if the pattern uses them
+	proto uint8
+	dir   word
+}
+
+const (
+	near = iota // local, or the source
+	far
+)
+
+func (p *policyParser) entry() error {
+	e := &entry{words: map[string]word{}, mask: [2]int{-1, -1}, forms: map[string]bool{}}
+	if err := p.pattern(e); err != nil {
+		return err
+	}
+	r := policyRule{tunnel: e.words["tunnel"]}
+	var actions []Action
+	var first word
+	for {
+		verb := p.next()
+		if first.text == "" {
+			first = verb
+		}
+		a, err := p.action(e, verb)
+		if err != nil {
+			return err
+		}
+		if len(actions) > 0 && (verb.text == "apply" || verb.text == "permit" || first.text == "apply" || first.text == "permit") {
+			return p.f.at(verb, "there are no alternatives to apply and permit")
+		}
+		actions = append(actions, a)
+		r.rank |= rankOf(&a)
+		if p.peek().text != "or" {
+			break
+		}
+		p.next()
+	}
+	if err := p.checkTunnel(e, &r); err != nil {
+		return err
+	}
+	rule, err := p.rule(e, first)
+	if err != nil {
+		return err
+	}
+	rule.Actions = actions
+	r.rules = []Rule{rule}
+	if !rule.Src.IsValid() && !rule.Dst.IsValid() {
+		six := rule
+		six.V6 = true
+		r.rules = append(r.rules, six)
+	}
+	p.f.rules = append(p.f.rules, r)
+	return nil
+}
+
+// The order of rules that ipsecconf gives them.
+const (
+	rankAH = 1 << iota
+	rankESP
+	rankBypass
+)
+
+func rankOf(a *Action) (rank int) {
+	if a.Type == Bypass {
+		return rankBypass
+	}
+	if a.Type == Apply && a.AH != NotUsed {
+		rank |= rankAH
+	}
+	if a.Type == Apply && (a.ESP != NotUsed || a.ESPAuth != NotUsed) {
+		rank |= rankESP
+	}
+	return rank
+}
+
+// patternNames are the names of a pattern: what they set, and which of the two forms they belong to.
+var patternNames = map[string]struct {
+	canonical string
+	side      int
+	form      string
+}{
+	"laddr": {"addr", near, "local"}, "local": {"addr", near, "local"}, "lport": {"port", near, "local"},
+	"raddr": {"addr", far, "local"}, "remote": {"addr", far, "local"}, "rport": {"port", far, "local"},
+	"saddr": {"addr", near, "source"}, "src": {"addr", near, "source"}, "srcaddr": {"addr", near, "source"},
+	"daddr": {"addr", far, "source"}, "dst": {"addr", far, "source"}, "dstaddr": {"addr", far, "source"}, "dest": {"addr", far, "source"},
+	"smask": {"mask", near, "source"}, "dmask": {"mask", far, "source"}, "sport": {"port", near, "source"}, "dport": {"port", far, "source"},
+	"ulp": {"ulp", 0, ""}, "proto": {"ulp", 0, ""}, "type": {"type", 0, ""}, "code": {"code", 0, ""},
+	"tunnel": {"tunnel", 0, ""}, "negotiate": {"negotiate", 0, ""}, "dir": {"dir", 0, ""},
+}
+
+func (p *policyParser) pattern(e *entry) error {
+	for {
+		w := p.next()
+		switch w.text {
+		case "}":
+			return nil
+		case "":
+			return p.f.at(w, "the file ends inside of a pattern")
+		case "{":
+			return p.f.at(w, "a brace inside of a pattern")
+		}
+		n, ok := patternNames[strings.ToLower(w.text)]
+		if !ok {
+			return p.f.at(w, "unknown name in a pattern%s", like(strings.ToLower(w.text), patternNames))
+		}
+		v := p.next()
+		if v.text == "" || v.text == "{" || v.text == "}" {
+			return p.f.at(v, "a value for %s is wanted", w.text)
+		}
+		key := n.canonical
+		if n.form != "" {
+			key += []string{" near", " far"}[n.side]
+			e.forms[n.form] = true
+		}
+		if _, twice := e.words[key]; twice {
+			return p.f.at(w, "named twice in a pattern")
+		}
+		e.words[key] = v
+		if err := p.patternValue(e, n.canonical, n.side, v); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *policyParser) patternValue(e *entry, what string, side int, v word) (err error) {
+	switch what {
+	case "addr":
+		if e.addr[side], err = parsePrefix(v.text); err != nil {
+			return p.f.at(v, "not an address, with or without /PREFIX (hosts are not looked up)")
+		}
+	case "mask":
+		bits, ok := parseMask(v.text)
+		if !ok {
+			return p.f.at(v, "not a mask of leading ones, as 0xffffff00 or 255.255.255.0")
+		}
+		e.mask[side] = bits
+	case "port":
+		n, ok := numberOrName(v.text, 1<<16-1, services)
+		if !ok {
+			return p.f.at(v, "not a port, by number or well-known name")
+		}
+		e.port[side] = uint16(n)
+	case "ulp":
+		n, ok := numberOrName(v.text, 255, protocols)
+		if !ok {
+			return p.f.at(v, "not a protocol, by number or well-known name")
+		}
+		e.proto = uint8(n)
+	case "type", "code":
+		return p.f.at(v, "rules for single types or codes of ICMP are not emulated")
+	case "negotiate":
+		if v.text != "tunnel" && v.text != "transport" {
+			return p.f.at(v, "a tunnel negotiates tunnel or transport mode, not")
+		}
+	case "dir":
+		if v.text != "in" && v.text != "out" && v.text != "both" {
+			return p.f.at(v, "a direction is in, out or both, not")
+		}
+		e.dir = v
+	}
+	return nil
+}
+
+// services and protocols are the names that need no file of the system's.
+var services = map[string]uint64{
+	"ftp-data": 20, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "time": 37, "domain": 53, "bootps": 67, "bootpc": 68, "tftp": 69, "http": 80,
+	"kerberos": 88, "pop3": 110, "sunrpc": 111, "ntp": 123, "imap": 143, "snmp": 161, "bgp": 179, "ldap": 389, "https": 443, "isakmp": 500,
+	"ipsec-nat-t": 4500, "syslog": 514, "nfsd": 2049, "discard": 9, "echo": 7,
+}
+
+var protocols = map[string]uint64{
+	"icmp": 1, "igmp": 2, "ipip": 4, "encap": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "icmpv6": 58, "ospf": 89,
+	"sctp": 132,
+}
+
+func numberOrName(s string, most uint64, names map[string]uint64) (uint64, bool) {
+	if n, ok := names[strings.ToLower(s)]; ok {
+		return n, true
+	}
+	n, err := strconv.ParseUint(s, 10, 64)
+	return n, err == nil && n <= most
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		q, err := netip.ParsePrefix(s)
+		if err == nil && q.Addr().Is4In6() {
+			err = strconv.ErrSyntax
+		}
+		return q.Masked(), err
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" || a.Is4In6() {
+		return netip.Prefix{}, strconv.ErrSyntax
+	}
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
+// parseMask reads an IPv4 mask and returns how many leading ones it has.
+func parseMask(s string) (bits int, ok bool) {
+	var m uint64
+	if rest, hex := strings.CutPrefix(strings.ToLower(s), "0x"); hex {
+		n, err := strconv.ParseUint(rest, 16, 32)
+		if err != nil {
+			return 0, false
+		}
+		m = n
+	} else {
+		a, err := netip.ParseAddr(s)
+		if err != nil || !a.Is4() {
+			return 0, false
+		}
+		for _, b := range a.As4() {
+			m = m<<8 | uint64(b)
+		}
+	}
+	for bits = 0; bits < 32 && m&(1<<(31-bits)) != 0; bits++ {
+	}
+	return bits, m == (1<<32-1)&^(1<<(32-bits)-1)
+}
+
+// action reads the properties of an alternative.
+func (p *policyParser) action(e *entry, verb word) (a Action, err error) {
+	a = Action{AH: NotUsed, ESP: NotUsed, ESPAuth: NotUsed}
+	switch verb.text {
+	case "ipsec", "apply", "permit":
+	case "bypass", "pass":
+		a.Type = Bypass
+	case "drop":
+		a.Type = Discard
+	case "":
+		return a, p.f.at(verb, "the file ends where an action is wanted: ipsec, apply, permit, bypass, pass or drop")
+	default:
+		return a, p.f.at(verb, "an action is ipsec, apply, permit, bypass, pass or drop, not")
+	}
+	if w := p.next(); w.text != "{" {
+		return a, p.f.at(w, "the properties of %s are wanted, in braces, before", verb.text)
+	}
+	seen := map[string]bool{}
+	for {
+		w := p.next()
+		switch w.text {
+		case "}":
+			return a, p.checkAction(&a, verb, w, seen)
+		case "":
+			return a, p.f.at(w, "the file ends inside of the properties")
+		case "{":
+			return a, p.f.at(w, "a brace inside of the properties")
+		}
+		name := strings.ToLower(w.text)
+		if _, ok := properties[name]; !ok {
+			return a, p.f.at(w, "unknown property%s", like(name, properties))
+		}
+		if seen[name] {
+			return a, p.f.at(w, "named twice in the properties")
+		}
+		seen[name] = true
+		v := p.next()
+		if v.text == "" || v.text == "{" || v.text == "}" {
+			return a, p.f.at(v, "a value for %s is wanted", w.text)
+		}
+		if name == "dir" {
+			if err := p.propertyDir(e, v); err != nil {
+				return a, err
+			}
+			continue
+		}
+		if a.Type != Apply {
+			return a, p.f.at(w, "%s has no such property", verb.text)
+		}
+		if err := p.property(&a, name, v); err != nil {
+			return a, err
+		}
+	}
+}
+
+var properties = map[string]struct{}{"auth_algs": {}, "encr_algs": {}, "encr_auth_algs": {}, "sa": {}, "dir": {},
+	"km_proto": {}, "km_cookie": {}, "replay": {}, "self_encap": {}}
+
+func (p *policyParser) propertyDir(e *entry, v word) error {
+	switch {
+	case v.text != "in" && v.text != "out":
+		return p.f.at(v, "a direction among the properties is in or out, not")
+	case e.dir.text != "" && e.dir.text != v.text:
+		return p.f.at(v, "another direction has been named before (%s)", e.dir.text)
+	}
+	e.dir = v
+	return nil
+}
+
+var kmProtocols = map[string]uint64{"manual": 0, "ike": 1, "kink": 2, "ikev2": 3}
+
+func (p *policyParser) property(a *Action, name string, v word) (err error) {
+	number := func(most uint64, names map[string]uint64) (n uint64) {
+		n, ok := numberOrName(v.text, most, names)
+		if !ok {
+			err = p.f.at(v, "%s wants a number up to %d, not", name, most)
+		}
+		return n
+	}
+	switch name {
+	case "auth_algs":
+		a.AH, err = p.authAlgorithm(v)
+	case "encr_auth_algs":
+		a.ESPAuth, err = p.authAlgorithm(v)
+	case "encr_algs":
+		a.ESP, a.EncryptMinBits, a.EncryptMaxBits, err = p.encryptAlgorithm(v)
+	case "sa":
+		if a.Unique = v.text == "unique"; !a.Unique && v.text != "shared" {
+			return p.f.at(v, "an SA is shared or unique, not")
+		}
+	case "self_encap":
+		if a.SelfEncap = v.text == "yes"; !a.SelfEncap && v.text != "no" {
+			return p.f.at(v, "self_encap is yes or no, not")
+		}
+	case "km_proto":
+		a.KMProtocol = uint32(number(1<<32-1, kmProtocols))
+	case "km_cookie":
+		a.KMCookie = number(1<<32-1, nil)
+	case "replay":
+		a.Replay = uint8(number(255, nil))
+	}
+	return err
+}
+
+// checkAction looks at an alternative as a whole. Authentication by ESP alone is that of ESP with the NULL cipher.
+func (p *policyParser) checkAction(a *Action, verb, end word, seen map[string]bool) error {
+	if a.Type != Apply {
+		return nil
+	}
+	if !seen["auth_algs"] && !seen["encr_algs"] && !seen["encr_auth_algs"] {
+		return p.f.at(end, "%s needs auth_algs, encr_algs or encr_auth_algs before", verb.text)
+	}
+	if a.ESP == NotUsed && a.ESPAuth != NotUsed {
+		a.ESP = int(wire.IllumosEncNull)
+	}
+	if a.AH == NotUsed && a.ESP == NotUsed {
+		return p.f.at(end, "%s uses no algorithm at all before", verb.text)
+	}
+	return nil
+}
+
+var authNames = map[string]uint8{
+	"md5": wire.IllumosAuthMD5HMAC, "sha": wire.IllumosAuthSHA1HMAC, "sha1": wire.IllumosAuthSHA1HMAC, "hmac-sha": wire.IllumosAuthSHA1HMAC,
+	"sha256": wire.IllumosAuthSHA256HMAC, "sha384": wire.IllumosAuthSHA384HMAC, "sha512": wire.IllumosAuthSHA512HMAC,
+}
+
+var encryptNames = map[string]uint8{
+	"aes": wire.IllumosEncAESCBC, "des": wire.IllumosEncDESCBC, "3des": wire.IllumosEnc3DESCBC, "blowfish": wire.IllumosEncBlowfish,
+	"aes-ccm": wire.IllumosEncAESCCM16, "aes-gcm": wire.IllumosEncAESGCM16,
+}
+
+// algorithm reads NAME, NUMBER, any or none, with or without (LENGTHS) behind it.
+func (p *policyParser) algorithm(w word, names map[string]uint8, byName func(string) (uint8, bool)) (id int, lo, hi uint16, err error) {
+	text := strings.ToLower(w.text)
+	lengths := ""
+	if i := strings.IndexByte(text, '('); i >= 0 {
+		text, lengths = text[:i], text[i:]
+	} else if next := p.peek(); strings.HasPrefix(next.text, "(") {
+		lengths = p.next().text
+		w.text += " " + lengths
+	}
+	n, isName := names[text]
+	if !isName {
+		n, isName = byName(text)
+	}
+	switch number, bad := strconv.ParseUint(text, 10, 8); {
+	case text == "any":
+		id = Any
+	case text == "none":
+		id = NotUsed
+	case isName:
+		id = int(n)
+	case bad == nil && number > 0:
+		id = int(number)
+	default:
+		return 0, 0, 0, p.f.at(w, "unknown algorithm%s", like(text, names))
+	}
+	if lengths == "" {
+		return id, 0, 0, nil
+	}
+	if lo, hi, isName = parseLengths(lengths); !isName {
+		return 0, 0, 0, p.f.at(w, "key lengths are (BITS), (BITS..), (..BITS) or (BITS..BITS)")
+	}
+	return id, lo, hi, nil
+}
+
+func parseLengths(s string) (lo, hi uint16, ok bool) {
+	s, opened := strings.CutPrefix(s, "(")
+	s, closed := strings.CutSuffix(s, ")")
+	from, to, dots := strings.Cut(s, "..")
+	read := func(s string) (n uint16) {
+		v, err := strconv.ParseUint(s, 10, 16)
+		if s != "" && (err != nil || v == 0) {
+			opened = false
+		}
+		return uint16(v)
+	}
+	lo, hi = read(from), read(to)
+	if !dots {
+		hi = lo
+	}
+	return lo, hi, opened && closed && (lo != 0 || hi != 0) && (hi == 0 || lo <= hi)
+}
+
+// authAlgorithm reads an algorithm whose key has one length.
+func (p *policyParser) authAlgorithm(w word) (int, error) {
+	id, lo, hi, err := p.algorithm(w, authNames, wire.Illumos().AuthByName)
+	if err != nil {
+		return 0, err
+	}
+	if alg := authAlg(algID(id)); lo|hi != 0 && (alg == nil || lo > alg.maxBits || hi != 0 && hi < alg.minBits) {
+		return 0, p.f.at(w, "this algorithm has no key of such a length")
+	}
+	return id, nil
+}
+
+func (p *policyParser) encryptAlgorithm(w word) (id int, lo, hi uint16, err error) {
+	if id, lo, hi, err = p.algorithm(w, encryptNames, wire.Illumos().EncryptByName); err != nil {
+		return 0, 0, 0, err
+	}
+	if alg := encryptAlg(algID(id)); lo|hi != 0 && alg != nil && (lo > alg.maxBits || hi != 0 && hi < alg.minBits) {
+		return 0, 0, 0, p.f.at(w, "this algorithm has no key of such a length")
+	}
+	return id, lo, hi, nil
+}
+
+// checkTunnel looks at what an entry says of a tunnel.
+func (p *policyParser) checkTunnel(e *entry, r *policyRule) error {
+	mode, named := e.words["negotiate"]
+	if r.tunnel.text == "" {
+		if named {
+			return p.f.at(mode, "only a tunnel negotiates")
+		}
+		return nil
+	}
+	if mode.text != "tunnel" {
+		for _, a := range e.addr {
+			if a.IsValid() {
+				return p.f.at(r.tunnel, "a rule with addresses wants negotiate tunnel")
+			}
+		}
+	}
+	i := p.f.tunnel(r.tunnel.text)
+	if i < 0 {
+		return nil // it may be there already, made by somebody else
+	}
+	t := &p.f.tunnels[i]
+	if mode.text == "tunnel" {
+		t.Negotiated = true
+	} else if t.transprt.text == "" {
+		t.transprt = r.tunnel
+	}
+	return nil
+}
+
+// rule makes the rule of an entry, but for its actions.
+func (p *policyParser) rule(e *entry, verb word) (r Rule, err error) {
+	source, local := e.forms["source"], e.forms["local"]
+	dir := e.dir.text
+	switch verb.text {
+	case "apply", "permit":
+		want := map[string]string{"apply": "out", "permit": "in"}[verb.text]
+		switch {
+		case local:
+			return r, p.f.at(verb, "with laddr, raddr, lport and rport goes ipsec, not")
+		case dir != "" && dir != want:
+			return r, p.f.at(e.dir, "%s is for packets that go %s, not", verb.text, want)
+		}
+		dir = want
+	case "bypass", "pass":
+		if dir == "" {
+			return r, p.f.at(verb, "a direction (dir in, dir out, dir both) is wanted with")
+		}
+	default:
+		if dir == "" {
+			dir = "both"
+		}
+	}
+	switch {
+	case source && local && dir != "out":
+		return r, p.f.at(verb, "local and remote mix with source and destination only in rules with dir out, before")
+	case source && dir == "both":
+		return r, p.f.at(verb, "source and destination have no meaning in both directions; dir in or dir out is wanted before")
+	}
+	for i, bits := range e.mask {
+		switch {
+		case bits < 0:
+		case !e.addr[i].IsValid() || !e.addr[i].Addr().Is4() || !e.addr[i].IsSingleIP():
+			return r, p.f.at(verb, "smask and dmask go with an IPv4 address without prefix, before")
+		default:
+			e.addr[i] = netip.PrefixFrom(e.addr[i].Addr(), bits).Masked()
+		}
+	}
+	r = Rule{Src: e.addr[near], Dst: e.addr[far], Proto: e.proto, SrcPort: e.port[near], DstPort: e.port[far]}
+	if source && dir == "in" { // the source is the remote side
+		r.Src, r.Dst, r.SrcPort, r.DstPort = r.Dst, r.Src, r.DstPort, r.SrcPort
+	}
+	r.Dir = map[string]Direction{"in": In, "out": Out, "both": Both}[dir]
+	if r.Src.IsValid() && r.Dst.IsValid() && r.Src.Addr().Is4() != r.Dst.Addr().Is4() {
+		return r, p.f.at(verb, "a rule from %v to %v is of two address families, before", r.Src, r.Dst)
+	}
+	return r, nil
+}
+
+// like suggests a name, if one of those there are is near.
+func like[T any](s string, names map[string]T) string {
+	best, distance := "", 3
+	for name := range names {
+		if d := edits(s, name); d < distance || d == distance && name < best {
+			best, distance = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%s?)", best)
+}
+
+// edits counts what it takes to turn a into b, up to what matters here.
+func edits(a, b string) int {
+	if len(a) > 16 || len(b) > 16 {
+		return 16
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := last
+			if a[i] != b[j] {
+				cost++
+			}
+			last = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
