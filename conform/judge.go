@@ -53,6 +53,7 @@ type judge struct {
 	ranges   map[asker]wire.SPIRange
 	counters pairing // and sequence numbers
 	reqids   pairing
+	policies pairing // numbers, on an engine that was not fresh
 	limits   map[string]*limit
 	golden   keyring // the SAs as the recording has them
 	ours     keyring // and with our own SPIs
@@ -60,8 +61,8 @@ type judge struct {
 
 // compare judges what was played against what was recorded, which has the same number of steps.
 // Key bytes do not appear in the differences unless showKeys.
-func compare(f *family, want []Step, got []Outcome, showKeys bool) []Difference {
-	j := &judge{d: f.dialect, f: f, keys: showKeys, tolerance: 60, spis: newPairing(), ranges: map[asker]wire.SPIRange{}, counters: newPairing(), reqids: newPairing(),
+func compare(f *family, want []Step, got []Outcome, showKeys bool, tolerance int64) []Difference {
+	j := &judge{d: f.dialect, f: f, keys: showKeys, tolerance: tolerance, spis: newPairing(), ranges: map[asker]wire.SPIRange{}, counters: newPairing(), reqids: newPairing(), policies: newPairing(),
 		limits: map[string]*limit{}, golden: keyring{}, ours: keyring{}}
 	for i := range want {
 		j.step, j.op = i+1, want[i].Op

@@ -25,6 +25,7 @@ func init() {
 		dialect:  wire.Linux().WithOrder(binary.LittleEndian),
 		addrs:    addrs("192.0.2.1", "2001:db8::1"),
 		isolates: true,
+		network:  linuxNetwork,
 		probe:    linuxProbe,
 		slack:    1,
 		spis:     wire.SPIRange{Min: 0x100, Max: 0x0fffffff},
@@ -178,7 +179,6 @@ func linuxSleep(p *player, a *Action, out *Outcome) {
 	end := t.Now().Add(time.Duration(a.Millis) * time.Millisecond)
 	got := map[string][]Message{}
 	for {
-		t.Wait(end)
 		now := t.Now()
 		var each Outcome
 		p.drain(&each)
@@ -191,6 +191,7 @@ func linuxSleep(p *player, a *Action, out *Outcome) {
 		if !now.Before(end) {
 			break
 		}
+		t.Wait(end)
 	}
 	for _, s := range p.socks {
 		out.Rx = append(out.Rx, got[s.name]...)

@@ -14,10 +14,12 @@ const (
 	exitDone = iota
 	exitFailed
 	exitUsage // or unreadable input, whatever else failed
+	exitNoEngine
 )
 
 // Main is the command "pfkeyd conform": it runs c, writes the report to stdout and everything else to stderr, and returns the
-// exit code: 0 if every scenario passed, 1 if one failed, 2 for input that could not be read and requests that make no sense.
+// exit code: 0 if every scenario passed, 1 if one failed, 2 for input that could not be read and requests that make no sense, 3 if there
+// is no kernel at the address of a live target.
 func Main(ctx context.Context, c Config, stdout, stderr io.Writer) int {
 	f, err := familyOf(c.Kernel)
 	if err != nil {
@@ -50,6 +52,10 @@ func Main(ctx context.Context, c Config, stdout, stderr io.Writer) int {
 	if _, ok := errors.AsType[*UsageError](err); ok {
 		fmt.Fprintf(stderr, "pfkeyd conform: %v\n", err)
 		return exitUsage
+	}
+	if _, ok := errors.AsType[*GoneError](err); ok && len(rep.Results) == 0 {
+		fmt.Fprintf(stderr, "pfkeyd conform: %v\n", err)
+		return exitNoEngine
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "pfkeyd conform: stopped after %d scenarios: %v\n", len(rep.Results), err)

@@ -56,18 +56,9 @@ func init() { // not a literal: an op executes others
 	}
 }
 
-// lacking says what a machine would need to play a scenario, or "".
-func lacking(f *family, sc *Scenario, m Machine) string {
-	if one := []byte{1, 0}; m.Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
-		return "the recordings have another byte order than the target"
-	}
+// unmet names something that an op needs and a machine has not; "" if there is nothing.
+func unmet(o *op, m Machine) string {
 	var has need
-	if _, ok := m.(Passing); ok {
-		has |= needTime
-	}
-	if _, ok := m.(Network); ok {
-		has |= needHost
-	}
 	if _, ok := m.(Clock); ok {
 		has |= needClock
 	}
@@ -77,12 +68,31 @@ func lacking(f *family, sc *Scenario, m Machine) string {
 	if _, ok := m.(Owner); ok {
 		has |= needOwn
 	}
+	if _, ok := m.(Passing); ok {
+		has |= needTime
+	}
+	if _, ok := m.(Network); ok {
+		has |= needHost
+	}
+	for b, name := range needNames {
+		if n := need(1) << b; o.needs&n != 0 && has&n == 0 {
+			return name
+		}
+	}
+	return ""
+}
+
+const otherOrder = "the recordings have another byte order than the target"
+
+// lacking says what a machine would need to play a scenario, or "".
+func lacking(f *family, sc *Scenario, m Machine) string {
+	if one := []byte{1, 0}; m.Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
+		return otherOrder
+	}
 	for i := range sc.Steps {
 		o, _ := f.op(sc.Steps[i].Op)
-		for b, name := range needNames {
-			if n := need(1) << b; o.needs&n != 0 && has&n == 0 {
-				return fmt.Sprintf("op %s needs %s, which the target has not", sc.Steps[i].Op, name)
-			}
+		if what := unmet(o, m); what != "" {
+			return fmt.Sprintf("op %s needs %s, which the target has not", sc.Steps[i].Op, what)
 		}
 	}
 	return ""
@@ -148,16 +158,35 @@ var (
 // buffers for Recv: no PF_KEY message is longer than 65535 words.
 var buffers = sync.Pool{New: func() any { b := make([]byte, wire.MaxLen); return &b }}
 
-// play boots a machine for sc and returns its outcome of every step. skip says why the scenario cannot be played on it.
-func play(t Target, f *family, sc *Scenario) (outs []Outcome, skip string, err error) {
+// playing is what came of playing a scenario.
+type playing struct {
+	outs  []Outcome // of the steps that were played, from the first one on
+	skip  string    // why the rest was not; "" if the machine could do all of it
+	whole bool      // skip is about the scenario, none of which was played
+	want  *Scenario // what to expect of the machine
+	err   error
+}
+
+// play boots a machine for sc and notes its outcome of every step that it can do.
+func play(t Target, f *family, sc *Scenario) (r playing) {
 	p := &player{f: f, sc: sc, byName: map[string]*played{}, flights: map[uint64]*flight{}, read: map[string]uint64{}}
-	p.m, err = t.Boot(sc, p.point)
-	if err != nil {
-		return nil, "", err
+	p.m, r.err = t.Boot(sc, p.point)
+	if r.err != nil {
+		return r
 	}
-	if skip = lacking(f, sc, p.m); skip != "" {
+	r.want = sc
+	n := len(sc.Steps)
+	if m, ok := p.m.(partial); ok {
+		n, r.skip = doable(f, sc, m)
+		r.want = sc.clone()
+		m.expect(r.want)
+	} else {
+		r.skip = lacking(f, sc, p.m)
+	}
+	if r.skip != "" && (n == 0 || n == len(sc.Steps)) { // the latter: the machine is not partial
 		p.m.Close()
-		return nil, skip, nil
+		r.whole = true
+		return r
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
@@ -165,14 +194,33 @@ func play(t Target, f *family, sc *Scenario) (outs []Outcome, skip string, err e
 	if path, ok := p.m.(PacketPath); ok {
 		defer path.Watch(p.watch)()
 	}
-	outs = make([]Outcome, len(sc.Steps))
-	for i := range sc.Steps {
-		if !p.step(&sc.Steps[i], &outs[i]) {
-			return outs[:i+1], "", nil // a machine that panicked may hold its locks for ever
+	r.outs = make([]Outcome, n)
+	for i := range r.outs {
+		if !p.step(&sc.Steps[i], &r.outs[i]) {
+			r.outs = r.outs[:i+1] // a machine that panicked may hold its locks for ever
+			return r
 		}
 	}
-	p.finish(&outs[len(outs)-1])
-	return outs, "", nil
+	p.finish(&r.outs[n-1])
+	return r
+}
+
+// doable is how many steps of a scenario a machine can do, and why it cannot do the next one.
+func doable(f *family, sc *Scenario, m partial) (int, string) {
+	if one := []byte{1, 0}; m.(Machine).Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
+		return 0, otherOrder
+	}
+	for i := range sc.Steps {
+		st := &sc.Steps[i]
+		o, _ := f.op(st.Op)
+		if what := unmet(o, m.(Machine)); what != "" {
+			return i, fmt.Sprintf("op %s needs %s, which the target has not", st.Op, what)
+		}
+		if why := m.cannot(st); why != "" {
+			return i, why
+		}
+	}
+	return len(sc.Steps), ""
 }
 
 // step plays one step and notes what it brought. It returns false if the machine panicked.

@@ -14,13 +14,14 @@ func Play(t Target, kernel string, sc *Scenario) (*Scenario, error) {
 	if err != nil {
 		return nil, err
 	}
-	outs, skip, err := play(t, f, sc)
-	if err != nil {
-		return nil, err
+	r := play(t, f, sc)
+	if r.err != nil {
+		return nil, r.err
 	}
-	if skip != "" {
-		return nil, errors.New(skip)
+	if r.skip != "" {
+		return nil, errors.New(r.skip)
 	}
+	outs := r.outs
 	rec := sc.clone()
 	rec.Panic = false
 	for i := range rec.Steps {

@@ -81,6 +81,7 @@ type sums struct {
 	Failed     int            `json:"failed"`
 	Deviating  int            `json:"deviations"`
 	Skipped    int            `json:"skipped"`
+	Unjudged   int            `json:"unjudged_steps"`
 	Unreadable int            `json:"unreadable"`
 	ByName     map[string]int `json:"deviations_by_name"`
 }
@@ -89,7 +90,7 @@ type sums struct {
 func (w *reporter) sums(rep *Report) {
 	by := rep.Deviations()
 	if w.c.JSON {
-		w.json(sums{rep.Passed, rep.Failed, rep.Deviating, rep.Skipped, len(rep.Unreadable), by})
+		w.json(sums{rep.Passed, rep.Failed, rep.Deviating, rep.Skipped, rep.Unjudged, len(rep.Unreadable), by})
 		return
 	}
 	for _, d := range w.f.deviations {
@@ -104,11 +105,20 @@ func (w *reporter) sums(rep *Report) {
 			}
 		}
 	}
-	why := map[string]int{}
+	why, unjudged := map[string]int{}, map[string]int{}
 	for _, r := range rep.Results {
 		if r.Status == Skipped {
 			why[r.Skipped]++
 		}
+		if r.Unjudged > 0 {
+			unjudged[r.Skipped] += r.Unjudged
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(unjudged)) {
+		fmt.Fprintf(w.out, "not judged from there on, %d %s: %s\n", unjudged[reason], plural(unjudged[reason], "step"), reason)
+	}
+	if _, ok := w.c.Target.(Live); ok && rep.Steps > 0 {
+		fmt.Fprintf(w.out, "%d of %d steps could not be judged on this target (%.1f %%)\n", rep.Unjudged, rep.Steps, 100*float64(rep.Unjudged)/float64(rep.Steps))
 	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		fmt.Fprintf(w.out, "skipped %d %s: %s\n", why[reason], plural(why[reason], "scenario"), reason)

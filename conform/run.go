@@ -53,8 +53,11 @@ type Result struct {
 	Line        int          `json:"line"`
 	Status      Status       `json:"status"`
 	Deviations  []string     `json:"deviations,omitempty"` // names of those it took to pass
-	Skipped     string       `json:"skipped,omitempty"`    // why
+	Skipped     string       `json:"skipped,omitempty"`    // why; also of a scenario that was played only in part
+	Unjudged    int          `json:"unjudged,omitempty"`   // steps that a live target could not do
 	Differences []Difference `json:"differences,omitempty"`
+
+	err error // what kept it from being played
 }
 
 // Report is how a run went. Passed + Failed + Skipped is the number of scenarios.
@@ -64,6 +67,8 @@ type Report struct {
 
 	Passed, Failed, Skipped int
 	Deviating               int // scenarios that passed with deviations
+	Steps                   int // in all scenarios
+	Unjudged                int // of these, those that a live target could not do
 }
 
 // Deviations counts the scenarios for each deviation, by name.
@@ -86,7 +91,8 @@ func (e *UsageError) Error() string { return e.Err.Error() }
 func (e *UsageError) Unwrap() error { return e.Err }
 
 // Run plays recordings and judges what came back. Scenarios that differ are no error; they are in the report. The error is a
-// *[UsageError], or that of a ctx that ended, with the report of what was done until then.
+// *[UsageError], a *[GoneError] if there is nobody to play with, or that of a ctx that ended or of a live target that hangs, with the
+// report of what was done until then.
 func Run(ctx context.Context, c Config) (Report, error) {
 	var rep Report
 	f, err := familyOf(c.Kernel)
@@ -104,10 +110,19 @@ func Run(ctx context.Context, c Config) (Report, error) {
 		t = InProcess{Kernel: c.Kernel, Addrs: c.Addrs, Tunables: c.Tunables, Fault: c.Fault}
 	}
 	if m, err := t.Boot(&Scenario{}, nil); err != nil { // a bad tunable or fault is told once, not for each scenario
+		if _, ok := errors.AsType[*GoneError](err); ok {
+			return rep, err
+		}
 		return rep, &UsageError{err}
 	} else {
 		m.Close()
 	}
+	live, isLive := t.(Live)
+	if c.Workers == 0 && isLive {
+		c.Workers = live.workers()
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	all, bad := load(f, c.Paths)
 	rep.Unreadable = bad
 	var scs []*Scenario
@@ -116,8 +131,12 @@ func Run(ctx context.Context, c Config) (Report, error) {
 			scs = append(scs, sc)
 		}
 	}
-	err = inOrder(ctx, len(scs), c.Workers, func(i int) Result { return scenario(ctx, t, f, scs[i], c.Patience, c.ShowKeys) }, func(i int, r Result) {
+	err = inOrder(ctx, len(scs), c.Workers, func(i int) Result { return scenario(ctx, t, f, scs[i], &c) }, func(i int, r Result) {
 		rep.add(r)
+		rep.Steps += len(scs[i].Steps)
+		if _, gone := errors.AsType[*GoneError](r.err); isLive && (gone || errors.Is(r.err, errStuck)) {
+			stop(r.err) // the others would only wait as long
+		}
 		if c.Observe != nil {
 			c.Observe(r)
 		}
@@ -130,6 +149,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 
 func (r *Report) add(x Result) {
 	r.Results = append(r.Results, x)
+	r.Unjudged += x.Unjudged
 	switch x.Status {
 	case Passed:
 		r.Passed++
@@ -185,26 +205,18 @@ func inOrder[T any](ctx context.Context, n, workers int, do func(int) T, take fu
 	return nil
 }
 
-type playing struct {
-	outs []Outcome
-	skip string
-	err  error
-}
-
 // scenario plays and judges one.
-func scenario(ctx context.Context, t Target, f *family, sc *Scenario, patience time.Duration, showKeys bool) Result {
+func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config) Result {
 	r := Result{Scenario: sc.Name, File: sc.File, Line: sc.Line, Status: Failed}
-	if patience > 0 {
+	if c.Patience > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, patience, fmt.Errorf("the emulator did not come back within %v", patience))
+		patience := c.Patience + sc.sleeps(t)
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w within %v", errStuck, patience))
 		defer cancel()
 	}
 	// In a goroutine of its own, which is left behind if the machine is stuck: then it has proved its point.
 	done := make(chan playing, 1)
-	go func() {
-		outs, skip, err := play(t, f, sc)
-		done <- playing{outs, skip, err}
-	}()
+	go func() { done <- play(t, f, sc) }()
 	var p playing
 	select {
 	case p = <-done:
@@ -213,17 +225,24 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, patience t
 	}
 	switch {
 	case p.err != nil:
+		r.err = p.err
 		r.Differences = []Difference{{Step: 1, Op: sc.Steps[0].Op, Field: "play", What: p.err.Error()}}
 		return r
-	case p.skip != "":
+	case p.whole:
 		r.Status, r.Skipped = Skipped, p.skip
+		if _, ok := t.(Live); ok {
+			r.Unjudged = len(sc.Steps)
+		}
 		return r
+	case p.skip != "":
+		r.Unjudged, r.Skipped = len(sc.Steps)-len(p.outs), p.skip
 	}
 	// What a panic cut off is not there to be judged, but the panic itself is.
 	steps := func(sc *Scenario) []Step { return sc.Steps[:min(len(sc.Steps), len(p.outs))] }
-	r.Differences = compare(f, steps(sc), p.outs, showKeys)
+	judge := func(sc *Scenario) []Difference { return compare(f, steps(sc), p.outs, c.ShowKeys, toleranceOf(t)) }
+	r.Differences = judge(p.want)
 	if len(r.Differences) > 0 || sc.Panic {
-		amended := sc.clone()
+		amended := p.want.clone()
 		for _, d := range f.deviations {
 			if d.amend(amended) {
 				r.Deviations = append(r.Deviations, d.name)
@@ -231,7 +250,7 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, patience t
 		}
 		if r.Deviations != nil {
 			// If neither fits, the nearer one is the better report.
-			if diff := compare(f, steps(amended), p.outs, showKeys); len(diff) < len(r.Differences) || len(diff) == 0 {
+			if diff := judge(amended); len(diff) < len(r.Differences) || len(diff) == 0 {
 				r.Differences = diff
 			}
 		}
@@ -242,6 +261,31 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, patience t
 		r.Deviations = nil
 	}
 	return r
+}
+
+// errStuck is in the chain when a scenario did not end in time.
+var errStuck = errors.New("the target did not come back")
+
+// sleeps is how long a scenario waits on a target whose time is real.
+func (sc *Scenario) sleeps(t Target) (d time.Duration) {
+	if _, ok := t.(Live); !ok {
+		return 0
+	}
+	for i := range sc.Steps {
+		d += time.Duration(sc.Steps[i].Millis) * time.Millisecond
+		if sc.Steps[i].Op == "align" {
+			d += time.Second
+		}
+	}
+	return d
+}
+
+// toleranceOf is how many milliseconds a message may come early or late. In virtual time it is what the recorder itself took.
+func toleranceOf(t Target) int64 {
+	if _, ok := t.(Live); ok {
+		return 400
+	}
+	return 60
 }
 
 // clone copies a scenario deeply.

@@ -35,6 +35,7 @@ func init() { // not a literal: the rules look into each other
 		"reqid":        {4, (*judge).reqid},
 		"port":         {2, anything},
 		"msg_reserved": {2, anything},
+		"policy":       {4, (*judge).policy},
 	}
 }
 
@@ -72,6 +73,15 @@ func (j *judge) reqid(w whole) string {
 		return fmt.Sprintf("reqid %#x, want one above %#x", v, named)
 	}
 	return j.reqids.pair("reqid", string(w.wanted()), string(w.gotten()))
+}
+
+// policy: the number of a policy, whose lowest bits say its direction.
+func (j *judge) policy(w whole) string {
+	want, got := j.d.Order.Uint32(w.wanted()), j.d.Order.Uint32(w.gotten())
+	if got == 0 || want%8 != got%8 {
+		return fmt.Sprintf("policy %d stands for another direction than %d", got, want)
+	}
+	return j.policies.pair("policy", string(w.wanted()), string(w.gotten()))
 }
 
 // clockRule holds how far our clock is ahead of the recorded one, in seconds: the least and the most seen.

@@ -1,0 +1,322 @@
+package conform
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Live plays on a kernel that is running elsewhere: an engine behind its Unix socket, or the host's own PF_KEY (address "af_key:"),
+// which has its own network namespace for each scenario. Time is real there, and not everything a recording holds can be done or
+// seen; [Report.Unjudged] counts what could not.
+type Live struct {
+	Address pfkey.Address
+	Clock   func() time.Time // reads the time
+	// Patience bounds each wait for the kernel; 0: ten seconds.
+	Patience time.Duration
+}
+
+// workers is how many scenarios may be played at a time: an engine has one set of SAs for all.
+func (l Live) workers() int {
+	if l.Address.Kernel == pfkey.HostKernel {
+		return 4
+	}
+	return 1
+}
+
+// A GoneError says that there is no kernel at the address, or none any more.
+type GoneError struct{ Err error }
+
+func (e *GoneError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *GoneError) Unwrap() error { return e.Err }
+
+// partial is a machine that cannot do every step. A scenario is played on it up to the first step that it cannot do.
+type partial interface {
+	// cannot says why a step cannot be done, or done so that it can be judged; "" if it can.
+	cannot(st *Step) string
+	// expect changes a recording into what is to be expected of this machine, which answers by other ways.
+	expect(sc *Scenario)
+}
+
+const defaultPatience = 10 * time.Second
+
+// Boot implements [Target].
+func (l Live) Boot(sc *Scenario, _ func(string, *ipsec.Packet)) (Machine, error) {
+	if l.Patience == 0 {
+		l.Patience = defaultPatience
+	}
+	if l.Address.Kernel == pfkey.HostKernel {
+		return bootHost(sc, l.Clock)
+	}
+	m := &engineMachine{address: l.Address.String(), clock: l.Clock, patience: l.Patience}
+	var err error
+	if m.d, err = l.Address.Dialect(); err != nil {
+		return nil, err
+	}
+	if err := m.clean(); err != nil {
+		return nil, &GoneError{err}
+	}
+	return m, nil
+}
+
+// engineMachine is a running engine behind its Unix socket. It is not fresh: it is cleaned before each scenario.
+type engineMachine struct {
+	address  string
+	d        *wire.Dialect
+	clock    func() time.Time
+	patience time.Duration
+	socks    []*engineSocket
+	marks    wire.Seq
+}
+
+func (m *engineMachine) Dialect() *wire.Dialect { return m.d }
+
+func (m *engineMachine) Close() {
+	for _, s := range m.socks {
+		s.Close()
+	}
+}
+
+// clean removes what others have left.
+func (m *engineMachine) clean() error {
+	s, errno := m.Open(privileged, rawSocket, wire.Version)
+	if errno != wire.OK {
+		return fmt.Errorf("%w: %v", m.socks[0].err, errno)
+	}
+	types := []wire.MsgType{wire.MsgFlush}
+	if m.d.Name == "linux" {
+		types = append(types, wire.LinuxMsgXSPDFlush)
+	}
+	for _, t := range types {
+		s.Send(m.d.Finish(m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, Seq: 1})), privileged)
+	}
+	for buf := make([]byte, wire.MaxLen); ; {
+		if _, _, errno := s.Recv(buf, 0); errno == wire.EAGAIN {
+			break
+		} else if errno != wire.OK {
+			return m.socks[0].err
+		}
+	}
+	s.Close()
+	m.socks = nil
+	return nil
+}
+
+func (m *engineMachine) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), m.patience)
+}
+
+// Open implements [pfkey.Engine].
+func (m *engineMachine) Open(pfkey.Cred, int, int) (pfkey.Socket, pfkey.Errno) {
+	ctx, cancel := m.context()
+	defer cancel()
+	s := &engineSocket{m: m}
+	m.socks = append(m.socks, s)
+	if s.c, s.err = pfkey.Dial(ctx, m.address, pfkey.WithDialect(m.d)); s.err != nil {
+		return nil, errnoOf(s.err)
+	}
+	return s, wire.OK
+}
+
+// errnoOf finds the errno of a system call in an error.
+func errnoOf(err error) wire.Errno {
+	for e := wire.OK + 1; e < 255; e++ {
+		if n, ok := pfkey.HostErrno(e); ok && errors.Is(err, n) {
+			return e
+		}
+	}
+	return wire.EIO
+}
+
+// Now implements [Passing].
+func (m *engineMachine) Now() time.Time { return m.clock() }
+
+// Align implements [Passing].
+func (m *engineMachine) Align() { align(m.clock) }
+
+// look is how often an engine is looked at while time passes.
+const look = 20 * time.Millisecond
+
+// Wait implements [Passing].
+func (m *engineMachine) Wait(until time.Time) { sleep(min(look, until.Sub(m.clock()))) }
+
+func align(clock func() time.Time) {
+	now := clock()
+	sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
+}
+
+func sleep(d time.Duration) {
+	if d > 0 {
+		t := time.NewTimer(d)
+		<-t.C
+	}
+}
+
+func (m *engineMachine) cannot(st *Step) string {
+	switch st.Op {
+	case "open":
+		if st.NoCap || st.Type != 0 && st.Type != rawSocket || st.Proto != 0 && st.Proto != wire.Version {
+			return "a Unix socket has no privilege, type and protocol of its own"
+		}
+	case "send":
+		switch {
+		case st.Flags != "":
+			return "flags do not go through a Unix socket"
+		case len(st.Hex) < wire.HeaderLen && st.Len < wire.HeaderLen:
+			return "what send returns for less than a header does not come back through a Unix socket"
+		case len(st.Hex) > maxOverSocket || st.Len > maxOverSocket:
+			return "a message longer than any can be"
+		case m.d.Name == "linux" && namesPolicy(m.d, st.Hex):
+			return "a running engine goes on counting its policies, so their numbers in a request do not fit"
+		}
+	case "recv":
+		if st.Flags != "" {
+			return "flags do not go through a Unix socket"
+		}
+	case "opt", "getopt", "rcvbuf", "sndbuf", "sysc":
+		return "options and other calls do not go through a Unix socket"
+	}
+	return ""
+}
+
+const maxOverSocket = wire.MaxLen
+
+// namesPolicy says whether a message names a policy by its number.
+func namesPolicy(d *wire.Dialect, msg []byte) bool {
+	h, err := d.Header(msg)
+	return err == nil && (h.Type == wire.LinuxMsgXSPDGet || h.Type == wire.LinuxMsgXSPDDelete2)
+}
+
+// expect puts what send returns where a Unix socket can carry it: into a copy of the header. The numbers of policies, which a
+// running engine goes on counting, only have to keep apart what is apart.
+func (m *engineMachine) expect(sc *Scenario) {
+	for i := range sc.Steps {
+		st := &sc.Steps[i]
+		if e, ok := wire.ErrnoByName(st.Errno); ok && st.Op == "send" && e != wire.OK {
+			msg := st.Hex
+			if st.Sent != nil {
+				msg = st.Sent
+			}
+			h, err := m.d.Header(msg)
+			if err != nil {
+				continue
+			}
+			h.Errno, h.Len = m.d.ErrnoNumber(e), wire.HeaderLen/8
+			st.Ret, st.Errno = max(len(msg), st.Len), ""
+			st.Rx = append([]Message{{Socket: st.Socket, Hex: m.d.AppendHeader(nil, h)}}, st.Rx...)
+		}
+		if m.d.Name == "linux" {
+			for k := range st.Rx {
+				st.Rx[k].Vol = append(st.Rx[k].Vol, policyNumbers(m.d, st.Rx[k].Hex)...)
+			}
+		}
+	}
+}
+
+// policyNumbers finds the numbers of policies in a message.
+func policyNumbers(d *wire.Dialect, msg []byte) (spans []Span) {
+	for x, err := range d.Walk(msg) {
+		if err != nil {
+			break
+		}
+		if x.Type == wire.LinuxExtXPolicy && len(x.Raw) >= 12 && d.Order.Uint32(x.Raw[8:]) != 0 {
+			spans = append(spans, Span{x.Offset + 8, 4, "policy"})
+		}
+	}
+	return spans
+}
+
+// engineSocket is a client of a running engine. Its answers come when they come, so whoever reads first sends a message that the
+// engine sends back at once, and reads up to that.
+type engineSocket struct {
+	m   *engineMachine
+	c   *pfkey.Client
+	err error
+
+	queue  [][]byte
+	closed bool
+}
+
+// A mark is a message of a version that does not exist: every kernel refuses it before it looks further, so it changes nothing and
+// nobody else hears of it.
+const (
+	markVersion = 0xee
+	markPID     = 0x6d61726b
+)
+
+func (s *engineSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
+	ctx, cancel := s.m.context()
+	defer cancel()
+	if err := s.c.Send(ctx, msg); err != nil {
+		s.err = err
+		return errnoOf(err)
+	}
+	s.fill() // so that the engine has handled it when another socket is read
+	return wire.OK
+}
+
+// fill reads everything the engine has sent until now into the queue.
+func (s *engineSocket) fill() wire.Errno {
+	ctx, cancel := s.m.context()
+	defer cancel()
+	s.m.marks++
+	mark := s.m.d.Finish(s.m.d.AppendHeader(nil, wire.Header{Version: markVersion, Type: wire.MsgFlush, Seq: s.m.marks, PID: markPID}))
+	if s.err = s.c.Send(ctx, mark); s.err != nil {
+		return errnoOf(s.err)
+	}
+	for {
+		var msg []byte
+		if msg, s.err = s.c.Recv(ctx); s.err != nil {
+			if errors.Is(s.err, context.DeadlineExceeded) {
+				s.err = &GoneError{fmt.Errorf("the engine at %s has not answered within %v", s.m.address, s.m.patience)}
+			} else if errors.Is(s.err, io.EOF) {
+				s.err = &GoneError{s.err}
+			}
+			return errnoOf(s.err)
+		}
+		if h, err := s.m.d.Header(msg); err == nil && h.Version == markVersion && h.PID == markPID {
+			if h.Seq == s.m.marks {
+				return wire.OK
+			}
+			continue
+		}
+		s.queue = append(s.queue, bytes.Clone(msg))
+	}
+}
+
+func (s *engineSocket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, e pfkey.Errno) {
+	if s.closed {
+		return 0, 0, wire.ENOTCONN
+	}
+	if len(s.queue) == 0 {
+		if e := s.fill(); e != wire.OK {
+			return 0, 0, e
+		}
+	}
+	if len(s.queue) == 0 {
+		return 0, 0, wire.EAGAIN
+	}
+	msg := s.queue[0]
+	s.queue = s.queue[1:]
+	return copy(buf, msg), len(msg), wire.OK
+}
+
+func (s *engineSocket) SetOption(pfkey.Option, int) pfkey.Errno   { return wire.ENOPROTOOPT }
+func (s *engineSocket) GetOption(pfkey.Option) (int, pfkey.Errno) { return 0, wire.ENOPROTOOPT }
+func (s *engineSocket) Call(pfkey.Call) pfkey.Errno               { return wire.EOPNOTSUPP }
+func (s *engineSocket) Notify(func())                             {}
+func (s *engineSocket) Close() {
+	if !s.closed && s.c != nil {
+		s.closed = true
+		s.c.Close()
+	}
+}
