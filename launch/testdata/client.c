@@ -56,7 +56,7 @@ static void ask(int s, uint32_t seq) {
 		if (n != h.len * 8) failed("recv", n);
 		if (h.pid != (uint32_t)getpid() || h.seq != seq) continue;
 		if (h.type != 7) failed("type of the answer", h.type);
-		if (h.err) failed("errno of the answer", h.err);
+		if (h.err && h.err != EEXIST) failed("errno of the answer", h.err);
 		return;
 	}
 }
@@ -74,7 +74,7 @@ static void look(int s, uint32_t seq) {
 
 static void *thread(void *arg) {
 	int s = key_socket();
-	for (int i = 1; i <= 20; i++) ask(s, (uint32_t)(uintptr_t)arg * 100 + i);
+	for (int i = 1; i <= 5; i++) ask(s, (uint32_t)(uintptr_t)arg * 100 + i);
 	close(s);
 	return NULL;
 }
