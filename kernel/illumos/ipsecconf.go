@@ -96,9 +96,8 @@ type policyFile struct {
 
 type policyTunnel struct {
 	Tunnel
-	word     word
-	settled  bool // a rule has said what it negotiates
-	transprt word
+	word      word
+	transport word // where a rule has named it, that is not of tunnel mode
 }
 
 type policyRule struct {
@@ -205,8 +204,8 @@ func (p *policyParser) parse() (*policyFile, error) {
 // settle gives each tunnel the mode that its rules have named.
 func (p *policyParser) settle() error {
 	for _, t := range p.f.tunnels {
-		if t.transprt.text != "" && t.Negotiated {
-			return p.f.at(t.transprt, "a rule has said that this tunnel negotiates tunnel mode")
+		if t.transport.text != "" && t.Negotiated {
+			return p.f.at(t.transport, "a rule has said that this tunnel negotiates tunnel mode")
 		}
 	}
 	return nil
@@ -732,8 +731,8 @@ func (p *policyParser) checkTunnel(e *entry, r *policyRule) error {
 	t := &p.f.tunnels[i]
 	if mode.text == "tunnel" {
 		t.Negotiated = true
-	} else if t.transprt.text == "" {
-		t.transprt = r.tunnel
+	} else if t.transport.text == "" {
+		t.transport = r.tunnel
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -81,6 +82,15 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 	e, err := kernel.New(c.kernel, c.engine)
 	if err != nil {
 		return nil, err
+	}
+	for _, text := range c.policy {
+		loader, ok := e.Kernel().(engine.PolicyLoader)
+		if !ok {
+			return nil, fmt.Errorf("pfkeytest: %s takes no policies", e.Name())
+		}
+		if err := loader.LoadPolicy(strings.NewReader(text), "policy"); err != nil {
+			return nil, fmt.Errorf("pfkeytest: %w", err)
+		}
 	}
 	h := &Host{t: t, engine: e, options: c.engine}
 	h.pids.Store(1000)

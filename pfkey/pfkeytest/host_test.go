@@ -119,6 +119,38 @@ func TestEarlyPacket(t *testing.T) {
 	host.Inject(seal(spi, 2, plain)).ExpectDropped(ipsec.ReplayEarly)
 }
 
+// A packet that the policy protects makes an ACQUIRE, and goes out when that is answered.
+func TestPolicy(t *testing.T) {
+	host := pfkeytest.New(t, pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}"))
+	client := host.Client()
+	if _, err := client.Register(t.Context(), wire.SATypeESP); err != nil {
+		t.Fatal(err)
+	}
+	plain := datagram("out")
+	copy(plain[12:], own.AsSlice())
+	copy(plain[16:], peer.AsSlice())
+	waiting := host.InjectOutbound(plain).Expect(ipsec.Held)
+	msg, err := client.Recv(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := client.Dialect().Header(msg)
+	if err != nil || h.Type != wire.MsgAcquire {
+		t.Fatalf("want an ACQUIRE, got %s (%v)", client.Dialect().Line(msg), err)
+	}
+	sa := inbound(client.Dialect(), 0x7007)
+	sa.Src, sa.Dst = sa.Dst, sa.Src
+	if err := client.Add(t.Context(), sa, h.Seq); err != nil {
+		t.Fatal(err)
+	}
+	waiting.Expect(ipsec.Held, ipsec.Transmitted)
+
+	_, err = pfkeytest.NewHost(pfkeytest.Policy("{raddr 192.0.2.2} ipsec {}"))
+	if want := `pfkeytest: policy:1:26: ipsec needs auth_algs, encr_algs or encr_auth_algs before: "}"`; fmt.Sprint(err) != want {
+		t.Errorf("a policy that makes no sense: %v", err)
+	}
+}
+
 // Time passes only when told to.
 func TestAdvance(t *testing.T) {
 	start := time.Date(2005, 12, 1, 12, 0, 0, 0, time.UTC)

@@ -19,6 +19,7 @@ type config struct {
 	engine engine.Options
 	addrs  bool // Addr was given
 	seed   [32]byte
+	policy []string
 }
 
 // Kernel chooses the emulated kernel by name; the default is illumos.
@@ -54,6 +55,15 @@ func Option(assignment string) HostOption {
 			return fmt.Errorf("pfkeytest: option %q is not of the form NAME=VALUE", assignment)
 		}
 		c.engine.Tunables[name] = value
+		return nil
+	}
+}
+
+// Policy gives the kernel security policies in the form of its own system: on illumos, rules of ipsecconf(8) such as
+// "{raddr 192.0.2.2} ipsec {encr_algs aes encr_auth_algs sha1}". Errors name the text "policy".
+func Policy(text string) HostOption {
+	return func(c *config) error {
+		c.policy = append(c.policy, text)
 		return nil
 	}
 }

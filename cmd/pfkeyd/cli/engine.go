@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ type engineFlags struct {
 	kernel  string
 	addrs   []string
 	options []string
+	policy  []string
 	fault   string
 	clock   string
 }
@@ -28,6 +30,7 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernel.Names(), ", "))
 	flags.StringSliceVar(&f.addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
 	flags.StringArrayVarP(&f.options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
+	flags.StringArrayVar(&f.policy, "policy", nil, "security policies in the kernel's own form, a `FILE`, repeatable; illumos: rules of ipsecconf")
 	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: larval-unlocked, larval-window")
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
 	for name, values := range map[string][]string{
@@ -65,7 +68,33 @@ func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
 	if err != nil {
 		return nil, &failure{exitUsage, err}
 	}
+	if err := f.loadPolicies(e); err != nil {
+		return nil, err
+	}
 	return e, nil
+}
+
+// loadPolicies gives the kernel the files of --policy, in their order.
+func (f *engineFlags) loadPolicies(e *engine.Engine) error {
+	if len(f.policy) == 0 {
+		return nil
+	}
+	loader, ok := e.Kernel().(engine.PolicyLoader)
+	if !ok {
+		return usagef("--policy: %s takes no policies from a file", e.Name())
+	}
+	for _, name := range f.policy {
+		file, err := os.Open(name)
+		if err != nil {
+			return usagef("--policy: %v", err)
+		}
+		err = loader.LoadPolicy(file, name)
+		file.Close()
+		if err != nil {
+			return usagef("--policy: %v", err)
+		}
+	}
+	return nil
 }
 
 // addresses are the own addresses of the emulated host and the broadcast addresses of its networks.

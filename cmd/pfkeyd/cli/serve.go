@@ -43,6 +43,15 @@ into which ipsecinject sends IP packets, the control port PATH.control of
 'pfkeyd status' and 'pfkeyd clock', and PATH.attach, through which
 'pfkeyd run --engine' hands the sockets of programs over.
 
+Security policies are no business of PF_KEY. With --policy the kernel takes them
+from a file in the form of its own system, and outbound packets that they protect
+make ACQUIREs. On illumos that is the form of ipsecconf(8), with tunnels as dladm(8)
+makes them:
+
+  dladm create-iptun -T ipv4 -a local=192.0.2.1,remote=192.0.2.2 ip.tun0
+  {tunnel ip.tun0 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}
+  {raddr 192.0.2.2 ulp udp rport 9} ipsec {auth_algs sha256} or ipsec {encr_algs aes}
+
 When everything is ready it prints one line with the engine's address, and then
 serves until SIGINT or SIGTERM. Packets that still wait on an SA then end with
 the reason "shutdown".`,
