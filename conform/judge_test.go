@@ -16,8 +16,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 
-// recordings reads one file of those built in.
-func recordings(t testing.TB, name string) (scs []*conform.Scenario) {
+// recordings reads one file of those of illumos that are built in.
+func recordings(t testing.TB, name string) []*conform.Scenario {
+	t.Helper()
+	return recordingsOf(t, name, "illumos")
+}
+
+func recordingsOf(t testing.TB, name, kernel string) (scs []*conform.Scenario) {
 	t.Helper()
 	f, err := golden.Files.Open(name)
 	if err != nil {
@@ -28,7 +33,7 @@ func recordings(t testing.TB, name string) (scs []*conform.Scenario) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for sc, err := range conform.Read(z, name, "illumos") {
+	for sc, err := range conform.Read(z, name, kernel) {
 		if err != nil {
 			t.Fatal(err)
 		}
