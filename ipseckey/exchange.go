@@ -30,11 +30,15 @@ func (s *session) showRequest(ctx context.Context, msg []byte) error {
 		return nil
 	}
 	const rule = "=========================================="
-	fmt.Fprintf(s.Stdout, "VERBOSE ON:  Message to kernel looks like:\n%s\n", rule)
-	if err := s.list(ctx, s.Stdout, msg, false); err != nil {
+	w := s.Stdout
+	if s.json { // which leaves no room for texts
+		w = s.Stderr
+	}
+	fmt.Fprintf(w, "VERBOSE ON:  Message to kernel looks like:\n%s\n", rule)
+	if err := s.list(ctx, w, msg, false); err != nil {
 		return err
 	}
-	fmt.Fprintf(s.Stdout, "%s\n", rule)
+	fmt.Fprintf(w, "%s\n", rule)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package ipseckey
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -150,17 +151,19 @@ func (s *session) explain(words []string) error {
 	return nil
 }
 
+// maxExplained bounds how many bytes are read to explain.
+const maxExplained = 64 << 20
+
 // explained finds the text to explain: words of hexadecimal digits, a file, or standard input.
 func (s *session) explained(words []string) ([]byte, error) {
-	const limit = 64 << 20
 	switch {
 	case len(words) == 0 || len(words) == 1 && words[0] == "-":
-		return io.ReadAll(io.LimitReader(s.Stdin, limit))
+		return io.ReadAll(io.LimitReader(s.Stdin, maxExplained))
 	case len(words) == 1 && s.Files != nil:
 		f, _, err := s.Files.Open(words[0])
 		if err == nil {
 			defer f.Close()
-			return io.ReadAll(io.LimitReader(f, limit))
+			return io.ReadAll(io.LimitReader(f, maxExplained))
 		}
 		if strings.Trim(words[0], "0123456789abcdefABCDEFxX:,") != "" {
 			return nil, fmt.Errorf("%s: %s", words[0], errorText(err))
@@ -171,8 +174,13 @@ func (s *session) explained(words []string) ([]byte, error) {
 
 // findMessages finds the messages in a text: messages as they are, one behind the other; lines of JSON of a recording, in which
 // "hex" (of what was sent and received), "sent" and "replies" are messages; or hexadecimal digits, of which blank lines and
-// lines of the same message are told apart by the length that a message says it has. The error is about what could not be read.
+// lines of the same message are told apart by the length that a message says it has. Any of them may be compressed by gzip. The error is about what could not be read.
 func findMessages(text []byte) (msgs [][]byte, err error) {
+	if z, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
+		if text, err = io.ReadAll(io.LimitReader(z, maxExplained)); err != nil {
+			return nil, err
+		}
+	}
 	trimmed := bytes.TrimSpace(text)
 	switch {
 	case len(text) >= wire.HeaderLen && text[0] == wire.Version && !isText(text):

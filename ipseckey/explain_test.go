@@ -3,6 +3,7 @@ package ipseckey_test
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -95,6 +96,7 @@ func TestExplain(t *testing.T) {
 		"recording":     {start{args: []string{"explain", "in"}, file: recording + recording}, 4},
 		"our recording": {start{args: []string{"explain", "in"}, file: own}, 2},
 		"bytes":         {start{args: []string{"explain"}, stdin: string(msg) + string(msg)}, 2},
+		"compressed":    {start{args: []string{"explain"}, stdin: zipped(recording)}, 2},
 		"prompt":        {start{stdin: "explain " + digits + "\n"}, 1},
 		"paranoid":      {start{args: []string{"-p", "--show-keys", "explain", digits}}, 1},
 	} {
@@ -125,6 +127,14 @@ func TestExplain(t *testing.T) {
 	if r := (start{args: []string{"explain"}, stdin: "02zz"}).run(t); r.exit != 1 || !strings.Contains(r.stderr, `line 1: 'z' is no hexadecimal digit`) {
 		t.Errorf("no digit: exit %d, %q", r.exit, r.stderr)
 	}
+}
+
+func zipped(text string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write([]byte(text))
+	z.Close()
+	return b.String()
 }
 
 func spaced(b []byte) (s string) {

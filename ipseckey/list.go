@@ -127,6 +127,9 @@ func (l *lister) extension(off, n int) {
 	case t >= firstOwnExt && !l.s.illumos():
 		l.foreign(off, n)
 		return
+	case t == wire.ExtAddressProxy && !l.s.illumos():
+		l.address(off, "PRX: ", "Proxy")
+		return
 	}
 	switch t := wire.ExtType(l.u16(off + 2)); t {
 	case wire.ExtSA:

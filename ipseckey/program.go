@@ -218,10 +218,14 @@ func (s *session) run(ctx context.Context, args []string) error {
 		}
 	}
 	if s.saveGiven {
-		return s.saveAll(ctx, output)
+		err := s.saveAll(ctx, output)
+		s.finish("save", err)
+		return err
 	}
 	if s.smf && s.fileGiven && !(s.check && !s.keeps(QuirkCheckSends)) {
-		fmt.Fprint(s.Stdout, "Flushing existing SA's before adding new SA's\n")
+		if !s.json {
+			fmt.Fprint(s.Stdout, "Flushing existing SA's before adding new SA's\n")
+		}
 		if err := s.flush(ctx, 0); err != nil {
 			return err
 		}

@@ -66,6 +66,11 @@ func TestResults(t *testing.T) {
 			t.Errorf("%s: a key is shown: %q %q", name, r.stdout, r.stderr)
 		}
 	}
+	// What is for people only goes to standard error.
+	r := start{args: []string{"--json", "-v", "-s", "out"}, answer: dumps(benchSA()), env: map[string]string{"SMF_FMRI": "x"}}.run(t)
+	if diff := cmp.Diff([]ipseckey.Result{{Command: "save", OK: true, Saved: one(1)}}, results(t, r.stdout)); diff != "" || !strings.Contains(r.stderr, "VERBOSE ON") {
+		t.Errorf("-v -s: %q (-want +got):\n%s", r.stderr, diff)
+	}
 	if r := (start{args: []string{"--json", "help", "dump"}}).run(t); !strings.HasPrefix(r.stdout, `{"help":"dump","text":"dump - Display all SAs`) || r.exit != 0 {
 		t.Errorf("help: %q", r.stdout)
 	}

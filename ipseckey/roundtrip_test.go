@@ -197,6 +197,48 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestEveryKernel makes, saves and loads what every kernel takes: SAs as RFC 2367 has them.
+func TestEveryKernel(t *testing.T) {
+	for _, name := range kernel.Names() {
+		t.Run(name, func(t *testing.T) {
+			h := boot(t, name)
+			h.must("add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey "+key128+" auth_alg sha1 authkey "+key128+"00112233\n"+
+				"add esp spi 0x1001 src6 2001:db8::2 dst6 2001:db8::1 encr_alg 3des encrkey 0123456789abcdef1032547698badcfe2301674589abefcd"+
+				" auth_alg md5 authkey "+key128+" hard_addtime 900 hard_bytes 9000\n"+
+				"add ah spi 0x1002 src 192.0.2.2 dst 192.0.2.1 auth_alg sha1 authkey "+key128+"00112233 soft_addtime 100\n", "-n")
+			h.must("", "-n", "getspi", "esp", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-min", "0x2000", "spi-max", "0x2000")
+			h.must("", "-n", "delete", "esp", "spi", "0x2000", "dst", "192.0.2.1")
+			want := h.dumped()
+			if len(want) != 3 {
+				t.Fatalf("%d SAs: %q", len(want), want)
+			}
+			listing := h.must("", "-n", "get", "esp", "spi", "0x1000", "dst", "192.0.2.1")
+			for _, line := range []string{"SA: Encryption algorithm = aes-cbc\n", "SA: Authentication algorithm = hmac-sha1\n", "EKY: " + key128 + "/128\n"} {
+				if !strings.Contains(listing, line) {
+					t.Errorf("no %q in %q", line, listing)
+				}
+			}
+			h.must("", "-s", "saved")
+			h.must("", "flush")
+			if left := h.dumped(); len(left) != 0 {
+				t.Errorf("%d SAs are left behind flush", len(left))
+			}
+			h.must("", "-n", "-f", "saved")
+			if diff := cmp.Diff(want, h.dumped()); diff != "" {
+				t.Errorf("what was loaded is not what was saved (-want +got):\n%s\nfile:\n%s", diff, h.files.files["saved"].data.String())
+			}
+			code, _, errs := h.run("", "-n", "get", "esp", "spi", "0x9999", "dst", "192.0.2.1")
+			if code != 1 || !strings.Contains(errs, "192.0.2.1 does not exist.") {
+				t.Errorf("exit %d, %q", code, errs)
+			}
+			code, _, errs = h.run("add ah spi 0x1002 src 192.0.2.2 dst 192.0.2.1 auth_alg sha1 authkey "+key128+"00112233\n", "-n")
+			if code != 1 || !strings.Contains(errs, "192.0.2.1 already exists.") {
+				t.Errorf("exit %d, %q", code, errs)
+			}
+		})
+	}
+}
+
 // blocks are the SAs of a listing, in an order of their own.
 func blocks(listing string) []string {
 	all := strings.Split(listing, "\n\n")

@@ -228,8 +228,15 @@ func (e *entry) printf(format string, args ...any) { fmt.Fprintf(e.b, format, ar
 
 func (e *entry) extension(off, n int) error {
 	t := wire.ExtType(e.u16(off + 2))
-	if t >= firstOwnExt && !e.s.illumos() {
+	switch {
+	case e.s.illumos():
+	case t >= firstOwnExt:
 		e.foreign(off, n, t)
+		return nil
+	case t == wire.ExtAddressProxy:
+		if a, _ := e.sockaddr(off + 8); !a.IsUnspecified() {
+			e.lost = append(e.lost, e.d.ExtName(t))
+		}
 		return nil
 	}
 	switch t {
