@@ -1,10 +1,8 @@
 package linux
 
 import (
-	"slices"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -61,7 +59,7 @@ func (k *Kernel) saOf(r *request) (*sa, wire.Errno) {
 		}
 		s.auth = v.Auth
 		if authKey != nil {
-			s.authBits, s.authKey = authKey.Bits, slices.Clone(authKey.Data)
+			s.authBits, s.keys = authKey.Bits, append(make([]byte, 0, keyRoom(authKey, encryptKey)), authKey.Data...)
 		}
 	}
 	if v.Encrypt != 0 {
@@ -77,13 +75,11 @@ func (k *Kernel) saOf(r *request) (*sa, wire.Errno) {
 		s.sel = &selector{src: raw(p.Addr), srcBits: p.PrefixLen, v6: p.Addr.Is6()}
 	}
 	if r.has(wire.LinuxExtXNATTType) {
-		s.encap = k.encapOf(r)
+		s.encap.Store(k.encapOf(r))
 	}
 	if errno := s.check(); errno != wire.OK {
 		return nil, errno
 	}
-	s.window = ipsec.NewWindow(int(s.replay))
-	s.conf.Store(&config{transform: transformOf(s), encap: s.encap})
 	s.Become(sadb.Mature)
 	return s, wire.OK
 }
@@ -102,9 +98,19 @@ func (s *sa) setEncrypt(id uint8, key *wire.Key) wire.Errno {
 	}
 	s.encrypt = id
 	if key != nil {
-		s.encryptBits, s.encryptKey = key.Bits, slices.Clone(key.Data)
+		s.encryptBits, s.keys = key.Bits, append(s.keys, key.Data...)
 	}
 	return wire.OK
+}
+
+// keyRoom is how many bytes two keys have together.
+func keyRoom(keys ...*wire.Key) (n int) {
+	for _, key := range keys {
+		if key != nil {
+			n += len(key.Data)
+		}
+	}
+	return n
 }
 
 // key reads a key extension; nil if there is none.
@@ -131,24 +137,25 @@ func (k *Kernel) encapOf(r *request) *encap {
 
 // check is the setting up of an SA: its mode, its protocol, its algorithms with their keys.
 func (s *sa) check() wire.Errno {
+	encap := s.encap.Load()
 	if !s.mode.encapsulates() && s.sel != nil && s.sel.v6 != s.v6() {
 		return wire.EPROTONOSUPPORT
 	}
 	switch s.proto {
 	case protoESP:
 		a := encryptAlg(s.encrypt)
-		if a == nil || !a.takes(len(s.encryptKey)) || s.auth != 0 && !authAlg(s.auth).takes(len(s.authKey)) {
+		if a == nil || !a.takes(len(s.encryptKey())) || s.auth != 0 && !authAlg(s.auth).takes(len(s.authKey())) {
 			return wire.EINVAL
 		}
-		if s.encap != nil && s.encap.typ != wire.LinuxNATTNonIKE && s.encap.typ != wire.LinuxNATTESP {
+		if encap != nil && encap.typ != wire.LinuxNATTNonIKE && encap.typ != wire.LinuxNATTESP {
 			return wire.EINVAL
 		}
 	case protoAH:
-		if s.auth == 0 || s.encap != nil || !authAlg(s.auth).takes(len(s.authKey)) {
+		if s.auth == 0 || encap != nil || !authAlg(s.auth).takes(len(s.authKey())) {
 			return wire.EINVAL
 		}
 	case protoComp:
-		if s.compress == 0 || s.encap != nil || s.mode == modeBEET {
+		if s.compress == 0 || encap != nil || s.mode == modeBEET {
 			return wire.EINVAL
 		}
 	default:

@@ -51,8 +51,8 @@ var (
 		{id: wire.LinuxEncCAST128CBC, ivLen: 8, minBits: 40, maxBits: 128, cipher: ipsec.CAST128CBC, keyOK: between(5, 16)},
 		{id: wire.LinuxEncBlowfishCBC, ivLen: 8, minBits: 40, maxBits: 448, cipher: ipsec.BlowfishCBC, keyOK: between(4, 56)},
 		{id: wire.LinuxEncAESCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.AESCBC, keyOK: exactly(16, 24, 32)},
-		{id: wire.LinuxEncCamelliaCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.CamelliaCBC, keyOK: exactly(16, 24, 32)},
 		{id: wire.LinuxEncSerpentCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.SerpentCBC, keyOK: between(0, 32)},
+		{id: wire.LinuxEncCamelliaCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.CamelliaCBC, keyOK: exactly(16, 24, 32)},
 		{id: wire.LinuxEncTwofishCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.TwofishCBC, keyOK: exactly(16, 24, 32)},
 		{id: wire.LinuxEncAESCTR, ivLen: 8, minBits: 160, maxBits: 288, cipher: ipsec.AESCTR, keyOK: exactly(20, 28, 36)},
 	}
@@ -89,12 +89,12 @@ func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []
 	return k.d.AppendSupported(b, t, v)
 }
 
-// transformOf makes what protects an SA's packets; nil if there is none: IPCOMP, null authentication of AH, and the few key lengths that no
+// newTransform makes what protects an SA's packets; nil if there is none: IPCOMP, null authentication of AH, and the few key lengths that no
 // implementation for Go takes.
-func transformOf(s *sa) *ipsec.Transform {
+func newTransform(s *sa) *ipsec.Transform {
 	suite := ipsec.Suite{}
 	if a := authAlg(s.auth); s.auth != 0 && a != nil && a.mac != nil {
-		suite.MAC, suite.ICV, suite.AuthKey = a.mac, a.icvLen, ipsec.NewKey(s.authKey)
+		suite.MAC, suite.ICV, suite.AuthKey = a.mac, a.icvLen, ipsec.NewKey(s.authKey())
 	}
 	switch s.proto {
 	case protoAH:
@@ -106,9 +106,9 @@ func transformOf(s *sa) *ipsec.Transform {
 			return nil
 		}
 		suite.Cipher = a.cipher
-		salt := min(a.cipher.SaltLen, len(s.encryptKey))
-		split := len(s.encryptKey) - salt
-		suite.Key, suite.Salt = ipsec.NewKey(s.encryptKey[:split]), ipsec.NewKey(s.encryptKey[split:])
+		key := s.encryptKey()
+		split := len(key) - min(a.cipher.SaltLen, len(key))
+		suite.Key, suite.Salt = ipsec.NewKey(key[:split]), ipsec.NewKey(key[split:])
 	default:
 		return nil
 	}

@@ -31,6 +31,7 @@ type Kernel struct {
 	encaps   encapTable
 	counters counters
 
+	request     request      // the one being handled
 	registered  atomic.Int32 // sockets that have registered any SA type; written under the control lock
 	promiscuous int          // sockets that are
 	acqSeq      uint32       // the last ACQUIRE's

@@ -52,15 +52,15 @@ func (k *Kernel) appendSA(b []byte, h wire.Header, s *sa, st sadb.State, u usage
 	}
 	if keys {
 		if s.authBits != 0 {
-			b = k.d.AppendKey(b, wire.ExtKeyAuth, wire.Key{Bits: s.authBits, Data: s.authKey})
+			b = k.d.AppendKey(b, wire.ExtKeyAuth, wire.Key{Bits: s.authBits, Data: s.authKey()})
 		}
 		if s.encryptBits != 0 {
-			b = k.d.AppendKey(b, wire.ExtKeyEncrypt, wire.Key{Bits: s.encryptBits, Data: s.encryptKey})
+			b = k.d.AppendKey(b, wire.ExtKeyEncrypt, wire.Key{Bits: s.encryptBits, Data: s.encryptKey()})
 		}
 	}
 	m, _ := s.mode.wire()
 	b = k.d.AppendSA2(b, wire.SA2{Mode: m, ReqID: s.reqID})
-	if e := s.encap; e != nil {
+	if e := s.encap.Load(); e != nil {
 		b = k.d.AppendNATTType(b, wire.NATTType{Type: e.typ})
 		b = k.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: e.sport})
 		b = k.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: e.dport})

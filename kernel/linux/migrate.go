@@ -184,8 +184,9 @@ func (t *stateTable) toMove(m move) *sa {
 func (k *Kernel) movedSA(s *sa, m move) *sa {
 	s.Lock()
 	c := &sa{proto: s.proto, mode: s.mode, replay: s.replay, src: m.newSrc, dst: m.newDst, spi: s.spi, reqID: s.reqID, seq: s.seq, sel: s.sel,
-		auth: s.auth, encrypt: s.encrypt, compress: s.compress, authBits: s.authBits, encryptBits: s.encryptBits, authKey: s.authKey,
-		encryptKey: s.encryptKey, flags: s.flags, encap: s.encap, addTime: s.addTime, limits: s.limits}
+		auth: s.auth, encrypt: s.encrypt, compress: s.compress, authBits: s.authBits, encryptBits: s.encryptBits, keys: s.keys,
+		flags: s.flags, addTime: s.addTime, limits: s.limits}
+	c.encap.Store(s.encap.Load())
 	c.window, c.Seq = s.window, s.Seq
 	st := s.State()
 	s.Unlock()
@@ -195,7 +196,6 @@ func (k *Kernel) movedSA(s *sa, m move) *sa {
 	if st == sadb.Larval || c.check() != wire.OK {
 		return nil
 	}
-	c.conf.Store(&config{transform: transformOf(c), encap: c.encap})
 	c.Become(sadb.Mature)
 	if s.dst == c.dst {
 		// The two have SPI, destination and protocol in common, so the old one is found no more.

@@ -48,9 +48,13 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 		return nil, dropOutPolBlock
 	}
 	pkt = p.Data
-	for _, s := range hops[:n] {
+	for i, s := range hops[:n] {
+		var room []byte
+		if i == n-1 {
+			room = p.Room[:0]
+		}
 		k.e.Step("found", p)
-		if pkt, cause = k.seal(s, pkt); cause != noDrop {
+		if pkt, cause = k.seal(s, pkt, room); cause != noDrop {
 			return nil, cause
 		}
 	}
@@ -107,7 +111,8 @@ func (k *Kernel) source(dst netip.Addr) (netip.Addr, bool) {
 }
 
 // seal protects a packet with one SA: the SA's state, its limits and its counters first, all under its lock, then the cipher.
-func (k *Kernel) seal(s *sa, pkt []byte) ([]byte, dropCause) {
+// What comes out is put into room if that is large enough.
+func (k *Kernel) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 	carried := len(pkt)
 	if s.mode != modeTunnel {
 		carried -= upperLayer(pkt)
@@ -135,7 +140,7 @@ func (k *Kernel) seal(s *sa, pkt []byte) ([]byte, dropCause) {
 	seq := s.Seq
 	s.Bytes += uint64(max(carried, 0))
 	s.Packets++
-	c := s.conf.Load()
+	e := s.encap.Load()
 	s.Unlock()
 	k.postReached(s, found)
 	if s.mode == modeBEET {
@@ -147,10 +152,7 @@ func (k *Kernel) seal(s *sa, pkt []byte) ([]byte, dropCause) {
 		}
 		return s.sealComp(pkt), noDrop
 	}
-	if c == nil || c.transform == nil {
-		return nil, dropOutStateProtoError
-	}
-	return k.sealWith(s, c, pkt, seq)
+	return k.sealWith(s, e, pkt, room, seq)
 }
 
 // nextProtoAt is where an IP packet without extension headers says what it carries.
@@ -169,16 +171,20 @@ func ipProto(pkt []byte) uint8 {
 	return protoIPIP
 }
 
-func (k *Kernel) sealWith(s *sa, c *config, pkt []byte, seq uint64) ([]byte, dropCause) {
+func (k *Kernel) sealWith(s *sa, e *encap, pkt, room []byte, seq uint64) ([]byte, dropCause) {
+	t := s.transform()
+	if t == nil {
+		return nil, dropOutStateProtoError
+	}
 	seal := ipsec.Sealing{SPI: uint32(s.spi), Seq: seq}
 	if s.proto == protoAH {
 		seal.Align = 8
 	} else {
 		var iv [16]byte
-		seal.IV, _ = c.transform.AppendIV(iv[:0], seq, randomness{k}) // this randomness has no error
+		seal.IV, _ = t.AppendIV(iv[:0], seq, randomness{k}) // this randomness has no error
 	}
 	var ports ipsec.Ports
-	if e := c.encap; e != nil {
+	if e != nil {
 		ports = ipsec.Ports{Src: e.sport, Dst: e.dport}
 	}
 	var sealed []byte
@@ -192,14 +198,14 @@ func (k *Kernel) sealWith(s *sa, c *config, pkt []byte, seq uint64) ([]byte, dro
 			o.DF = ipsec.DFClear
 		}
 		o.ID = uint16(k.ipID.Add(1))
-		sealed, err = c.transform.SealTunnel(nil, pkt, &o, ports, seal)
+		sealed, err = t.SealTunnel(room, pkt, &o, ports, seal)
 	} else {
-		sealed, err = c.transform.SealTransport(nil, pkt, ports, seal)
+		sealed, err = t.SealTransport(room, pkt, ports, seal)
 	}
 	if err != nil {
 		return nil, dropOutStateProtoError
 	}
-	if c.encap != nil && c.encap.typ == wire.LinuxNATTNonIKE {
+	if e != nil && e.typ == wire.LinuxNATTNonIKE {
 		sealed = withMarker(sealed)
 	}
 	return sealed, noDrop

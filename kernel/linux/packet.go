@@ -17,7 +17,7 @@ func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Ow
 // should be.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
 	var path [spd.MaxTemplates]*sa
-	n, pkt := 0, p.Data
+	n, pkt, room := 0, p.Data, p.Room
 	for {
 		in, ok, cause := k.parseInbound(pkt)
 		if cause != noDrop {
@@ -31,13 +31,14 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 			k.drop(p, dropInError)
 			return
 		}
-		s, inner, cause := k.open(p, &in)
+		s, inner, cause := k.open(p, &in, room)
 		if cause != noDrop {
 			k.drop(p, cause)
 			return
 		}
 		path[n], pkt = s, inner
 		n++
+		room = nil // pkt may lie there now
 	}
 	if cause := k.admit(pkt, path[:n]); cause != noDrop {
 		k.drop(p, cause)
@@ -123,18 +124,23 @@ func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok boo
 	}
 }
 
-// open takes one layer of protection off a packet. It returns the SA, and the packet that was inside.
-func (k *Kernel) open(p *ipsec.Packet, a *arrival) (s *sa, inner []byte, cause dropCause) {
+// open takes one layer of protection off a packet. It returns the SA, and the packet that was inside, which is put into room if that is large
+// enough.
+func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte) (s *sa, inner []byte, cause dropCause) {
 	s, ok := k.states.bySPI.Find(sadb.Key{Dst: a.Dst, SPI: a.SPI, Proto: a.proto}, nil)
 	if !ok {
 		return nil, nil, dropInNoStates
 	}
 	k.e.Step("found", p)
-	c, cause := k.begin(s, a)
+	e, cause := k.begin(s, a)
 	if cause != noDrop {
 		return nil, nil, cause
 	}
-	payload, next, cause := k.reveal(s, c, a)
+	// What is inside is put where it will stand in the packet of transport mode, behind the headers that stay.
+	if least := a.HeaderEnd() + a.End - a.Off; cap(room) < least {
+		room = make([]byte, least)
+	}
+	payload, next, cause := k.reveal(s, e, a, room[:a.HeaderEnd()])
 	if cause != noDrop {
 		return nil, nil, cause
 	}
@@ -146,7 +152,7 @@ func (k *Kernel) open(p *ipsec.Packet, a *arrival) (s *sa, inner []byte, cause d
 		payload = inner
 	}
 	s.Lock()
-	if s.replay != 0 && !s.window.Accept(uint64(a.Seq)) {
+	if s.replay != 0 && !s.window.accept(a.Seq, s.replay) {
 		s.Unlock()
 		return nil, nil, dropInStateSeqError
 	}
@@ -166,7 +172,7 @@ func (k *Kernel) open(p *ipsec.Packet, a *arrival) (s *sa, inner []byte, cause d
 	case modeBEET:
 		inner, err = k.openBEET(s, a, payload, next)
 	default:
-		inner, err = ipsec.DecapTransport(nil, a.pkt, &a.Inbound, payload, next)
+		inner, err = ipsec.DecapTransport(room[:0], a.pkt, &a.Inbound, payload, next)
 	}
 	if err != nil {
 		return nil, nil, dropInStateModeError
@@ -175,7 +181,7 @@ func (k *Kernel) open(p *ipsec.Packet, a *arrival) (s *sa, inner []byte, cause d
 }
 
 // begin looks at the SA before any cipher is run, all under its lock: its state, the encapsulation, the replay window, the limits.
-func (k *Kernel) begin(s *sa, a *arrival) (c *config, cause dropCause) {
+func (k *Kernel) begin(s *sa, a *arrival) (e *encap, cause dropCause) {
 	now := k.now()
 	s.Lock()
 	st := s.State()
@@ -187,16 +193,16 @@ func (k *Kernel) begin(s *sa, a *arrival) (c *config, cause dropCause) {
 		s.Unlock()
 		return nil, dropInStateInvalid
 	}
-	c = s.conf.Load()
+	e = s.encap.Load()
 	var kind uint8
-	if c.encap != nil {
-		kind = c.encap.typ
+	if e != nil {
+		kind = e.typ
 	}
 	switch {
 	case kind != a.encap:
 		s.Unlock()
 		return nil, dropInStateMismatch
-	case s.replay != 0 && !s.freshLocked(a.Seq):
+	case s.replay != 0 && !s.window.fresh(a.Seq, s.replay):
 		s.Unlock()
 		return nil, dropInStateSeqError
 	}
@@ -206,7 +212,7 @@ func (k *Kernel) begin(s *sa, a *arrival) (c *config, cause dropCause) {
 	if found.hard {
 		return nil, dropInStateExpired
 	}
-	return c, noDrop
+	return e, noDrop
 }
 
 // postReached hands over what the limits of an SA have become. No lock is held.
@@ -219,52 +225,40 @@ func (k *Kernel) postReached(s *sa, found outcome) {
 	}
 }
 
-// freshLocked tells whether a sequence number can be a new one. The SA's lock is held.
-func (s *sa) freshLocked(seq uint32) bool {
-	if seq == 0 {
-		return false
-	}
-	at := s.window.Look(uint64(seq))
-	return at.Ahead || at.Offset < uint64(s.replay) && !at.Seen
-}
-
-// reveal proves that a packet is genuine and takes out what it carries.
-func (k *Kernel) reveal(s *sa, c *config, a *arrival) (payload []byte, next uint8, cause dropCause) {
-	switch s.proto {
-	case protoComp:
+// reveal proves that a packet is genuine and takes out what it carries, behind what is in room if it has to be put anywhere.
+func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byte, next uint8, cause dropCause) {
+	if s.proto == protoComp {
 		payload, next, ok := decompress(a.pkt[a.Off:a.End])
 		if !ok {
 			return nil, 0, dropInStateProtoError
 		}
 		return payload, next, noDrop
-	case protoAH:
-		icv := 0
-		if c.transform != nil {
-			icv = c.transform.ICVLen()
-		}
-		if c.transform == nil || c.transform.VerifyAH(a.pkt[:a.End], a.Off, 0) != nil {
+	}
+	t := s.transform()
+	if t == nil {
+		return nil, 0, dropInStateProtoError
+	}
+	if s.proto == protoAH {
+		if t.VerifyAH(a.pkt[:a.End], a.Off, 0) != nil {
 			return nil, 0, dropInStateProtoError
 		}
 		head := ipsec.ParseAH(a.pkt, &a.Inbound)
 		// The header is padded to 8 bytes, or in the way of IPv4 to 4.
-		if head.Len != ipsec.AHLen(icv, 8) && head.Len != ipsec.AHLen(icv, 4) || a.Off+head.Len > a.End {
+		if head.Len != ipsec.AHLen(t.ICVLen(), 8) && head.Len != ipsec.AHLen(t.ICVLen(), 4) || a.Off+head.Len > a.End {
 			return nil, 0, dropInStateProtoError
 		}
 		return a.pkt[a.Off+head.Len : a.End], head.Next, noDrop
 	}
-	if c.transform == nil {
-		return nil, 0, dropInStateProtoError
-	}
-	esp := a.ESP(a.pkt)
-	plain, err := c.transform.OpenESP(make([]byte, 0, len(esp)), esp, 0)
+	plain, err := t.OpenESP(room, a.ESP(a.pkt), 0)
 	if err != nil {
 		return nil, 0, dropInStateProtoError
 	}
+	plain = plain[len(room):]
 	_, next, ok := ipsec.Trailer(plain)
 	if !ok {
 		return nil, 0, dropInStateProtoError
 	}
-	if e := c.encap; e != nil && (a.from.Addr() != s.src || a.from.Port() != e.sport) {
+	if e != nil && (a.from.Addr() != s.src || a.from.Port() != e.sport) {
 		k.e.Post(func() { k.newMapping(s, e.sport, a.from) })
 	}
 	return ipsec.Payload(plain), next, noDrop

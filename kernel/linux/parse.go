@@ -11,7 +11,7 @@ const (
 	extMax = wire.LinuxExtXFilter
 )
 
-// request is one message on its way through the kernel.
+// request is one message on its way through the kernel. There is one at a time, and nobody keeps it.
 type request struct {
 	sender *client
 	hdr    wire.Header
@@ -59,7 +59,8 @@ func (k *Kernel) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Er
 	if len(msg) > c.sendBuf-sendReserve {
 		return wire.EMSGSIZE
 	}
-	r := &request{sender: c, msg: msg}
+	r := &k.request
+	*r = request{sender: c, msg: msg}
 	if errno := k.checkBase(r); errno != wire.OK {
 		return errno
 	}

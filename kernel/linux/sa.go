@@ -29,11 +29,13 @@ type sa struct {
 
 	auth, encrypt, compress uint8
 	authBits, encryptBits   uint16
-	authKey, encryptKey     []byte
+	keys                    []byte // that of authentication, and behind it that of encryption
 	flags                   uint32 // those that the kernel keeps
-	encap                   *encap // nil: no NAT-T; it is not changed but replaced
 
-	conf atomic.Pointer[config] // what packets read; nil while LARVAL
+	// encap is nil without NAT-T. It is not changed but replaced, under the SA's lock, and packets read it.
+	encap atomic.Pointer[encap]
+	// opener is what protects and opens packets, made for the first one; see transform.
+	opener atomic.Pointer[ipsec.Transform]
 
 	addTime, inserted int64 // seconds of the wall clock
 
@@ -45,13 +47,24 @@ type sa struct {
 	// Guarded by the SA's lock, because packets read or change them.
 	limits  limits
 	useTime int64 // 0: never
-	window  ipsec.Window
+	window  window
 }
 
-// config is what packets read of an SA, swapped as a whole.
-type config struct {
-	transform *ipsec.Transform // nil: see transformOf
-	encap     *encap
+func (s *sa) authKey() []byte    { return s.keys[:keyLen(s.authBits)] }
+func (s *sa) encryptKey() []byte { return s.keys[keyLen(s.authBits):] }
+
+// keyLen is how many bytes so many bits are.
+func keyLen(bits uint16) int { return (int(bits) + 7) / 8 }
+
+// transform is what protects and opens the SA's packets, which has keys; nil if there is none, see newTransform.
+func (s *sa) transform() *ipsec.Transform {
+	t := s.opener.Load()
+	if t == nil {
+		if t = newTransform(s); t != nil && !s.opener.CompareAndSwap(nil, t) {
+			t = s.opener.Load()
+		}
+	}
+	return t
 }
 
 // encap is UDP encapsulation.

@@ -18,7 +18,8 @@ func (k *Kernel) updateSA(s *sa) wire.Errno {
 		k.remove(old)
 		return wire.OK
 	}
-	if !old.usable() || (old.encap == nil) != (s.encap == nil) || s.encap != nil && s.encap.typ != old.encap.typ {
+	was, encap := old.encap.Load(), s.encap.Load()
+	if !old.usable() || (was == nil) != (encap == nil) || encap != nil && encap.typ != was.typ {
 		return wire.EINVAL
 	}
 	now := k.e.Now()
@@ -27,12 +28,7 @@ func (k *Kernel) updateSA(s *sa) wire.Errno {
 		old.Unlock()
 		return wire.EINVAL
 	}
-	if s.encap != nil {
-		old.encap = s.encap
-		c := *old.conf.Load()
-		c.encap = s.encap
-		old.conf.Store(&c)
-	}
+	old.encap.Store(encap)
 	old.limits = s.limits
 	old.BecomeLocked(sadb.Mature)
 	used := old.useTime != 0
