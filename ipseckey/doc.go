@@ -11,6 +11,13 @@
 // print them together; nothing is sent if there was one. What is sent goes through one exchange with the key engine
 // (exchange.go), what comes back is judged (send.go) or listed (list.go), saved (save.go) or printed as JSON (json.go).
 //
+// Behind what the original prints, a terminal gets more: where in the command a problem is (report.go), what an errno and a
+// diagnostic mean (refusal.go, meaning.go), a table of the SAs of a dump (summary.go), how far a file is (progress.go), and
+// completion at a prompt whose editor is given as well (complete.go). explain (explain.go) reads any message.
+//
+// Algorithms that the engine does not have are refused before they are sent (supported.go). With engines of other kernels the
+// command speaks their dialect as far as it has words for it (dialect.go).
+//
 // The original has habits that surprise or harm. Each has a name ([Quirk]); a plain run mends them, a run with --compat keeps all
 // of them, so that its bytes, texts and exit codes are those of the original, byte for byte.
 //

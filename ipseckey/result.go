@@ -67,7 +67,11 @@ func (s *session) finish(name string, err error) {
 	r.Command, r.OK = name, err == nil || errors.Is(err, errSent) || errors.As(err, &e) && e.code == ExitDone
 	c, _ := s.findCommand(name)
 	switch c.verb {
-	case verbDump, verbMonitor, verbPassive, verbGetSPI, verbHelp, verbQuit, verbExplain, verbCompletion:
+	case verbMonitor, verbPassive: // an interrupt is how they end
+		if len(r.Messages) == 0 {
+			return
+		}
+	case verbDump, verbGetSPI, verbHelp, verbQuit, verbExplain, verbCompletion:
 		if r.OK {
 			return
 		}
