@@ -87,7 +87,7 @@ func New(variant, ending string) (*Lab, error) {
 		}
 	}
 	l.getSPI = getSPIMessage(spi)
-	l.update = updateMessage(spi, ending != EndExpire)
+	l.update = updateMessage(spi, ending != EndExpire, 32)
 	switch ending {
 	case EndDelete:
 		l.ending = deleteMessage(spi)
@@ -126,9 +126,9 @@ func getSPIMessage(spi wire.SPI) []byte {
 	return message(wire.MsgGetSPI, func(d *wire.Dialect, m []byte) []byte { return d.AppendSPIRange(m, wire.SPIRange{Min: spi, Max: spi}) })
 }
 
-func updateMessage(spi wire.SPI, limits bool) []byte {
+func updateMessage(spi wire.SPI, limits bool, replay uint8) []byte {
 	return message(wire.MsgUpdate, func(d *wire.Dialect, m []byte) []byte {
-		m = d.AppendSA(m, wire.SA{SPI: spi, Replay: 32, State: wire.StateMature, Encrypt: wire.IllumosEncAESGCM16})
+		m = d.AppendSA(m, wire.SA{SPI: spi, Replay: replay, State: wire.StateMature, Encrypt: wire.IllumosEncAESGCM16})
 		m = d.AppendKey(m, wire.ExtKeyEncrypt, pfkey.NewKey(slices.Concat(encryptKey, salt)))
 		if limits {
 			m = d.AppendLifetime(m, wire.ExtLifetimeHard, wire.Lifetime{AddTime: 28800})

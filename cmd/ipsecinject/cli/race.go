@@ -1,0 +1,343 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/racelab"
+)
+
+type raceFlags struct {
+	faults  []string
+	endings []string
+	replay  string
+
+	free    bool
+	delays  []time.Duration
+	trials  int
+	packets int
+	plot    string
+
+	arrivals int
+	seed     uint64
+}
+
+// raceDelays cover what key management takes, from nothing to a slow machine of 2008.
+var raceDelays = []time.Duration{0, 5 * time.Microsecond, 10 * time.Microsecond, 20 * time.Microsecond, 50 * time.Microsecond,
+	100 * time.Microsecond, 200 * time.Microsecond, 500 * time.Microsecond, time.Millisecond}
+
+func (e *env) raceCommand() *cobra.Command {
+	var f raceFlags
+	cmd := &cobra.Command{
+		Use:   "race",
+		Short: "Make the race between packets and key management happen",
+		Long: `race runs engines of its own in this process, in three variants: larval-unlocked
+(Solaris until 2008), larval-window (illumos since then), and ours.
+
+Without other flags it plays every order that the code allows of two packets,
+an UPDATE, and one way in which the SA ends: none, delete, flush, timeout (of
+the LARVAL SA) or expire (the hard limit of the promoted one). For each it says
+how many schedules there are and how many of them do wrong to a packet:
+  stranded  it waits on an SA that nobody will empty any more
+  lost      it was dropped although the SA was there to take it
+  dead      it was delivered on a DEAD SA
+and tells the shortest such schedule of each variant as a story. --replay plays
+one again: VARIANT/ENDING/SCHEDULE, where a schedule has one letter for each
+stretch between two named points: 1 and 2 are the packets, U the UPDATE, E the
+ending.
+
+--free lets the race happen by itself, on real threads through real sockets:
+the initiator of a Quick Mode sends packets right behind message 3, and the
+responder takes --delay from message 3 to its UPDATE. No window is widened. It
+prints how often a packet was stranded or lost, with 95 % confidence; --plot
+draws that (SVG).
+
+--arrivals lets packets arrive on threads of their own while SAs are promoted,
+deleted, flushed and expired, and checks that the ledger is exact and nothing is
+stranded.
+
+With --json each line of a table is one object; a replay is one with its steps.
+
+Exit status: 0 done; 1 ours did wrong to a packet, or every order of a fault did
+not; 2 usage.`,
+		Example: `  ipsecinject race
+  ipsecinject race --replay larval-unlocked/none/1UU11U22U
+  ipsecinject race --free --trials 20000 --plot race.svg
+  ipsecinject race --arrivals 10000000`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.race(cmd, &f) },
+	}
+	fl := cmd.Flags()
+	fl.StringSliceVar(&f.faults, "fault", racelab.Variants(), "`VARIANT`s to run; of --arrivals: ours unless given")
+	fl.StringSliceVar(&f.endings, "ending", racelab.Endings(), "`ENDING`s to run")
+	fl.StringVar(&f.replay, "replay", "", "tell one `SCHEDULE`: VARIANT/ENDING/LETTERS")
+	fl.BoolVar(&f.free, "free", false, "let it happen by itself")
+	fl.DurationSliceVar(&f.delays, "delay", raceDelays, "`TIME`s from message 3 to UPDATE, of --free")
+	fl.IntVar(&f.trials, "trials", 5000, "`NUMBER` of Quick Modes for each delay, of --free")
+	fl.IntVar(&f.packets, "packets", 8, "`NUMBER` of packets behind message 3, of --free")
+	fl.StringVar(&f.plot, "plot", "", "draw the rates into `FILE`, an SVG; implies --free")
+	fl.IntVar(&f.arrivals, "arrivals", 0, "`NUMBER` of packets that arrive while SAs come and go")
+	fl.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that chooses what happens to which SA, of --arrivals")
+	complete(cmd, "fault", racelab.Variants()...)
+	complete(cmd, "ending", racelab.Endings()...)
+	return cmd
+}
+
+func (e *env) race(cmd *cobra.Command, f *raceFlags) error {
+	ctx := cmd.Context()
+	f.free = f.free || f.plot != ""
+	for _, v := range f.faults {
+		if !slices.Contains(racelab.Variants(), v) {
+			return usagef("--fault %q: want one of %s", v, strings.Join(racelab.Variants(), ", "))
+		}
+	}
+	for _, v := range f.endings {
+		if !slices.Contains(racelab.Endings(), v) {
+			return usagef("--ending %q: want one of %s", v, strings.Join(racelab.Endings(), ", "))
+		}
+	}
+	modes := 0
+	for _, is := range []bool{f.replay != "", f.free, f.arrivals != 0} {
+		if is {
+			modes++
+		}
+	}
+	switch {
+	case modes > 1:
+		return usagef("--replay, --free and --arrivals exclude each other")
+	case f.trials < 1, f.packets < 1, f.packets > 64:
+		return usagef("--trials and --packets are at least 1, packets at most 64")
+	case f.arrivals < 0:
+		return usagef("--arrivals %d is less than nothing", f.arrivals)
+	case slices.ContainsFunc(f.delays, func(d time.Duration) bool { return d < 0 }):
+		return usagef("--delay is not less than nothing")
+	case f.replay != "":
+		return e.replayRace(f.replay)
+	case f.free:
+		return e.freeRace(ctx, f)
+	case f.arrivals != 0:
+		if !cmd.Flags().Changed("fault") {
+			f.faults = []string{racelab.Ours}
+		}
+		return e.arriveRace(ctx, f)
+	}
+	return e.everyRace(ctx, f)
+}
+
+// printJSON writes one object on a line of its own.
+func (e *env) printJSON(v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, err = e.stdout.Write(append(b, '\n'))
+	}
+	if err != nil {
+		return failed(fmt.Errorf("writing: %w", err))
+	}
+	return nil
+}
+
+// everyRace plays all schedules.
+func (e *env) everyRace(ctx context.Context, f *raceFlags) error {
+	bar := e.progress()
+	surveys, err := racelab.Explore(ctx, f.faults, f.endings, func(played int) { bar.show("%d schedules", played) })
+	bar.clear()
+	if err != nil {
+		return failed(err)
+	}
+	if !e.json {
+		fmt.Fprintf(e.stdout, "every order of two packets, an UPDATE and an ending, in the real code\n\n")
+		fmt.Fprintf(e.stdout, "%-16s %-8s %10s %10s %10s %10s %10s\n", "variant", "ending", "schedules", "failing", "stranded", "lost", "dead")
+	}
+	var wrong []string
+	total := 0
+	worst := map[string]*racelab.Survey{}
+	for i := range surveys {
+		s := &surveys[i]
+		total += s.Schedules
+		if e.json {
+			if err := e.printJSON(s); err != nil {
+				return err
+			}
+		} else {
+			fmt.Fprintf(e.stdout, "%-16s %-8s %10d %10d %10d %10d %10d\n", s.Variant, s.Ending, s.Schedules, s.Failing, s.Stranded, s.Lost, s.Dead)
+		}
+		if (s.Failing > 0) == (s.Variant == racelab.Ours) || s.Broken != "" {
+			wrong = append(wrong, fmt.Sprintf("%s with %s: %d of %d schedules fail", s.Variant, s.Ending, s.Failing, s.Schedules))
+		}
+		if w := worst[s.Variant]; s.Failing > 0 && (w == nil || len(s.Worst()) < len(w.Worst())) {
+			worst[s.Variant] = s
+		}
+	}
+	if !e.json {
+		fmt.Fprintf(e.stdout, "%-16s %-8s %10d\n", "", "", total)
+		for _, v := range f.faults {
+			w := worst[v]
+			if w == nil {
+				continue
+			}
+			fmt.Fprintln(e.stdout)
+			if err := e.tell(w.Variant, w.Ending, w.Worst()); err != nil {
+				return err
+			}
+		}
+	}
+	if len(wrong) > 0 {
+		return failed(errors.New(strings.Join(wrong, "; ")))
+	}
+	return nil
+}
+
+// replayRace plays one schedule.
+func (e *env) replayRace(name string) error {
+	parts := strings.Split(name, "/")
+	if len(parts) != 3 {
+		return usagef("--replay %q is not VARIANT/ENDING/SCHEDULE", name)
+	}
+	return e.tell(parts[0], parts[1], parts[2])
+}
+
+// raceStep is a step of a replay as --json prints it.
+type raceStep struct {
+	Actor    string   `json:"actor"`
+	From     string   `json:"from"`
+	To       string   `json:"to"`
+	State    string   `json:"state"`
+	Linked   bool     `json:"linked"`
+	Held     []uint64 `json:"held"`
+	Verdicts []string `json:"verdicts"`
+}
+
+func (e *env) tell(variant, ending, schedule string) error {
+	lab, err := racelab.New(variant, ending)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	r, err := lab.Play(schedule)
+	if err != nil {
+		return usagef("%w", err)
+	}
+	if !e.json {
+		lab.Tell(e.stdout, r)
+		fmt.Fprintf(e.stdout, "\nagain: ipsecinject race --replay %s/%s/%s\n", variant, ending, schedule)
+		return nil
+	}
+	steps := make([]raceStep, len(r.Steps))
+	for i, s := range r.Steps {
+		steps[i] = raceStep{string(rune(s.Actor)), s.From, s.To, s.State.String(), s.Linked, append([]uint64{}, s.Held...), []string{}}
+		for _, v := range s.Verdicts {
+			steps[i].Verdicts = append(steps[i].Verdicts, v.String())
+		}
+	}
+	return e.printJSON(struct {
+		Variant  string     `json:"variant"`
+		Ending   string     `json:"ending"`
+		Schedule string     `json:"schedule"`
+		Fates    [2]string  `json:"fates"`
+		Steps    []raceStep `json:"steps"`
+	}{variant, ending, schedule, [2]string{r.Fates[0].String(), r.Fates[1].String()}, steps})
+}
+
+// freeRace measures how often the windows are hit.
+func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
+	bar := e.progress()
+	var results []racelab.FreeResult
+	if !e.json {
+		fmt.Fprintf(e.stdout, "free running: %d Quick Modes for each line, %d packets right behind message 3\n\n", f.trials, f.packets)
+		fmt.Fprintf(e.stdout, "%-16s %8s %8s %7s %9s %6s %9s %s\n", "variant", "delay", "early", "hits", "stranded", "lost", "rate", "95 % between")
+	}
+	lines := len(f.faults) * len(f.delays)
+	oursHit := 0
+	for _, v := range f.faults {
+		for _, d := range f.delays {
+			bar.show("%s, delay %v: %d of %d lines", v, d, len(results), lines)
+			res, err := racelab.Free{Variant: v, Delay: d, Trials: f.trials, Packets: f.packets, Now: time.Now}.Run(ctx)
+			bar.clear()
+			if err != nil {
+				return failed(err)
+			}
+			if v == racelab.Ours {
+				oursHit += res.Hits
+			}
+			results = append(results, res)
+			if e.json {
+				if err := e.printJSON(res); err != nil {
+					return err
+				}
+				continue
+			}
+			fmt.Fprintf(e.stdout, "%-16s %8v %7.1f%% %7d %9d %6d %8.3f%% %.3f%% and %.3f%%\n", v, d, 100*float64(res.Early)/float64(res.Trials),
+				res.Hits, res.Strands, res.Losses, 100*res.Rate, 100*res.Low, 100*res.High)
+		}
+	}
+	if f.plot != "" {
+		if err := plotRace(f.plot, results); err != nil {
+			return failed(fmt.Errorf("--plot: %w", err))
+		}
+	}
+	if oursHit > 0 {
+		return failed(fmt.Errorf("ours stranded or lost packets in %d trials", oursHit))
+	}
+	return nil
+}
+
+// arriveRace floods engines with packets.
+func (e *env) arriveRace(ctx context.Context, f *raceFlags) error {
+	var wrong []string
+	for _, v := range f.faults {
+		bar := e.progress()
+		begin := time.Now()
+		a := racelab.Arrivals{Variant: v, Packets: f.arrivals, Threads: max(runtime.GOMAXPROCS(0)-1, 1), Seed: f.seed,
+			Progress: func(sent int) { bar.show("%s: %d of %d packets", v, sent, f.arrivals) }}
+		res, err := a.Run(ctx)
+		bar.clear()
+		if err != nil {
+			return failed(err)
+		}
+		took := time.Since(begin)
+		if e.json {
+			if err := e.printJSON(res); err != nil {
+				return err
+			}
+		} else {
+			printArrivals(e.stdout, res, took)
+		}
+		if v == racelab.Ours && res.Wrong != "" {
+			wrong = append(wrong, res.Wrong)
+		}
+	}
+	if len(wrong) > 0 {
+		return failed(errors.New(strings.Join(wrong, "; ")))
+	}
+	return nil
+}
+
+func printArrivals(w io.Writer, res *racelab.ArrivalsResult, took time.Duration) {
+	b := res.Ledger
+	fmt.Fprintf(w, "%s: %d packets in %.1f s, while %d SAs were reserved and %d promoted,\n", res.Variant, res.Packets, took.Seconds(), res.Reserved, res.Promoted)
+	fmt.Fprintf(w, "%d deleted, with %d flushes and %d ageing passes\n", res.Deleted, res.Flushed, res.Aged)
+	fmt.Fprintf(w, "ledger: %d injected = %d ended + %d held + %d in flight\n", b.Injected, b.Ended, b.Held, b.InFlight)
+	fmt.Fprintf(w, "        %d delivered", b.Verdicts["delivered"])
+	reasons := make([]string, 0, len(b.Reasons))
+	for r := range b.Reasons {
+		reasons = append(reasons, r)
+	}
+	slices.Sort(reasons)
+	for _, r := range reasons {
+		fmt.Fprintf(w, ", %d %s", b.Reasons[r], r)
+	}
+	fmt.Fprintln(w)
+	if res.Wrong != "" {
+		fmt.Fprintf(w, "wrong: %s\n", res.Wrong)
+	} else {
+		fmt.Fprintln(w, "The ledger is exact, and nothing was stranded.")
+	}
+}

@@ -1,0 +1,102 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
+)
+
+// run executes the command.
+func runRace(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = cli.Run(context.Background(), append([]string{"race"}, args...), strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestRaceEvery(t *testing.T) {
+	code, out, errs := runRace("--ending", "none")
+	if code != 0 || errs != "" {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	for _, want := range []string{
+		"larval-unlocked  none           5420       3906",
+		"ours             none           4038          0",
+		"again: ipsecinject race --replay larval-unlocked/none/",
+		"again: ipsecinject race --replay larval-window/none/",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("lacks %q:\n%s", want, out)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+	code, out, _ = runRace("--ending", "none", "--fault", "ours", "--json")
+	var s struct{ Schedules, Failing int }
+	if err := json.Unmarshal([]byte(out), &s); code != 0 || err != nil || s.Schedules != 4038 || s.Failing != 0 {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+}
+
+func TestRaceReplay(t *testing.T) {
+	code, out, errs := runRace("--replay", "larval-unlocked/none/1UUUU1122")
+	if code != 0 || !strings.Contains(out, "packet 1: waits   <- stranded") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	code, out, _ = runRace("--replay", "larval-unlocked/none/1UUUU1122", "--json")
+	var s struct {
+		Fates []string
+		Steps []struct {
+			Actor string
+			Held  []int
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &s); code != 0 || err != nil || s.Fates[0] != "stranded" || len(s.Steps) != 9 || len(s.Steps[8].Held) != 1 {
+		t.Errorf("exit %d, %v: %s", code, err, out)
+	}
+}
+
+func TestRaceFree(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "race.svg")
+	code, out, errs := runRace("--plot", file, "--trials", "20", "--delay", "0,50us")
+	if code != 0 || strings.Count(out, "\n") != 3+3*2 {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(b, new(struct{})); err != nil || !bytes.Contains(b, []byte("larval-unlocked")) || !bytes.Contains(b, []byte("50µs")) {
+		t.Errorf("no picture of it: %v\n%.300s", err, b)
+	}
+}
+
+func TestRaceArrivals(t *testing.T) {
+	code, out, errs := runRace("--arrivals", "20000")
+	if code != 0 || !strings.Contains(out, "20000 injected = 20000 ended + 0 held + 0 in flight") || !strings.Contains(out, "nothing was stranded") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+func TestRaceUsage(t *testing.T) {
+	for _, args := range [][]string{
+		{"--fault", "theirs"}, {"--ending", "never"}, {"--replay", "x"}, {"--replay", "ours/none/XYZ"}, {"--replay", "ours/none/1"}, {"--free", "--arrivals", "3"},
+		{"--free", "--trials", "0"}, {"--arrivals", "-1"}, {"--free", "--delay", "-1s"}, {"--packets", "65"}, {"more"},
+	} {
+		if code, _, errs := runRace(args...); code != 2 || errs == "" {
+			t.Errorf("%q: exit %d, %q", args, code, errs)
+		}
+	}
+	if code, _, _ := runRace("--plot", filepath.Join(t.TempDir(), "no", "where.svg"), "--trials", "1", "--delay", "0"); code != 1 {
+		t.Errorf("a plot that cannot be written: exit %d", code)
+	}
+}
