@@ -247,3 +247,10 @@ func (h *host) inbound(pkt []byte) ipsec.Verdict { return drive(h.e.Inbound, pkt
 func (h *host) outbound(pkt []byte) ipsec.Verdict {
 	return drive(func(p *ipsec.Packet) { h.e.Outbound(p, "") }, pkt)
 }
+
+var third = netip.MustParseAddr("192.0.2.3")
+
+// datagram is a UDP datagram that the host wants to send.
+func datagram(src, dst netip.Addr) []byte {
+	return linux.UDP(netip.AddrPortFrom(src, 40000), netip.AddrPortFrom(dst, 9), make([]byte, 200))
+}
