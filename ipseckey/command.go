@@ -74,7 +74,7 @@ const helpHelp = "help\t    - Display list of commands\n" +
 
 var ownCommands = []command{
 	{"getspi", verbGetSPI, wire.MsgGetSPI, "getspi - Reserve an SPI: getspi [sa_type] src A dst B [spi-min N] [spi-max N]\n"},
-	{"explain", verbExplain, 0, "explain - Print every field of a message with its meaning: explain [file | - | hex...]\n"},
+	{"explain", verbExplain, 0, "explain - Print a message with its meaning: explain [file | - | hex...]\n"},
 	{"completion", verbCompletion, 0, "completion - Print completions for a shell: completion bash|zsh|fish\n"},
 }
 
@@ -153,10 +153,11 @@ var moreHelp = map[verb]string{
 	verbAdd: `
     add {ah | esp} spi N src ADDRESS dst ADDRESS [KEYWORD VALUE]...
 
-    add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey KEY auth_alg sha256 authkey KEY
+    add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 \
+        encr_alg aes encrkey KEY auth_alg sha256 authkey KEY
 
-A key is hexadecimal: 32 digits for aes, 64 for sha256. "help attr" lists the keywords; Tab completes them.
-update and update-pair take the same.
+A key is hexadecimal: 32 digits for aes, 64 for sha256. "help attr" lists the
+keywords; Tab completes them. update and update-pair take the same.
 `,
 	verbFind: `
     get {ah | esp} spi N dst ADDRESS [src ADDRESS] [inbound | outbound]

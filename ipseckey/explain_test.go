@@ -28,7 +28,8 @@ func explainable() []byte {
 const explained = `ADD, 80 bytes, dialect illumos, little endian
 add a new SA, complete with its keys (RFC 2367 section 3.1.3)
 EINVAL: the engine does not accept the request as it is (RFC 2367 section 3.1.3)
-diagnostic BAD_EKEYBITS: Bad number of encryption bits. It is about KEY_ENCRYPT, key of the encryption algorithm, with its salt behind it (RFC 2367 section 2.3.4)
+diagnostic BAD_EKEYBITS: Bad number of encryption bits
+  about KEY_ENCRYPT: key of the encryption algorithm, and its salt (RFC 2367 section 2.3.4)
 
 base header, 16 bytes: begins every message (RFC 2367 section 2.1)
       0  02                       version = 2                   of PF_KEY: 2
@@ -61,7 +62,7 @@ ADDRESS_DST, 24 bytes: destination of the packets (RFC 2367 section 2.3.3)
      44  c0 00 02 01              address = 192.0.2.1           network order
      48  00 00 00 00 00 00 00 00  zero = 0000000000000000       the end of a sockaddr_in
 
-KEY_ENCRYPT, 24 bytes: key of the encryption algorithm, with its salt behind it (RFC 2367 section 2.3.4)
+KEY_ENCRYPT, 24 bytes: key of the encryption algorithm, and its salt (RFC 2367 section 2.3.4)
      56  03 00                    len = 3 (24 bytes)            of the extension, in words of 8 bytes
      58  09 00                    exttype = 9 (KEY_ENCRYPT)     kind of the extension (RFC 2367 section 3.6)
      60  80 00                    bits = 128                    of the key

@@ -58,6 +58,8 @@ type Fault struct {
 	Diagnostic     uint16 `json:"diagnostic,omitempty"`      // code
 	DiagnosticName string `json:"diagnostic_name,omitempty"` // "BAD_SASTATE"
 	DiagnosticText string `json:"diagnostic_text,omitempty"` // "Invalid SA state"
+
+	About []string `json:"about,omitempty"` // extensions that the diagnostic is about: "SA", "KEY_ENCRYPT", ...
 }
 
 // RecordAddress is an address extension.
@@ -117,6 +119,9 @@ func NewRecord(d *wire.Dialect, msg []byte, keys bool) *Record {
 		if d.Name == wire.Illumos().Name {
 			r.Error.Diagnostic = h.Reserved
 			r.Error.DiagnosticName, r.Error.DiagnosticText = d.DiagnosticName(h.Reserved), strings.TrimSpace(diagnosticText(h.Reserved))
+			if int(h.Reserved) < len(aboutDiagnostic) {
+				r.Error.About = aboutDiagnostic[h.Reserved]
+			}
 		}
 	}
 	if n := int(h.Len) * 8; n >= wire.HeaderLen && n < len(msg) {

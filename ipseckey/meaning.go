@@ -64,7 +64,7 @@ var extMeanings = map[string]meaning{
 	"ADDRESS_DST":         {"destination of the packets", "2.3.3"},
 	"ADDRESS_PROXY":       {"whom the source stands for", "2.3.3"},
 	"KEY_AUTH":            {"key of the authentication algorithm", "2.3.4"},
-	"KEY_ENCRYPT":         {"key of the encryption algorithm, with its salt behind it", "2.3.4"},
+	"KEY_ENCRYPT":         {"key of the encryption algorithm, and its salt", "2.3.4"},
 	"IDENTITY_SRC":        {"name that the source goes by, for key management", "2.3.5"},
 	"IDENTITY_DST":        {"name that the destination goes by, for key management", "2.3.5"},
 	"SENSITIVITY":         {"security label of the data", "2.3.6"},

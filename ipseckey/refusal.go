@@ -21,18 +21,14 @@ func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
 	if !hasDiagnostics(d) || h.Reserved == 0 {
 		return lines
 	}
-	line = fmt.Sprintf("diagnostic %s: %s", d.DiagnosticName(h.Reserved), strings.TrimSpace(diagnosticText(h.Reserved)))
+	lines = append(lines, fmt.Sprintf("diagnostic %s: %s", d.DiagnosticName(h.Reserved), strings.TrimSpace(diagnosticText(h.Reserved))))
 	if int(h.Reserved) < len(aboutDiagnostic) {
-		for i, ext := range aboutDiagnostic[h.Reserved] {
-			lead := "; "
-			if i == 0 {
-				lead = ". It is about "
-			}
+		for _, ext := range aboutDiagnostic[h.Reserved] {
 			m := extMeanings[ext]
-			line += fmt.Sprintf("%s%s, %s (%s)", lead, ext, m.text, m.reference(d))
+			lines = append(lines, fmt.Sprintf("  about %s: %s (%s)", ext, m.text, m.reference(d)))
 		}
 	}
-	return append(lines, line)
+	return lines
 }
 
 // hasDiagnostics tells whether the dialect says more than an errno.

@@ -32,7 +32,8 @@ func TestResults(t *testing.T) {
 		return []ipseckey.Record{{Type: typ, SAType: "esp", Seq: 1, PID: goldenPID}}
 	}
 	refused := answer("ADD")
-	refused[0].Error = &ipseckey.Fault{Errno: "EINVAL", Text: "Invalid argument", Diagnostic: 45, DiagnosticName: "BAD_EKEYBITS", DiagnosticText: "Bad number of encryption bits"}
+	refused[0].Error = &ipseckey.Fault{Errno: "EINVAL", Text: "Invalid argument", Diagnostic: 45, DiagnosticName: "BAD_EKEYBITS", DiagnosticText: "Bad number of encryption bits",
+		About: []string{"KEY_ENCRYPT"}}
 	all := []ipseckey.Record{{Type: "FLUSH", SAType: "unspec", Seq: 1, PID: goldenPID}}
 	for name, c := range map[string]struct {
 		start start
