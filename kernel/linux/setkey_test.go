@@ -1,0 +1,142 @@
+package linux_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+var _ engine.PolicyLoader = (*linux.Kernel)(nil)
+
+// policies lists what SPDDUMP tells, oldest first, without times and counts.
+func (h *host) policies() (lines []string) {
+	h.send(h.bare(wire.LinuxMsgXSPDDump, 0))
+	for _, m := range read(h.s) {
+		if m[2] != 0 {
+			return nil
+		}
+		line := h.d().Line(m)
+		line = line[strings.Index(line, " src="):]
+		i, j := strings.Index(line, " hard="), strings.Index(line, " policy=")
+		lines = append([]string{strings.TrimSpace(line[:i] + line[j:])}, lines...)
+	}
+	return lines
+}
+
+func TestLoadPolicy(t *testing.T) {
+	const file = `#!/usr/sbin/setkey -f
+flush; spdflush;
+spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//require;   # to the peer
+spdadd -4 10.0.0.0/8[any] 10.1.0.0/16[80] tcp -P out prio high
+	ipsec esp/tunnel/192.0.2.1-192.0.2.2/unique:7 ah/transport//use;
+spdadd 2001:db8::1 2001:db8::/32 icmp6 135,0 -P fwd none;
+spdadd 192.0.2.2 192.0.2.1 any -P in prio low-5 ipsec ipcomp/transport//unique:9 esp/transport;
+spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
+`
+	h := newHost(t, engine.Options{})
+	if err := h.k.LoadPolicy(strings.NewReader(file), "ipsec.conf"); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(read(h.s)); got != 6 {
+		t.Errorf("%d messages, want one for each policy", got)
+	}
+	want := []string{
+		"src=192.0.2.1,proto:any dst=192.0.2.2,proto:any policy=ipsec,out,id:1,prio:0x80000000,esp/transport//require",
+		"src=10.0.0.0/8,proto:tcp dst=10.1.0.0/16,port:80,proto:tcp policy=ipsec,out,id:9,prio:0x40000000,esp/tunnel/192.0.2.1-192.0.2.2/unique:7,ah/transport//use",
+		"src=2001:db8::1,port:135,proto:icmpv6 dst=2001:db8::/32,proto:icmpv6 policy=none,fwd,id:18,prio:0x80000000",
+		"src=192.0.2.2,proto:any dst=192.0.2.1,proto:any policy=ipsec,in,id:24,prio:0xc0000005,ipcomp/transport//unique:9,esp/transport//require",
+		"src=192.0.2.2,proto:any dst=192.0.2.1,proto:any policy=ipsec,fwd,id:34,prio:0xc0000005,ipcomp/transport//require,esp/transport//require",
+		"src=192.0.2.2,port:53,proto:udp dst=192.0.2.1,proto:udp policy=discard,out,id:41,prio:0x80000010",
+	}
+	if diff := cmp.Diff(want, h.policies()); diff != "" {
+		t.Errorf("policies (-want +got):\n%s", diff)
+	}
+	if v := h.outbound(datagram(me, peer)); v.Reason != ipsec.NoSA {
+		t.Errorf("a packet for the first policy: %v %v", v.Kind, v.Reason)
+	}
+	if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.9 192.0.2.8 any -P out none; spdadd 192.0.2.1 192.0.2.2 any -P out none;"), "more"); err == nil {
+		t.Error("the same policy once more is accepted")
+	}
+	if got := len(h.policies()); got != len(want) {
+		t.Errorf("%d policies after a file that was refused, want %d", got, len(want))
+	}
+	if err := h.k.LoadPolicy(strings.NewReader("spdupdate 192.0.2.1 192.0.2.2 any -P out none;"), "more"); err != nil {
+		t.Error(err)
+	}
+	if v := h.outbound(datagram(me, peer)); v.Kind != ipsec.Transmitted {
+		t.Errorf("a packet for the policy that was replaced: %v %v", v.Kind, v.Reason)
+	}
+}
+
+func TestLoadPolicyPriorities(t *testing.T) {
+	for text, want := range map[string]string{
+		"prio 1": ",prio:0x7fffffff", "prio 2147483648": "", "prio - 2147483647": ",prio:0xffffffff", "prio -1": ",prio:0x80000001",
+		"prio low": ",prio:0xc0000000", "prio def": ",prio:0x80000000", "prio high + 1073741824": "", "prio high+1": ",prio:0x3fffffff",
+		"prio low - 1073741823": ",prio:0xffffffff", "prio def -3": ",prio:0x80000003",
+	} {
+		h := newHost(t, engine.Options{})
+		if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.1 192.0.2.2 any -P out "+text+" none;"), "f"); err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if _, got, _ := strings.Cut(h.policies()[0], "id:1"); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestLoadPolicyErrors(t *testing.T) {
+	const rule = "spdadd 192.0.2.1 192.0.2.2 any -P "
+	for text, want := range map[string]string{
+		"dump esp;":       `f:1: only spdadd, spdupdate, spdflush and flush are known here: "dump"`,
+		"\nspdflush now;": `f:2: nothing may follow here: "now"`,
+		rule + "out none": `f:1: a statement without its semicolon`,
+		"spdadd host.example 192.0.2.2 any -P in none;":  `f:1: not an address: "host.example"`,
+		"spdadd 192.0.2.1/33 192.0.2.2 any -P in none;":  `f:1: not a prefix length of this address family: "192.0.2.1/33"`,
+		"spdadd 192.0.2.1[70000] ::1 any -P in none;":    `f:1: not a port: "192.0.2.1[70000]"`,
+		"spdadd 192.0.2.1 ::1 any -P in none;":           `f:1: two address families: "::1"`,
+		"spdadd 192.0.2.1 192.0.2.2 what -P in none;":    `f:1: unknown upper layer protocol: "what"`,
+		"spdadd 192.0.2.1 192.0.2.2 tcp 1,2 -P in none;": `f:1: this protocol has no parts to name: "1,2"`,
+		"spdadd 192.0.2.1 192.0.2.2 any out none;":       `f:1: this protocol has no parts to name: "out"`,
+		rule + "up none;":                                             `f:1: want in, out or fwd: "up"`,
+		rule + "out;":                                                 `f:1: want discard, none or ipsec`,
+		rule + "out prio none;":                                       `f:1: not a number: "none"`,
+		rule + "out prio 2147483649 none;":                            `f:1: out of range: "2147483649"`,
+		rule + "out none esp/transport;":                              `f:1: nothing may follow here: "esp/transport"`,
+		rule + "out ipsec;":                                           `f:1: ipsec without a transform`,
+		rule + "out ipsec esp;":                                       `f:1: want PROTOCOL/MODE/SOURCE-DESTINATION/LEVEL: "esp"`,
+		rule + "out ipsec tcp/transport;":                             `f:1: want esp, ah or ipcomp: "tcp/transport"`,
+		rule + "out ipsec esp/beet;":                                  `f:1: want transport or tunnel: "esp/beet"`,
+		rule + "out ipsec esp/tunnel/1.2.3.4-::1/use;":                `f:1: a tunnel needs two addresses of one family: "esp/tunnel/1.2.3.4-::1/use"`,
+		rule + "out ipsec esp/transport//sometimes;":                  `f:1: want default, use, require or unique: "esp/transport//sometimes"`,
+		rule + "out ipsec esp/transport//require:3;":                  `f:1: only unique has a request id: "esp/transport//require:3"`,
+		rule + "out ipsec" + strings.Repeat(" ah/transport", 7) + ";": `f:1: more than 6 transforms: "ah/transport"`,
+		rule + "out none;\n" + rule + "out discard;":                  `f:2: there is a policy for these packets already`,
+		"\xff": `f: not a text`,
+	} {
+		h := newHost(t, engine.Options{})
+		err := h.k.LoadPolicy(strings.NewReader(text), "f")
+		if err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+		if got := h.policies(); got != nil {
+			t.Errorf("%q: policies %v", text, got)
+		}
+	}
+}
+
+func FuzzLoadPolicy(f *testing.F) {
+	f.Add("spdadd 10.0.0.0/8[any] ::1 tcp -P out prio high-1 ipsec esp/tunnel/192.0.2.1-192.0.2.2/unique:7 ah/transport//use;#\n;")
+	f.Fuzz(func(t *testing.T, text string) {
+		h := newHost(t, engine.Options{})
+		if err := h.k.LoadPolicy(strings.NewReader(text), "f"); err != nil && h.policies() != nil {
+			t.Errorf("%v, and policies all the same", err)
+		}
+	})
+}
