@@ -11,9 +11,9 @@ import (
 type Actor byte
 
 const (
-	Packet1 Actor = '1'
-	Packet2 Actor = '2'
-	Update  Actor = 'U'
+	Packet1 Actor = '1' // an inbound packet
+	Packet2 Actor = '2' // another
+	Update  Actor = 'U' // the UPDATE
 	End     Actor = 'E' // the ending
 )
 
