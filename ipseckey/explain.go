@@ -125,7 +125,7 @@ func (s *session) explain(words []string) error {
 		fmt.Fprintf(s.Stderr, "ipseckey: explain: %v\n", err)
 		return errAbandon
 	}
-	msgs, bad := findMessages(text)
+	msgs, dialect, bad := findMessages(text)
 	if len(msgs) == 0 {
 		if bad == nil {
 			bad = errors.New("no hexadecimal digits, no recording and no PF_KEY message")
@@ -134,7 +134,7 @@ func (s *session) explain(words []string) error {
 		return errAbandon
 	}
 	for i, msg := range msgs {
-		d := s.guessDialect(msg)
+		d := s.guessDialect(msg, dialect)
 		if s.json {
 			s.explainJSON(d, msg)
 			continue
@@ -172,36 +172,42 @@ func (s *session) explained(words []string) ([]byte, error) {
 	return []byte(strings.Join(words, " ")), nil
 }
 
-// findMessages finds the messages in a text: messages as they are, one behind the other; lines of JSON of a recording, in which
-// "hex" (of what was sent and received), "sent" and "replies" are messages; or hexadecimal digits, of which blank lines and
-// lines of the same message are told apart by the length that a message says it has. Any of them may be compressed by gzip. The error is about what could not be read.
-func findMessages(text []byte) (msgs [][]byte, err error) {
+// findMessages finds the messages in a text, and the name of their dialect if it says so. It may be a trace of an engine;
+// messages as they are, one behind the other; the JSON of a recording, in which "hex" (of what was sent and received), "sent"
+// and "replies" are messages; or hexadecimal digits, in which a message ends where it says, or at an empty line. Any of them may
+// be compressed by gzip. The error is about what could not be read.
+func findMessages(text []byte) (msgs [][]byte, dialect string, err error) {
 	if z, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
 		if text, err = io.ReadAll(io.LimitReader(z, maxExplained)); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 	trimmed := bytes.TrimSpace(text)
 	switch {
 	case len(text) >= wire.HeaderLen && text[0] == wire.Version && !isText(text):
-		return cutMessages(text)
+		msgs, err = cutMessages(text)
+		return msgs, "", err
+	case isPcapng(text):
+		return readPcapng(text)
+	case isPrinted(string(trimmed)):
+		return readPrinted(string(trimmed))
 	case bytes.HasPrefix(trimmed, []byte("{")):
 		for d := json.NewDecoder(bytes.NewReader(trimmed)); ; {
 			var v any
 			if err := d.Decode(&v); err == io.EOF {
-				return msgs, nil
+				return msgs, "", nil
 			} else if err != nil {
-				return msgs, fmt.Errorf("no recording: %w", err)
+				return msgs, "", fmt.Errorf("no recording: %w", err)
 			}
 			if msgs, err = recorded(msgs, v); err != nil {
-				return msgs, err
+				return msgs, "", err
 			}
 		}
 	}
 	for n, part := range strings.Split(strings.ReplaceAll(string(trimmed), "\r", ""), "\n\n") {
 		b, err := hexText(part)
 		if err != nil {
-			return msgs, fmt.Errorf("part %d: %w", n+1, err)
+			return msgs, "", fmt.Errorf("part %d: %w", n+1, err)
 		}
 		if len(b) == 0 {
 			continue
@@ -209,10 +215,10 @@ func findMessages(text []byte) (msgs [][]byte, err error) {
 		more, err := cutMessages(b)
 		msgs = append(msgs, more...)
 		if err != nil {
-			return msgs, err
+			return msgs, "", err
 		}
 	}
-	return msgs, nil
+	return msgs, "", nil
 }
 
 func isText(b []byte) bool {
@@ -325,17 +331,23 @@ func recorded(msgs [][]byte, v any) ([][]byte, error) {
 	return msgs, err
 }
 
-// guessDialect finds the dialect and byte order that a message is well formed in: those of --kernel first, else of illumos.
-func (s *session) guessDialect(msg []byte) *wire.Dialect {
+// guessDialect finds the dialect and byte order that a message is well formed in: of the kernel that --kernel names, or that the
+// capture does; else of any, illumos first.
+func (s *session) guessDialect(msg []byte, name string) *wire.Dialect {
 	var candidates []*wire.Dialect
 	first := wire.Illumos()
 	if s.kernel != "" {
-		first, _ = wire.ByName(s.kernel)
-	} else if s.Dialect != nil {
+		name = s.kernel
+	}
+	known, ok := wire.ByName(name)
+	switch {
+	case ok:
+		first = known
+	case s.Dialect != nil:
 		first = s.Dialect
 	}
 	all := []*wire.Dialect{first}
-	if s.kernel == "" {
+	if !ok {
 		for _, d := range wire.Dialects() {
 			if d.Name != first.Name {
 				all = append(all, d)

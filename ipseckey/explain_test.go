@@ -246,7 +246,12 @@ func TestExplainEverything(t *testing.T) {
 // FuzzExplain explains anything. It must come to an end, show no key, and say something.
 func FuzzExplain(f *testing.F) {
 	msg := explainable()
-	for _, seed := range [][]byte{msg, []byte(hex.EncodeToString(msg)), []byte(hex.Dump(msg)), []byte(`{"hex":"02"}`), []byte(xxd(msg))} {
+	for _, seed := range [][]byte{msg, []byte(hex.EncodeToString(msg)), []byte(hex.Dump(msg)), []byte(`{"hex":"02"}`), []byte(xxd(msg)), []byte(explained),
+		[]byte("\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x1c\x00\x00\x00" +
+			"\x01\x00\x00\x00\x14\x00\x00\x00\x93\x00\x00\x00\x00\x00\x00\x00\x14\x00\x00\x00" +
+			"\x06\x00\x00\x00\x30\x00\x00\x00" + strings.Repeat("\x00", 12) + "\x10\x00\x00\x00\x10\x00\x00\x00" +
+			"\x02\x09\x00\x03\x02\x00\x00\x00" + strings.Repeat("\x00", 8) + "\x30\x00\x00\x00"),
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -21,10 +21,11 @@ import (
 
 // host is an engine in process and the files that the command sees.
 type host struct {
-	t     *testing.T
-	e     *engine.Engine
-	files *memFiles
-	pid   uint32
+	t      *testing.T
+	e      *engine.Engine
+	traced pfkey.Engine // where sockets are opened instead, if not nil
+	files  *memFiles
+	pid    uint32
 }
 
 func boot(t *testing.T, name string) *host {
@@ -43,7 +44,11 @@ func boot(t *testing.T, name string) *host {
 func (h *host) client() (*pfkey.Client, error) {
 	h.pid++
 	cred := pfkey.Cred{PID: 4242, Privileged: true}
-	sock, errno := h.e.Open(cred, 3, 2)
+	var from pfkey.Engine = h.e
+	if h.traced != nil {
+		from = h.traced
+	}
+	sock, errno := from.Open(cred, 3, 2)
 	if errno != 0 {
 		return nil, fmt.Errorf("open: %v", errno)
 	}

@@ -1,0 +1,138 @@
+package ipseckey
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// A trace of an engine is pcapng, with a link type for private use, or the annotated print of each message. Both say whose
+// dialect it is.
+
+// Pcapng as in draft-ietf-opsawg-pcapng.
+const (
+	pcapngSection   = 0x0a0d0d0a
+	pcapngInterface = 1
+	pcapngPacket    = 6
+	pcapngMagic     = 0x1a2b3c4d
+	linkUser0       = 147
+
+	optDescription = 3 // of an interface
+)
+
+var errCapture = errors.New("the capture is cut or damaged")
+
+// isPcapng tells whether a file begins as pcapng does, in whichever byte order.
+func isPcapng(b []byte) bool { return len(b) >= 12 && binary.BigEndian.Uint32(b) == pcapngSection }
+
+var dialectWord = regexp.MustCompile(`dialect ([a-z0-9-]+)`)
+
+// readPcapng reads the packets of the link type of PF_KEY, and the name of their dialect.
+func readPcapng(b []byte) (msgs [][]byte, dialect string, err error) {
+	var order binary.ByteOrder = binary.LittleEndian
+	var ours []bool // interfaces
+	for len(b) > 0 {
+		if len(b) < 12 {
+			return msgs, dialect, errCapture
+		}
+		if order.Uint32(b) == pcapngSection {
+			if order = binary.LittleEndian; order.Uint32(b[8:]) != pcapngMagic {
+				order = binary.BigEndian
+			}
+			ours = nil
+		}
+		typ, n := order.Uint32(b), int64(order.Uint32(b[4:]))
+		if n < 12 || n%4 != 0 || n > int64(len(b)) {
+			return msgs, dialect, errCapture
+		}
+		body := b[8 : n-4]
+		b = b[n:]
+		switch {
+		case typ == pcapngInterface && len(body) >= 8:
+			mine := order.Uint16(body) == linkUser0
+			ours = append(ours, mine)
+			for o := body[8:]; mine && len(o) >= 4; {
+				code, size := order.Uint16(o), int(order.Uint16(o[2:]))
+				padded := (size + 3) &^ 3
+				if code == 0 || padded > len(o)-4 {
+					break
+				}
+				if m := dialectWord.FindSubmatch(o[4 : 4+size]); code == optDescription && m != nil {
+					dialect = string(m[1])
+				}
+				o = o[4+padded:]
+			}
+		case typ == pcapngPacket && len(body) >= 20:
+			at, size := order.Uint32(body), int64(order.Uint32(body[12:]))
+			if size > int64(len(body)-20) {
+				return msgs, dialect, errCapture
+			}
+			if int64(at) < int64(len(ours)) && ours[at] && size > 0 {
+				msgs = append(msgs, body[20:20+size])
+			}
+		}
+	}
+	if len(msgs) == 0 {
+		err = errors.New("there is no PF_KEY in the capture")
+	}
+	return msgs, dialect, err
+}
+
+// isPrinted tells whether a text has annotated prints of messages in it.
+func isPrinted(text string) bool {
+	return strings.HasPrefix(text, baseHeader+", ") || strings.Contains(text, "\n"+baseHeader+", ")
+}
+
+var hiddenBytes = regexp.MustCompile(`^\((\d+) bytes\)$`)
+
+// readPrinted reads messages back from their annotated prints. Keys that were hidden are zeros.
+func readPrinted(text string) (msgs [][]byte, dialect string, err error) {
+	var msg []byte
+	done := func() {
+		if len(msg) > 0 {
+			msgs = append(msgs, msg)
+		}
+		msg = nil
+	}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if strings.HasPrefix(line, "#") {
+			if m := dialectWord.FindStringSubmatch(line); m != nil && dialect == "" {
+				dialect = m[1]
+			}
+			continue
+		}
+		if strings.HasPrefix(line, baseHeader+", ") {
+			done()
+		}
+		m := fieldLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		at, err := strconv.Atoi(strings.TrimSpace(m[1]))
+		if err != nil || at != len(msg) {
+			return msgs, dialect, fmt.Errorf("line %d: a piece of the message is missing", n)
+		}
+		if h := hiddenBytes.FindStringSubmatch(m[2]); h != nil {
+			size, err := strconv.Atoi(h[1])
+			if err != nil || size > 1<<19 {
+				return msgs, dialect, fmt.Errorf("line %d: a key of %s bytes", n, h[1])
+			}
+			msg = append(msg, make([]byte, size)...)
+			continue
+		}
+		b, err := hex.DecodeString(strings.ReplaceAll(m[2], " ", ""))
+		if err != nil {
+			return msgs, dialect, fmt.Errorf("line %d: %w", n, err)
+		}
+		msg = append(msg, b...)
+	}
+	done()
+	return msgs, dialect, nil
+}
