@@ -1,8 +1,6 @@
 package illumos_test
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"encoding/binary"
 	"fmt"
 	"runtime"
@@ -17,7 +15,7 @@ import (
 
 // bench is an engine with one socket and the messages to send to it, built once.
 type bench struct {
-	b        *testing.B
+	b        testing.TB
 	e        *engine.Engine
 	s        pfkey.Socket
 	add, get []byte
@@ -26,7 +24,7 @@ type bench struct {
 
 var privileged = pfkey.Cred{Privileged: true}
 
-func newBench(b *testing.B) *bench {
+func newBench(b testing.TB) *bench {
 	e, err := kernel.New("illumos", engine.Options{Addrs: append(engine.Options{}.Addrs, me)})
 	if err != nil {
 		b.Fatal(err)
@@ -135,69 +133,3 @@ func memory() uint64 {
 
 // gcm is AES-128-GCM with the salt behind the key.
 var gcm = ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(encryptKey), Salt: ipsec.NewKey([]byte("salt")), ICV: 16}
-
-// BenchmarkInboundGCM1400 drives ESP packets of 1400 bytes of payload through the engine: lookup, window, cipher, limits, padding, and the inner
-// packet put together.
-func BenchmarkInboundGCM1400(b *testing.B) {
-	x := newBench(b)
-	d := x.e.Dialect()
-	const spi = 0x4444
-	// No replay window, so that one packet serves for all rounds.
-	m := d.AppendSA(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: wire.SATypeESP, Seq: 1}),
-		wire.SA{SPI: spi, State: wire.StateMature, Encrypt: wire.IllumosEncAESGCM16, Flags: wire.IllumosFlagXInbound})
-	m = d.AppendAddress(m, wire.ExtAddressSrc, pfkey.Host(peer))
-	m = d.AppendAddress(m, wire.ExtAddressDst, pfkey.Host(me))
-	m = d.Finish(d.AppendKey(m, wire.ExtKeyEncrypt, pfkey.NewKey([]byte(string(encryptKey)+"salt"))))
-	x.do(m, spi)
-	far, err := gcm.New()
-	if err != nil {
-		b.Fatal(err)
-	}
-	inner := append(append([]byte(nil), plain[:20]...), make([]byte, 1400)...)
-	binary.BigEndian.PutUint16(inner[2:], uint16(len(inner)))
-	pkt, err := far.SealTransport(nil, inner, ipsec.Ports{}, ipsec.Sealing{SPI: spi, Seq: 1, IV: make([]byte, 8), Align: 16})
-	if err != nil {
-		b.Fatal(err)
-	}
-	var p ipsec.Packet
-	room := make([]byte, 0, len(pkt))
-	good := 0
-	done := func(_ *ipsec.Packet, v ipsec.Verdict) {
-		if v.Kind == ipsec.Delivered {
-			good++
-		}
-	}
-	n := 0
-	b.SetBytes(1400)
-	b.ReportAllocs()
-	for b.Loop() {
-		p = ipsec.Packet{ID: uint64(n), Data: pkt, Room: room, Done: done}
-		x.e.Inbound(&p)
-		n++
-	}
-	if good != n {
-		b.Fatalf("%d of %d packets delivered", good, n)
-	}
-}
-
-// BenchmarkBareGCM1400 is what the one above is compared with: Go's own AES-GCM over as many bytes.
-func BenchmarkBareGCM1400(b *testing.B) {
-	block, err := aes.NewCipher(encryptKey)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c, err := cipher.NewGCM(block)
-	if err != nil {
-		b.Fatal(err)
-	}
-	nonce, aad := make([]byte, 12), make([]byte, 8)
-	sealed := c.Seal(nil, nonce, make([]byte, 1400+8), aad)
-	out := make([]byte, 0, len(sealed))
-	b.SetBytes(1400)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := c.Open(out, nonce, sealed, aad); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

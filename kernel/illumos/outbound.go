@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -60,7 +61,11 @@ func (k *Kernel) satisfy(p *ipsec.Packet, sealed []byte, n *need, answered *prot
 		esp, ah, lacking := k.findSAs(n)
 		if sealed == nil && esp != nil {
 			var ok bool
-			if sealed, ok = k.seal(p, k.encapsulate(p.Data, n), n, esp); !ok {
+			var room []byte
+			if ah == nil && lacking == nil { // it is what goes out, and will not be read again
+				room = p.Room
+			}
+			if sealed, ok = k.seal(p, k.encapsulate(p.Data, n), room, n, esp); !ok {
 				return
 			}
 		}
@@ -72,7 +77,7 @@ func (k *Kernel) satisfy(p *ipsec.Packet, sealed []byte, n *need, answered *prot
 			}
 			if ah != nil {
 				var ok bool
-				if pkt, ok = k.seal(p, pkt, n, ah); !ok {
+				if pkt, ok = k.seal(p, pkt, p.Room, n, ah); !ok {
 					return
 				}
 			}
@@ -199,8 +204,8 @@ func (k *Kernel) transmit(p *ipsec.Packet, pkt []byte) {
 	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: pkt})
 }
 
-// seal protects a packet with one SA. If it cannot, the packet has ended.
-func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool) {
+// seal protects a packet with one SA, in room if that is large enough; it must not overlap pkt. If it cannot, the packet has ended.
+func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte, bool) {
 	c := s.conf.Load()
 	k.counters.add(s.p, outRequests, 1)
 	align := 4
@@ -210,7 +215,10 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 		payload := len(pkt) - ipHeaderLen(pkt)
 		size = (payload+2+align-1)/align*align + c.transform.IVLen()
 	}
-	s.setFlags(flagUsed, 0) // what the limit on bytes tells shows it already
+	if !s.has(flagUsed) { // what the limit on bytes tells shows it already
+		s.setFlags(flagUsed, 0)
+	}
+	now := k.now()
 	if !k.chargeOutbound(s, size) {
 		if s.p.isESP() {
 			k.counters.add(s.p, bytesExpired, 1)
@@ -234,10 +242,10 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	seq := uint32(s.Seq + 1)
 	s.Seq = uint64(seq)
 	counter, spent := s.ivCounter.nextLocked()
+	due := s.noteUseLocked(now)
 	s.Unlock()
-	now, peer := k.now(), s.peerSA.Load()
-	k.noteUse(s, now)
-	if peer != nil {
+	k.wantPass(due)
+	if peer := s.peerSA.Load(); peer != nil {
 		k.noteUse(peer, now)
 	}
 	switch {
@@ -257,15 +265,21 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt []byte, n *need, s *sa) ([]byte, bool
 	case spent == ivSoft:
 		k.reachLimit(s, chargeSoft, true)
 	}
-	var iv []byte
+	ivRoom := ivRooms.Get().(*[maxIV]byte)
+	defer ivRooms.Put(ivRoom)
+	iv := ivRoom[:0]
 	ports := ipsec.Ports{}
 	if s.p.isESP() {
-		iv, _ = c.transform.AppendIV(nil, counter, randomness{k}) // this randomness has no error
+		iv, _ = c.transform.AppendIV(iv, counter, randomness{k}) // this randomness has no error
 		if c.nat != nil {
 			ports = c.nat.ports()
 		}
 	}
-	out, err := c.transform.SealTransport(nil, pkt, ports, ipsec.Sealing{SPI: uint32(s.spi), Seq: uint64(seq), IV: iv, Align: align})
+	const headers = 8 + 8 + maxIV + 12 // of UDP and ESP, or AH
+	if need := headers + len(pkt) + align + 2 + c.transform.ICVLen(); cap(room) < need {
+		room = make([]byte, 0, need)
+	}
+	out, err := c.transform.SealTransport(room[:0], pkt, ports, ipsec.Sealing{SPI: uint32(s.spi), Seq: uint64(seq), IV: iv, Align: align})
 	if err != nil {
 		k.drop(p, dropOutDiscards)
 		return nil, false
@@ -283,6 +297,12 @@ func (k *Kernel) chargeOutbound(s *sa, n int) bool {
 	}
 	return k.charge(s, n, true) != chargeHard
 }
+
+// maxIV is the length of the longest IV.
+const maxIV = 16
+
+// ivRooms are where IVs stand until they are in their packet.
+var ivRooms = sync.Pool{New: func() any { return new([maxIV]byte) }}
 
 // randomness reads the engine's source of randomness.
 type randomness struct{ k *Kernel }

@@ -1,0 +1,5 @@
+//go:build race
+
+package illumos_test
+
+const raceEnabled = true
