@@ -64,11 +64,11 @@ const larvalTime = 96 * time.Second
 type Lab struct {
 	Variant, Ending string
 
-	start           time.Time
-	packets         [2][]byte
-	getSPI, update  []byte
-	ending          []byte // a message, nil if the clock does it
-	enabled, before []*player
+	start          time.Time
+	packets        [2][]byte
+	getSPI, update []byte
+	ending         []byte // a message, nil if the clock does it
+	enabled        []*player
 }
 
 // New makes a lab.
