@@ -121,7 +121,7 @@ unreadable input; 3 no engine at the address.`,
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
-	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.raceCommand(), e.manCommand())
+	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.benchCommand(), e.raceCommand(), e.manCommand())
 	return root
 }
 
