@@ -89,7 +89,8 @@ func (k *Kernel) moves(b []byte) (ms []move, errno wire.Errno) {
 	return ms, wire.OK
 }
 
-// movable refuses moves to nowhere, and two of the same thing.
+// movable refuses moves to nowhere, and two of the same thing. The original compares more bytes than an IPv4 address has, and what stands behind
+// it is left over from something else: so it finds only IPv6 ones.
 func movable(ms []move) bool {
 	type what struct {
 		proto    uint8
@@ -103,7 +104,7 @@ func movable(ms []move) bool {
 		if m.newSrc.IsUnspecified() || m.newDst.IsUnspecified() || seen[w] {
 			return false
 		}
-		seen[w] = true
+		seen[w] = m.oldDst.Is6()
 	}
 	return true
 }

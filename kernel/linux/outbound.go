@@ -35,9 +35,7 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 		return p.Data, noDrop
 	}
 	now := k.e.Now()
-	if !pol.block {
-		pol.routes.add(now)
-	}
+	pol.routes.add(now)
 	var hops [spd.MaxTemplates]*sa
 	n, cause := k.resolve(pol, f, &hops)
 	if cause != noDrop {
