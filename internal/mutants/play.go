@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -65,8 +66,9 @@ func newPlayer(kernel, dir string) (*player, error) {
 	return p, err
 }
 
-// play plays some of the recordings and returns the place in which of the first that fails, -1 if none does.
-func (p *player) play(which []int) (failed int, err error) {
+// play plays some of the recordings, with a fault of that name if it has one, and returns the place in which of the first that fails, -1 if
+// none does.
+func (p *player) play(which []int, fault string) (failed int, err error) {
 	var text []byte
 	for _, i := range which {
 		text = append(text, p.lines[i]...)
@@ -78,7 +80,7 @@ func (p *player) play(which []int) (failed int, err error) {
 	defer stop()
 	failed = -1
 	played := 0
-	_, err = conform.Run(ctx, conform.Config{Kernel: p.kernel, Paths: []string{p.file}, Workers: 1, Patience: patience, Observe: func(r conform.Result) {
+	_, err = conform.Run(ctx, conform.Config{Kernel: p.kernel, Paths: []string{p.file}, Fault: fault, Workers: 1, Patience: patience, Observe: func(r conform.Result) {
 		if r.Status == conform.Failed && failed < 0 {
 			failed = played
 			stop()
@@ -100,7 +102,7 @@ func reach(kernel, dir string) error {
 	reached := map[int][]int{}
 	hits()
 	for i := range p.lines {
-		if failed, err := p.play([]int{i}); err != nil || failed >= 0 {
+		if failed, err := p.play([]int{i}, ""); err != nil || failed >= 0 {
 			return fmt.Errorf("a recording fails on the unbroken kernel: %.100s (%v)", p.lines[i], err)
 		}
 		for _, fn := range hits() {
@@ -129,8 +131,10 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	all := make([]int, len(p.lines))
+	raced := map[int]bool{} // recordings of a race, which pass with the fault that the real kernel has, too
 	for i := range all {
 		all[i] = i
+		raced[i] = bytes.Contains(p.lines[i][:min(64, len(p.lines[i]))], []byte(`"interleave/`)) && !bytes.Contains(p.lines[i], []byte(`"panic"`))
 	}
 	killers := map[int][]int{} // what has caught other mutants of a function is played first
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -146,13 +150,22 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 		start := time.Now()
 		by := -1
 		for _, some := range pieces(killers[fn], which) {
-			failed, err := p.play(some)
+			failed, err := p.play(some, "")
 			if err != nil {
 				return err
 			}
 			if failed >= 0 {
 				by = some[failed]
 				break
+			}
+		}
+		if some := only(which, raced); by < 0 && kernel == "illumos" && len(some) > 0 {
+			failed, err := p.play(some, "larval-window")
+			if err != nil {
+				return err
+			}
+			if failed >= 0 {
+				by = some[failed]
 			}
 		}
 		if by < 0 {
@@ -172,6 +185,15 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 		}
 	}
 	return nil
+}
+
+func only(which []int, of map[int]bool) (some []int) {
+	for _, i := range which {
+		if of[i] {
+			some = append(some, i)
+		}
+	}
+	return some
 }
 
 // pieces divides what is to be played, a few first.
