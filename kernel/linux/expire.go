@@ -54,13 +54,8 @@ func (k *Kernel) setTimer(s *sa, at time.Time) {
 	k.timers.set(&s.timer, at)
 }
 
-// remaining is how many seconds are left of a limit that counts from a moment.
-func remaining(limit uint64, from, now int64) int64 {
-	if limit > math.MaxInt64/2 {
-		return math.MaxInt64
-	}
-	return int64(limit) + from - now
-}
+// remaining is how many seconds are left of a limit that counts from a moment. As in the original one that is too large for a signed number lies in the past.
+func remaining(limit uint64, from, now int64) int64 { return int64(limit) + from - now }
 
 // deadlines looks at two time limits: how many seconds are left until the first of them. What has never been used is used from `unused` on.
 func (l lifetime) deadlines(addTime, useTime, unused, now int64) int64 {
