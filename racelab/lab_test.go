@@ -46,7 +46,7 @@ func modelCounts(t *testing.T) map[string]racelab.Survey {
 func TestEverySchedule(t *testing.T) {
 	most := 25_000
 	if testing.Short() || raceEnabled {
-		most = 10_000
+		most = 6_000
 	}
 	for _, v := range racelab.Variants() {
 		for _, e := range racelab.Endings() {
