@@ -1,0 +1,35 @@
+package engine_test
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel"
+)
+
+func TestHostSource(t *testing.T) {
+	var own []netip.Addr
+	for _, s := range []string{"127.0.0.1", "192.0.2.1", "10.0.0.1", "2001:db8::1", "2001:db8:1::1", "fe80::1%eth0"} {
+		own = append(own, netip.MustParseAddr(s))
+	}
+	e, err := kernel.New("illumos", engine.Options{Addrs: own})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dst, want := range map[string]string{
+		"192.0.2.9": "192.0.2.1", "10.9.9.9": "10.0.0.1", "192.0.2.1": "192.0.2.1", "127.0.0.1": "127.0.0.1", "224.0.0.1": "192.0.2.1",
+		"2001:db8:1::9": "2001:db8:1::1", "2001:db8::9": "2001:db8::1", "fe80::9": "fe80::1",
+	} {
+		if got, ok := e.Host().Source(netip.MustParseAddr(dst)); !ok || got.String() != want {
+			t.Errorf("to %s from %v, want %s", dst, got, want)
+		}
+	}
+	none, err := kernel.New("illumos", engine.Options{Addrs: own[:1]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, ok := none.Host().Source(netip.MustParseAddr("192.0.2.9")); ok {
+		t.Errorf("a host without an address sends from %v", got)
+	}
+}
