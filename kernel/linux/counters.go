@@ -34,6 +34,7 @@ const (
 	dropNoRoute
 	dropNotIP
 	dropEncap
+	dropShortEncap
 	dropsEnd
 )
 
@@ -65,6 +66,7 @@ var dropRows = [dropsEnd]struct {
 	dropNoRoute:            {"", ipsec.NoRoute},
 	dropNotIP:              {"", ipsec.BadHeader},
 	dropEncap:              {"", ipsec.Keepalive},
+	dropShortEncap:         {"", ipsec.BadLength},
 }
 
 // counters are atomic, because packets count without a lock.

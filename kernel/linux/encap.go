@@ -12,7 +12,7 @@ import (
 )
 
 // encapTable is the UDP sockets with the socket option UDP_ENCAP, which take ESP out of UDP. As long as none was ever made, there is one for
-// IPv4's port 4500, as on a host that runs a key management daemon. Its lock is a leaf.
+// port 4500, as on a host that runs a key management daemon. Its lock is a leaf.
 type encapTable struct {
 	mu  sync.RWMutex
 	own map[netip.AddrPort]uint8 // nil: none was ever made
@@ -44,7 +44,7 @@ func (t *encapTable) kind(dst netip.Addr, port uint16) uint8 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.own == nil {
-		if dst.Is4() && port == ipsec.NATTPort {
+		if port == ipsec.NATTPort {
 			return wire.LinuxNATTESP
 		}
 		return 0
@@ -83,13 +83,29 @@ func inspect(pkt []byte, off int, kind uint8) (what encapsulated, skip int) {
 	return espInUDP, skip
 }
 
-// withoutUDP is an IPv4 packet without the UDP header, and what else stands before ESP, behind its own header.
+// withoutUDP is a packet without the UDP header, and what else stands before ESP, behind its own headers, which end at off.
 func withoutUDP(pkt []byte, off, skip int) []byte {
 	esp := make([]byte, 0, len(pkt)-skip)
 	esp = append(append(esp, pkt[:off]...), pkt[off+skip:]...)
-	esp[9] = protoESP
-	setLength4(esp)
+	if esp[0]>>4 == 4 {
+		esp[9] = protoESP
+		setLength4(esp)
+		return esp
+	}
+	at, _ := nextHeaderAt(pkt, off)
+	esp[at] = protoESP
+	binary.BigEndian.PutUint16(esp[4:], uint16(len(esp)-40))
 	return esp
+}
+
+// tooShort is a test of the original that compares the length of a datagram with more than what will be taken off it, so that small packets, mostly over
+// IPv6, are lost.
+func tooShort(pkt []byte, off, skip int) bool {
+	ip := 40
+	if pkt[0]>>4 == 4 {
+		ip = off
+	}
+	return len(pkt)-off < ip+skip
 }
 
 // setLength4 writes the length and the checksum of an IPv4 header.

@@ -96,8 +96,7 @@ func (a arrival) parse() (arrival, bool, dropCause) {
 	return a, true, noDrop
 }
 
-// parseUDP looks into a datagram to a socket that wants ESP. ESP over IPv6 and UDP never gets anywhere: the original looks in the wrong place for
-// the SA.
+// parseUDP looks into a datagram to a socket that wants ESP.
 func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok bool, cause dropCause) {
 	in, err := ipsec.ParseInbound(pkt)
 	if err == ipsec.ErrFragment {
@@ -116,8 +115,8 @@ func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok boo
 		return a, false, dropEncap
 	case what == notESP:
 		return a, false, noDrop
-	case f.Dst.Is6():
-		return a, false, dropInNoStates
+	case tooShort(pkt[:end], off, skip):
+		return a, false, dropShortEncap
 	default:
 		a = arrival{pkt: withoutUDP(pkt[:end], off, skip), proto: protoESP, encap: kind, from: netip.AddrPortFrom(f.Src, f.SrcPort)}
 		return a.parse()

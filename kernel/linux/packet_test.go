@@ -67,13 +67,15 @@ func TestTwoHosts(t *testing.T) {
 		{name: "tunnel from the unspecified address", src: me, dst: peer, sas: []association{tunnelled(esp)},
 			reqs: tunnel(protoESP, netip.IPv4Unspecified(), peer), proto: protoESP},
 		{name: "esp in udp", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTESP)}, reqs: transport(protoESP), proto: 17, encap: 2},
+		{name: "esp6 in udp", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTESP)}, reqs: transport(protoESP), proto: 17, encap: 2},
+		{name: "esp6 in udp, non-ike", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTNonIKE)}, reqs: transport(protoESP), proto: 17, encap: 1},
 		{name: "esp in udp, non-ike", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTNonIKE)}, reqs: transport(protoESP), proto: 17, encap: 1},
 		{name: "esp tunnel in udp", src: me, dst: peer, sas: []association{tunnelled(natt(wire.LinuxNATTESP))}, reqs: tunnel(protoESP, me, peer), proto: 17, encap: 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			near, far := newHost(t, engine.Options{}), newPeer(t)
 			if test.encap != 0 {
-				if errno := far.k.Encap(netip.AddrPortFrom(peer, 4500), test.encap); errno != wire.OK {
+				if errno := far.k.Encap(netip.AddrPortFrom(test.dst, 4500), test.encap); errno != wire.OK {
 					t.Fatal(errno)
 				}
 			}
