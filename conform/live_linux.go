@@ -361,7 +361,7 @@ func (m *hostMachine) Traffic(t Traffic) wire.Errno {
 			if err != nil {
 				return err
 			}
-			m.files = append(m.files, fd)
+			defer unix.Close(fd) // what was sent is on its way; the ports are free for the next one
 			return unix.Connect(fd, to)
 		}
 		_, to = sockaddr(netip.AddrPortFrom(t.Dst, 0))

@@ -1,14 +1,17 @@
 package conform
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
-
-	"github.com/pfkeyd/pfkeyd/wire"
+	"io"
+	"os"
+	"time"
 )
 
 // Play plays the actions of a scenario on a target and returns a recording of what it answered; the outcomes in sc are not looked
-// at. Only times are marked volatile: what else varies, such as SPIs that were picked, takes several recordings to see.
+// at. What another kernel may answer otherwise, such as times and SPIs that were picked, is marked as far as the format shows it.
 func Play(t Target, kernel string, sc *Scenario) (*Scenario, error) {
 	f, err := familyOf(kernel)
 	if err != nil {
@@ -21,40 +24,176 @@ func Play(t Target, kernel string, sc *Scenario) (*Scenario, error) {
 	if r.skip != "" {
 		return nil, errors.New(r.skip)
 	}
-	outs := r.outs
 	rec := sc.clone()
 	rec.Panic = false
+	k := newMarker(f)
 	for i := range rec.Steps {
-		if i >= len(outs) {
+		if i >= len(r.outs) {
 			return nil, fmt.Errorf("step %d: not played", i+1)
 		}
-		if len(outs[i].trouble) > 0 {
-			return nil, fmt.Errorf("step %d: %s", i+1, outs[i].trouble[0])
+		if len(r.outs[i].trouble) > 0 {
+			return nil, fmt.Errorf("step %d: %s", i+1, r.outs[i].trouble[0])
 		}
-		rec.Steps[i].Outcome = outs[i]
-		for k := range outs[i].Rx {
-			outs[i].Rx[k].Vol = times(f.dialect, outs[i].Rx[k].Hex)
-		}
+		rec.Steps[i].Outcome = r.outs[i]
+		k.step(&rec.Steps[i])
 	}
 	return rec, nil
 }
 
-// times finds the times of a message that the wall clock decides.
-func times(d *wire.Dialect, msg []byte) (spans []Span) {
-	x, ok := d.Find(msg, wire.ExtLifetimeCurrent)
-	if !ok {
-		return nil
+// RecordConfig says what to play on what, and where the recording goes.
+type RecordConfig struct {
+	Kernel string   // whose operations the scenarios use
+	Paths  []string // files and folders of scenarios, whose outcomes are not looked at
+	Target Target
+	Out    string // file; "" or "-": standard output
+
+	// Random, if not 0, is how many messages to send in conversations made of Seed, instead of the scenarios in files.
+	Random int
+	Seed   uint64
+
+	Clock    func() time.Time // reads the time
+	Patience time.Duration    // after which a scenario that does not come back ends the recording; 0: never
+}
+
+// maxUnhurried is how long a random conversation may take. A kernel does some things a second later, and a conversation that was
+// held up would be another one.
+const maxUnhurried = 800 * time.Millisecond
+
+// tries is how often a conversation that took too long is begun again.
+const tries = 5
+
+// Record is the command "pfkeyd record": it plays scenarios on a target and writes what came back, one line for each. It returns
+// the exit code, as [Main] does.
+func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code int) {
+	complain := func(err error) {
+		fmt.Fprintf(stderr, "pfkeyd record: %v\n", err)
 	}
-	life, err := d.ParseLifetime(x.Raw)
+	f, err := familyOf(c.Kernel)
 	if err != nil {
-		return nil
+		complain(err)
+		return exitUsage
 	}
-	// The layout is the same in all dialects: header, allocations, bytes, addtime, usetime.
-	if life.AddTime != 0 {
-		spans = append(spans, Span{x.Offset + 16, 8, "addtime"})
+	m, err := c.Target.Boot(&Scenario{}, nil)
+	if err != nil {
+		complain(err)
+		if _, ok := errors.AsType[*GoneError](err); ok {
+			return exitNoEngine
+		}
+		return exitUsage
 	}
-	if life.UseTime != 0 {
-		spans = append(spans, Span{x.Offset + 24, 8, "usetime"})
+	m.Close()
+	var scs []*Scenario
+	if c.Random > 0 {
+		if c.Kernel != "linux" {
+			complain(errors.New("random conversations are Linux's"))
+			return exitUsage
+		}
+		scs = Conversations(c.Seed, c.Random)
+	} else {
+		var bad []error
+		if scs, bad = load(f, c.Paths); len(bad) > 0 {
+			for _, err := range bad {
+				complain(err)
+			}
+			return exitUsage
+		}
 	}
-	return spans
+	w := stdout
+	if c.Out != "" && c.Out != "-" {
+		file, err := os.Create(c.Out)
+		if err != nil {
+			complain(err)
+			return exitUsage
+		}
+		defer func() {
+			if err := file.Close(); err != nil && code == exitDone {
+				complain(err)
+				code = exitFailed
+			}
+		}()
+		w = file
+	}
+	buf := bufio.NewWriter(w)
+	messages, written, hurried, failed := 0, 0, 0, 0
+	for _, sc := range scs {
+		if ctx.Err() != nil {
+			complain(context.Cause(ctx))
+			failed++
+			break
+		}
+		rec, err := c.record(ctx, sc)
+		if errors.Is(err, errHeldUp) {
+			hurried++
+			continue
+		}
+		if err != nil {
+			complain(fmt.Errorf("%s: %w", sc.Name, err))
+			failed++
+			if errors.Is(err, errStuck) {
+				break // the others would only wait as long
+			}
+			continue
+		}
+		for i := range rec.Steps {
+			if rec.Steps[i].Op == "send" {
+				messages++
+			}
+		}
+		written++
+		if err := rec.Write(buf); err != nil {
+			complain(err)
+			return exitFailed
+		}
+	}
+	if err := buf.Flush(); err != nil {
+		complain(err)
+		return exitFailed
+	}
+	fmt.Fprintf(stderr, "pfkeyd record: %d scenarios, %d messages sent", written, messages)
+	if c.Random > 0 {
+		fmt.Fprintf(stderr, ", seed %d, %d left out because this machine held them up", c.Seed, hurried)
+	}
+	fmt.Fprintln(stderr)
+	if failed > 0 {
+		return exitFailed
+	}
+	return exitDone
+}
+
+var errHeldUp = errors.New("held up")
+
+// record plays one scenario; a random conversation that was held up, again.
+func (c *RecordConfig) record(ctx context.Context, sc *Scenario) (*Scenario, error) {
+	for range tries {
+		rec, took, err := c.once(ctx, sc)
+		if err != nil || c.Random == 0 || took < maxUnhurried {
+			return rec, err
+		}
+	}
+	return nil, errHeldUp
+}
+
+func (c *RecordConfig) once(ctx context.Context, sc *Scenario) (*Scenario, time.Duration, error) {
+	if c.Patience > 0 {
+		var cancel context.CancelFunc
+		patience := c.Patience + sc.sleeps(c.Target)
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w within %v", errStuck, patience))
+		defer cancel()
+	}
+	type result struct {
+		rec *Scenario
+		err error
+	}
+	begin := c.Clock()
+	done := make(chan result, 1) // left behind if the target is stuck
+	go func() {
+		rec, err := Play(c.Target, c.Kernel, sc)
+		done <- result{rec, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, 0, context.Cause(ctx)
+	case r := <-done:
+		return r.rec, c.Clock().Sub(begin), r.err
+	}
 }

@@ -89,7 +89,7 @@ Without a command it does what "serve" does.`,
 	}
 	f.flags(root)
 	root.SetVersionTemplate("pfkeyd {{.Version}}\n")
-	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.clock(), e.conform(), e.man())
+	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.clock(), e.conform(), e.record(), e.man())
 	return root
 }
 
