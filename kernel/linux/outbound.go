@@ -88,7 +88,8 @@ func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[spd.MaxTemplates]*sa) (n 
 			continue
 		}
 		if !wait && k.registered.Load() > 0 {
-			k.e.Post(func() { k.acquire(l) })
+			missing := l // only what is missing goes to the heap
+			k.e.Post(func() { k.acquire(missing) })
 		}
 		if !t.Optional {
 			return 0, dropOutNoStates

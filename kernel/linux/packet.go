@@ -258,7 +258,8 @@ func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byt
 		return nil, 0, dropInStateProtoError
 	}
 	if e != nil && (a.from.Addr() != s.src || a.from.Port() != e.sport) {
-		k.e.Post(func() { k.newMapping(s, e.sport, a.from) })
+		sport, from := e.sport, a.from // so that a stays off the heap
+		k.e.Post(func() { k.newMapping(s, sport, from) })
 	}
 	return ipsec.Payload(plain), next, noDrop
 }
