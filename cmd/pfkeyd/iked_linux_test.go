@@ -472,7 +472,7 @@ func TestIkedStartsWithoutGate(t *testing.T) {
 	if !inNamespaces(t) {
 		return
 	}
-	const rounds, n = 10, 10
+	const rounds, n = 20, 10
 	for round := range rounds {
 		if failed := starts(t, n, "--no-gate"); failed > 0 {
 			t.Logf("%d of %d starts failed", failed, n*(round+1))

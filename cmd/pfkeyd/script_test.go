@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -30,12 +31,17 @@ func TestMain(m *testing.M) {
 			os.Exit(run(ctx))
 		}
 	}
-	testscript.Main(m, map[string]func(){
+	programs := map[string]func(){
 		"pfkeyd":      program(func(ctx context.Context) int { return cli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }),
 		"ipsecinject": program(func(ctx context.Context) int { return injectcli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }),
 		"ipseckey":    program(func(ctx context.Context) int { return keycli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }),
-	})
+	}
+	maps.Copy(programs, morePrograms)
+	testscript.Main(m, programs)
 }
+
+// morePrograms are those of one system's tests.
+var morePrograms = map[string]func(){}
 
 // background are the programs that a script has started with "start".
 type background struct {
