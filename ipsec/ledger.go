@@ -29,11 +29,21 @@ type stripe struct {
 
 type watcher struct{ f func(*Packet, Verdict) }
 
-func (l *Ledger) lane(p *Packet) *stripe { return &l.lanes[p.ID%stripes] }
+func (l *Ledger) lane(p *Packet) *stripe { return &l.lanes[p.lane] }
+
+// affinity gives packets that one core injects the same lane: what a core puts into a pool it mostly gets back.
+var affinity = sync.Pool{New: func() any {
+	lane := uint8(lanesGiven.Add(1) % stripes)
+	return &lane
+}}
+
+var lanesGiven atomic.Uint32
 
 // Inject takes a packet in. Its Data and Done must not change from here on.
 func (l *Ledger) Inject(p *Packet) {
-	p.ledger = l
+	lane := affinity.Get().(*uint8)
+	p.ledger, p.lane = l, *lane
+	affinity.Put(lane)
 	l.lane(p).injected.Add(1)
 }
 

@@ -22,6 +22,7 @@ type Packet struct {
 	Done func(*Packet, Verdict)
 
 	ledger *Ledger
+	lane   uint8         // of counters
 	next   *Packet       // link of the [Queue] it waits in
 	waits  atomic.Uint32 // times it was put into a queue, written under the lock of that queue
 	kind   atomic.Uint32 // Queued or Held: what the last wait was
@@ -30,6 +31,13 @@ type Packet struct {
 	report   sync.Mutex // orders the calls of Done
 	reported uint32     // waits that Done has heard of
 }
+
+// Lanes is how many there are; see [Packet.Lane].
+const Lanes = stripes
+
+// Lane is a number below [Lanes] that packets injected by one core mostly have in common. Counters that are kept once for each lane are not written by
+// several cores in turn, which costs more than the counting.
+func (p *Packet) Lane() int { return int(p.lane) }
 
 // wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held, so that the ledger's
 // held count moves with the queue.

@@ -111,19 +111,40 @@ var dropRows = [dropsEnd]struct {
 	dropShutdown:       {"", ipsec.Shutdown},
 }
 
-// counters are the kstats. They are atomic, because packets count without a lock.
+// counters are the kstats. They are atomic, because packets count without a lock, and kept in lanes, because packets on several cores count at once.
 type counters struct {
-	ah, esp  [countersEnd]atomic.Uint64
+	lanes    [ipsec.Lanes]lane
 	drops    [2][dropsEnd]atomic.Uint64 // AH, ESP; those that name no protocol are counted under ESP
 	qhiwater atomic.Uint64              // most packets seen on one acquire record
 }
 
-func (c *counters) add(p *protocol, n counter, delta uint64) {
+type lane struct {
+	of [2][countersEnd]atomic.Uint64 // AH, ESP
+	_  [64]byte
+}
+
+// index is the place of a protocol where there is one for each.
+func (p *protocol) index() int {
 	if p.isESP() {
-		c.esp[n].Add(delta)
-	} else {
-		c.ah[n].Add(delta)
+		return 1
 	}
+	return 0
+}
+
+// add counts what belongs to no packet.
+func (c *counters) add(p *protocol, n counter, delta uint64) { c.lanes[0].of[p.index()][n].Add(delta) }
+
+// count counts one for a packet.
+func (k *Kernel) count(pkt *ipsec.Packet, p *protocol, n counter) {
+	k.counters.lanes[pkt.Lane()].of[p.index()][n].Add(1)
+}
+
+// read is the sum of a counter's lanes.
+func (c *counters) read(index int, n counter) (sum uint64) {
+	for i := range c.lanes {
+		sum += c.lanes[i].of[index][n].Load()
+	}
+	return sum
 }
 
 func dropName(esp bool, c dropCause) string {
@@ -137,6 +158,14 @@ func dropName(esp bool, c dropCause) string {
 	return strings.Replace(name, "*", "_"+proto, 1)
 }
 
+// dropNames are made once: a flood of bad packets makes no garbage.
+var dropNames = func() (names [2][dropsEnd]string) {
+	for c := range dropsEnd {
+		names[0][c], names[1][c] = dropName(false, c), dropName(true, c)
+	}
+	return names
+}()
+
 // Counters reads the kstats that are not zero, by group and name, such as esp/keysock_in or ipdrop/esp_no_sa.
 func (k *Kernel) Counters() map[string]uint64 {
 	m := map[string]uint64{}
@@ -148,16 +177,16 @@ func (k *Kernel) Counters() map[string]uint64 {
 	for i := range countersEnd {
 		name := counterNames[i]
 		if i < inRequests {
-			put("esp/"+name, k.counters.esp[i].Load())
-			put("ah/"+name, k.counters.ah[i].Load())
+			put("esp/"+name, k.counters.read(1, i))
+			put("ah/"+name, k.counters.read(0, i))
 		} else {
-			put("ipsec/esp_stat_"+name, k.counters.esp[i].Load())
-			put("ipsec/ah_stat_"+name, k.counters.ah[i].Load())
+			put("ipsec/esp_stat_"+name, k.counters.read(1, i))
+			put("ipsec/ah_stat_"+name, k.counters.read(0, i))
 		}
 	}
 	for i := range k.counters.drops {
 		for c := range dropsEnd {
-			if name := dropName(i == 1, c); name != "" && !strings.HasPrefix(name, "ipIf") {
+			if name := dropNames[i][c]; name != "" && !strings.HasPrefix(name, "ipIf") {
 				put("ipdrop/"+name, k.counters.drops[i][c].Load())
 			}
 		}
@@ -171,10 +200,7 @@ func (k *Kernel) drop(p *ipsec.Packet, c dropCause) { k.dropFor(k.esp, p, c) }
 
 // dropFor ends a packet of ESP or AH. No lock is held.
 func (k *Kernel) dropFor(proto *protocol, p *ipsec.Packet, c dropCause) {
-	i := 0
-	if proto.isESP() {
-		i = 1
-	}
+	i := proto.index()
 	k.counters.drops[i][c].Add(1)
-	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: dropRows[c].reason, Counter: dropName(i == 1, c)})
+	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: dropRows[c].reason, Counter: dropNames[i][c]})
 }

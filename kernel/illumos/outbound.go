@@ -84,7 +84,7 @@ func (k *Kernel) satisfy(p *ipsec.Packet, sealed []byte, n *need, answered *prot
 			k.transmit(p, pkt)
 			return
 		case lacking == answered:
-			k.counters.add(lacking, outDiscards, 1)
+			k.count(p, lacking, outDiscards)
 			k.drop(p, dropAcquireTimeout)
 			return
 		case k.hold(p, sealed, lacking, n, generation):
@@ -207,7 +207,7 @@ func (k *Kernel) transmit(p *ipsec.Packet, pkt []byte) {
 // seal protects a packet with one SA, in room if that is large enough; it must not overlap pkt. If it cannot, the packet has ended.
 func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte, bool) {
 	c := s.conf.Load()
-	k.counters.add(s.p, outRequests, 1)
+	k.count(p, s.p, outRequests)
 	align := 4
 	size := len(pkt) + 12 + c.transform.ICVLen()
 	if s.p.isESP() {
@@ -221,8 +221,8 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte
 	now := k.now()
 	if !k.chargeOutbound(s, size) {
 		if s.p.isESP() {
-			k.counters.add(s.p, bytesExpired, 1)
-			k.counters.add(s.p, outDiscards, 1)
+			k.count(p, s.p, bytesExpired)
+			k.count(p, s.p, outDiscards)
 			k.dropFor(s.p, p, dropBytesExpire)
 		} else {
 			k.drop(p, dropOutDiscards)
@@ -252,7 +252,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte
 	case seq == 0 && c.replay:
 		k.useUp(s)
 		if s.p.isESP() {
-			k.counters.add(s.p, outDiscards, 1)
+			k.count(p, s.p, outDiscards)
 			k.dropFor(s.p, p, dropReplay)
 		} else {
 			k.dropFor(s.p, p, dropBadV4Opts)
@@ -284,7 +284,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte
 		k.drop(p, dropOutDiscards)
 		return nil, false
 	}
-	k.counters.add(s.p, cryptoSync, 1)
+	k.count(p, s.p, cryptoSync)
 	return out, true
 }
 

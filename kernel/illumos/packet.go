@@ -39,7 +39,7 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 	if in.Proto == ipsec.AH {
 		proto = k.ah
 	}
-	k.counters.add(proto, inRequests, 1)
+	k.count(p, proto, inRequests)
 	short := err != nil // too short for its own header; the SPI may be there
 	if short && !proto.isESP() && in.End-in.Off < 8 {
 		k.dropInbound(proto, p, dropBadLength)
@@ -117,13 +117,13 @@ func (k *Kernel) reclaim(s *sa) {
 
 // noSA ends a packet for whose SPI and destination there is no SA that could open it.
 func (k *Kernel) noSA(proto *protocol, p *ipsec.Packet) {
-	k.counters.add(proto, lookupFailure, 1)
+	k.count(p, proto, lookupFailure)
 	k.dropInbound(proto, p, dropNoSA)
 }
 
 // dropInbound ends an inbound packet and counts it for IP.
 func (k *Kernel) dropInbound(proto *protocol, p *ipsec.Packet, c dropCause) {
-	k.counters.add(proto, inDiscards, 1)
+	k.count(p, proto, inDiscards)
 	k.dropFor(proto, p, c)
 }
 
@@ -149,14 +149,14 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	}
 	switch err {
 	case nil:
-		k.counters.add(s.p, cryptoSync, 1)
+		k.count(p, s.p, cryptoSync)
 	case ipsec.ErrICV:
-		k.counters.add(s.p, cryptoSync, 1)
-		k.counters.add(s.p, badAuth, 1)
+		k.count(p, s.p, cryptoSync)
+		k.count(p, s.p, badAuth)
 		k.dropInbound(s.p, p, dropBadAuth)
 		return
 	default:
-		k.counters.add(s.p, cryptoFailures, 1)
+		k.count(p, s.p, cryptoFailures)
 		k.dropInbound(s.p, p, dropCryptoFailed)
 		return
 	}
@@ -169,13 +169,13 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	plain := opened[headers:]
 	_, next, ok := ipsec.Trailer(plain)
 	if !ok {
-		k.counters.add(s.p, badDecrypt, 1)
+		k.count(p, s.p, badDecrypt)
 		k.dropInbound(s.p, p, dropBadPadLen)
 		return
 	}
 	switch check := s.p.tun(tunPaddingCheck); {
 	case check == 1 && !ipsec.CheckLastPad(plain), check == 2 && !ipsec.CheckPadding(plain):
-		k.counters.add(s.p, badPadding, 1)
+		k.count(p, s.p, badPadding)
 		k.dropInbound(s.p, p, dropBadPadding)
 		return
 	}
@@ -208,10 +208,10 @@ func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	}
 	switch err := c.transform.VerifyAH(p.Data[:in.End], in.Off, 0); err {
 	case nil:
-		k.counters.add(s.p, cryptoSync, 1)
+		k.count(p, s.p, cryptoSync)
 	case ipsec.ErrICV:
-		k.counters.add(s.p, cryptoSync, 1)
-		k.counters.add(s.p, badAuth, 1)
+		k.count(p, s.p, cryptoSync)
+		k.count(p, s.p, badAuth)
 		k.dropInbound(s.p, p, dropBadAuth)
 		return
 	default:
@@ -240,7 +240,7 @@ func (k *Kernel) peek(s *sa, p *ipsec.Packet, seq uint32) bool {
 	if exhausted {
 		k.useUp(s)
 	}
-	k.counters.add(s.p, replayEarlyFailures, 1)
+	k.count(p, s.p, replayEarlyFailures)
 	k.dropInbound(s.p, p, dropEarlyReplay)
 	return false
 }
@@ -249,7 +249,7 @@ func (k *Kernel) peek(s *sa, p *ipsec.Packet, seq uint32) bool {
 // number is marked, the SA counts as used, and the packet's bytes are charged.
 func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic bool) bool {
 	if authentic {
-		k.counters.add(s.p, goodAuth, 1)
+		k.count(p, s.p, goodAuth)
 	}
 	now := k.now()
 	k.e.Step("accept", p)
@@ -261,7 +261,7 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 		return false
 	case authentic && !s.window.accept(seq):
 		s.Unlock()
-		k.counters.add(s.p, replayFailures, 1)
+		k.count(p, s.p, replayFailures)
 		k.dropInbound(s.p, p, dropReplay)
 		return false
 	}
@@ -279,7 +279,7 @@ func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic boo
 	if c != chargeHard {
 		return true
 	}
-	k.counters.add(s.p, bytesExpired, 1)
+	k.count(p, s.p, bytesExpired)
 	k.dropInbound(s.p, p, dropBytesExpire)
 	return false
 }
