@@ -279,7 +279,7 @@ func (f *finder) literal(n *ast.CompositeLit) {
 		if _, ok := e.(*ast.KeyValueExpr); ok {
 			apply, undo := set(&n.Elts, without(n.Elts, i))
 			f.add("field", e, apply, undo, "drop %s", f.s.text(e))
-		} else if _, list := n.Type.(*ast.ArrayType); list && i+1 < len(n.Elts) {
+		} else if _, list := n.Type.(*ast.ArrayType); list && i+1 < len(n.Elts) && f.s.text(e) != f.s.text(n.Elts[i+1]) {
 			apply, undo := set(&n.Elts, swapped(n.Elts, i))
 			f.add("swap", e, apply, undo, "%s <> %s", f.s.text(e), f.s.text(n.Elts[i+1]))
 		}

@@ -16,10 +16,6 @@ const defaultReplay = 32
 // acquireSeqBit marks a sequence number that the kernel chose for an ACQUIRE.
 const acquireSeqBit = 0x80000000
 
-// maxAcquires bounds the acquire records there may be at a time; the original is bounded by its memory. Past it packets are dropped as it
-// drops them then.
-const maxAcquires = 65536
-
 // need is what an outbound packet wants protection for, and how.
 type need struct {
 	flow     spd.Flow // of the packet itself
@@ -121,7 +117,7 @@ func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, ge
 		}
 		return true
 	}
-	if k.acquires.n >= maxAcquires {
+	if k.acquires.n >= k.tun.limit(limAcquires) {
 		k.acquires.mu.Unlock()
 		k.drop(pkt, dropAcquireNoMem)
 		return true

@@ -192,6 +192,18 @@ func (k *Kernel) commonAdd(p *protocol, f *family, r *request, larval *sa, v wir
 	if clone && r.has(wire.IllumosExtXPair) {
 		return einval(wire.IllumosDiagPairInappropriate)
 	}
+	names := len(r.ext[wire.ExtIdentitySrc]) + len(r.ext[wire.ExtIdentityDst])
+	n := 0
+	if larval == nil {
+		n++
+	}
+	if clone {
+		n++
+		names *= 2
+	}
+	if k.noRoomFor(n, names) {
+		return noMemory
+	}
 	s := larval
 	if s == nil {
 		s = &sa{p: p, spi: v.SPI, src: r.address(k, wire.ExtAddressSrc).addr(), dst: r.address(k, wire.ExtAddressDst).addr()}
@@ -272,6 +284,7 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 		return res
 	}
 	s.srcID, s.dstID = k.readIdentity(r.ext[wire.ExtIdentitySrc]), k.readIdentity(r.ext[wire.ExtIdentityDst])
+	s.countStored()
 	s.Lock()
 	defer s.Unlock()
 	s.window = window{size: uint32(s.replayWindow)}

@@ -118,13 +118,15 @@ func newTalk(t testing.TB, o engine.Options) *talk {
 	if o.Addrs == nil {
 		o.Addrs = []netip.Addr{me, netip.MustParseAddr("192.0.2.5"), netip.MustParseAddr("2001:db8::1")}
 	}
-	e, err := kernel.New("illumos", o)
+	e, err := newEngine(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(e.Close)
 	return &talk{t, e, openSocket(t, e)}
 }
+
+func newEngine(o engine.Options) (*engine.Engine, error) { return kernel.New("illumos", o) }
 
 func openSocket(t testing.TB, e *engine.Engine) pfkey.Socket {
 	t.Helper()
@@ -710,6 +712,12 @@ func TestStatus(t *testing.T) {
 	k := &talk{t, p.e, p.s}
 	k.must(message(wire.MsgXPromisc, 1))
 	other := openSocket(t, p.e)
+	for _, msg := range [][]byte{message(wire.MsgXPromisc, 1), message(wire.MsgRegister, 0)} { // the second fails, and extends the socket
+		if errno := other.Send(msg, pfkey.Cred{Privileged: true}); errno != wire.OK {
+			t.Fatal(errno)
+		}
+	}
+	messages(other)
 	if errno := other.SetOption(pfkey.OptionUseLoopback, 0); errno != wire.OK {
 		t.Fatal(errno)
 	}
@@ -732,7 +740,7 @@ func TestStatus(t *testing.T) {
 		},
 		Acquires: []engine.AcquireStatus{{Type: "esp", Seq: 0xfffffffe, Src: "192.0.2.1", Dst: "192.0.2.9", Expires: 1_400_000_015,
 			Held: []engine.PacketStatus{{ID: 42, Bytes: len(outbound)}}}},
-		Sockets: []engine.SocketStatus{{Number: 1, PID: 1, Registered: []string{"ah", "esp"}, Flags: []string{"promisc"}}, {Number: 2, PID: 1234, Flags: []string{"no-loopback"}}},
+		Sockets: []engine.SocketStatus{{Number: 1, PID: 1, Registered: []string{"ah", "esp"}, Flags: []string{"promisc"}}, {Number: 2, PID: 1234, Flags: []string{"promisc", "extended", "no-loopback"}}},
 	}
 	got := engine.Status{SACount: st.SACount, SAs: st.SAs, Acquires: st.Acquires, Sockets: st.Sockets}
 	if d := cmp.Diff(want, got); d != "" {

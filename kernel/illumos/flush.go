@@ -16,6 +16,10 @@ func (k *Kernel) fanOut(r *request) {
 		over = []*protocol{p}
 	}
 	if r.hdr.Type == wire.MsgDump {
+		if k.noRoomForDump() {
+			k.fail(r, noMemory)
+			return
+		}
 		k.startDump(over, r)
 		return
 	}

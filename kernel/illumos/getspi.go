@@ -24,6 +24,9 @@ func (k *Kernel) getSPI(p *protocol, r *request) result {
 	if f.out.lookup(wire.SPI(spi), src, dst) != nil {
 		return result{errno: wire.EEXIST}
 	}
+	if k.noRoomFor(1, 0) {
+		return noMemory
+	}
 	s := &sa{p: p, spi: wire.SPI(spi), src: src, dst: dst}
 	s.hardExpire = k.now() + p.tun(tunLarvalTimeout)
 	if !f.in.insert(s) {

@@ -268,6 +268,17 @@ func TestPolicyErrors(t *testing.T) {
 		{"dladm create-iptun -a local=192.0.2.1,remote=192.0.2.2 t0", `p:1:56: a tunnel needs -T ipv4 or -T ipv6 before its name: "t0"`},
 		{"dladm create-iptun -T ipv6 -a local=192.0.2.1,remote=192.0.2.2 t0", `p:1:64: the addresses of this tunnel are not both ipv6: "t0"`},
 		{"dladm create-iptun -T ipv4 -a local=192.0.2.1,far=192.0.2.2 t0", `p:1:31: not of the form local=ADDRESS,remote=ADDRESS: "local=192.0.2.1,far=192.0.2.2"`},
+		{"dladm create-iptun -T ipv4 -a local=here,remote=192.0.2.2 t0", `p:1:31: not of the form local=ADDRESS,remote=ADDRESS: "local=here,remote=192.0.2.2"`},
+		{"dladm create-iptun t0", `p:1:20: a tunnel needs -a local=ADDRESS,remote=ADDRESS before its name: "t0"`},
+		{tunnels + "dladm create-iptun -T ipv4 tun6", `p:4:28: this tunnel has been made before: "tun6"`},
+		{"{} apply {auth_algs md5} or apply {}", `p:1:36: apply needs auth_algs, encr_algs or encr_auth_algs before: "}"`},
+		{"{} bypass {dir}", `p:1:15: a value for dir is wanted: "}"`},
+		{"{dir in} bypass {sa mine}", `p:1:18: bypass has no such property: "sa"`},
+		{"{dir in} bypass {dir both}", `p:1:22: a direction among the properties is in or out, not: "both"`},
+		{"{dir in} bypass {dir out}", `p:1:22: another direction has been named before (in): "out"`},
+		{"{} ipsec {auth_algs shaa(128)}", `p:1:21: unknown algorithm (sha?): "shaa(128)"`},
+		{"{laddr 192.0.2.1 dir in} apply {auth_algs md5}", `p:1:26: with laddr, raddr, lport and rport goes ipsec, not: "apply"`},
+		{"{src 192.0.2.1 rport 9} drop {}", `p:1:25: local and remote mix with source and destination only in rules with dir out, before: "drop"`},
 		{"dladm create-iptun -T ipv4\nt0", `p:2:1: dladm create-iptun wants -T TYPE, -a local=ADDRESS,remote=ADDRESS and a name in one line, before: "t0"`},
 	} {
 		e, err := kernel.New("illumos", engine.Options{})

@@ -32,6 +32,7 @@ type Kernel struct {
 	extended int         // how many times sockets have become EXTENDED
 	cluster  atomic.Bool // cluster software is loaded
 	refuse   bool        // the task queue takes no entry
+	stored   int         // bytes of identities that all SAs keep
 	lastPass int64       // time of the last ageing pass
 	due      int64       // no SA and no acquire record needs a pass before this; 0: none does
 	boot     int64       // passes happen at boot + n * interval
@@ -113,6 +114,8 @@ func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errn
 		return wire.EPROTONOSUPPORT
 	case !c.Privileged:
 		return wire.EPERM
+	case len(k.e.Sockets()) >= k.tun.limit(limSockets):
+		return wire.ENOMEM
 	}
 	s.Data = k.newClient(s)
 	return wire.OK

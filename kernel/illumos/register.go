@@ -34,11 +34,11 @@ func (k *Kernel) registerExtended(r *request) {
 		return
 	}
 	n := min(int(k.d.Order.Uint16(raw))*8, len(raw))
+	each := r.copy(k) // one for all: a consumer changes nothing that matters to the next
 	for _, t := range raw[4:n] {
 		if t == 0 {
 			return
 		}
-		each := r.copy(k)
 		each.hdr.SAType = wire.SAType(t)
 		each.msg[3] = t
 		if p := k.consumer(each.hdr.SAType); p != nil {

@@ -83,6 +83,7 @@ type sa struct {
 	nat          *natAddrs   // nil: no NAT-T SA
 	cookie       wire.KMCookie
 	srcID, dstID *identity
+	stored       int // what it counts for in Kernel.stored
 	pairSPI      wire.SPI
 	peerSA       atomic.Pointer[sa] // the same SA in the other table
 

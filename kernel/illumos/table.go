@@ -105,6 +105,7 @@ func (t *table) insert(s *sa) bool {
 	}
 	t.n++
 	s.in, s.outbound = t, t.isOutbound()
+	s.countStored()
 	t.bucketOf(s).insert(s, linkBucket)
 	if t.isOutbound() {
 		t.m[spiDst{s.dst, s.spi}] = s
@@ -136,6 +137,7 @@ func (s *sa) unlink() {
 		return
 	}
 	s.in = nil
+	s.countStored()
 	t.n--
 	t.bucketOf(s).remove(s, linkBucket)
 	if t.isOutbound() {

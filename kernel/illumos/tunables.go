@@ -61,6 +61,24 @@ var keysockTunables = [tunKeysock]tunable{
 	tunMaxBuf:    {"max_buf", 65536, 1 << 30, 262144},
 }
 
+const (
+	limSAs = iota
+	limSockets
+	limAcquires
+	limIdentities // bytes
+	limQueued     // bytes
+	limEnd
+)
+
+// limits are bounds of ours, see limits.go.
+var limits = [limEnd]tunable{
+	limSAs:        {"max_sas", 1, 1 << 24, 1 << 18},
+	limSockets:    {"max_sockets", 1, 1 << 16, 1024},
+	limAcquires:   {"max_acquires", 1, 1 << 24, 65536},
+	limIdentities: {"max_identities", 0, 1<<32 - 1, 64 << 20},
+	limQueued:     {"max_queued", 0, 1<<32 - 1, 512 << 20},
+}
+
 // acquireMaxPackets is ipsacq_maxpackets, a variable of the kernel rather than a tunable: packets per acquire record.
 const acquireMaxPackets = 4
 
@@ -69,7 +87,10 @@ const acquireMaxPackets = 4
 type tunables struct {
 	ah, esp [tunPerProtocol]uint32
 	keysock [tunKeysock]uint32
+	limits  [limEnd]uint32
 }
+
+func (t *tunables) limit(i int) int { return int(t.limits[i]) }
 
 func (t *tunables) set(values map[string]string) error {
 	for i, row := range protocolTunables {
@@ -77,6 +98,9 @@ func (t *tunables) set(values map[string]string) error {
 	}
 	for i, row := range keysockTunables {
 		t.keysock[i] = row.def
+	}
+	for i, row := range limits {
+		t.limits[i] = row.def
 	}
 	names := make([]string, 0, len(values))
 	for name := range values {
@@ -111,7 +135,7 @@ func (t *tunables) setOne(name, value string) error {
 		}
 		return nil
 	}
-	var errs [3]error
+	var errs [4]error
 	if module == "" || module == "ipsecah" {
 		errs[0] = put(protocolTunables[:tunPaddingCheck], t.ah[:])
 	}
@@ -120,6 +144,9 @@ func (t *tunables) setOne(name, value string) error {
 	}
 	if module == "" || module == "keysock" {
 		errs[2] = put(keysockTunables[:], t.keysock[:])
+	}
+	if module == "" || module == "pfkeyd" {
+		errs[3] = put(limits[:], t.limits[:])
 	}
 	for _, err := range errs {
 		if err != nil {
@@ -138,6 +165,9 @@ func tunableNames() (names []string) {
 	}
 	for _, row := range keysockTunables {
 		names = append(names, "keysock:"+row.name)
+	}
+	for _, row := range limits {
+		names = append(names, "pfkeyd:"+row.name)
 	}
 	return names
 }
