@@ -101,7 +101,7 @@ func (k *Kernel) goOn(c *client) wire.Errno {
 		h, _ := k.d.Header(d.held.bytes)
 		h.Seq, h.Errno = 0, 0
 		if errno != wire.OK {
-			h.Errno = k.d.ErrnoNumber(errno)
+			h.Errno = -k.d.ErrnoNumber(errno) // the original forgets that its own errors are negative
 		}
 		k.d.PutHeader(d.held.bytes, h)
 		k.broadcast(*d.held, toOne, c)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -185,5 +186,28 @@ func TestLifetimesOfYears(t *testing.T) {
 	}
 	if st := h.e.Status(0); st.SACount != 1 {
 		t.Errorf("%d SAs", st.SACount)
+	}
+}
+
+// TestDumpOfWhatCannotBeSaid: a policy with a mode that PF_KEY has no number for ends a SPDDUMP. The message that was held back comes as the last one,
+// with the negative error in its byte, and behind it the error.
+func TestDumpOfWhatCannotBeSaid(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	const routeOptimization = 2
+	if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: peer, Proto: protoESP, Mode: routeOptimization}); errno != wire.OK {
+		t.Fatal(errno)
+	}
+	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: third, req: transport(protoESP)}))
+	h.send(h.bare(wire.LinuxMsgXSPDDump, 0))
+	got := read(h.s)
+	if len(got) != 2 {
+		t.Fatalf("%d messages, want 2", len(got))
+	}
+	einval := h.d().ErrnoNumber(wire.EINVAL)
+	if first := got[0]; first[2] != -einval || first[8] != 0 || len(first) <= wire.HeaderLen {
+		t.Errorf("held back: %s", h.d().Line(first))
+	}
+	if last := got[1]; last[2] != einval || len(last) != wire.HeaderLen {
+		t.Errorf("at the end: %s", h.d().Line(last))
 	}
 }
