@@ -59,7 +59,7 @@ var layers = map[string]layer{
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "hostile"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
@@ -71,7 +71,8 @@ var layers = map[string]layer{
 		own: []string{"pfkey"}, third: []string{"golang.org/x/sys"},
 		why: "it carries sockets to an engine and never looks at a message",
 	},
-	"trace": {own: []string{"wire", "pfkey"}, why: "it writes down what goes through a socket, whichever kernel is behind it"},
+	"hostile": {own: []string{"wire", "pfkey"}, why: "it spoils messages, whichever kernel made them"},
+	"trace":   {own: []string{"wire", "pfkey"}, why: "it writes down what goes through a socket, whichever kernel is behind it"},
 	"racelab": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/hostile"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -31,6 +32,8 @@ type TB interface {
 type Host struct {
 	t       TB
 	engine  *engine.Engine
+	liar    *hostile.Kernel // nil: an honest one
+	sockets pfkey.Engine    // the engine, or the liar in front of it
 	options engine.Options
 	pids    atomic.Int32
 	ids     atomic.Uint64
@@ -92,7 +95,15 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 			return nil, fmt.Errorf("pfkeytest: %w", err)
 		}
 	}
-	h := &Host{t: t, engine: e, options: c.engine}
+	h := &Host{t: t, engine: e, sockets: e, options: c.engine}
+	if c.liar != "" {
+		script, err := hostile.Parse(strings.NewReader(c.liar), e.Dialect())
+		if err != nil {
+			return nil, fmt.Errorf("pfkeytest: hostile script: %w", err)
+		}
+		h.liar = hostile.New(e, script)
+		h.sockets = h.liar
+	}
 	h.pids.Store(1000)
 	return h, nil
 }
@@ -112,12 +123,25 @@ func (r *random) Read(b []byte) (int, error) {
 // Engine returns the engine itself, for what has no method here.
 func (h *Host) Engine() *engine.Engine { return h.engine }
 
+// Faults says how often the kernel has lied, by the names of the faults in the script of [Hostile].
+func (h *Host) Faults() map[string]uint64 {
+	if h.liar == nil {
+		return nil
+	}
+	return h.liar.Counters()
+}
+
+// Open makes a PF_KEY socket of the host, for programs that speak PF_KEY themselves. It is closed by whoever opened it.
+func (h *Host) Open(cred pfkey.Cred) (pfkey.Socket, pfkey.Errno) {
+	return h.sockets.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2
+}
+
 // Client opens a PF_KEY socket for a privileged process of its own, with a process number of its own, and returns a client
 // on it. Host.Close closes it.
 func (h *Host) Client(options ...pfkey.ClientOption) *pfkey.Client {
 	h.t.Helper()
 	cred := pfkey.Cred{PID: h.pids.Add(1), Privileged: true}
-	sock, errno := h.engine.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2
+	sock, errno := h.Open(cred)
 	if errno != wire.OK {
 		h.t.Fatalf("open a PF_KEY socket: %v", errno)
 	}
@@ -186,7 +210,7 @@ func (h *Host) serveLocked() (string, error) {
 		messages.Close()
 		return "", err
 	}
-	ps := pfkey.NewServer(h.engine, pfkey.ServerOptions{Log: h.options.Log})
+	ps := pfkey.NewServer(h.sockets, pfkey.ServerOptions{Log: h.options.Log})
 	pp := packetport.NewServer(h.engine, packetport.Options{Name: h.engine.Name(), Log: h.options.Log})
 	var serving sync.WaitGroup
 	for _, serve := range []func() error{

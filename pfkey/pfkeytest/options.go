@@ -20,6 +20,7 @@ type config struct {
 	addrs  bool // Addr was given
 	seed   [32]byte
 	policy []string
+	liar   string // the script of a lying kernel
 }
 
 // Kernel chooses the emulated kernel by name; the default is illumos.
@@ -98,6 +99,15 @@ func Seed(seed string) HostOption {
 func Log(l *slog.Logger) HostOption {
 	return func(c *config) error {
 		c.engine.Log = l
+		return nil
+	}
+}
+
+// Hostile makes the kernel lie, by a script as package hostile describes them: answers get lost, say that something failed, have
+// too little or too much in them. [Host.Faults] tells how often.
+func Hostile(script string) HostOption {
+	return func(c *config) error {
+		c.liar = script
 		return nil
 	}
 }

@@ -89,7 +89,7 @@ func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error
 		return nil, failed(err)
 	}
 	d.address = pfkey.Address{Kernel: eng.Name(), Path: filepath.Join(dir, "demo.sock")}
-	s, err := openStation(eng, d.address.Path, slog.New(slog.DiscardHandler))
+	s, err := openStation(eng, nil, d.address.Path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, failed(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/hostile"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -27,6 +28,7 @@ const stopPatience = 2 * time.Second
 type serveFlags struct {
 	engineFlags
 	socket  string
+	hostile string
 	session int // the descriptor of a session of the hand-over, whose end is the engine's; -1: none
 	verbose bool
 }
@@ -67,6 +69,7 @@ the reason "shutdown".`,
 func (f *serveFlags) flags(cmd *cobra.Command) {
 	f.engineFlags.register(cmd)
 	f.session = -1
+	cmd.Flags().StringVar(&f.hostile, "hostile", "", "spoil messages as the script `FILE` says, to see what programs make of a lying kernel")
 	cmd.Flags().IntVar(&f.session, "session", -1, "descriptor of the session with the run whose engine this is")
 	_ = cmd.Flags().MarkHidden("session") // there is such a flag
 	cmd.Flags().StringVar(&f.socket, "socket", "", "`PATH` of the PF_KEY socket (default: KERNEL.sock in the default directory)")
@@ -86,7 +89,11 @@ func (e *env) runServe(ctx context.Context, f *serveFlags) error {
 	if path == "" {
 		path = pfkey.DefaultPath(eng.Name())
 	}
-	s, err := openStation(eng, path, log)
+	liar, err := f.liar(eng)
+	if err != nil {
+		return err
+	}
+	s, err := openStation(eng, liar, path, log)
 	if err != nil {
 		return failed(err)
 	}
@@ -105,9 +112,27 @@ func (e *env) runServe(ctx context.Context, f *serveFlags) error {
 	return nil
 }
 
+// liar reads the script of a lying kernel, nil if there is none.
+func (f *serveFlags) liar(eng *engine.Engine) (*hostile.Kernel, error) {
+	if f.hostile == "" {
+		return nil, nil
+	}
+	file, err := os.Open(f.hostile)
+	if err != nil {
+		return nil, &failure{exitUsage, fmt.Errorf("--hostile: %w", err)}
+	}
+	defer file.Close()
+	script, err := hostile.Parse(file, eng.Dialect())
+	if err != nil {
+		return nil, usagef("--hostile %s: %w", f.hostile, err)
+	}
+	return hostile.New(eng, script), nil
+}
+
 // station is an engine with all that stands in front of it: PF_KEY sockets, packet port, control port, and the clock that wakes it.
 type station struct {
 	engine  *engine.Engine
+	front   pfkey.Engine // the engine, or what stands in front of it
 	sockets *pfkey.Server
 	packets *packetport.Server
 	control *control.Server
@@ -118,9 +143,12 @@ type station struct {
 	session net.Conn // nil, or that of the run whose engine this is: it stops when that is over
 }
 
-// openStation makes the three sockets and everything behind them; nothing is served yet.
-func openStation(eng *engine.Engine, path string, log *slog.Logger) (_ *station, err error) {
-	s := &station{engine: eng}
+// openStation makes the sockets and everything behind them; nothing is served yet. liar may be nil.
+func openStation(eng *engine.Engine, liar *hostile.Kernel, path string, log *slog.Logger) (_ *station, err error) {
+	s := &station{engine: eng, front: eng}
+	if liar != nil {
+		s.front = liar
+	}
 	defer func() {
 		if err != nil {
 			s.closeListeners()
@@ -143,7 +171,7 @@ func openStation(eng *engine.Engine, path string, log *slog.Logger) (_ *station,
 	if s.attachListener, err = pfkey.Listen(launch.AttachPath(path)); err != nil {
 		return nil, err
 	}
-	s.sockets = pfkey.NewServer(eng, pfkey.ServerOptions{Log: log})
+	s.sockets = pfkey.NewServer(s.front, pfkey.ServerOptions{Log: log})
 	s.desk = launch.NewDesk(s.sockets, launch.DeskOptions{
 		Address: pfkey.Address{Kernel: eng.Name(), Path: path}.String(),
 		Check:   pfkey.CheckPeer,
@@ -151,15 +179,15 @@ func openStation(eng *engine.Engine, path string, log *slog.Logger) (_ *station,
 		Traced:  func(r launch.TraceRequest) (*pfkey.Server, func(), error) { return s.traced(r, log) },
 	})
 	s.packets = packetport.NewServer(eng, packetport.Options{Name: eng.Name(), Check: pfkey.CheckPeer, Log: log})
-	s.control = control.NewServer(eng, control.Options{
-		Check: pfkey.CheckPeer,
-		Log:   log,
-		Servers: map[string]func() any{
-			"pfkey":   func() any { return s.sockets.Counters() },
-			"packets": func() any { return s.packets.Stats() },
-			"attach":  func() any { return s.desk.Counters() },
-		},
-	})
+	servers := map[string]func() any{
+		"pfkey":   func() any { return s.sockets.Counters() },
+		"packets": func() any { return s.packets.Stats() },
+		"attach":  func() any { return s.desk.Counters() },
+	}
+	if liar != nil {
+		servers["hostile"] = func() any { return liar.Counters() }
+	}
+	s.control = control.NewServer(eng, control.Options{Check: pfkey.CheckPeer, Log: log, Servers: servers})
 	return s, nil
 }
 
@@ -224,7 +252,7 @@ func (s *station) run(ctx context.Context) error {
 
 // traced makes a server in front of the same engine whose messages are written to a file that somebody handed over.
 func (s *station) traced(r launch.TraceRequest, log *slog.Logger) (*pfkey.Server, func(), error) {
-	t := trace.New(s.engine, r.File, trace.Options{
+	t := trace.New(s.front, r.File, trace.Options{
 		Pcapng: r.Format == launch.TracePcapng, ShowKeys: r.ShowKeys, Now: s.engine.Now,
 	})
 	if err := t.Err(); err != nil {
