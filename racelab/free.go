@@ -41,6 +41,7 @@ type FreeResult struct {
 	Trials  int           `json:"trials"`
 	Packets int           `json:"packets"`  // in each trial
 	Early   int           `json:"early"`    // trials whose first packet came before the UPDATE, and waited
+	Astride int           `json:"astride"`  // of these, those whose last packet came after it: the UPDATE met the packets
 	Hits    int           `json:"hits"`     // trials in which a packet was stranded or lost
 	Strands int           `json:"stranded"` // in which one was stranded
 	Losses  int           `json:"lost"`     // in which one was lost
@@ -97,6 +98,9 @@ func (r *FreeResult) add(ends []end) {
 	r.Trials++
 	if ends[0].first.Kind == ipsec.Queued {
 		r.Early++
+	}
+	if ends[0].first.Kind == ipsec.Queued && ends[len(ends)-1].first.Kind == ipsec.Delivered {
+		r.Astride++
 	}
 	queued, replaced := 0, 0
 	var stranded, lost bool

@@ -59,7 +59,9 @@ ending.
 the initiator of a Quick Mode sends packets right behind message 3, and the
 responder takes --delay from message 3 to its UPDATE. No window is widened. It
 prints how often a packet was stranded or lost, with 95 % confidence; --plot
-draws that (SVG).
+draws that (SVG). early says how often the first packet came before the UPDATE,
+astride how often the UPDATE came between the first packet and the last: only
+then can a window be hit.
 
 --arrivals lets packets arrive on threads of their own while SAs are promoted,
 deleted, flushed and expired, and checks that the ledger is exact and nothing is
@@ -252,7 +254,7 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 	var results []racelab.FreeResult
 	if !e.json {
 		fmt.Fprintf(e.stdout, "free running: %d Quick Modes for each line, %d packets right behind message 3\n\n", f.trials, f.packets)
-		fmt.Fprintf(e.stdout, "%-16s %8s %8s %7s %9s %6s %9s %s\n", "variant", "delay", "early", "hits", "stranded", "lost", "rate", "95 % between")
+		fmt.Fprintf(e.stdout, "%-16s %8s %7s %7s %6s %9s %5s %8s  %s\n", "variant", "delay", "early", "astride", "hits", "stranded", "lost", "rate", "95 % within")
 	}
 	lines := len(f.faults) * len(f.delays)
 	oursHit := 0
@@ -274,7 +276,8 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 				}
 				continue
 			}
-			fmt.Fprintf(e.stdout, "%-16s %8v %7.1f%% %7d %9d %6d %8.3f%% %.3f%% and %.3f%%\n", v, d, 100*float64(res.Early)/float64(res.Trials),
+			percent := func(n int) float64 { return 100 * float64(n) / float64(res.Trials) }
+			fmt.Fprintf(e.stdout, "%-16s %8v %6.1f%% %6.1f%% %6d %9d %5d %7.3f%%  %.3f to %.3f\n", v, d, percent(res.Early), percent(res.Astride),
 				res.Hits, res.Strands, res.Losses, 100*res.Rate, 100*res.Low, 100*res.High)
 		}
 	}
