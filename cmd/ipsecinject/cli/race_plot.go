@@ -77,6 +77,7 @@ func plotRace(file string, results []racelab.FreeResult) error {
 	}
 	c := vgsvg.New(8*vg.Inch, 5*vg.Inch)
 	p.X.Max = float64(len(names)) - 0.5
+	p.Y.Max *= 1.2 // room for the legend
 	const margin = 8
 	p.Draw(draw.Crop(draw.New(c), margin, -2*margin, margin, -margin))
 	f, err := os.Create(file)
