@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,7 +19,11 @@ const programVariable = "LAUNCH_TEST_PROGRAM"
 
 // TestMain fails when the tests leave goroutines or descriptors behind.
 func TestMain(m *testing.M) {
-	if os.Getenv(programVariable) != "" {
+	switch name := os.Getenv(programVariable); {
+	case benchPrograms[name] != nil:
+		n, _ := strconv.Atoi(os.Getenv(programVariable + "N"))
+		os.Exit(benchProgram(name, n))
+	case name != "":
 		os.Exit(goProgram())
 	}
 	fds := openFiles()
