@@ -64,7 +64,7 @@ var layers = map[string]layer{
 	},
 	"conform": {
 		own:   []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "testdata"},
-		third: []string{"golang.org/x/sys"},
+		third: []string{"golang.org/x/sys", "github.com/gopacket/gopacket"},
 		why:   "it plays on the public API, as any user could",
 	},
 	"launch": {

@@ -39,7 +39,7 @@ func Conversations(seed uint64, messages int) (scs []*Scenario) {
 
 // spoilable is the recordings built in that neither wait nor need a network.
 func spoilable() []*Scenario {
-	all, _ := load(families["linux"], nil)
+	all, _, _ := load(families["linux"], nil)
 	return slices.DeleteFunc(all, func(sc *Scenario) bool { return sc.Timed || sc.Net || len(sc.Steps) > 60 })
 }
 

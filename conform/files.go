@@ -15,18 +15,27 @@ import (
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 
-// suffixes of the files that hold recordings.
-var suffixes = []string{".jsonl", ".jsonl.gz"}
+// suffixes of the files that hold recordings, or packets.
+var suffixes = []string{".jsonl", ".jsonl.gz", captureSuffix}
 
 func isRecording(name string) bool {
 	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
-// load reads the recordings of a kernel: those at the given paths (files, and folders with what is below them), or those built in
-// if there are none. It returns what can be played in the order of the paths, sorted inside a folder, and an error for each
-// place that cannot.
-func load(f *family, paths []string) (scs []*Scenario, bad []error) {
+// load reads the recordings and captures of a kernel: those at the given paths (files, and folders with what is below them), or the
+// recordings built in if there are none. It returns what can be played in the order of the paths, sorted inside a folder, and an
+// error for each place that cannot.
+func load(f *family, paths []string) (scs []*Scenario, captures []*capture, bad []error) {
 	take := func(fsys fs.FS, name, shown string) {
+		if strings.HasSuffix(name, captureSuffix) {
+			c, err := readCapture(fsys, name, shown)
+			if err != nil {
+				bad = append(bad, &InputError{File: shown, Err: err})
+				return
+			}
+			captures = append(captures, c)
+			return
+		}
 		r, err := open(fsys, name)
 		if err != nil {
 			bad = append(bad, &InputError{File: shown, Err: err})
@@ -56,12 +65,12 @@ func load(f *family, paths []string) (scs []*Scenario, bad []error) {
 			return nil
 		})
 		if err == nil && !found {
-			bad = append(bad, &InputError{File: shown(dir), Err: errors.New("no recordings (*.jsonl, *.jsonl.gz) in this folder")})
+			bad = append(bad, &InputError{File: shown(dir), Err: errors.New("no recordings (*.jsonl, *.jsonl.gz) or captures (*.pcap) in this folder")})
 		}
 	}
 	if len(paths) == 0 {
 		walk(golden.Files, f.builtin, func(p string) string { return p })
-		return scs, bad
+		return scs, captures, bad
 	}
 	for _, p := range paths {
 		st, err := os.Stat(p)
@@ -76,7 +85,7 @@ func load(f *family, paths []string) (scs []*Scenario, bad []error) {
 			take(os.DirFS(filepath.Dir(p)), filepath.Base(p), p)
 		}
 	}
-	return scs, bad
+	return scs, captures, bad
 }
 
 // plain strips the path from an error of package os: the report names it already.

@@ -91,7 +91,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		scs = Conversations(c.Seed, c.Random)
 	} else {
 		var bad []error
-		if scs, bad = load(f, c.Paths); len(bad) > 0 {
+		if scs, _, bad = load(f, c.Paths); len(bad) > 0 {
 			for _, err := range bad {
 				complain(err)
 			}

@@ -33,7 +33,11 @@ func (w *reporter) result(r Result) {
 	}
 	switch r.Status {
 	case Failed:
-		fmt.Fprintf(w.out, "FAIL %s  (%s:%d)\n", r.Scenario, r.File, r.Line)
+		at := r.File
+		if r.Line > 0 {
+			at = fmt.Sprintf("%s:%d", r.File, r.Line)
+		}
+		fmt.Fprintf(w.out, "FAIL %s  (%s)\n", r.Scenario, at)
 		for i, d := range r.Differences {
 			if i > 0 && !w.c.Verbose {
 				fmt.Fprintf(w.out, "  and %d more %s (-v shows all)\n", len(r.Differences)-1, plural(len(r.Differences)-1, "difference"))

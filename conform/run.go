@@ -57,7 +57,8 @@ type Result struct {
 	Unjudged    int          `json:"unjudged,omitempty"`   // steps that a live target could not do
 	Differences []Difference `json:"differences,omitempty"`
 
-	err error // what kept it from being played
+	steps int
+	err   error // what kept it from being played
 }
 
 // Report is how a run went. Passed + Failed + Skipped is the number of scenarios.
@@ -123,17 +124,21 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	all, bad := load(f, c.Paths)
+	scs, captures, bad := load(f, c.Paths)
 	rep.Unreadable = bad
-	var scs []*Scenario
-	for _, sc := range all {
+	var all []func() Result
+	for _, sc := range scs {
 		if pattern == nil || pattern.MatchString(sc.Name) {
-			scs = append(scs, sc)
+			all = append(all, func() Result { return scenario(ctx, t, f, sc, &c) })
 		}
 	}
-	err = inOrder(ctx, len(scs), c.Workers, func(i int) Result { return scenario(ctx, t, f, scs[i], &c) }, func(i int, r Result) {
+	for _, x := range captures {
+		if pattern == nil || pattern.MatchString(x.name) {
+			all = append(all, func() Result { return x.played(t, f) })
+		}
+	}
+	err = inOrder(ctx, len(all), c.Workers, func(i int) Result { return all[i]() }, func(i int, r Result) {
 		rep.add(r)
-		rep.Steps += len(scs[i].Steps)
 		if _, gone := errors.AsType[*GoneError](r.err); isLive && (gone || errors.Is(r.err, errStuck)) {
 			stop(r.err) // the others would only wait as long
 		}
@@ -141,7 +146,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 			c.Observe(r)
 		}
 		if c.Progress != nil {
-			c.Progress(i+1, len(scs))
+			c.Progress(i+1, len(all))
 		}
 	})
 	return rep, err
@@ -149,6 +154,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 
 func (r *Report) add(x Result) {
 	r.Results = append(r.Results, x)
+	r.Steps += x.steps
 	r.Unjudged += x.Unjudged
 	switch x.Status {
 	case Passed:
@@ -207,7 +213,7 @@ func inOrder[T any](ctx context.Context, n, workers int, do func(int) T, take fu
 
 // scenario plays and judges one.
 func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config) Result {
-	r := Result{Scenario: sc.Name, File: sc.File, Line: sc.Line, Status: Failed}
+	r := Result{Scenario: sc.Name, File: sc.File, Line: sc.Line, Status: Failed, steps: len(sc.Steps)}
 	if c.Patience > 0 {
 		var cancel context.CancelFunc
 		patience := c.Patience + sc.sleeps(t)
