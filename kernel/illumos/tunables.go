@@ -72,11 +72,11 @@ const (
 
 // limits are bounds of ours, see limits.go.
 var limits = [limEnd]tunable{
-	limSAs:        {"max_sas", 1, 1 << 24, 1 << 18},
+	limSAs:        {"max_sas", 1, 1 << 24, 1 << 22},
 	limSockets:    {"max_sockets", 1, 1 << 16, 1024},
 	limAcquires:   {"max_acquires", 1, 1 << 24, 65536},
 	limIdentities: {"max_identities", 0, 1<<32 - 1, 64 << 20},
-	limQueued:     {"max_queued", 0, 1<<32 - 1, 512 << 20},
+	limQueued:     {"max_queued", 0, 1<<32 - 1, 3 << 30},
 }
 
 // acquireMaxPackets is ipsacq_maxpackets, a variable of the kernel rather than a tunable: packets per acquire record.
