@@ -25,6 +25,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -171,11 +172,11 @@ func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	if ctx.Err() != nil {
 		return false, errors.New("interrupted")
 	}
-	return report(out, chosen, known, o, time.Since(start)), nil
+	return report(out, all, chosen, known, o, time.Since(start)), nil
 }
 
-// report prints the survivors and the sums, and says whether they are as wanted.
-func report(out io.Writer, chosen []*mutant, known *knownList, o options, took time.Duration) bool {
+// report prints the survivors and the sums, and says whether they are as wanted. all are the mutants there are, chosen those that were tried.
+func report(out io.Writer, all, chosen []*mutant, known *knownList, o options, took time.Duration) bool {
 	type sum struct{ all, caught, equivalent int }
 	ops := map[string]*sum{}
 	var total sum
@@ -214,6 +215,16 @@ func report(out io.Writer, chosen []*mutant, known *knownList, o options, took t
 			fmt.Fprintf(out, "%s %s %s: %s\n", k.kind, m.position, m.name(), k.reason)
 		}
 	}
+	made := map[string]bool{}
+	for _, m := range all {
+		made[m.name()] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(known.of)) {
+		if !made[name] {
+			unknown++
+			fmt.Fprintf(out, "listed, but no mutant (any more): %s\n", name)
+		}
+	}
 	share := func(s sum) float64 {
 		if s.all == s.equivalent {
 			return 100
@@ -229,7 +240,7 @@ func report(out io.Writer, chosen []*mutant, known *knownList, o options, took t
 		s := ops[name]
 		fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%\n", name, s.all, s.caught, s.equivalent, share(*s))
 	}
-	fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%; %d survivors not listed; %.0f s\n", "all", total.all, total.caught,
+	fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%; %d not as listed; %.0f s\n", "all", total.all, total.caught,
 		total.equivalent, share(total), unknown, took.Seconds())
 	return unknown == 0 && share(total) >= o.want
 }

@@ -21,11 +21,11 @@ func (k *Kernel) getSPI(p *protocol, r *request) result {
 	}
 	src, dst := r.address(k, wire.ExtAddressSrc).addr(), r.address(k, wire.ExtAddressDst).addr()
 	f := p.familyOf(dst)
-	if f.out.lookup(wire.SPI(spi), src, dst) != nil {
-		return result{errno: wire.EEXIST}
-	}
 	if k.noRoomFor(1, 0) {
 		return noMemory
+	}
+	if f.out.lookup(wire.SPI(spi), src, dst) != nil {
+		return result{errno: wire.EEXIST}
 	}
 	s := &sa{p: p, spi: wire.SPI(spi), src: src, dst: dst}
 	s.hardExpire = k.now() + p.tun(tunLarvalTimeout)

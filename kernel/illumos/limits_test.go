@@ -35,10 +35,12 @@ func TestLimitOfSAs(t *testing.T) {
 	k.want(one(1), "ok")
 	k.want(add(2, "192.0.2.5"), "ok") // between two own addresses: two SAs
 	k.want(one(3), "ENOMEM")
+	k.want(message(wire.MsgGetSPI, wire.SATypeAH, src("192.0.2.5"), dst("192.0.2.1"), spiRange(2, 2)), "ENOMEM") // although it is there
 	k.want(add(4, "192.0.2.2"), "ENOMEM")
 	// A LARVAL is there already, so it can be completed.
 	k.want(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.SPI = 1 }), authExt, encryptExt), "ok")
 	k.want(message(wire.MsgDelete, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.SPI = 1 })), "ok")
+	k.want(message(wire.MsgGetSPI, wire.SATypeAH, src("192.0.2.5"), dst("192.0.2.1"), spiRange(2, 2)), "EEXIST")
 	k.want(add(5, "192.0.2.5"), "ENOMEM") // one place is not enough for two
 	k.want(one(5), "ok")
 	k.want(message(wire.MsgFlush, wire.SATypeUnspec), "ok")
@@ -80,6 +82,9 @@ func TestLimitOfSockets(t *testing.T) {
 	second := openSocket(t, k.e)
 	if _, errno := k.e.Open(pfkey.Cred{Privileged: true}, 3, 2); errno != wire.ENOMEM {
 		t.Errorf("the third: %v", errno)
+	}
+	if _, errno := k.e.Open(pfkey.Cred{}, 3, 2); errno != wire.EPERM {
+		t.Errorf("the third, without privilege: %v", errno)
 	}
 	second.Close()
 	openSocket(t, k.e)
