@@ -23,6 +23,7 @@ type sendFlags struct {
 	proto, mode, encap, ports  string
 	enc, encKey, auth, authKey string
 	icv                        int
+	fromEngine                 bool
 	src, dst                   string
 	innerSrc, innerDst, inner  string
 	count                      uint64
@@ -43,7 +44,9 @@ What is protected is a UDP datagram from --src to --dst with --data in it, or
 the whole IP packet --inner. In tunnel mode that goes inside a new header from
 --src to --dst.
 
-Keys are hexadecimal; @FILE reads them from a file, which keeps them out of the
+Algorithms and keys are given, or read from the engine's SA with --from-engine
+(add --icv where its kernel cuts the ICV shorter than the RFC has it). Keys are
+hexadecimal; @FILE reads them from a file, which keeps them out of the
 list of processes. An algorithm with a salt (aes-ctr, aes-gcm, aes-gmac, aes-ccm,
 chacha20-poly1305) has it behind the key.
 
@@ -75,6 +78,7 @@ aes-cbc and aes-gcm; integrity none, hmac-md5, hmac-sha1, hmac-sha256/384/512);
 	fl.StringVar(&f.auth, "auth", "none", "integrity `ALGORITHM`")
 	fl.StringVar(&f.authKey, "auth-key", "", "its key, `HEX` or @FILE")
 	fl.IntVar(&f.icv, "icv", 0, "length of the ICV in `BITS`; 0: as the RFC has it")
+	fl.BoolVar(&f.fromEngine, "from-engine", false, "algorithms and keys of the SA that the engine has for --proto, --spi, --src and --dst")
 	fl.StringVar(&f.encap, "encap", "", "ESP in UDP, from and to these `PORTS`")
 	fl.Lookup("encap").NoOptDefVal = "4500:4500"
 	fl.StringVar(&f.ports, "ports", "40000:9", "`PORTS` of the UDP datagram inside")
@@ -99,6 +103,16 @@ aes-cbc and aes-gcm; integrity none, hmac-md5, hmac-sha1, hmac-sha256/384/512);
 func (e *env) send(ctx context.Context, f *sendFlags) error {
 	if err := f.parse(); err != nil {
 		return err
+	}
+	if f.fromEngine {
+		if err := e.readSA(ctx, f); err != nil {
+			return err
+		}
+	}
+	if !f.plain {
+		if err := f.ready(); err != nil {
+			return err
+		}
 	}
 	each := func(yield func([]byte) error) error {
 		for i := range f.count {
@@ -227,6 +241,12 @@ func (f *sendFlags) parseSA() error {
 	if !f.suite.ESN && (f.seq > 1<<32-1 || f.count > 1<<32-f.seq) {
 		return usagef("sequence numbers from %d are longer than 32 bits, add --esn", f.seq)
 	}
+	if f.icv%8 != 0 || f.icv < 0 {
+		return usagef("--icv %d is no multiple of 8 bits", f.icv)
+	}
+	if f.fromEngine {
+		return nil
+	}
 	if f.suite.Proto == ipsec.ESP {
 		c, ok := cipherByName(f.enc)
 		if !ok {
@@ -260,9 +280,11 @@ func (f *sendFlags) parseSA() error {
 		}
 		f.suite.MAC, f.suite.AuthKey = m, ipsec.NewKey(key)
 	}
-	if f.icv%8 != 0 || f.icv < 0 {
-		return usagef("--icv %d is no multiple of 8 bits", f.icv)
-	}
+	return nil
+}
+
+// ready sets the suite up, wherever it comes from.
+func (f *sendFlags) ready() (err error) {
 	f.suite.ICV = f.icv / 8
 	if f.transform, err = f.suite.New(); err != nil {
 		return usagef("%w", err)
