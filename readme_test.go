@@ -16,7 +16,7 @@ import (
 )
 
 // A step of the README is a command of a console block with the output that the README shows. A line "..." stands for any
-// lines, and "..." inside a line for anything.
+// lines, and "..." inside a line for anything. What needs other programs, or does not end, belongs into a sh block.
 type step struct {
 	command string
 	output  []string
@@ -76,7 +76,7 @@ func TestReadme(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/...").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // outlives the server
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // outlives the server
 	t.Cleanup(cancel)
 	env := append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+run, "PFKEY_ENGINE=")
 
@@ -99,7 +99,7 @@ func TestReadme(t *testing.T) {
 			output = startCommand(t, ctx, bin, env, background)
 		} else {
 			cmd := exec.CommandContext(ctx, "sh", "-c", command)
-			cmd.Env = env
+			cmd.Dir, cmd.Env, cmd.WaitDelay = dir, env, time.Second
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
 			if err := cmd.Run(); err != nil {
