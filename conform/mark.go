@@ -17,6 +17,7 @@ type marker struct {
 	seqs   map[wire.Seq]bool       // numbers of its ACQUIREs
 	echoed map[wire.Seq]bool       // of these, those that a message was patched with
 	reqids map[uint32]bool         // that it chose
+	sends  bool                    // a program has sent a packet
 }
 
 func newMarker(f *family) *marker {
@@ -29,6 +30,7 @@ func (k *marker) step(st *Step) {
 	if o, ok := k.f.op(st.Op); ok && o.message {
 		k.learn(st)
 	}
+	k.sends = k.sends || st.Op == "traffic"
 	for i := range st.Rx {
 		st.Rx[i].Vol = k.message(st.Rx[i].Hex)
 	}
@@ -81,6 +83,9 @@ func (k *marker) message(msg []byte) (spans []Span) {
 	case k.echoed[h.Seq]:
 		mark(8, 4, "acqseq")
 	}
+	if linux && k.sends && !raw && h.Errno == 0 && slices.Contains(counted, h.Type) && len(msg) > wire.HeaderLen {
+		mark(6, 2, "references")
+	}
 	r, asked := k.ranges[asker{h.Seq, h.PID}]
 	for x, err := range d.Walk(msg) {
 		if err != nil {
@@ -120,6 +125,10 @@ func (k *marker) message(msg []byte) (spans []Span) {
 	}
 	return spans
 }
+
+// counted are the messages that say how many references a policy has, in their reserved field.
+var counted = []wire.MsgType{wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate, wire.LinuxMsgXSPDDelete, wire.LinuxMsgXSPDDelete2, wire.LinuxMsgXSPDGet,
+	wire.LinuxMsgXSPDDump}
 
 // policy marks the reqids that the kernel chose. MIGRATE only repeats those that it was given.
 func (k *marker) policy(x wire.Ext, t wire.MsgType, mark func(int, int, string)) {

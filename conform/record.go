@@ -32,13 +32,16 @@ func Play(t Target, kernel string, sc *Scenario) (*Scenario, error) {
 			return nil, fmt.Errorf("step %d: not played", i+1)
 		}
 		if len(r.outs[i].trouble) > 0 {
-			return nil, fmt.Errorf("step %d: %s", i+1, r.outs[i].trouble[0])
+			return nil, fmt.Errorf("step %d: %w: %s", i+1, errTrouble, r.outs[i].trouble[0])
 		}
 		rec.Steps[i].Outcome = r.outs[i]
 		k.step(&rec.Steps[i])
 	}
 	return rec, nil
 }
+
+// errTrouble is in the chain when a step could not be done as it is written.
+var errTrouble = errors.New("not possible")
 
 // RecordConfig says what to play on what, and where the recording goes.
 type RecordConfig struct {
@@ -114,7 +117,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		w = file
 	}
 	buf := bufio.NewWriter(w)
-	messages, written, hurried, failed := 0, 0, 0, 0
+	messages, written, left, failed := 0, 0, 0, 0
 	for _, sc := range scs {
 		if ctx.Err() != nil {
 			complain(context.Cause(ctx))
@@ -122,8 +125,8 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 			break
 		}
 		rec, err := c.record(ctx, sc)
-		if errors.Is(err, errHeldUp) {
-			hurried++
+		if errors.Is(err, errHeldUp) || c.Random > 0 && errors.Is(err, errTrouble) {
+			left++
 			continue
 		}
 		if err != nil {
@@ -151,7 +154,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 	}
 	fmt.Fprintf(stderr, "pfkeyd record: %d scenarios, %d messages sent", written, messages)
 	if c.Random > 0 {
-		fmt.Fprintf(stderr, ", seed %d, %d left out because this machine held them up", c.Seed, hurried)
+		fmt.Fprintf(stderr, ", seed %d, %d left out: held up, or a message to repeat did not come", c.Seed, left)
 	}
 	fmt.Fprintln(stderr)
 	if failed > 0 {

@@ -131,7 +131,7 @@ func TestReadRoundTrip(t *testing.T) {
 
 // The manifest names every recording built in, with what is in it.
 func TestManifest(t *testing.T) {
-	for _, dir := range []string{"illumos", "illumos-2008", "linux-6.1"} {
+	for _, dir := range []string{"illumos", "illumos-2008", "linux-6.1", "linux-live"} {
 		manifest, err := fs.ReadFile(golden.Files, dir+"/MANIFEST")
 		if err != nil {
 			t.Fatal(err)

@@ -109,10 +109,13 @@ func (w *reporter) sums(rep *Report) {
 			}
 		}
 	}
-	why, unjudged := map[string]int{}, map[string]int{}
+	why, unjudged, repeated := map[string]int{}, map[string]int{}, 0
 	for _, r := range rep.Results {
 		if r.Status == Skipped {
 			why[r.Skipped]++
+		}
+		if r.Tries > 1 {
+			repeated++
 		}
 		if r.Unjudged > 0 {
 			unjudged[r.Skipped] += r.Unjudged
@@ -120,6 +123,9 @@ func (w *reporter) sums(rep *Report) {
 	}
 	for _, reason := range slices.Sorted(maps.Keys(unjudged)) {
 		fmt.Fprintf(w.out, "not judged from there on, %d %s: %s\n", unjudged[reason], plural(unjudged[reason], "step"), reason)
+	}
+	if repeated > 0 {
+		fmt.Fprintf(w.out, "%d %s passed when played again: this host does not keep time evenly\n", repeated, plural(repeated, "scenario"))
 	}
 	if _, ok := w.c.Target.(Live); ok && rep.Steps > 0 {
 		fmt.Fprintf(w.out, "%d of %d steps could not be judged on this target (%.1f %%)\n", rep.Unjudged, rep.Steps, 100*float64(rep.Unjudged)/float64(rep.Steps))

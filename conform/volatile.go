@@ -36,6 +36,7 @@ func init() { // not a literal: the rules look into each other
 		"port":         {2, anything},
 		"msg_reserved": {2, anything},
 		"policy":       {4, (*judge).policy},
+		"references":   {2, (*judge).references},
 	}
 }
 
@@ -82,6 +83,16 @@ func (j *judge) policy(w whole) string {
 		return fmt.Sprintf("policy %d stands for another direction than %d", got, want)
 	}
 	return j.policies.pair("policy", string(w.wanted()), string(w.gotten()))
+}
+
+// references: how many hold a policy. A route that a packet took holds it until some time after the program's socket is closed, when
+// nobody in the kernel can be looking at it any more; so each packet sent until now counts or does not.
+func (j *judge) references(w whole) string {
+	want, got := int(j.d.Order.Uint16(w.wanted())), int(j.d.Order.Uint16(w.gotten()))
+	if off := got - want; got == 0 || off > j.packets || -off > j.packets {
+		return fmt.Sprintf("%d references instead of %d, with %d packets sent", got, want, j.packets)
+	}
+	return ""
 }
 
 // clockRule holds how far our clock is ahead of the recorded one, in seconds: the least and the most seen.
