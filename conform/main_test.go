@@ -74,7 +74,7 @@ func TestMain(t *testing.T) {
 
 		{"nothing matches", conform.Config{Paths: []string{good}, Run: "zebra"}, 2, []string{""}, nil, []string{`no scenario matches "zebra"`}},
 		{"broken pattern", conform.Config{Paths: []string{good}, Run: "("}, 2, []string{""}, nil, []string{"missing closing"}},
-		{"unknown kernel", conform.Config{Kernel: "plan9"}, 2, []string{""}, nil, []string{`unknown kernel "plan9" (known: [illumos linux])`}},
+		{"unknown kernel", conform.Config{Kernel: "plan9"}, 2, []string{""}, nil, []string{`unknown kernel "plan9" (known: illumos, linux)`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.c

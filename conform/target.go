@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
@@ -205,7 +206,7 @@ func familyOf(kernel string) (*family, error) {
 	if f, ok := families[kernel]; ok {
 		return f, nil
 	}
-	return nil, fmt.Errorf("unknown kernel %q (known: %v)", kernel, Kernels())
+	return nil, fmt.Errorf("unknown kernel %q (known: %s)", kernel, strings.Join(Kernels(), ", "))
 }
 
 // Kernels lists the kernels whose recordings can be played.
