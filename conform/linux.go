@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -244,8 +245,8 @@ func checkDatagram(a *Action) error {
 }
 
 func linuxPolicy(a *Action) (p TransformPolicy, err error) {
-	if a.Proto < 0 || a.Proto > 255 || a.Val < 0 || a.Val > 255 {
-		return p, fmt.Errorf("protocol %d, mode %d", a.Proto, a.Val)
+	if a.Proto < 0 || a.Proto > 255 || a.Val < 0 || a.Val > 255 || int64(a.Len) > math.MaxUint32 {
+		return p, fmt.Errorf("protocol %d, mode %d, reqid %d", a.Proto, a.Val, a.Len)
 	}
 	p = TransformPolicy{Proto: uint8(a.Proto), Mode: uint8(a.Val), ReqID: uint32(a.Len)}
 	if p.Src, err = netip.ParseAddr(a.Src); err != nil {

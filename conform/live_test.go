@@ -171,3 +171,26 @@ func TestAgainstNobody(t *testing.T) {
 		})
 	}
 }
+
+// The host's own kernel, where it has PF_KEY and we may make network namespaces: nothing outside of these is touched. The script .ci/live
+// plays everything on a kernel that has it.
+func TestAgainstHost(t *testing.T) {
+	host := conform.Live{Address: pfkey.Address{Kernel: pfkey.HostKernel}, Clock: time.Now}
+	m, err := host.Boot(&conform.Scenario{}, nil)
+	if err != nil {
+		if _, ok := errors.AsType[*conform.GoneError](err); !ok {
+			t.Errorf("%v is no GoneError", err)
+		}
+		t.Skip(err)
+	}
+	m.Close()
+	rep, err := conform.Run(t.Context(), conform.Config{Kernel: "linux", Run: "^(socket|base|flush|acquire|netlink|natt)/", Target: host, Patience: 20 * time.Second})
+	if err != nil || rep.Passed == 0 || rep.Unjudged > 0 {
+		t.Errorf("%v: %d passed, %d steps unjudged", err, rep.Passed, rep.Unjudged)
+	}
+	for _, r := range rep.Results {
+		if r.Status != conform.Passed {
+			t.Errorf("%s: %v", r.Scenario, r.Differences)
+		}
+	}
+}

@@ -324,7 +324,7 @@ func (st *Step) check(f *family, sockets map[string]bool) error {
 		return fmt.Errorf("op %s advances the clock by %d seconds", st.Op, st.Advance)
 	case st.Millis < 0 || st.Millis > maxSleep:
 		return fmt.Errorf("op %s waits for %d ms", st.Op, st.Millis)
-	case st.Len < 0 || st.Len > maxLine || st.Buf < 0 || st.Buf > maxLine:
+	case st.Len < 0 || st.Len > maxLine && o.message || st.Buf < 0 || st.Buf > maxLine:
 		return fmt.Errorf("op %s with len = %d, buf = %d", st.Op, st.Len, st.Buf)
 	}
 	if o.socket {
@@ -341,7 +341,7 @@ func (st *Step) check(f *family, sockets map[string]bool) error {
 		return fmt.Errorf("op %s without hex", st.Op)
 	}
 	for _, p := range st.Patch {
-		if !o.message || !sockets[p.Socket] || p.At < 0 || p.From < 0 || p.Len < 0 || p.Len > len(st.Hex) || p.At > len(st.Hex)-p.Len {
+		if !o.message || !sockets[p.Socket] || p.At < 0 || p.From < 0 || p.Len < 0 || p.Len > max(len(st.Hex), st.Len) || p.At > max(len(st.Hex), st.Len)-p.Len {
 			return fmt.Errorf("op %s with a patch that does not fit: %+v", st.Op, p)
 		}
 	}

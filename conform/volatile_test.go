@@ -121,19 +121,30 @@ func FuzzRead(f *testing.F) {
 			f.Add([]byte(b.String()))
 		}
 	}
+	for _, sc := range linuxRecordings(f) {
+		if strings.HasPrefix(sc.Name, "socket/recv") || strings.HasPrefix(sc.Name, "netlink/") || strings.HasPrefix(sc.Name, "natt/newmapping") || sc.Timed && len(sc.Steps) < 8 {
+			var b strings.Builder
+			if err := sc.Write(&b); err != nil {
+				f.Fatal(err)
+			}
+			f.Add([]byte(b.String()))
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for sc, err := range conform.Read(strings.NewReader(string(b)), "f", "illumos") {
-			if err != nil {
-				continue
-			}
-			// What can be read can be written, and read again.
-			var again strings.Builder
-			if err := sc.Write(&again); err != nil {
-				t.Fatalf("cannot be written: %v", err)
-			}
-			for _, err := range conform.Read(strings.NewReader(again.String()), "again", "illumos") {
+		for _, kernel := range conform.Kernels() {
+			for sc, err := range conform.Read(strings.NewReader(string(b)), "f", kernel) {
 				if err != nil {
-					t.Fatalf("%v\n%s", err, again.String())
+					continue
+				}
+				// What can be read can be written, and read again.
+				var again strings.Builder
+				if err := sc.Write(&again); err != nil {
+					t.Fatalf("cannot be written: %v", err)
+				}
+				for _, err := range conform.Read(strings.NewReader(again.String()), "again", kernel) {
+					if err != nil {
+						t.Fatalf("%v\n%s", err, again.String())
+					}
 				}
 			}
 		}
