@@ -122,7 +122,7 @@ func startCommand(t *testing.T, ctx context.Context, bin string, env []string, c
 	t.Helper()
 	words := strings.Fields(command)
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, words[0]), words[1:]...)
-	cmd.Env = env
+	cmd.Env, cmd.WaitDelay = env, time.Second
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
