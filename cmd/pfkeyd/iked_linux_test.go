@@ -114,7 +114,6 @@ type gateway struct {
 	cmd      *exec.Cmd
 	ended    chan struct{}
 	control  *control.Client
-	packets  *packetport.Client
 }
 
 const lifetime = 600 // seconds, of a child SA
