@@ -193,7 +193,7 @@ func TestCPrograms(t *testing.T) {
 		}{
 			{args: []string{"ask"}, sockets: 1},
 			{args: []string{"look"}, sockets: 1},
-			{args: []string{"threads"}, sockets: 16},
+			{args: []string{"threads"}, sockets: 8},
 			{args: []string{"forks", "4"}, sockets: 1},
 			{args: []string{"pass"}, sockets: 1},
 			{args: []string{"flags"}, sockets: 2},
@@ -370,7 +370,7 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("%+v, want %+v", c, want)
 		}
 	}
-	if len(seen.creds) != 16 {
+	if len(seen.creds) != 8 {
 		t.Errorf("%d sockets", len(seen.creds))
 	}
 }

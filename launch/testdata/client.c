@@ -74,16 +74,16 @@ static void look(int s, uint32_t seq) {
 
 static void *thread(void *arg) {
 	int s = key_socket();
-	for (int i = 1; i <= 5; i++) ask(s, (uint32_t)(uintptr_t)arg * 100 + i);
+	for (int i = 1; i <= 3; i++) ask(s, (uint32_t)(uintptr_t)arg * 100 + i);
 	close(s);
 	return NULL;
 }
 
 static void threads(void) {
-	pthread_t t[16];
-	for (uintptr_t i = 0; i < 16; i++)
+	pthread_t t[8];
+	for (uintptr_t i = 0; i < 8; i++)
 		if (pthread_create(&t[i], NULL, thread, (void *)(i + 1))) fail("pthread_create");
-	for (int i = 0; i < 16; i++) pthread_join(t[i], NULL);
+	for (int i = 0; i < 8; i++) pthread_join(t[i], NULL);
 }
 
 static void forks(int depth) {
