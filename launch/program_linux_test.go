@@ -93,21 +93,23 @@ func connected(t testing.TB) *launch.Switchboard {
 // needLaunch skips where programs cannot be launched.
 func needLaunch(t testing.TB) {
 	t.Helper()
-	if err := launch.Supported(); err != nil {
+	switch err := canLaunch(); {
+	case errors.Is(err, launch.ErrUnsupported), errors.Is(err, launch.ErrNested):
 		t.Skip(err)
-	}
-	// A supervisor around this process is only seen when something is started.
-	p, err := launch.Start(exec.Command("/proc/self/exe", "-test.run=^$"), launch.Options{})
-	if errors.Is(err, launch.ErrNested) {
-		t.Skip(err)
-	} else if err != nil {
-		t.Fatal(err)
-	}
-	_ = p.Cmd.Wait()
-	if err := p.Supervise(t.Context(), nobody{}); err != nil {
+	case err != nil:
 		t.Fatal(err)
 	}
 }
+
+// canLaunch tries: a supervisor around this process is only seen when something is started.
+var canLaunch = sync.OnceValue(func() error {
+	p, err := launch.Start(exec.Command("/proc/self/exe", "-test.run=^$"), launch.Options{})
+	if err != nil {
+		return err
+	}
+	_ = p.Cmd.Wait()
+	return p.Supervise(context.Background(), nobody{})
+})
 
 type nobody struct{}
 
