@@ -106,7 +106,7 @@ func (k *Kernel) usableInbound(s *sa, state sadb.State, back bool) bool {
 
 // reclaim frees what a faulty store has put onto an SA that is dead and gone, as the last reference to it does in the original.
 func (k *Kernel) reclaim(s *sa) {
-	if k.fault == sadb.NoFault || s.State() != sadb.Dead {
+	if k.fault == sadb.NoFault || s.State() != sadb.Dead && !s.orphaned.Load() {
 		return
 	}
 	held := k.fault.Take(&s.SA)

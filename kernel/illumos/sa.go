@@ -100,8 +100,9 @@ type sa struct {
 	unique                             atomic.Pointer[unique] // what its flows must have; written under the lock, nil if anything
 	window                             window
 	ivCounter                          ivCounter
-	kept                               *kept // nil if there are none
-	taking                             bool  // a faulty UPDATE has promoted it and is about to empty its queue
+	kept                               *kept       // nil if there are none
+	orphaned                           atomic.Bool // a faulty FLUSH has unlinked it
+	taking                             bool        // a faulty UPDATE has promoted it and is about to empty its queue
 }
 
 // config is what packets read of an SA's configuration, swapped as a whole.
