@@ -160,10 +160,11 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, wire.MaxLen); return
 
 // playing is what came of playing a scenario.
 type playing struct {
-	outs  []Outcome // of the steps that were played, from the first one on
-	skip  string    // why the rest was not; "" if the machine could do all of it
-	whole bool      // skip is about the scenario, none of which was played
-	want  *Scenario // what to expect of the machine
+	outs  []Outcome     // of the steps that were played, from the first one on
+	skip  string        // why the rest was not; "" if the machine could do all of it
+	whole bool          // skip is about the scenario, none of which was played
+	want  *Scenario     // what to expect of the machine
+	took  time.Duration // all steps together, if the time of the machine passes
 	err   error
 }
 
@@ -195,6 +196,10 @@ func play(t Target, f *family, sc *Scenario) (r playing) {
 		defer path.Watch(p.watch)()
 	}
 	r.outs = make([]Outcome, n)
+	if clock, ok := p.m.(Passing); ok {
+		begin := clock.Now()
+		defer func() { r.took = clock.Now().Sub(begin) }()
+	}
 	for i := range r.outs {
 		if !p.step(&sc.Steps[i], &r.outs[i]) {
 			r.outs = r.outs[:i+1] // a machine that panicked may hold its locks for ever

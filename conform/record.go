@@ -13,14 +13,26 @@ import (
 // Play plays the actions of a scenario on a target and returns a recording of what it answered; the outcomes in sc are not looked
 // at. What another kernel may answer otherwise, such as times and SPIs that were picked, is marked as far as the format shows it.
 func Play(t Target, kernel string, sc *Scenario) (*Scenario, error) {
+	rec, _, err := playTimed(t, kernel, sc)
+	return rec, err
+}
+
+// playTimed is [Play], and says how long the steps took.
+func playTimed(t Target, kernel string, sc *Scenario) (*Scenario, time.Duration, error) {
 	f, err := familyOf(kernel)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	r := play(t, f, sc)
 	if r.err != nil {
-		return nil, r.err
+		return nil, 0, r.err
 	}
+	rec, err := r.recording(f, sc)
+	return rec, r.took, err
+}
+
+// recording is sc with what was played, marked.
+func (r *playing) recording(f *family, sc *Scenario) (*Scenario, error) {
 	if r.skip != "" {
 		return nil, errors.New(r.skip)
 	}
@@ -54,8 +66,8 @@ type RecordConfig struct {
 	Random int
 	Seed   uint64
 
-	Clock    func() time.Time // reads the time
-	Patience time.Duration    // after which a scenario that does not come back ends the recording; 0: never
+	Workers  int           // scenarios played at a time; 0: as many as the target can stand
+	Patience time.Duration // after which a scenario that does not come back ends the recording; 0: never
 }
 
 // maxUnhurried is how long a random conversation may take. A kernel does some things a second later, and a conversation that was
@@ -118,35 +130,44 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 	}
 	buf := bufio.NewWriter(w)
 	messages, written, left, failed := 0, 0, 0, 0
-	for _, sc := range scs {
-		if ctx.Err() != nil {
-			complain(context.Cause(ctx))
-			failed++
-			break
-		}
-		rec, err := c.record(ctx, sc)
-		if errors.Is(err, errHeldUp) || c.Random > 0 && errors.Is(err, errTrouble) {
+	type result struct {
+		rec *Scenario
+		err error
+	}
+	if live, ok := c.Target.(Live); ok && c.Workers == 0 {
+		c.Workers = live.workers()
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	err = inOrder(ctx, len(scs), c.Workers, func(i int) result {
+		rec, err := c.record(ctx, scs[i])
+		return result{rec, err}
+	}, func(i int, r result) {
+		switch {
+		case errors.Is(r.err, errHeldUp), c.Random > 0 && errors.Is(r.err, errTrouble):
 			left++
-			continue
-		}
-		if err != nil {
-			complain(fmt.Errorf("%s: %w", sc.Name, err))
+			return
+		case r.err != nil:
+			complain(fmt.Errorf("%s: %w", scs[i].Name, r.err))
 			failed++
-			if errors.Is(err, errStuck) {
-				break // the others would only wait as long
+			if errors.Is(r.err, errStuck) {
+				stop(r.err) // the others would only wait as long
 			}
-			continue
+			return
 		}
-		for i := range rec.Steps {
-			if rec.Steps[i].Op == "send" {
+		for k := range r.rec.Steps {
+			if r.rec.Steps[k].Op == "send" {
 				messages++
 			}
 		}
 		written++
-		if err := rec.Write(buf); err != nil {
-			complain(err)
-			return exitFailed
+		if err := r.rec.Write(buf); err != nil {
+			stop(err)
 		}
+	})
+	if err != nil {
+		complain(fmt.Errorf("stopped after %d scenarios: %w", written, err))
+		failed++
 	}
 	if err := buf.Flush(); err != nil {
 		complain(err)
@@ -184,19 +205,19 @@ func (c *RecordConfig) once(ctx context.Context, sc *Scenario) (*Scenario, time.
 		defer cancel()
 	}
 	type result struct {
-		rec *Scenario
-		err error
+		rec  *Scenario
+		took time.Duration
+		err  error
 	}
-	begin := c.Clock()
 	done := make(chan result, 1) // left behind if the target is stuck
 	go func() {
-		rec, err := Play(c.Target, c.Kernel, sc)
-		done <- result{rec, err}
+		rec, took, err := playTimed(c.Target, c.Kernel, sc)
+		done <- result{rec, took, err}
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, 0, context.Cause(ctx)
 	case r := <-done:
-		return r.rec, c.Clock().Sub(begin), r.err
+		return r.rec, r.took, r.err
 	}
 }

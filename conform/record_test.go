@@ -169,7 +169,7 @@ func TestRecord(t *testing.T) {
 	out := filepath.Join(dir, "out.jsonl")
 	record := func(c conform.RecordConfig) (int, string, string) {
 		var stdout, stderr bytes.Buffer
-		c.Kernel, c.Clock, c.Patience = "linux", time.Now, 20*time.Second
+		c.Kernel, c.Patience = "linux", 20*time.Second
 		if c.Target == nil {
 			c.Target = live
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 func (e *env) record() *cobra.Command {
-	c := conform.RecordConfig{Clock: time.Now, Patience: patience}
+	c := conform.RecordConfig{Patience: patience}
 	var against string
 	cmd := &cobra.Command{
 		Use:   "record --against ADDRESS IN... [-o OUT]",
