@@ -512,6 +512,7 @@ func (g *talker) migrate() []byte {
 	p := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: uint8(pick(g, 1, 2, 2, 3, 0))}
 	for range pick(g, 1, 1, 1, 2) {
 		old := g.request()
+		old.ReqID = min(old.ReqID, 0x3fff) // the higher ones are the kernel's to give, and it counts them for the whole machine
 		old.Src, old.Dst = wire.Sockaddr{Addr: src}, wire.Sockaddr{Addr: dst}
 		to := old
 		to.Dst.Addr = talk4[2]

@@ -103,7 +103,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 			complain(errors.New("random conversations are Linux's"))
 			return exitUsage
 		}
-		scs = Conversations(c.Seed, c.Random)
+		scs = Conversations(c.Seed, c.Random+c.Random/4) // more than needed: some are left out
 	} else {
 		var bad []error
 		if scs, _, bad = load(f, c.Paths); len(bad) > 0 {
@@ -143,6 +143,10 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		rec, err := c.record(ctx, scs[i])
 		return result{rec, err}
 	}, func(i int, r result) {
+		if c.Random > 0 && messages >= c.Random {
+			stop(errEnough)
+			return
+		}
 		switch {
 		case errors.Is(r.err, errHeldUp), c.Random > 0 && errors.Is(r.err, errTrouble):
 			left++
@@ -165,7 +169,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 			stop(err)
 		}
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnough) {
 		complain(fmt.Errorf("stopped after %d scenarios: %w", written, err))
 		failed++
 	}
@@ -178,13 +182,20 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		fmt.Fprintf(stderr, ", seed %d, %d left out: held up, or a message to repeat did not come", c.Seed, left)
 	}
 	fmt.Fprintln(stderr)
+	if c.Random > 0 && messages < c.Random {
+		complain(fmt.Errorf("%d messages were wanted", c.Random))
+		failed++
+	}
 	if failed > 0 {
 		return exitFailed
 	}
 	return exitDone
 }
 
-var errHeldUp = errors.New("held up")
+var (
+	errHeldUp = errors.New("held up")
+	errEnough = errors.New("all messages are sent")
+)
 
 // record plays one scenario; a random conversation that was held up, again.
 func (c *RecordConfig) record(ctx context.Context, sc *Scenario) (*Scenario, error) {
