@@ -46,12 +46,13 @@ func spoilable() []*Scenario {
 // talker makes one conversation.
 type talker struct {
 	*rand.Rand
-	d     *wire.Dialect
-	net   bool
-	sc    Scenario
-	socks []string
-	seq   uint32
-	about []netip.Addr // the endpoints that the next messages are about, if not any
+	d      *wire.Dialect
+	net    bool
+	sc     Scenario
+	socks  []string // those that are open
+	opened int      // how many ever were
+	seq    uint32
+	about  []netip.Addr // the endpoints that the next messages are about, if not any
 }
 
 // chance is true so many times in a hundred.
@@ -62,7 +63,8 @@ func pick[T any](g *talker, list ...T) T { return list[g.IntN(len(list))] }
 func (g *talker) step(a Action) { g.sc.Steps = append(g.sc.Steps, Step{Action: a}) }
 
 func (g *talker) open() {
-	name := string(rune('a' + len(g.socks)))
+	name := string(rune('a' + g.opened)) // never that of one that was closed
+	g.opened++
 	g.socks = append(g.socks, name)
 	g.step(Action{Op: "open", Socket: name})
 	if g.chance(12) {
@@ -83,7 +85,7 @@ func (g *talker) talk() *Scenario {
 		g.open()
 	}
 	for n := 4 + g.IntN(20); n > 0; n-- {
-		if len(g.socks) < 5 && g.chance(4) {
+		if g.opened < 5 && g.chance(4) {
 			g.open()
 		}
 		s := pick(g, g.socks...)

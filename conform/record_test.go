@@ -116,6 +116,17 @@ func TestConversations(t *testing.T) {
 	if text(t, scs) == text(t, conform.Conversations(6, messages)) {
 		t.Error("two seeds give the same conversations")
 	}
+	for _, seed := range []uint64{1, 2, 3, 77} { // 77 once opened a socket twice
+		for _, sc := range conform.Conversations(seed, 4000) {
+			open := map[string]bool{}
+			for i, st := range sc.Steps {
+				if st.Op == "open" && open[st.Socket] {
+					t.Errorf("seed %d, %s: step %d: socket %s is open already", seed, sc.Name, i+1, st.Socket)
+				}
+				open[st.Socket] = st.Op != "close"
+			}
+		}
+	}
 	types, ops, sent := map[byte]bool{}, map[string]bool{}, 0
 	for _, sc := range scs {
 		for _, st := range sc.Steps {
