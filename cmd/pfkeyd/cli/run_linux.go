@@ -168,7 +168,8 @@ func status(err error) (int, error) {
 // passedOn are the signals that are meant for the program.
 var passedOn = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
 
-// passOn gives signals to the program, after its end to the daemons that it has left, and buries orphans.
+// passOn gives signals to the program and to the daemons that it has left, and buries orphans. Both get them, always: whether the program has
+// ended cannot be known in time, and a signal must not be lost in between.
 func (r *runner) passOn(ctx context.Context, signals <-chan os.Signal) {
 	for {
 		select {
@@ -186,10 +187,9 @@ func (r *runner) passOn(ctx context.Context, signals <-chan os.Signal) {
 			r.mu.Lock()
 			if r.pid != 0 {
 				_ = unix.Kill(r.pid, sig)
-			} else {
-				for _, pid := range r.orphansLocked() {
-					_ = unix.Kill(pid, sig)
-				}
+			}
+			for _, pid := range r.orphansLocked() {
+				_ = unix.Kill(pid, sig)
 			}
 			r.mu.Unlock()
 		}
