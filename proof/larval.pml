@@ -29,6 +29,7 @@ byte sa = LARVAL;
 bool linked = true;	/* packets and requests find it */
 bool keyed;		/* it has what packets need of its keys */
 byte slot;		/* the packet that waits on it; 0: none */
+bool orphaned;		/* a faulty FLUSH has unlinked it while it was LARVAL, which it still says it is */
 bool taking;		/* larval-window: promoted, and about to have its slot emptied */
 
 bool control;		/* the control lock is held */
@@ -142,7 +143,7 @@ store:	atomic { /* STEP packet store */
 		if
 		:: saw == LARVAL ->
 			if
-			:: !OURS && sa == DEAD -> slot = 0
+			:: !OURS && (sa == DEAD || orphaned) -> slot = 0
 			:: else
 			fi;
 			finish(); goto end
@@ -225,7 +226,9 @@ proctype ending() {
 		!control;
 		begin(3);
 		if
-		:: linked && (sa == LARVAL || ENDING == DELETE || ENDING == FLUSH) -> linked = false; control = true; look()
+		:: linked && sa == LARVAL && ENDING == FLUSH && !OURS -> linked = false; orphaned = true; slot = 0; finish(); goto end
+		:: linked && !(sa == LARVAL && ENDING == FLUSH && !OURS) && (sa == LARVAL || ENDING == DELETE || ENDING == FLUSH) ->
+			linked = false; control = true; look()
 		:: linked && sa == MATURE && ENDING == EXPIRE -> sa = DEAD; finish(); goto end
 		:: else -> finish(); goto end
 		fi
