@@ -76,22 +76,11 @@ func TestLinuxPasses(t *testing.T) {
 	}
 }
 
-// unmended are the scenarios of a live kernel that the emulator does not pass yet. This list may only become shorter.
-var unmended = []string{
-	"live/acquire-beet-esp", "live/acquire-beet-ah", "live/acquire-beet-ipcomp", "live/acquire-beet-use",
-	"live/migrate-protocols-32-ff32",
-	"live/no-room-flush", "live/no-room-flush-empty", "live/no-room-spdflush",
-}
-
 // What random conversations with a live kernel have shown stays mended.
 func TestLinuxLivePasses(t *testing.T) {
 	for _, r := range linuxResults(t, nil, recordingsOf(t, "linux-live/live.jsonl.gz", "linux")...) {
-		known := slices.Contains(unmended, r.Scenario)
-		switch {
-		case r.Status != conform.Passed && !known:
+		if r.Status != conform.Passed {
 			t.Errorf("%s: %v", r.Scenario, r.Differences)
-		case r.Status == conform.Passed && known:
-			t.Errorf("%s passes now: take it off the list", r.Scenario)
 		}
 	}
 }

@@ -7,7 +7,7 @@ func protoMatches(proto, wanted uint8) bool {
 	return proto == wanted || wanted == protoAny && saProto(proto)
 }
 
-// flush removes SAs. The sender gets its header back, and everybody is told if any was there.
+// flush removes SAs. The sender gets its header back, and everybody is told if any was there; if the sender has no room for it, nobody is.
 func (k *Kernel) flush(r *request) wire.Errno {
 	proto, ok := protoOf(r.hdr.SAType)
 	if !ok {
@@ -20,7 +20,9 @@ func (k *Kernel) flush(r *request) wire.Errno {
 		}
 		return true
 	})
-	k.echo(r)
+	if !k.echo(r) {
+		return wire.ENOBUFS
+	}
 	if any {
 		h := resultHeader(r)
 		h.SAType = satypeOf(proto)
@@ -29,9 +31,9 @@ func (k *Kernel) flush(r *request) wire.Errno {
 	return wire.OK
 }
 
-// echo gives the sender of a flush its header back.
-func (k *Kernel) echo(r *request) {
+// echo gives the sender of a flush its header back, if that has room.
+func (k *Kernel) echo(r *request) bool {
 	h := r.hdr
 	h.Errno = 0
-	k.broadcast(k.bare(h), toOne, r.sender)
+	return k.broadcast(k.bare(h), toOne, r.sender)
 }

@@ -80,7 +80,7 @@ func (k *Kernel) moves(b []byte) (ms []move, errno wire.Errno) {
 		if m.mode, ok = modeOf(from.mode); !ok {
 			return nil, wire.EINVAL
 		}
-		m.proto, m.reqID = from.proto, from.reqID
+		m.proto, m.reqID = uint8(from.proto), from.reqID
 		ms, b = append(ms, m), b[to.len:]
 	}
 	if len(ms) == 0 || len(b) > 0 {

@@ -261,7 +261,7 @@ const (
 // ipsecRequest is the fixed part of a request of X_POLICY.
 type ipsecRequest struct {
 	len         int
-	proto       uint8
+	proto       uint16 // of which templates take the low byte
 	mode, level uint8
 	reqID       uint32
 }
@@ -271,7 +271,7 @@ func (k *Kernel) ipsecRequest(b []byte) (q ipsecRequest, ok bool) {
 	if len(b) < requestLen {
 		return q, false
 	}
-	q = ipsecRequest{len: int(k.d.Order.Uint16(b)), proto: uint8(k.d.Order.Uint16(b[2:])), mode: b[4], level: b[5], reqID: k.d.Order.Uint32(b[8:])}
+	q = ipsecRequest{len: int(k.d.Order.Uint16(b)), proto: k.d.Order.Uint16(b[2:]), mode: b[4], level: b[5], reqID: k.d.Order.Uint32(b[8:])}
 	return q, q.len >= requestLen && q.len <= len(b)
 }
 
@@ -311,13 +311,14 @@ func (k *Kernel) templates(p *policy, b []byte) (ts []spd.Template, errno wire.E
 
 func (k *Kernel) template(p *policy, q ipsecRequest, ends []byte) (t spd.Template, errno wire.Errno) {
 	m, ok := modeOf(q.mode)
+	proto := uint8(q.proto)
 	switch {
 	case q.mode == wire.LinuxModeAny, !ok:
 		return t, wire.EINVAL
-	case !saProto(q.proto) && q.proto != protoRouting && q.proto != protoDstOpts:
+	case !saProto(proto) && proto != protoRouting && proto != protoDstOpts:
 		return t, wire.EINVAL
 	}
-	t = spd.Template{Proto: q.proto, Mode: uint8(m), V6: p.v6()}
+	t = spd.Template{Proto: proto, Mode: uint8(m), V6: p.v6()}
 	switch q.level {
 	case wire.LinuxLevelUse:
 		if m.encapsulates() && p.dir == out {
@@ -329,13 +330,23 @@ func (k *Kernel) template(p *policy, q ipsecRequest, ends []byte) (t spd.Templat
 			t.ReqID = k.newReqID()
 		}
 	}
-	if m == modeTunnel {
+	switch m {
+	case modeTunnel:
 		if t.Src, t.Dst, ok = k.sockaddrs(ends); !ok {
 			return t, wire.EINVAL
 		}
 		t.V6 = t.Dst.Is6()
+	case modeBEET: // which has ends as well, but PF_KEY does not bring them
+		t.Src, t.Dst = unspecified(t.V6), unspecified(t.V6)
 	}
 	return t, wire.OK
+}
+
+func unspecified(v6 bool) netip.Addr {
+	if v6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // policyDelete handles SPDDELETE, which names a policy by its selector.
@@ -402,15 +413,14 @@ func (k *Kernel) policyDump(r *request) wire.Errno {
 	}, r.sender)
 }
 
-// policyFlush handles SPDFLUSH.
+// policyFlush handles SPDFLUSH. Unlike FLUSH it keeps it to itself when the sender has no room for the answer.
 func (k *Kernel) policyFlush(r *request) wire.Errno {
 	any := len(k.policies.byID) > 0
 	k.policies.all.each(nil, func(n *node) bool {
 		k.removePolicy(n.p)
 		return true
 	})
-	k.echo(r)
-	if any {
+	if k.echo(r) && any {
 		k.broadcast(k.bare(resultHeader(r)), toAll, nil)
 	}
 	return wire.OK
