@@ -77,6 +77,7 @@ var layers = map[string]layer{
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
+	"internal/leak": {why: "it looks at a process, whatever runs in it"},
 	"internal/mutants": {
 		own: []string{"conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -64,14 +65,7 @@ func start(t *testing.T, eo engine.Options, co control.Options) *setup {
 			t.Errorf("Serve = %v", err)
 		}
 		e.Close()
-		for range 1000 {
-			if runtime.NumGoroutine() <= before {
-				return
-			}
-			time.Sleep(time.Millisecond) // the runtime gives no signal when a goroutine has ended
-		}
-		buf := make([]byte, 1<<16)
-		t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
+		leak.Goroutines(t, before)
 	})
 	return s
 }

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/launch"
 )
 
@@ -59,7 +60,7 @@ func TestDeskProtocol(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			office := openOffice(t)
-			before := openFiles()
+			before := leak.OpenFiles()
 			end, hand := pair(t)
 			done := make(chan struct{})
 			go func() { office.desk.ServeConn(end); close(done) }()
@@ -90,7 +91,7 @@ func TestDeskProtocol(t *testing.T) {
 			}
 			hand.Close()
 			<-done
-			if n := openFiles(); n > before+tt.fds {
+			if n := leak.OpenFiles(); n > before+tt.fds {
 				t.Errorf("%d descriptors are left", n-before-tt.fds)
 			}
 		})

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -541,7 +542,7 @@ func TestShortPrograms(t *testing.T) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		tasks, _ := os.ReadDir("/proc/self/task")
-		return reading{openFiles(), len(tasks), runtime.NumGoroutine(), len(office.engine.Status(0).Sockets)}, m.HeapAlloc
+		return reading{leak.OpenFiles(), len(tasks), runtime.NumGoroutine(), len(office.engine.Status(0).Sockets)}, m.HeapAlloc
 	}
 	var before reading
 	var heap uint64

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
@@ -139,22 +140,9 @@ func serve(t *testing.T, o packetport.Options) *setup {
 		if err := <-s.done; err != nil {
 			t.Errorf("Serve = %v", err)
 		}
-		leaks(t, before)
+		leak.Goroutines(t, before)
 	})
 	return s
-}
-
-// leaks waits until no more goroutines run than before.
-func leaks(t *testing.T, before int) {
-	t.Helper()
-	for range 1000 {
-		if runtime.NumGoroutine() <= before {
-			return
-		}
-		time.Sleep(time.Millisecond) // the runtime gives no signal when a goroutine has ended
-	}
-	buf := make([]byte, 1<<16)
-	t.Errorf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), buf[:runtime.Stack(buf, true)])
 }
 
 func (s *setup) dial(t *testing.T) *packetport.Client {
@@ -657,7 +645,7 @@ func TestServeContext(t *testing.T) {
 	if _, err := c.Recv(t.Context()); err != io.EOF {
 		t.Errorf("Recv = %v", err)
 	}
-	leaks(t, before)
+	leak.Goroutines(t, before)
 }
 
 // failing is a listener whose Accept fails in the given ways before it works.

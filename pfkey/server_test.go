@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -432,7 +433,7 @@ func TestDeaf(t *testing.T) {
 func TestDescriptors(t *testing.T) {
 	s := newServer(t, newFake(), pfkey.ServerOptions{})
 	c, conn := attach(t, s)
-	before := openFiles()
+	before := leak.OpenFiles()
 	for i := range 50 {
 		if err := unix.Sendmsg(c.fd, message(wire.MsgGet, wire.Seq(i), 16), unix.UnixRights(c.fd, 0, 1), nil, 0); err != nil {
 			t.Fatal(err)
@@ -440,7 +441,7 @@ func TestDescriptors(t *testing.T) {
 		conn.Drain()
 		c.recv()
 	}
-	if after := openFiles(); after > before {
+	if after := leak.OpenFiles(); after > before {
 		t.Errorf("%d descriptors more", after-before)
 	}
 }
