@@ -164,15 +164,15 @@ func briefSensitivity(name string) func(*Dialect, []byte) string {
 
 func briefProposal(d *Dialect, raw []byte) string {
 	v, _ := d.ParseProposal(raw)
-	s := list("proposal", fmt.Sprintf("combs:%d", len(v.Combs)), pair("replay", v.Replay))
-	return s + briefTucked(v.Cookie)
+	return briefCombs("proposal", len(v.Combs), v.Replay, v.Cookie)
 }
 
-func briefTucked(c *KMCookie) string {
-	if c == nil {
-		return ""
+func briefCombs(name string, combs int, replay uint8, c *KMCookie) string {
+	cookie := ""
+	if c != nil {
+		cookie = "cookie:" + c.brief()
 	}
-	return fmt.Sprintf(",cookie:%s/%#x", nameOf(uint64(c.Protocol), illumosKMPs), c.Cookie)
+	return list(name, fmt.Sprintf("combs:%d", combs), pair("replay", replay), cookie)
 }
 
 func briefSupported(name string, alg func(*Dialect, uint8) string) func(*Dialect, []byte) string {
@@ -204,12 +204,16 @@ func briefEReg(d *Dialect, raw []byte) string {
 
 func briefEProp(d *Dialect, raw []byte) string {
 	v, _ := d.ParseEProp(raw)
-	return list("eproposal", fmt.Sprintf("combs:%d", len(v.Combs)), pair("replay", v.Replay)) + briefTucked(v.Cookie)
+	return briefCombs("eproposal", len(v.Combs), v.Replay, v.Cookie)
 }
 
 func briefKMCookie(d *Dialect, raw []byte) string {
 	v, _ := d.ParseKMCookie(raw)
-	return fmt.Sprintf("cookie=%s/%#x", nameOf(uint64(v.Protocol), illumosKMPs), v.Cookie)
+	return "cookie=" + v.brief()
+}
+
+func (v KMCookie) brief() string {
+	return fmt.Sprintf("%s/%#x", nameOf(uint64(v.Protocol), illumosKMPs), v.Cookie)
 }
 
 func briefPair(d *Dialect, raw []byte) string {

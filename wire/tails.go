@@ -14,22 +14,16 @@ func tailAddress(p *printer) { p.sockaddr("") }
 // sockaddr prints one and moves behind it; false if it is not whole.
 func (p *printer) sockaddr(prefix string) bool {
 	d := p.d
-	start := p.off
-	family := func(n uint16) string { return fmt.Sprintf("%d (%s)", n, d.familyName(n)) }
-	if d.SockaddrLen {
-		b := p.take(2)
-		if b == nil {
-			return false
-		}
-		p.line(b, fmt.Sprintf("%slength = %d, family = %s", prefix, b[0], family(uint16(b[1]))))
-	} else {
-		b := p.take(2)
-		if b == nil {
-			return false
-		}
-		p.line(b, prefix+"family = "+family(d.u16(b)))
+	b := p.take(2)
+	if b == nil {
+		return false
 	}
-	switch d.family(p.msg[start:]) {
+	family, length := d.family(b), ""
+	if d.SockaddrLen {
+		length = fmt.Sprintf("length = %d, ", b[0])
+	}
+	p.line(b, fmt.Sprintf("%s%sfamily = %d (%s)", prefix, length, family, d.familyName(family)))
+	switch family {
 	case d.AFInet:
 		return p.fields([]field{{prefix + "port", 2, asPort}, {prefix + "address", 4, asAddr4}, {prefix + "zero", 8, asBytes}})
 	case d.AFInet6:
@@ -81,12 +75,16 @@ func tailSensitivity(p *printer) {
 	}
 }
 
-var combFields = []field{
-	{"auth", 1, asAuth}, {"encrypt", 1, asEncrypt}, {"flags", 2, asHex}, {"auth minbits", 2, nil}, {"auth maxbits", 2, nil},
-	{"encrypt minbits", 2, nil}, {"encrypt maxbits", 2, nil}, {"encrypt saltbits", 1, nil}, {"reserved", 3, asBytes},
+// limitFields end both kinds of combs.
+var limitFields = []field{
 	{"soft allocations", 4, nil}, {"hard allocations", 4, nil}, {"soft bytes", 8, nil}, {"hard bytes", 8, nil},
 	{"soft addtime", 8, nil}, {"hard addtime", 8, nil}, {"soft usetime", 8, nil}, {"hard usetime", 8, nil},
 }
+
+var combFields = append([]field{
+	{"auth", 1, asAuth}, {"encrypt", 1, asEncrypt}, {"flags", 2, asHex}, {"auth minbits", 2, nil}, {"auth maxbits", 2, nil},
+	{"encrypt minbits", 2, nil}, {"encrypt maxbits", 2, nil}, {"encrypt saltbits", 1, nil}, {"reserved", 3, asBytes},
+}, limitFields...)
 
 func tailProposal(p *printer) {
 	for i := 1; p.end-p.off >= combLen; i++ {
@@ -134,11 +132,9 @@ func tailEReg(p *printer) {
 	}
 }
 
-var ecombFields = []field{
+var ecombFields = append([]field{
 	{"algdescs", 1, nil}, {"reserved", 1, nil}, {"flags", 2, asHex}, {"reserved", 4, nil},
-	{"soft allocations", 4, nil}, {"hard allocations", 4, nil}, {"soft bytes", 8, nil}, {"hard bytes", 8, nil},
-	{"soft addtime", 8, nil}, {"hard addtime", 8, nil}, {"soft usetime", 8, nil}, {"hard usetime", 8, nil},
-}
+}, limitFields...)
 
 func tailEProp(p *printer) {
 	d := p.d
