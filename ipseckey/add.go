@@ -20,8 +20,7 @@ type addition struct {
 	state     uint8
 	stateSeen bool
 	encap     bool
-	pair      wire.SPI
-	paired    bool
+	pair      wire.SPI // 0: none
 
 	limits [3]*wire.Lifetime // by arg>>4
 
@@ -57,14 +56,8 @@ func (s *session) add(ctx context.Context, verb string, typ wire.MsgType, satype
 	}
 	a := &addition{parse: parse{s: s, verb: verb, next: 2}, typ: typ, satype: satype}
 	s.seq++
-	for {
-		_, i, ok := a.take()
-		if !ok {
-			break
-		}
-		if err := a.keyword(ctx, i); err != nil {
-			return err
-		}
+	if err := a.each(func(i int) error { return a.keyword(ctx, i) }); err != nil {
+		return err
 	}
 	if err := a.flush(true); err != nil {
 		return err
@@ -72,22 +65,11 @@ func (s *session) add(ctx context.Context, verb string, typ wire.MsgType, satype
 	if err := a.check(); err != nil {
 		return err
 	}
-	if s.mode == modeFile && s.check {
-		s.added++
-		return errSent
-	}
-	var src host
-	if a.src != nil {
-		src = *a.src
-	}
-	return s.sendEach(ctx, sending{
+	return s.send(ctx, sending{
 		parse: &a.parse, typ: typ, satype: satype, spi: a.sa.SPI, block: true, add: true,
-		src: src, dst: *a.dst, build: a.build, hint: a.hint,
+		src: a.src, dst: a.dst, build: a.build, hint: a.hint,
 	})
 }
-
-// single collects the error for something given twice.
-func (a *addition) single(i int, what string) { a.add(i, "Can only specify single %s.", what) }
 
 // needSA makes the SA extension.
 func (a *addition) needSA() *wire.SA {
@@ -97,19 +79,12 @@ func (a *addition) needSA() *wire.SA {
 	return a.sa
 }
 
-// skip passes over the value of something refused.
-func (a *addition) skip() {
-	if a.next < len(a.s.words) {
-		a.next++
-	}
-}
-
 func (a *addition) keyword(ctx context.Context, i int) error {
 	name := a.s.words[i].text
 	k, ok := findKeyword(name)
 	if !ok {
 		a.add(i, `Unknown extension field "%s" `, a.s.show(i))
-		a.problems[len(a.problems)-1].instead = keywordNames()
+		a.suggest(keywordNames())
 		return nil
 	}
 	switch k.kind {
@@ -119,11 +94,7 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 		if a.sa == nil && a.s.keeps(QuirkCrash) {
 			return a.s.crash()
 		}
-		if k.arg == argInbound {
-			a.needSA().Flags |= flagInbound
-		} else {
-			a.needSA().Flags |= flagOutbound
-		}
+		a.needSA().Flags |= k.direction()
 	case kindRejected:
 		a.add(i, "Don't use extension %s for add/update.", name)
 	case kindLifetime:
@@ -133,28 +104,28 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 	case kindInnerSrc, kindInnerDst:
 		return a.innerAddress(ctx, k, i)
 	case kindSrcPort:
-		return a.port(&a.sport, i, "source port")
+		return once(&a.parse, &a.sport, i, "source port")
 	case kindDstPort:
-		return a.port(&a.dport, i, "destination port")
+		return once(&a.parse, &a.dport, i, "destination port")
 	case kindInnerSrcPort:
 		a.inner = true
-		return a.port(&a.isport, i, "inner-source port")
+		return once(&a.parse, &a.isport, i, "inner-source port")
 	case kindInnerDstPort:
 		a.inner = true
-		return a.port(&a.idport, i, "inner-destination port")
+		return once(&a.parse, &a.idport, i, "inner-destination port")
 	case kindProto:
-		return a.protocol(&a.proto, i, "protocol")
+		return once(&a.parse, &a.proto, i, "protocol")
 	case kindInnerProto:
 		a.inner = true
-		return a.protocol(&a.iproto, i, "inner protocol")
+		return once(&a.parse, &a.iproto, i, "inner protocol")
 	case kindNATLoc:
 		return a.natAddress(ctx, &a.natLoc, i, "local")
 	case kindNATRem:
 		return a.natAddress(ctx, &a.natRem, i, "remote")
 	case kindNATLocPort:
-		return a.port(&a.natLport, i, "NAT-T local port")
+		return once(&a.parse, &a.natLport, i, "NAT-T local port")
 	case kindNATRemPort:
-		return a.port(&a.natRport, i, "NAT-T remote port")
+		return once(&a.parse, &a.natRport, i, "NAT-T remote port")
 	case kindEncrKey, kindAuthKey:
 		return a.key(k, i)
 	case kindReservedBits:
@@ -169,8 +140,7 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 	case kindSrcID, kindDstID:
 		return a.ident(k, i)
 	case kindReplayValue:
-		if a.replay != nil {
-			a.single(i, "replay value")
+		if a.twice(a.replay != nil, i, "replay value") {
 			a.runTogether()
 			return nil
 		}
@@ -191,68 +161,36 @@ func keywordNames() []string {
 	return names
 }
 
-// association parses the keywords of the SA extension, of which a refused one loses its value.
+// association parses the keywords of the SA extension. One that is refused loses its value.
 func (a *addition) association(k keyword, i int) error {
 	sa := a.needSA()
 	switch k.kind {
 	case kindSPI:
-		if sa.SPI != 0 {
-			a.single(i, "SPI value")
-			a.skip()
-			return nil
-		}
-		v, err := a.number(32)
-		if err != nil {
-			return err
-		}
-		if v == 0 {
-			a.add(i+1, `Invalid SPI value "%d" .`, v)
-		}
-		sa.SPI = wire.SPI(v)
+		return a.spi(&sa.SPI, i, "SPI value")
 	case kindPairSPI:
 		if a.typ == wire.IllumosMsgXUpdatePair {
 			a.add(i, `pair-spi can not be used with the "%s" command.`, a.verb)
 		}
-		if a.pair != 0 {
-			a.single(i, "pair SPI value")
-			a.skip()
-			return nil
-		}
-		v, err := a.number(32)
-		if err != nil {
-			return err
-		}
-		if v == 0 {
-			a.add(i+1, `Invalid SPI value "%d" .`, v)
-		}
-		a.pair, a.paired = wire.SPI(v), true
+		return a.spi(&a.pair, i, "pair SPI value")
 	case kindReplay:
-		if sa.Replay != 0 {
-			a.single(i, "replay window size")
-			a.skip()
+		if a.twiceSkipping(sa.Replay != 0, i, "replay window size") {
 			return nil
 		}
 		v, err := a.number(8)
-		if err != nil {
-			return err
-		}
-		sa.Replay = uint8(v)
 		if v != 0 {
 			a.warn("WARNING:  Replay with manual keying considered harmful.")
 		}
+		sa.Replay = uint8(v)
+		return err
 	case kindState:
-		if a.state != 0 {
-			a.single(i, "SA state")
-			a.skip()
+		if a.twiceSkipping(a.state != 0, i, "SA state") {
 			return nil
 		}
 		v, err := a.parse.state()
 		a.state, a.stateSeen = v, true
 		return err
 	case kindAuthAlg:
-		if sa.Auth != 0 {
-			a.single(i, "auth algorithm")
-			a.skip()
+		if a.twiceSkipping(sa.Auth != 0, i, "auth algorithm") {
 			return nil
 		}
 		v, err := a.algorithm(a.s.algorithms().Auth, "authentication")
@@ -264,19 +202,18 @@ func (a *addition) association(k keyword, i int) error {
 			a.skip()
 			return nil
 		}
-		if sa.Encrypt != 0 {
-			a.single(i, "encryption algorithm")
-			a.skip()
+		if a.twiceSkipping(sa.Encrypt != 0, i, "encryption algorithm") {
 			return nil
 		}
 		v, err := a.algorithm(a.s.algorithms().Encrypt, "encryption")
 		sa.Encrypt = v.ID
 		return err
 	case kindEncap:
+		if a.twiceSkipping(a.encap, i, "encapsulation") {
+			return nil
+		}
 		text, j, ok := a.take()
 		switch {
-		case a.encap:
-			a.single(i, "encapsulation")
 		case !ok && a.s.keeps(QuirkCrash):
 			return a.s.crash()
 		case !ok:
@@ -288,6 +225,19 @@ func (a *addition) association(k keyword, i int) error {
 		}
 	}
 	return nil
+}
+
+// spi reads an SPI, of which what names the kind.
+func (a *addition) spi(to *wire.SPI, i int, what string) error {
+	if a.twiceSkipping(*to != 0, i, what) {
+		return nil
+	}
+	v, err := a.number(32)
+	if err == nil && v == 0 {
+		a.add(i+1, `Invalid SPI value "%d" .`, v)
+	}
+	*to = wire.SPI(v)
+	return err
 }
 
 var limitNames = [...][4]string{
@@ -304,9 +254,7 @@ func (a *addition) lifetime(k keyword, i int) error {
 		a.limits[which] = l
 	}
 	set := [...]bool{l.Allocations != 0, l.Bytes != 0, l.AddTime != 0, l.UseTime != 0}[field]
-	if set && which != limitIdle>>4 {
-		a.single(i, limitNames[which][field])
-		a.skip()
+	if a.twiceSkipping(set && which != limitIdle>>4, i, limitNames[which][field]) {
 		return nil
 	}
 	bits := 64
@@ -335,8 +283,7 @@ func (a *addition) outerAddress(ctx context.Context, k keyword, i int) error {
 	if k.kind == kindDst {
 		to, what, unknown = &a.dst, "destination address", `Unknown dst address "%s"`
 	}
-	if *to != nil {
-		a.single(i, what)
+	if a.twice(*to != nil, i, what) {
 		return nil
 	}
 	h, ok, err := a.address(ctx, k.v6, unknown)
@@ -351,8 +298,7 @@ func (a *addition) innerAddress(ctx context.Context, k keyword, i int) error {
 	if k.kind == kindInnerDst {
 		to, length, name, what = &a.idst, &a.idstLen, innerDstName, "inner-destination address"
 	}
-	if *to != nil {
-		a.single(i, what)
+	if a.twice(*to != nil, i, what) {
 		return nil
 	}
 	h, prefix, ok, err := a.parse.inner(ctx, k.v6, name)
@@ -363,29 +309,8 @@ func (a *addition) innerAddress(ctx context.Context, k keyword, i int) error {
 	return err
 }
 
-func (a *addition) port(to *uint16, i int, what string) error {
-	if *to != 0 {
-		a.single(i, what)
-		return nil
-	}
-	v, err := a.number(16)
-	*to = uint16(v)
-	return err
-}
-
-func (a *addition) protocol(to *uint8, i int, what string) error {
-	if *to != 0 {
-		a.single(i, what)
-		return nil
-	}
-	v, err := a.number(8)
-	*to = uint8(v)
-	return err
-}
-
 func (a *addition) natAddress(ctx context.Context, to **netip.Addr, i int, which string) error {
-	if *to != nil {
-		a.single(i, "NAT-T "+which+" address")
+	if a.twice(*to != nil, i, "NAT-T "+which+" address") {
 		return nil
 	}
 	h, ok, err := a.address(ctx, false, "Unknown NAT-T "+which+` address "%s"`)
@@ -404,8 +329,7 @@ func (a *addition) key(k keyword, i int) error {
 	if k.kind == kindAuthKey {
 		to, what, invalid = &a.akey, "authentication key", "Invalid authentication key."
 	}
-	if *to != nil {
-		a.single(i, what)
+	if a.twice(*to != nil, i, what) {
 		return nil
 	}
 	if k.kind == kindEncrKey && a.sa != nil && a.sa.Encrypt == wire.EncNull {
@@ -419,27 +343,20 @@ func (a *addition) key(k keyword, i int) error {
 }
 
 func (a *addition) ident(k keyword, i int) error {
-	left := len(a.s.words) - a.next
-	if k.kind == kindSrcID {
-		switch {
-		case a.srcID != nil:
-			a.single(i, "source certificate identity")
-		case left < 2:
-			return a.stopAll(len(a.s.words), "Unexpected end of command line - Expecting Src Type.")
-		default:
-			typ, name := a.identity()
-			a.srcID = &wire.Identity{Type: typ, Name: name}
-		}
-		return nil
+	to, what := &a.srcID, "source certificate identity"
+	if k.kind == kindDstID {
+		to, what = &a.dstID, "destination certificate identity"
 	}
+	end := len(a.s.words)
 	switch {
-	case a.dstID != nil:
-		a.single(i, "destination certificate identity")
-	case left < 2:
-		a.add(len(a.s.words), "Unexpected end of command line - expecting dst type.")
-	default:
+	case a.twice(*to != nil, i, what):
+	case end-a.next >= 2:
 		typ, name := a.identity()
-		a.dstID = &wire.Identity{Type: typ, Name: name}
+		*to = &wire.Identity{Type: typ, Name: name}
+	case k.kind == kindSrcID:
+		return a.stopAll(end, "Unexpected end of command line - Expecting Src Type.")
+	default:
+		a.add(end, "Unexpected end of command line - expecting dst type.")
 	}
 	return nil
 }
@@ -565,7 +482,7 @@ func (a *addition) hint(diagnostic uint16) string {
 func (a *addition) build(src, dst netip.Addr) []byte {
 	d := a.s.dial
 	sa := *a.sa
-	if a.paired {
+	if a.pair != 0 {
 		sa.Flags |= wire.IllumosFlagXPaired
 	}
 	if a.inner {
@@ -581,7 +498,7 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	}
 	m := a.s.header(a.typ, a.satype)
 	m = d.AppendSA(m, sa)
-	if a.paired {
+	if a.pair != 0 {
 		m = d.AppendPair(m, wire.Pair{SPI: a.pair})
 	}
 	if hard, soft := &a.limits[limitHard>>4], &a.limits[limitSoft>>4]; !a.s.illumos() && (*hard == nil) != (*soft == nil) {

@@ -266,7 +266,7 @@ func (s *session) perform(ctx context.Context, words []word) error {
 		return s.find(ctx, name, c.typ, satype)
 	case verbFlush:
 		return s.tooMany(words, func() error {
-			if s.mode == modeFile && s.check {
+			if s.check {
 				s.added++
 				return nil
 			}

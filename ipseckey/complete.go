@@ -197,15 +197,6 @@ func (s *session) fits(c command, words []string, k keyword) bool {
 	return !own
 }
 
-func findOwnKeyword(name string) (keyword, bool) {
-	for _, k := range ownKeywords {
-		if k.name == name {
-			return k, true
-		}
-	}
-	return keyword{}, false
-}
-
 // valuesOf is how many words follow a keyword.
 func valuesOf(k keyword) int {
 	switch k.kind {
@@ -228,11 +219,7 @@ func (s *session) values(k keyword, words []string, missing int) []string {
 		return []string{"udp"}
 	case kindSrcID, kindDstID:
 		if missing == 2 {
-			var names []string
-			for _, t := range identityTypes {
-				names = append(names, t.name)
-			}
-			return names
+			return identityTypeNames()
 		}
 	case kindLabel:
 		return []string{"ADMIN_LOW", "ADMIN_HIGH"}

@@ -72,7 +72,7 @@ func (a *addition) foreign() {
 		what string
 	}{
 		{a.typ == wire.IllumosMsgXUpdatePair, "update-pair"},
-		{a.paired, "pair-spi"},
+		{a.pair != 0, "pair-spi"},
 		{a.sa != nil && a.sa.Flags != 0, "inbound and outbound"},
 		{a.limits[limitIdle>>4] != nil, "idle lifetimes"},
 		{a.inner, "inner addresses"},

@@ -30,14 +30,8 @@ func (s *session) find(ctx context.Context, verb string, typ wire.MsgType, satyp
 	}
 	f := &finding{parse: parse{s: s, verb: verb, next: 2}, typ: typ, satype: satype}
 	s.seq++
-	for {
-		_, i, ok := f.take()
-		if !ok {
-			break
-		}
-		if err := f.keyword(ctx, i); err != nil {
-			return err
-		}
+	if err := f.each(func(i int) error { return f.keyword(ctx, i) }); err != nil {
+		return err
 	}
 	if err := f.flush(true); err != nil {
 		return err
@@ -51,19 +45,7 @@ func (s *session) find(ctx context.Context, verb string, typ wire.MsgType, satyp
 	if !s.illumos() && (typ == wire.IllumosMsgXDelPair || f.flags != 0) {
 		return f.stopAll(len(s.words), "An engine of %s knows no pairs and no inbound and outbound.", s.dial.Name)
 	}
-	if s.mode == modeFile && s.check {
-		s.added++
-		return errSent
-	}
-	c := sending{parse: &f.parse, typ: typ, satype: satype, spi: f.spi, build: f.build}
-	if f.src != nil {
-		c.src = *f.src
-	}
-	if f.dst == nil {
-		return s.sendWithout(ctx, c)
-	}
-	c.dst = *f.dst
-	return s.sendEach(ctx, c)
+	return s.send(ctx, sending{parse: &f.parse, typ: typ, satype: satype, spi: f.spi, src: f.src, dst: f.dst, build: f.build})
 }
 
 func (f *finding) keyword(ctx context.Context, i int) error {
@@ -71,13 +53,12 @@ func (f *finding) keyword(ctx context.Context, i int) error {
 	k, ok := findKeyword(name)
 	if !ok {
 		f.add(i, `Unknown extension field "%s"`, f.s.show(i))
-		f.problems[len(f.problems)-1].instead = findKeywordNames
+		f.suggest(findKeywordNames)
 		return nil
 	}
 	switch k.kind {
 	case kindSPI:
-		if f.spiSeen {
-			f.add(i, "Can only specify single SPI value.")
+		if f.twice(f.spiSeen, i, "SPI value") {
 			return nil
 		}
 		v, err := f.number(32)
@@ -85,40 +66,18 @@ func (f *finding) keyword(ctx context.Context, i int) error {
 		f.order = append(f.order, wire.ExtSA)
 		return err
 	case kindDirection:
-		if k.arg == argInbound {
-			f.flags |= flagInbound
-		} else {
-			f.flags |= flagOutbound
-		}
+		f.flags |= k.direction()
 	case kindSrc:
 		return f.endpoint(ctx, &f.src, i, k.v6, wire.ExtAddressSrc, "source addr", `Unknown source address "%s"`)
 	case kindDst:
 		only6 := k.v6 && !f.s.keeps(QuirkFindDst6)
 		return f.endpoint(ctx, &f.dst, i, only6, wire.ExtAddressDst, "destination address", `Unknown destination address "%s"`)
 	case kindSrcPort:
-		if f.sport != 0 {
-			f.add(i, "Can only specify single source port.")
-			return nil
-		}
-		v, err := f.number(16)
-		f.sport = uint16(v)
-		return err
+		return once(&f.parse, &f.sport, i, "source port")
 	case kindDstPort:
-		if f.dport != 0 {
-			f.add(i, "Can only specify single destination port.")
-			return nil
-		}
-		v, err := f.number(16)
-		f.dport = uint16(v)
-		return err
+		return once(&f.parse, &f.dport, i, "destination port")
 	case kindProto:
-		if f.proto != 0 {
-			f.add(i, "Can only specify single protocol.")
-			return nil
-		}
-		v, err := f.number(8)
-		f.proto = uint8(v)
-		return err
+		return once(&f.parse, &f.proto, i, "protocol")
 	default:
 		f.add(i, "Don't use extension %s for '%s' command.", name, f.verb)
 	}
@@ -129,8 +88,7 @@ var findKeywordNames = []string{"spi", "inbound", "outbound", "src", "saddr", "s
 	"dst", "daddr", "dstaddr", "dst6", "daddr6", "dstaddr6", "sport", "dport", "proto", "ulp"}
 
 func (f *finding) endpoint(ctx context.Context, to **host, i int, only6 bool, t wire.ExtType, what, unknown string) error {
-	if *to != nil {
-		f.add(i, "Can only specify single %s.", what)
+	if f.twice(*to != nil, i, what) {
 		return nil
 	}
 	h, ok, err := f.address(ctx, only6, unknown)

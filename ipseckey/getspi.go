@@ -34,14 +34,8 @@ func (s *session) getSPI(ctx context.Context, words []word) error {
 		return errAbandon
 	}
 	s.seq++
-	for {
-		text, i, ok := r.take()
-		if !ok {
-			break
-		}
-		if err := r.keyword(ctx, text, i); err != nil {
-			return err
-		}
+	if err := r.each(func(i int) error { return r.keyword(ctx, i) }); err != nil {
+		return err
 	}
 	end := len(words)
 	if r.src == nil {
@@ -56,7 +50,7 @@ func (s *session) getSPI(ctx context.Context, words []word) error {
 	if err := r.flush(true); err != nil {
 		return err
 	}
-	c := sending{parse: &r.parse, typ: wire.MsgGetSPI, satype: satype, src: *r.src, dst: *r.dst, block: true}
+	c := sending{parse: &r.parse, typ: wire.MsgGetSPI, satype: satype, src: r.src, dst: r.dst, block: true}
 	c.build = func(src, dst netip.Addr) []byte {
 		d := s.dial
 		m := s.header(wire.MsgGetSPI, satype)
@@ -65,15 +59,14 @@ func (s *session) getSPI(ctx context.Context, words []word) error {
 		m = d.AppendSPIRange(m, wire.SPIRange{Min: wire.SPI(r.min), Max: wire.SPI(r.max)})
 		return d.Finish(m)
 	}
-	return s.sendEach(ctx, c)
+	return s.send(ctx, c)
 }
 
-func (r *reservation) keyword(ctx context.Context, text string, i int) error {
+func (r *reservation) keyword(ctx context.Context, i int) error {
+	text := r.s.words[i].text
 	k, ok := findKeyword(text)
-	for _, own := range ownKeywords {
-		if own.name == text {
-			k, ok = own, true
-		}
+	if !ok {
+		k, ok = findOwnKeyword(text)
 	}
 	to, unknown := &r.src, `Unknown src address "%s"`
 	switch {
@@ -90,11 +83,10 @@ func (r *reservation) keyword(ctx context.Context, text string, i int) error {
 	case ok && k.kind == kindSrc:
 	default:
 		r.add(i, `Unknown extension field "%s"`, r.s.show(i))
-		r.problems[len(r.problems)-1].instead = []string{"src", "dst", "src6", "dst6", "spi-min", "spi-max"}
+		r.suggest(reserveKeywordNames)
 		return nil
 	}
-	if *to != nil {
-		r.add(i, "Can only specify single %s address.", text)
+	if r.twice(*to != nil, i, text+" address") {
 		return nil
 	}
 	h, ok, err := r.address(ctx, k.v6, unknown)
@@ -106,3 +98,5 @@ func (r *reservation) keyword(ctx context.Context, text string, i int) error {
 	}
 	return err
 }
+
+var reserveKeywordNames = []string{"src", "dst", "src6", "dst6", "spi-min", "spi-max"}

@@ -157,8 +157,20 @@ var ownKeywords = []keyword{
 	{name: "spi-max", kind: kindSPIMax},
 }
 
-func findKeyword(name string) (keyword, bool) {
-	for _, k := range keywords {
+// direction is the SA flag that a keyword of kindDirection sets.
+func (k keyword) direction() uint32 {
+	if k.arg == argInbound {
+		return flagInbound
+	}
+	return flagOutbound
+}
+
+func findKeyword(name string) (keyword, bool) { return keywordOf(keywords, name) }
+
+func findOwnKeyword(name string) (keyword, bool) { return keywordOf(ownKeywords, name) }
+
+func keywordOf(table []keyword, name string) (keyword, bool) {
+	for _, k := range table {
 		if k.name == name {
 			return k, true
 		}

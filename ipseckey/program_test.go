@@ -397,6 +397,10 @@ func TestGetSPI(t *testing.T) {
 	if err := little.Validate(r.sent[0]); err != nil {
 		t.Error(err)
 	}
+	checked := start{args: []string{"-n", "-c", "in"}, file: "getspi esp src 192.0.2.2 dst 192.0.2.1\n", dial: fmt.Errorf("not there")}.run(t)
+	if checked.exit != 0 || checked.stderr != "" || len(checked.sent) != 0 {
+		t.Errorf("-c: exit %d, %q, %d messages", checked.exit, checked.stderr, len(checked.sent))
+	}
 	for args, want := range map[string]string{
 		"ah src 192.0.2.2": "Need destination address for getspi.",
 		"dst 192.0.2.1":    "Need source address for getspi.",

@@ -308,9 +308,44 @@ func (p *parse) take() (text string, i int, ok bool) {
 	return p.s.words[i].text, i, true
 }
 
+// each takes the words that stand where keywords do, one by one.
+func (p *parse) each(keyword func(i int) error) error {
+	for {
+		_, i, ok := p.take()
+		if !ok {
+			return nil
+		}
+		if err := keyword(i); err != nil {
+			return err
+		}
+	}
+}
+
+// skip passes over the value of something refused.
+func (p *parse) skip() { p.take() }
+
 // note remembers where a problem is.
-func (p *parse) note(i int, instead ...string) {
-	p.problems = append(p.problems, problem{at: min(i, len(p.s.words)), instead: instead})
+func (p *parse) note(i int) {
+	p.problems = append(p.problems, problem{at: min(i, len(p.s.words))})
+}
+
+// suggest tells what could stand where the last problem is.
+func (p *parse) suggest(instead []string) { p.problems[len(p.problems)-1].instead = instead }
+
+// twice collects an error if what keyword i says was given before. Its value is left, and will be taken for a keyword.
+func (p *parse) twice(given bool, i int, what string) bool {
+	if given {
+		p.add(i, "Can only specify single %s.", what)
+	}
+	return given
+}
+
+// twiceSkipping is twice for a keyword that loses its value.
+func (p *parse) twiceSkipping(given bool, i int, what string) bool {
+	if p.twice(given, i, what) {
+		p.skip()
+	}
+	return given
 }
 
 // add collects an error about word i, and goes on.

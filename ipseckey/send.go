@@ -15,12 +15,24 @@ type sending struct {
 	typ    wire.MsgType
 	satype int32
 	spi    wire.SPI
-	src    host // no addresses: none was given
-	dst    host
+	src    *host // nil: none was given
+	dst    *host
 	add    bool // add, update, update-pair
 	block  bool // errors have the command in front of them
 	build  func(src, dst netip.Addr) []byte
 	hint   func(diagnostic uint16) string // what more can be said of a refusal, or ""; may be nil
+}
+
+// send sends a command, unless it is only checked.
+func (s *session) send(ctx context.Context, c sending) error {
+	switch {
+	case s.check:
+		s.added++
+		return errSent
+	case c.dst == nil:
+		return s.sendWithout(ctx, c)
+	}
+	return s.sendEach(ctx, c)
 }
 
 // sendEach sends a command to each of its destinations and judges the answers.
@@ -39,7 +51,7 @@ func (s *session) sendEach(ctx context.Context, c sending) (err error) {
 		last := i == len(c.dst.addrs)-1
 		src := netip.IPv6Unspecified()
 		switch {
-		case len(c.src.addrs) == 0:
+		case c.src == nil:
 		case s.numeric:
 			src = c.src.addrs[0]
 		default:
@@ -204,9 +216,9 @@ func (s *session) blamed(dst netip.Addr) string {
 
 // sendWithout sends a command that has no destination. What comes back is never listed and never counts.
 func (s *session) sendWithout(ctx context.Context, c sending) error {
-	sources := c.src.addrs
-	if len(sources) == 0 {
-		sources = []netip.Addr{{}}
+	sources := []netip.Addr{{}}
+	if c.src != nil {
+		sources = c.src.addrs
 	}
 	for _, src := range sources {
 		msg := c.build(src, netip.Addr{})

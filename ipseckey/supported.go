@@ -90,7 +90,7 @@ func (a *addition) lacks(k kind, id uint8, has []uint8, kind string, rows []Algo
 	}
 	names := algorithmNames(rows, has)
 	a.add(at, "%s has no %s algorithm %s. It has: %s.", whose, kind, savedName(rows, id), strings.Join(names, ", "))
-	a.problems[len(a.problems)-1].instead = names
+	a.suggest(names)
 }
 
 // algorithmNames are the names of algorithms, or their numbers, without the one that is none.

@@ -3,6 +3,7 @@ package ipseckey
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -23,6 +24,16 @@ func (p *parse) number(bits int) (uint64, error) {
 		v &= 1<<bits - 1
 	}
 	return v, nil
+}
+
+// once reads the next word as a number that fills to and may be given once: anything but 0 was given before.
+func once[T uint8 | uint16](p *parse, to *T, i int, what string) error {
+	if p.twice(*to != 0, i, what) {
+		return nil
+	}
+	v, err := p.number(bits.Len64(uint64(^T(0))))
+	*to = T(v)
+	return err
 }
 
 // address reads the next word as an address. When it is none, the word is left for the keywords.
@@ -172,7 +183,7 @@ func (p *parse) state() (uint8, error) {
 		return uint8(n), nil
 	}
 	p.add(i, `Unknown state type "%s"`, p.s.show(i))
-	p.problems[len(p.problems)-1].instead = stateNames
+	p.suggest(stateNames)
 	return 1, nil
 }
 
@@ -196,9 +207,11 @@ func (p *parse) algorithm(rows []Algorithm, kind string) (Algorithm, error) {
 		return Algorithm{}, nil
 	}
 	p.add(i, `Unknown %s algorithm type "%s"`, kind, p.s.show(i))
+	var names []string
 	for _, a := range rows {
-		p.problems[len(p.problems)-1].instead = append(p.problems[len(p.problems)-1].instead, a.Names...)
+		names = append(names, a.Names...)
 	}
+	p.suggest(names)
 	return Algorithm{}, nil
 }
 
@@ -207,6 +220,13 @@ var identityTypes = []struct {
 	id   uint16
 }{
 	{"prefix", 1}, {"fqdn", 2}, {"domain", 2}, {"domainname", 2}, {"user_fqdn", 3}, {"mailbox", 3}, {"der_dn", 4}, {"der_gn", 5},
+}
+
+func identityTypeNames() (names []string) {
+	for _, t := range identityTypes {
+		names = append(names, t.name)
+	}
+	return names
 }
 
 // identity reads the next two words, which must be there.
@@ -226,8 +246,6 @@ func (p *parse) identity() (id uint16, name string) {
 		return 0, name
 	}
 	p.add(i, `Unknown identity type "%s"`, p.s.show(i))
-	for _, t := range identityTypes {
-		p.problems[len(p.problems)-1].instead = append(p.problems[len(p.problems)-1].instead, t.name)
-	}
+	p.suggest(identityTypeNames())
 	return 0, name
 }
