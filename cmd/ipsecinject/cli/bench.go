@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
@@ -115,15 +116,15 @@ func (e *env) bench(ctx context.Context, f *benchFlags) error {
 	dst, errDst := netip.ParseAddr(f.dst)
 	switch {
 	case i < 0:
-		return usagef("--suite %q is unknown", f.suite)
+		return command.Usagef("--suite %q is unknown", f.suite)
 	case errSrc != nil || errDst != nil:
-		return usagef("%w", errors.Join(errSrc, errDst))
+		return command.Usagef("%w", errors.Join(errSrc, errDst))
 	case !src.Is4() || !dst.Is4():
-		return usagef("--src and --dst are IPv4 addresses here")
+		return command.Usagef("--src and --dst are IPv4 addresses here")
 	case f.sas < 1 || f.cores < 1 || f.cores > 64 || f.rate < 0 || f.time <= 0:
-		return usagef("--sas, --cores (at most 64) and --time are more than nothing, --rate is not less")
+		return command.Usagef("--sas, --cores (at most 64) and --time are more than nothing, --rate is not less")
 	case slices.ContainsFunc(f.sizes, func(n int) bool { return n < 8 || n > 16000 }):
-		return usagef("--sizes are from 8 to 16000 bytes")
+		return command.Usagef("--sizes are from 8 to 16000 bytes")
 	}
 	b := &bencher{e: e, f: f, suite: &benchList[i], src: src, dst: dst}
 	if err := b.connect(ctx); err != nil {
@@ -155,7 +156,7 @@ func (e *env) bench(ctx context.Context, f *benchFlags) error {
 			ns(res.P50), ns(res.P90), ns(res.P99), ns(res.P999))
 	}
 	if wrong > 0 {
-		return failed(fmt.Errorf("%d packets were not delivered", wrong))
+		return command.Failed(fmt.Errorf("%d packets were not delivered", wrong))
 	}
 	return nil
 }
@@ -185,12 +186,12 @@ func (b *bencher) connect(ctx context.Context) error {
 	if b.f.inProcess {
 		var err error
 		if b.own, err = kernel.New(b.f.kernel, engine.Options{Addrs: []netip.Addr{b.dst}, Clock: time.Now}); err != nil {
-			return usagef("--kernel: %w", err)
+			return command.Usagef("--kernel: %w", err)
 		}
 		cred := pfkey.Cred{PID: 1, Privileged: true}
 		sock, errno := b.own.Open(cred, 3, wire.Version) // SOCK_RAW
 		if errno != wire.OK {
-			return failed(fmt.Errorf("a socket of our own engine: %v", errno))
+			return command.Failed(fmt.Errorf("a socket of our own engine: %v", errno))
 		}
 		b.keys = pfkey.NewClientOn(sock, b.own.Dialect(), cred)
 		return nil
@@ -207,7 +208,7 @@ func (b *bencher) connect(ctx context.Context) error {
 		}
 		if b.keys, err = pfkey.Dial(ctx, a.String()); err != nil {
 			b.close()
-			return failed(err)
+			return command.Failed(err)
 		}
 	}
 	return nil
@@ -241,7 +242,7 @@ func (b *bencher) addSAs(ctx context.Context) error {
 	sa.Encrypt, ok = d.EncryptByName(b.suite.encrypt)
 	sa.Auth, okAuth = d.AuthByName(b.suite.auth)
 	if !ok || !okAuth && b.suite.auth != "" {
-		return usagef("--suite %s: the engine's kernel has no name for it", b.suite.name)
+		return command.Usagef("--suite %s: the engine's kernel has no name for it", b.suite.name)
 	}
 	bar := b.e.progress()
 	defer bar.clear()
@@ -249,7 +250,7 @@ func (b *bencher) addSAs(ctx context.Context) error {
 		sa.SAID = b.id(b.added)
 		if err := b.keys.Add(ctx, sa, 0); err != nil {
 			b.deleteSAs()
-			return failed(err)
+			return command.Failed(err)
 		}
 		bar.show("adding SAs: %d of %d", b.added, b.f.sas)
 	}
@@ -326,7 +327,7 @@ func (b *bencher) run(ctx context.Context, size int) (benchResult, error) {
 	res := benchResult{Size: size, SAs: b.f.sas, Cores: b.f.cores, Rate: b.f.rate}
 	pkts, err := b.packets(size)
 	if err != nil {
-		return res, failed(err)
+		return res, command.Failed(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.f.time)
 	defer cancel()
@@ -465,10 +466,10 @@ func (b *bencher) through(ctx context.Context, c *packetport.Client, t *tally, p
 		case id := <-free:
 			sent[id] = at
 			if err := c.InjectAs(stop, id, pkts[i%len(pkts)], packetport.Inbound, ""); err != nil {
-				return failed(err)
+				return command.Failed(err)
 			}
 		case err := <-received:
-			return failed(err)
+			return command.Failed(err)
 		case <-ctx.Done():
 		}
 	}
@@ -478,9 +479,9 @@ func (b *bencher) through(ctx context.Context, c *packetport.Client, t *tally, p
 		select {
 		case <-free:
 		case err := <-received:
-			return failed(err)
+			return command.Failed(err)
 		case <-last.C:
-			return failed(fmt.Errorf("the engine has not answered for %v", silence))
+			return command.Failed(fmt.Errorf("the engine has not answered for %v", silence))
 		}
 	}
 	cancel()

@@ -9,31 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
-
-// The exit codes of all commands of the project.
-const (
-	exitDone     = 0
-	exitFailed   = 1 // refused or failed
-	exitUsage    = 2 // usage or unreadable input
-	exitNoEngine = 3 // no engine at the address
-)
-
-// failure is an error with its exit code.
-type failure struct {
-	code int
-	err  error
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func failed(err error) error   { return &failure{exitFailed, err} }
-func noEngine(err error) error { return &failure{exitNoEngine, err} }
-func usagef(format string, a ...any) error {
-	return &failure{exitUsage, fmt.Errorf(format, a...)}
-}
 
 // env is what the subcommands share.
 type env struct {
@@ -47,23 +25,7 @@ type env struct {
 // Run executes the command with args, without the name of the program, and returns its exit code. It ends early when ctx does.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr}
-	root := e.root()
-	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return exitDone
-	}
-	fmt.Fprintf(stderr, "ipsecinject: %v\n", err)
-	var f *failure
-	if !errors.As(err, &f) {
-		// Everything of ours has a code: this one is cobra's.
-		f = &failure{exitUsage, err}
-		fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
-	}
-	return f.code
+	return command.Run(ctx, e.root(), args, stdin, stdout, stderr)
 }
 
 func (e *env) root() *cobra.Command {
@@ -101,9 +63,7 @@ and, from watch only,
 
 Exit status: 0 done, whatever the verdicts; 1 refused or failed; 2 usage or
 unreadable input; 3 no engine at the address.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          noArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.New("which subcommand?")
 		},
@@ -121,7 +81,7 @@ unreadable input; 3 no engine at the address.`,
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
-	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.benchCommand(), e.raceCommand(), e.manCommand())
+	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.benchCommand(), e.raceCommand(), command.Man())
 	return root
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -16,11 +17,11 @@ import (
 func (e *env) readSA(ctx context.Context, f *sendFlags) error {
 	switch {
 	case f.plain:
-		return usagef("--from-engine is for packets that are protected here, not --outbound")
+		return command.Usagef("--from-engine is for packets that are protected here, not --outbound")
 	case f.enc != "null" || f.encKey != "" || f.auth != "none" || f.authKey != "":
-		return usagef("--from-engine takes algorithms and keys from the engine, leave out --enc and --auth")
+		return command.Usagef("--from-engine takes algorithms and keys from the engine, leave out --enc and --auth")
 	case !f.recipe.src.IsValid() || !f.recipe.dst.IsValid():
-		return usagef("--src and --dst are needed to find the SA")
+		return command.Usagef("--src and --dst are needed to find the SA")
 	}
 	a, err := e.address()
 	if err != nil {
@@ -30,7 +31,7 @@ func (e *env) readSA(ctx context.Context, f *sendFlags) error {
 	defer cancel()
 	c, err := pfkey.Dial(ctx, a.String())
 	if err != nil {
-		return noEngine(err)
+		return command.NoEngine(err)
 	}
 	defer c.Close()
 	d := c.Dialect()
@@ -43,7 +44,7 @@ func (e *env) readSA(ctx context.Context, f *sendFlags) error {
 	m = d.AppendAddress(m, wire.ExtAddressDst, pfkey.Host(f.recipe.dst))
 	answer, err := c.Do(ctx, d.Finish(m))
 	if err != nil {
-		return failed(err)
+		return command.Failed(err)
 	}
 	return f.takeSA(d, answer)
 }
@@ -65,7 +66,7 @@ func (f *sendFlags) takeSA(d *wire.Dialect, answer []byte) error {
 			}
 		}
 		if err != nil {
-			return failed(fmt.Errorf("the engine's answer: %w", err))
+			return command.Failed(fmt.Errorf("the engine's answer: %w", err))
 		}
 	}
 	if f.suite.Proto == ipsec.ESP {
@@ -76,7 +77,7 @@ func (f *sendFlags) takeSA(d *wire.Dialect, answer []byte) error {
 	if name := d.AuthName(sa.Auth); sa.Auth != 0 && (f.suite.Cipher == nil || !f.suite.Cipher.AEAD()) {
 		m, ok := macByName(strings.TrimSuffix(name, "-mac"))
 		if !ok {
-			return failed(fmt.Errorf("the SA has integrity %s, which is not known here", name))
+			return command.Failed(fmt.Errorf("the SA has integrity %s, which is not known here", name))
 		}
 		f.suite.MAC, f.suite.AuthKey = m, ipsec.NewKey(auth.Data)
 	}
@@ -97,7 +98,7 @@ func (f *sendFlags) takeCipher(d *wire.Dialect, id uint8, ext []byte) error {
 		}
 	}
 	if !ok {
-		return failed(fmt.Errorf("the SA has encryption %s, which is not known here", name))
+		return command.Failed(fmt.Errorf("the SA has encryption %s, which is not known here", name))
 	}
 	f.suite.Cipher = c
 	if ext == nil {
@@ -105,13 +106,13 @@ func (f *sendFlags) takeCipher(d *wire.Dialect, id uint8, ext []byte) error {
 	}
 	k, err := d.ParseKey(ext)
 	if err != nil {
-		return failed(fmt.Errorf("the engine's answer: %w", err))
+		return command.Failed(fmt.Errorf("the engine's answer: %w", err))
 	}
 	key, salt := k.Data, []byte(nil)
 	if n := int(k.Reserved) / 8; n > 0 { // the salt stands behind the key
 		area := wire.KeyArea(ext)
 		if len(key)+n > len(area) {
-			return failed(errors.New("the engine's answer: the salt is longer than its extension"))
+			return command.Failed(errors.New("the engine's answer: the salt is longer than its extension"))
 		}
 		salt = area[len(key):][:n]
 	} else if len(key) >= c.SaltLen { // it is the key's end

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 )
 
 type pcapFlags struct {
@@ -80,7 +82,7 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 	if name != "-" {
 		file, err := os.Open(name)
 		if err != nil {
-			return usagef("%w", err)
+			return command.Usagef("%w", err)
 		}
 		defer file.Close()
 		in = file
@@ -89,7 +91,7 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 	}
 	c, err := openCapture(in)
 	if err != nil {
-		return usagef("%s: %w", name, err)
+		return command.Usagef("%s: %w", name, err)
 	}
 	s, err := e.open(ctx, &f.injection)
 	if err != nil {
@@ -105,12 +107,12 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 		r, err := c.next()
 		if err == io.EOF {
 			if n := sel.missing(c.n); n > 0 {
-				broken = usagef("%s: there is no record %d, the last one is %d", name, n, c.n)
+				broken = command.Usagef("%s: there is no record %d, the last one is %d", name, n, c.n)
 			}
 			break
 		}
 		if err != nil {
-			broken = usagef("%s: %w", name, err)
+			broken = command.Usagef("%s: %w", name, err)
 			break
 		}
 		if !sel.has(r.n) {
@@ -118,7 +120,7 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 		}
 		packet, err := r.ip()
 		if err != nil {
-			broken = usagef("%s: %w", name, err)
+			broken = command.Usagef("%s: %w", name, err)
 			break
 		}
 		if packet == nil {
@@ -179,14 +181,14 @@ func parseSelection(s string) (selection, error) {
 		var sp span
 		var err error
 		if sp.from, err = strconv.Atoi(from); err != nil || sp.from < 1 {
-			return nil, usagef("--packets %q: %q is no record number, which count from 1", s, from)
+			return nil, command.Usagef("--packets %q: %q is no record number, which count from 1", s, from)
 		}
 		switch {
 		case !isRange:
 			sp.to = sp.from
 		case to != "":
 			if sp.to, err = strconv.Atoi(to); err != nil || sp.to < sp.from {
-				return nil, usagef("--packets %q: %q does not end a range that begins with %d", s, to, sp.from)
+				return nil, command.Usagef("--packets %q: %q does not end a range that begins with %d", s, to, sp.from)
 			}
 		}
 		sel = append(sel, sp)
@@ -242,7 +244,7 @@ func parseTiming(s string) (timing, error) {
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil || d < 0 {
-		return timing{}, usagef("--timing %q is neither none, original nor a duration such as 20ms", s)
+		return timing{}, command.Usagef("--timing %q is neither none, original nor a duration such as 20ms", s)
 	}
 	return timing{fixed: d}, nil
 }
@@ -253,7 +255,7 @@ func parseAddr(flag, s string) (netip.Addr, error) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" {
-		return a, usagef("%s %q is no IP address", flag, s)
+		return a, command.Usagef("%s %q is no IP address", flag, s)
 	}
 	return a, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
@@ -99,12 +100,12 @@ func (e *env) race(cmd *cobra.Command, f *raceFlags) error {
 	f.free = f.free || f.plot != ""
 	for _, v := range f.faults {
 		if !slices.Contains(racelab.Variants(), v) {
-			return usagef("--fault %q: want one of %s", v, strings.Join(racelab.Variants(), ", "))
+			return command.Usagef("--fault %q: want one of %s", v, strings.Join(racelab.Variants(), ", "))
 		}
 	}
 	for _, v := range f.endings {
 		if !slices.Contains(racelab.Endings(), v) {
-			return usagef("--ending %q: want one of %s", v, strings.Join(racelab.Endings(), ", "))
+			return command.Usagef("--ending %q: want one of %s", v, strings.Join(racelab.Endings(), ", "))
 		}
 	}
 	modes := 0
@@ -115,13 +116,13 @@ func (e *env) race(cmd *cobra.Command, f *raceFlags) error {
 	}
 	switch {
 	case modes > 1:
-		return usagef("--replay, --free and --arrivals exclude each other")
+		return command.Usagef("--replay, --free and --arrivals exclude each other")
 	case f.trials < 1, f.packets < 1, f.packets > 64:
-		return usagef("--trials and --packets are at least 1, packets at most 64")
+		return command.Usagef("--trials and --packets are at least 1, packets at most 64")
 	case f.arrivals < 0:
-		return usagef("--arrivals %d is less than nothing", f.arrivals)
+		return command.Usagef("--arrivals %d is less than nothing", f.arrivals)
 	case slices.ContainsFunc(f.delays, func(d time.Duration) bool { return d < 0 }):
-		return usagef("--delay is not less than nothing")
+		return command.Usagef("--delay is not less than nothing")
 	case f.replay != "":
 		return e.replayRace(f.replay)
 	case f.free:
@@ -142,7 +143,7 @@ func (e *env) printJSON(v any) error {
 		_, err = e.stdout.Write(append(b, '\n'))
 	}
 	if err != nil {
-		return failed(fmt.Errorf("writing: %w", err))
+		return command.Failed(fmt.Errorf("writing: %w", err))
 	}
 	return nil
 }
@@ -153,7 +154,7 @@ func (e *env) everyRace(ctx context.Context, f *raceFlags) error {
 	surveys, err := racelab.Explore(ctx, f.faults, f.endings, func(played int) { bar.show("%d schedules", played) })
 	bar.clear()
 	if err != nil {
-		return failed(err)
+		return command.Failed(err)
 	}
 	if !e.json {
 		fmt.Fprintf(e.stdout, "every order of two packets, an UPDATE and an ending, in the real code\n\n")
@@ -193,7 +194,7 @@ func (e *env) everyRace(ctx context.Context, f *raceFlags) error {
 		}
 	}
 	if len(wrong) > 0 {
-		return failed(errors.New(strings.Join(wrong, "; ")))
+		return command.Failed(errors.New(strings.Join(wrong, "; ")))
 	}
 	return nil
 }
@@ -202,7 +203,7 @@ func (e *env) everyRace(ctx context.Context, f *raceFlags) error {
 func (e *env) replayRace(name string) error {
 	parts := strings.Split(name, "/")
 	if len(parts) != 3 {
-		return usagef("--replay %q is not VARIANT/ENDING/SCHEDULE", name)
+		return command.Usagef("--replay %q is not VARIANT/ENDING/SCHEDULE", name)
 	}
 	return e.tell(parts[0], parts[1], parts[2])
 }
@@ -221,11 +222,11 @@ type raceStep struct {
 func (e *env) tell(variant, ending, schedule string) error {
 	lab, err := racelab.New(variant, ending)
 	if err != nil {
-		return usagef("%w", err)
+		return command.Usagef("%w", err)
 	}
 	r, err := lab.Play(schedule)
 	if err != nil {
-		return usagef("%w", err)
+		return command.Usagef("%w", err)
 	}
 	if !e.json {
 		lab.Tell(e.stdout, r)
@@ -264,7 +265,7 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 			res, err := racelab.Free{Variant: v, Delay: d, Trials: f.trials, Packets: f.packets, Now: time.Now}.Run(ctx)
 			bar.clear()
 			if err != nil {
-				return failed(err)
+				return command.Failed(err)
 			}
 			if v == racelab.Ours {
 				oursHit += res.Hits
@@ -283,11 +284,11 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 	}
 	if f.plot != "" {
 		if err := plotRace(f.plot, results); err != nil {
-			return failed(fmt.Errorf("--plot: %w", err))
+			return command.Failed(fmt.Errorf("--plot: %w", err))
 		}
 	}
 	if oursHit > 0 {
-		return failed(fmt.Errorf("ours stranded or lost packets in %d trials", oursHit))
+		return command.Failed(fmt.Errorf("ours stranded or lost packets in %d trials", oursHit))
 	}
 	return nil
 }
@@ -303,7 +304,7 @@ func (e *env) arriveRace(ctx context.Context, f *raceFlags) error {
 		res, err := a.Run(ctx)
 		bar.clear()
 		if err != nil {
-			return failed(err)
+			return command.Failed(err)
 		}
 		took := time.Since(begin)
 		if e.json {
@@ -318,7 +319,7 @@ func (e *env) arriveRace(ctx context.Context, f *raceFlags) error {
 		}
 	}
 	if len(wrong) > 0 {
-		return failed(errors.New(strings.Join(wrong, "; ")))
+		return command.Failed(errors.New(strings.Join(wrong, "; ")))
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
@@ -118,7 +119,7 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 		for i := range f.count {
 			p, err := f.packet(i)
 			if err != nil {
-				return usagef("packet %d: %w", i+1, err)
+				return command.Usagef("packet %d: %w", i+1, err)
 			}
 			for range f.repeat + 1 {
 				if err := yield(p); err != nil {
@@ -131,7 +132,7 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 	if f.dry {
 		return each(func(p []byte) error {
 			if _, err := fmt.Fprintln(e.stdout, hex.EncodeToString(p)); err != nil {
-				return failed(err)
+				return command.Failed(err)
 			}
 			return nil
 		})
@@ -162,14 +163,14 @@ func (f *sendFlags) parse() (err error) {
 	}
 	f.plain = f.outbound
 	if f.repeat < 0 {
-		return usagef("--repeat %d is less than nothing", f.repeat)
+		return command.Usagef("--repeat %d is less than nothing", f.repeat)
 	}
 	if f.inner != "" {
 		if f.packetInside, err = readHex("--inner", f.inner); err != nil {
 			return err
 		}
 		if len(f.packetInside) == 0 {
-			return usagef("--inner: no bytes")
+			return command.Usagef("--inner: no bytes")
 		}
 	}
 	if f.recipe.src, err = parseAddr("--src", f.src); err != nil {
@@ -183,10 +184,10 @@ func (f *sendFlags) parse() (err error) {
 	case "tunnel":
 		f.tunnelMode = true
 	default:
-		return usagef("--mode %q is neither transport nor tunnel", f.mode)
+		return command.Usagef("--mode %q is neither transport nor tunnel", f.mode)
 	}
 	if (f.inner == "" || f.tunnelMode && !f.plain) && (f.src == "" || f.dst == "") {
-		return usagef("--src and --dst are needed")
+		return command.Usagef("--src and --dst are needed")
 	}
 	if f.recipe.innerSrc, err = orElse("--inner-src", f.innerSrc, f.recipe.src); err != nil {
 		return err
@@ -195,13 +196,13 @@ func (f *sendFlags) parse() (err error) {
 		return err
 	}
 	if !f.tunnelMode && (f.innerSrc != "" || f.innerDst != "") {
-		return usagef("--inner-src and --inner-dst are for --mode tunnel")
+		return command.Usagef("--inner-src and --inner-dst are for --mode tunnel")
 	}
 	if f.inner == "" && f.recipe.innerSrc.Is4() != f.recipe.innerDst.Is4() {
-		return usagef("the addresses %v and %v are not of one family", f.recipe.innerSrc, f.recipe.innerDst)
+		return command.Usagef("the addresses %v and %v are not of one family", f.recipe.innerSrc, f.recipe.innerDst)
 	}
 	if f.recipe.src.IsValid() && f.recipe.src.Is4() != f.recipe.dst.Is4() {
-		return usagef("the addresses %v and %v are not of one family", f.recipe.src, f.recipe.dst)
+		return command.Usagef("the addresses %v and %v are not of one family", f.recipe.src, f.recipe.dst)
 	}
 	if f.innerPorts, err = parsePorts("--ports", f.ports); err != nil {
 		return err
@@ -224,25 +225,25 @@ func (f *sendFlags) parseSA() error {
 	case "ah":
 		f.suite.Proto = ipsec.AH
 		if f.enc != "null" || f.encKey != "" {
-			return usagef("AH does not encrypt")
+			return command.Usagef("AH does not encrypt")
 		}
 		if f.encap != "" {
-			return usagef("AH does not go in UDP")
+			return command.Usagef("AH does not go in UDP")
 		}
 		if f.badPadding || f.badPadLength {
-			return usagef("AH has no padding to spoil")
+			return command.Usagef("AH has no padding to spoil")
 		}
 	default:
-		return usagef("--proto %q is neither esp nor ah", f.proto)
+		return command.Usagef("--proto %q is neither esp nor ah", f.proto)
 	}
 	if f.spi == 0 {
-		return usagef("--spi is needed")
+		return command.Usagef("--spi is needed")
 	}
 	if !f.suite.ESN && (f.seq > 1<<32-1 || f.count > 1<<32-f.seq) {
-		return usagef("sequence numbers from %d are longer than 32 bits, add --esn", f.seq)
+		return command.Usagef("sequence numbers from %d are longer than 32 bits, add --esn", f.seq)
 	}
 	if f.icv%8 != 0 || f.icv < 0 {
-		return usagef("--icv %d is no multiple of 8 bits", f.icv)
+		return command.Usagef("--icv %d is no multiple of 8 bits", f.icv)
 	}
 	if f.fromEngine {
 		return nil
@@ -250,14 +251,14 @@ func (f *sendFlags) parseSA() error {
 	if f.suite.Proto == ipsec.ESP {
 		c, ok := cipherByName(f.enc)
 		if !ok {
-			return usagef("--enc %q is none of %s", f.enc, strings.Join(cipherNames(), ", "))
+			return command.Usagef("--enc %q is none of %s", f.enc, strings.Join(cipherNames(), ", "))
 		}
 		key, err := readHex("--enc-key", f.encKey)
 		if err != nil {
 			return err
 		}
 		if !c.KeyOK(len(key) - c.SaltLen) {
-			return usagef("--enc-key: %s", keyLengths(c, len(key)))
+			return command.Usagef("--enc-key: %s", keyLengths(c, len(key)))
 		}
 		f.suite.Cipher = c
 		f.suite.Key, f.suite.Salt = ipsec.NewKey(key[:len(key)-c.SaltLen]), ipsec.NewKey(key[len(key)-c.SaltLen:])
@@ -268,15 +269,15 @@ func (f *sendFlags) parseSA() error {
 	}
 	if f.auth == "none" {
 		if len(key) > 0 {
-			return usagef("--auth-key without --auth")
+			return command.Usagef("--auth-key without --auth")
 		}
 	} else {
 		m, ok := macByName(f.auth)
 		if !ok {
-			return usagef("--auth %q is none of %s", f.auth, strings.Join(macNames(), ", "))
+			return command.Usagef("--auth %q is none of %s", f.auth, strings.Join(macNames(), ", "))
 		}
 		if len(key) == 0 {
-			return usagef("--auth-key is needed for %s", m)
+			return command.Usagef("--auth-key is needed for %s", m)
 		}
 		f.suite.MAC, f.suite.AuthKey = m, ipsec.NewKey(key)
 	}
@@ -287,10 +288,10 @@ func (f *sendFlags) parseSA() error {
 func (f *sendFlags) ready() (err error) {
 	f.suite.ICV = f.icv / 8
 	if f.transform, err = f.suite.New(); err != nil {
-		return usagef("%w", err)
+		return command.Usagef("%w", err)
 	}
 	if f.badICV && !f.transform.Authenticated() {
-		return usagef("--bad-icv: there is no ICV without --auth")
+		return command.Usagef("--bad-icv: there is no ICV without --auth")
 	}
 	return nil
 }
@@ -307,7 +308,7 @@ func parsePorts(flag, s string) (ipsec.Ports, error) {
 	src, err := strconv.ParseUint(a, 10, 16)
 	dst, err2 := strconv.ParseUint(b, 10, 16)
 	if errors.Join(err, err2) != nil {
-		return ipsec.Ports{}, usagef("%s %q is not SOURCE:DESTINATION, two port numbers", flag, s)
+		return ipsec.Ports{}, command.Usagef("%s %q is not SOURCE:DESTINATION, two port numbers", flag, s)
 	}
 	return ipsec.Ports{Src: uint16(src), Dst: uint16(dst)}, nil
 }
@@ -318,7 +319,7 @@ func readHex(flag, s string) ([]byte, error) {
 	if name, ok := strings.CutPrefix(s, "@"); ok {
 		b, err := os.ReadFile(name)
 		if err != nil {
-			return nil, usagef("%s: %w", flag, err)
+			return nil, command.Usagef("%s: %w", flag, err)
 		}
 		s = string(b)
 	}
@@ -331,7 +332,7 @@ func readHex(flag, s string) ([]byte, error) {
 	s = strings.TrimPrefix(strings.TrimPrefix(s, "0x"), "0X")
 	b := make([]byte, hex.DecodedLen(len(s)))
 	if _, err := hex.Decode(b, []byte(s)); err != nil {
-		return nil, usagef("%s: not an even number of hexadecimal digits", flag)
+		return nil, command.Usagef("%s: not an even number of hexadecimal digits", flag)
 	}
 	return b, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -39,11 +40,11 @@ func (e *env) address() (pfkey.Address, error) {
 	}
 	switch {
 	case errors.Is(err, pfkey.ErrNoEngine):
-		return a, noEngine(err)
+		return a, command.NoEngine(err)
 	case err != nil:
-		return a, usagef("%w", err)
+		return a, command.Usagef("%w", err)
 	case a.Kernel == pfkey.HostKernel:
-		return a, usagef("%s is the host's own kernel, which has no packet port", a)
+		return a, command.Usagef("%s is the host's own kernel, which has no packet port", a)
 	}
 	return a, nil
 }
@@ -65,13 +66,13 @@ func (e *env) dial(ctx context.Context) (*packetport.Client, pfkey.Address, erro
 	var frame *packetport.FrameError
 	switch {
 	case errors.As(err, &refused), errors.Is(err, fs.ErrPermission), errors.Is(err, context.Canceled):
-		return nil, a, failed(err)
+		return nil, a, command.Failed(err)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EPROTOTYPE), errors.Is(err, syscall.ENOTSOCK):
-		return nil, a, noEngine(fmt.Errorf("no engine at %s: %w", a, err))
+		return nil, a, command.NoEngine(fmt.Errorf("no engine at %s: %w", a, err))
 	case errors.As(err, &frame), errors.Is(err, io.EOF), errors.Is(err, context.DeadlineExceeded):
-		return nil, a, noEngine(fmt.Errorf("what listens at %s is no packet port: %w", path, err))
+		return nil, a, command.NoEngine(fmt.Errorf("what listens at %s is no packet port: %w", path, err))
 	}
-	return nil, a, failed(err)
+	return nil, a, command.Failed(err)
 }
 
 // injection is the flags of the subcommands that inject.
@@ -90,9 +91,9 @@ func (i *injection) addTo(cmd *cobra.Command) {
 func (i *injection) check() error {
 	switch {
 	case i.wait < 0:
-		return usagef("--wait %v is less than nothing", i.wait)
+		return command.Usagef("--wait %v is less than nothing", i.wait)
 	case i.tunnel != "" && !i.outbound:
-		return usagef("--tunnel is for outbound packets, add --outbound")
+		return command.Usagef("--tunnel is for outbound packets, add --outbound")
 	}
 	return nil
 }
@@ -161,10 +162,10 @@ func (s *session) receive(ctx context.Context) error {
 			if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 				err = errors.New("the engine has gone away")
 			}
-			return failed(err)
+			return command.Failed(err)
 		}
 		if err := printVerdict(s.e.stdout, &v, s.e.json); err != nil {
-			return failed(fmt.Errorf("writing verdicts: %w", err))
+			return command.Failed(fmt.Errorf("writing verdicts: %w", err))
 		}
 		s.mu.Lock()
 		answered, ok := s.waiting[v.ID]
@@ -211,20 +212,20 @@ func (s *session) inject(ctx context.Context, id uint64, packet []byte) error {
 	case ctx.Err() != nil:
 		return interrupted()
 	case errors.As(err, &frame):
-		return usagef("packet %d: %w", id, err)
+		return command.Usagef("packet %d: %w", id, err)
 	}
 	select {
 	case <-s.done:
 		return s.err // says it better
 	default:
-		return failed(fmt.Errorf("packet %d: %w", id, err))
+		return command.Failed(fmt.Errorf("packet %d: %w", id, err))
 	}
 }
 
-func interrupted() error { return failed(errors.New("interrupted")) }
+func interrupted() error { return command.Failed(errors.New("interrupted")) }
 
 func (s *session) silent() error {
-	return failed(fmt.Errorf("the engine has not answered for %v", silence))
+	return command.Failed(fmt.Errorf("the engine has not answered for %v", silence))
 }
 
 // finish waits for the verdicts that are missing: the first of every packet, and for at most --wait the final ones.

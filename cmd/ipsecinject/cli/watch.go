@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -41,7 +42,7 @@ func (e *env) watch(ctx context.Context, count uint64) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		return failed(err)
+		return command.Failed(err)
 	}
 	fmt.Fprintln(e.stderr, "watching", a)
 	for n := uint64(0); count == 0 || n < count; {
@@ -50,7 +51,7 @@ func (e *env) watch(ctx context.Context, count uint64) error {
 		switch {
 		case err == nil:
 			if err := printVerdict(e.stdout, &v, e.json); err != nil {
-				return failed(fmt.Errorf("writing verdicts: %w", err))
+				return command.Failed(fmt.Errorf("writing verdicts: %w", err))
 			}
 			n++
 		case ctx.Err() != nil:
@@ -61,7 +62,7 @@ func (e *env) watch(ctx context.Context, count uint64) error {
 			fmt.Fprintln(e.stderr, "the engine has gone away")
 			return nil
 		default:
-			return failed(err)
+			return command.Failed(err)
 		}
 	}
 	return nil

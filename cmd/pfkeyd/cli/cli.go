@@ -3,40 +3,15 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 )
-
-// The exit codes of all commands of the project.
-const (
-	exitDone     = 0
-	exitFailed   = 1 // refused or failed
-	exitUsage    = 2 // usage or unreadable input
-	exitNoEngine = 3 // no engine at the address
-)
-
-// failure is an error with its exit code.
-type failure struct {
-	code int
-	err  error
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-func failed(err error) error { return &failure{exitFailed, err} }
-
-func usagef(format string, a ...any) error { return &failure{exitUsage, fmt.Errorf(format, a...)} }
-
-// told is a failure of which the user has been told already.
-type told int
-
-func (t told) Error() string { return fmt.Sprintf("exit code %d", int(t)) }
 
 // env is what the subcommands share.
 type env struct {
@@ -47,27 +22,7 @@ type env struct {
 // Run executes the command with args, without the name of the program, and returns its exit code. It ends early when ctx does.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr}
-	root := e.root()
-	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return exitDone
-	}
-	var code told
-	if errors.As(err, &code) {
-		return int(code)
-	}
-	fmt.Fprintf(stderr, "pfkeyd: %v\n", err)
-	var f *failure
-	if !errors.As(err, &f) {
-		// Everything of ours has a code: this one is cobra's.
-		f = &failure{exitUsage, err}
-		fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
-	}
-	return f.code
+	return command.Run(ctx, e.root(), args, stdin, stdout, stderr)
 }
 
 func (e *env) root() *cobra.Command {
@@ -81,15 +36,13 @@ association database, holds packets that arrive for LARVAL SAs, and processes re
 ESP and AH.
 
 Without a command it does what "serve" does.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Version:       version(),
-		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return e.runServe(cmd.Context(), &f) },
+		Version: version(),
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return e.runServe(cmd.Context(), &f) },
 	}
 	f.flags(root)
 	root.SetVersionTemplate("pfkeyd {{.Version}}\n")
-	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.clock(), e.conform(), e.record(), e.man())
+	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.clock(), e.conform(), e.record(), command.Man())
 	return root
 }
 

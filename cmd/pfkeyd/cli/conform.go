@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/conform"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -41,15 +42,15 @@ the program ip). What cannot be judged there is counted and named.`,
 			if against != "" {
 				a, err := pfkey.ParseAddress(against)
 				if err != nil {
-					return usagef("--against: %w", err)
+					return command.Usagef("--against: %w", err)
 				}
 				if c.Addrs != nil || options != nil || c.Fault != "" {
-					return usagef("--against plays on a kernel that runs already: --addr, -o and --fault are for one that is made")
+					return command.Usagef("--against plays on a kernel that runs already: --addr, -o and --fault are for one that is made")
 				}
 				c.Target = conform.Live{Address: a, Clock: time.Now}
 			}
-			if code := conform.Main(cmd.Context(), c, e.stdout, e.stderr); code != exitDone {
-				return told(code)
+			if code := conform.Main(cmd.Context(), c, e.stdout, e.stderr); code != command.ExitDone {
+				return command.Told(code)
 			}
 			return nil
 		},
@@ -71,7 +72,7 @@ func parseAddrs(list []string) (as []netip.Addr, err error) {
 	for _, s := range list {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
-			return nil, usagef("--addr %q: not an IP address", s)
+			return nil, command.Usagef("--addr %q: not an IP address", s)
 		}
 		as = append(as, a)
 	}
@@ -86,7 +87,7 @@ func parseOptions(list []string) (map[string]string, error) {
 	for _, s := range list {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return nil, usagef("-o %q: NAME=VALUE is wanted", s)
+			return nil, command.Usagef("-o %q: NAME=VALUE is wanted", s)
 		}
 		m[name] = value
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
@@ -46,7 +47,7 @@ ended as it should.`,
 			}
 			defer d.close()
 			if err := d.play(ctx); err != nil {
-				return failed(err)
+				return command.Failed(err)
 			}
 			return nil
 		},
@@ -74,7 +75,7 @@ type demo struct {
 func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error) {
 	d = &demo{screen: sc}
 	if d.capture, err = openCapture("esp-aes128cbc-sha1-tra4"); err != nil {
-		return nil, failed(err)
+		return nil, command.Failed(err)
 	}
 	sa := d.capture.sa
 	d.spi, d.src, d.dst = sa.spi, pfkey.Host(sa.src), pfkey.Host(sa.dst)
@@ -86,13 +87,13 @@ func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error
 	}
 	dir, err := os.MkdirTemp("", "pfkeyd-demo-")
 	if err != nil {
-		return nil, failed(err)
+		return nil, command.Failed(err)
 	}
 	d.address = pfkey.Address{Kernel: eng.Name(), Path: filepath.Join(dir, "demo.sock")}
 	s, err := openStation(eng, nil, d.address.Path, slog.New(slog.DiscardHandler))
 	if err != nil {
 		os.RemoveAll(dir)
-		return nil, failed(err)
+		return nil, command.Failed(err)
 	}
 	serving, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -109,11 +110,11 @@ func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error
 	d.clock = control.NewClient(control.Path(d.address.Path))
 	if d.responder, err = pfkey.Dial(ctx, d.address.String()); err != nil {
 		stop()
-		return nil, failed(err)
+		return nil, command.Failed(err)
 	}
 	if d.wire, err = packetport.Dial(ctx, packetport.Path(d.address.Path)); err != nil {
 		stop()
-		return nil, failed(err)
+		return nil, command.Failed(err)
 	}
 	return d, nil
 }

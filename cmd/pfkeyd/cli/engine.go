@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 )
@@ -51,12 +52,12 @@ func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
 		o.Clock = time.Now
 	case "virtual":
 	default:
-		return nil, usagef("--clock %q: real or virtual", f.clock)
+		return nil, command.Usagef("--clock %q: real or virtual", f.clock)
 	}
 	for _, option := range f.options {
 		name, value, ok := strings.Cut(option, "=")
 		if !ok || name == "" {
-			return nil, usagef("-o %q: NAME=VALUE is wanted", option)
+			return nil, command.Usagef("-o %q: NAME=VALUE is wanted", option)
 		}
 		o.Tunables[name] = value
 	}
@@ -66,7 +67,7 @@ func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
 	}
 	e, err := kernel.New(f.kernel, o)
 	if err != nil {
-		return nil, &failure{exitUsage, err}
+		return nil, command.Usagef("%w", err)
 	}
 	if err := f.loadPolicies(e); err != nil {
 		return nil, err
@@ -81,17 +82,17 @@ func (f *engineFlags) loadPolicies(e *engine.Engine) error {
 	}
 	loader, ok := e.Kernel().(engine.PolicyLoader)
 	if !ok {
-		return usagef("--policy: %s takes no policies from a file", e.Name())
+		return command.Usagef("--policy: %s takes no policies from a file", e.Name())
 	}
 	for _, name := range f.policy {
 		file, err := os.Open(name)
 		if err != nil {
-			return usagef("--policy: %v", err)
+			return command.Usagef("--policy: %v", err)
 		}
 		err = loader.LoadPolicy(file, name)
 		file.Close()
 		if err != nil {
-			return usagef("--policy: %v", err)
+			return command.Usagef("--policy: %v", err)
 		}
 	}
 	return nil
@@ -102,7 +103,7 @@ func (f *engineFlags) addresses() (own, broadcast []netip.Addr, err error) {
 	for _, s := range f.addrs {
 		a, err := netip.ParseAddr(s)
 		if err != nil {
-			return nil, nil, usagef("--addr %q: not an IP address", s)
+			return nil, nil, command.Usagef("--addr %q: not an IP address", s)
 		}
 		own = append(own, a)
 	}
@@ -111,7 +112,7 @@ func (f *engineFlags) addresses() (own, broadcast []netip.Addr, err error) {
 	}
 	list, err := net.InterfaceAddrs()
 	if err != nil {
-		return nil, nil, failed(fmt.Errorf("the addresses of this machine: %w; name them with --addr", err))
+		return nil, nil, command.Failed(fmt.Errorf("the addresses of this machine: %w; name them with --addr", err))
 	}
 	for _, each := range list {
 		p, err := netip.ParsePrefix(each.String())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/conform"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -27,13 +28,13 @@ They follow what programs say, with faults, or are recordings spoilt.`,
 			a, err := pfkey.ParseAddress(against)
 			switch {
 			case against == "":
-				return usagef("record: --against ADDRESS is needed")
+				return command.Usagef("record: --against ADDRESS is needed")
 			case err != nil:
-				return usagef("--against: %w", err)
+				return command.Usagef("--against: %w", err)
 			case (len(args) == 0) == (c.Random == 0):
-				return usagef("record: either scenarios or --random N")
+				return command.Usagef("record: either scenarios or --random N")
 			case c.Random < 0:
-				return usagef("--random %d: a number of messages is wanted", c.Random)
+				return command.Usagef("--random %d: a number of messages is wanted", c.Random)
 			}
 			if c.Kernel == "" {
 				if c.Kernel = a.Kernel; a.Kernel == pfkey.HostKernel {
@@ -45,8 +46,8 @@ They follow what programs say, with faults, or are recordings spoilt.`,
 			}
 			c.Paths = args
 			c.Target = conform.Live{Address: a, Clock: time.Now}
-			if code := conform.Record(cmd.Context(), c, e.stdout, e.stderr); code != exitDone {
-				return told(code)
+			if code := conform.Record(cmd.Context(), c, e.stdout, e.stderr); code != command.ExitDone {
+				return command.Told(code)
 			}
 			return nil
 		},

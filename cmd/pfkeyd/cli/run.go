@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -59,7 +60,7 @@ Where it is not privileged, set-uid programs below run without their privilege.`
   pfkeyd run --engine linux:/run/user/1000/pfkeyd/linux.sock -- setkey -D`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usagef("run: which program?")
+				return command.Usagef("run: which program?")
 			}
 			if err := f.check(cmd); err != nil {
 				return err
@@ -86,7 +87,7 @@ Where it is not privileged, set-uid programs below run without their privilege.`
 // check looks at what goes together, and keeps the options of an engine of its own.
 func (f *runFlags) check(cmd *cobra.Command) error {
 	if f.showKeys && f.trace == "" {
-		return usagef("--show-keys is about --trace")
+		return command.Usagef("--show-keys is about --trace")
 	}
 	own := &cobra.Command{}
 	new(serveFlags).flags(own)
@@ -109,14 +110,14 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 	}
 	foreign = slices.DeleteFunc(foreign, func(name string) bool { return name == "--verbose" })
 	if len(foreign) > 0 {
-		return usagef("%s: with --engine the engine is what it is; give it to 'pfkeyd serve'", strings.Join(foreign, " "))
+		return command.Usagef("%s: with --engine the engine is what it is; give it to 'pfkeyd serve'", strings.Join(foreign, " "))
 	}
 	a, err := pfkey.ParseAddress(f.engine)
 	if err != nil {
-		return &failure{exitUsage, err}
+		return command.Usagef("%w", err)
 	}
 	if a.Kernel == pfkey.HostKernel {
-		return usagef("%s: the host's own kernel needs no run", a)
+		return command.Usagef("%s: the host's own kernel needs no run", a)
 	}
 	return nil
 }

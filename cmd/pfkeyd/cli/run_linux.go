@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -50,14 +51,14 @@ type runner struct {
 
 func (e *env) runProgram(f *runFlags, args []string) (err error) {
 	if err := launch.Supported(); err != nil {
-		return failed(err)
+		return command.Failed(err)
 	}
 	program, err := exec.LookPath(args[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		if errors.Is(err, fs.ErrPermission) {
-			return &failure{exitCannotExec, err}
+			return &command.Failure{Code: exitCannotExec, Err: err}
 		}
-		return &failure{exitNotFound, err}
+		return &command.Failure{Code: exitNotFound, Err: err}
 	}
 	r := &runner{env: e, f: f, log: slog.New(slog.DiscardHandler)}
 	if f.serve.verbose {
@@ -66,12 +67,12 @@ func (e *env) runProgram(f *runFlags, args []string) (err error) {
 	if f.trace != "" {
 		r.trace, err = os.OpenFile(f.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
-			return failed(fmt.Errorf("--trace: %w", err))
+			return command.Failed(fmt.Errorf("--trace: %w", err))
 		}
 		defer r.trace.Close()
 	}
 	if r.board, err = launch.NewSwitchboard(r.log); err != nil {
-		return failed(err)
+		return command.Failed(err)
 	}
 	defer r.stopEngine()
 	defer r.board.Close()
@@ -81,7 +82,7 @@ func (e *env) runProgram(f *runFlags, args []string) (err error) {
 	}
 	address := s.Address()
 	if err := r.use(s); err != nil {
-		return failed(err)
+		return command.Failed(err)
 	}
 	if f.serve.verbose {
 		e.sayf("the engine is at %s", address)
@@ -117,11 +118,11 @@ func (r *runner) supervise(cmd *exec.Cmd) error {
 			if a := os.Getenv(pfkey.EngineVariable); a != "" {
 				where = fmt.Sprintf("if that is another 'pfkeyd run', its engine %s serves everything below it already: start the program without run", a)
 			}
-			return failed(fmt.Errorf("%w (%s)", err, where))
+			return command.Failed(fmt.Errorf("%w (%s)", err, where))
 		case errors.Is(err, launch.ErrUnsupported):
-			return failed(err)
+			return command.Failed(err)
 		}
-		return &failure{exitCannotExec, err}
+		return &command.Failure{Code: exitCannotExec, Err: err}
 	}
 	r.mu.Lock()
 	r.pid = cmd.Process.Pid
@@ -146,9 +147,9 @@ func (r *runner) supervise(cmd *exec.Cmd) error {
 	r.log.Debug("all programs are gone", "counts", fmt.Sprintf("%+v", p.Counts()))
 	switch {
 	case err != nil:
-		return failed(err)
-	case code != exitDone:
-		return told(code)
+		return command.Failed(err)
+	case code != command.ExitDone:
+		return command.Told(code)
 	}
 	return nil
 }
@@ -157,7 +158,7 @@ func (r *runner) supervise(cmd *exec.Cmd) error {
 func status(err error) (int, error) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		return exitDone, err
+		return command.ExitDone, err
 	}
 	if w := exit.Sys().(syscall.WaitStatus); w.Signaled() {
 		return 128 + int(w.Signal()), nil
@@ -246,7 +247,7 @@ func (r *runner) firstSession() (*launch.Session, error) {
 	if r.path = r.f.serve.socket; r.path == "" {
 		dir, err := os.MkdirTemp("", "pfkeyd-run-")
 		if err != nil {
-			return nil, failed(err)
+			return nil, command.Failed(err)
 		}
 		r.dir, r.path = dir, filepath.Join(dir, r.f.serve.kernel+".sock")
 	}
@@ -254,10 +255,10 @@ func (r *runner) firstSession() (*launch.Session, error) {
 	switch {
 	case err == nil:
 		return s, nil
-	case code != exitDone:
-		return nil, told(code) // it has said itself what is wrong
+	case code != command.ExitDone:
+		return nil, command.Told(code) // it has said itself what is wrong
 	}
-	return nil, failed(err)
+	return nil, command.Failed(err)
 }
 
 func (r *runner) dial() (*launch.Session, error) {
@@ -308,7 +309,7 @@ func (r *runner) startEngine() (s *launch.Session, code int, err error) {
 		return s, 0, nil
 	}
 	<-ended
-	return nil, max(cmd.ProcessState.ExitCode(), exitFailed), err
+	return nil, max(cmd.ProcessState.ExitCode(), command.ExitFailed), err
 }
 
 // use asks for the trace and hands all ends over.

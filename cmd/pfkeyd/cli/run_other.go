@@ -2,8 +2,11 @@
 
 package cli
 
-import "github.com/pfkeyd/pfkeyd/launch"
+import (
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/launch"
+)
 
 func (e *env) runProgram(*runFlags, []string) error {
-	return failed(launch.Supported())
+	return command.Failed(launch.Supported())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/hostile"
@@ -95,19 +96,19 @@ func (e *env) runServe(ctx context.Context, f *serveFlags) error {
 	}
 	s, err := openStation(eng, liar, path, log)
 	if err != nil {
-		return failed(err)
+		return command.Failed(err)
 	}
 	fmt.Fprintf(e.stdout, "pfkeyd: %s is ready at %s\n", eng.Name(), pfkey.Address{Kernel: eng.Name(), Path: path})
 	if f.session >= 0 {
 		file := os.NewFile(uintptr(f.session), "session")
 		if s.session, err = net.FileConn(file); err != nil {
 			s.closeListeners()
-			return failed(fmt.Errorf("--session %d: %w", f.session, err))
+			return command.Failed(fmt.Errorf("--session %d: %w", f.session, err))
 		}
 		file.Close()
 	}
 	if err := s.run(ctx); err != nil {
-		return failed(err)
+		return command.Failed(err)
 	}
 	return nil
 }
@@ -119,12 +120,12 @@ func (f *serveFlags) liar(eng *engine.Engine) (*hostile.Kernel, error) {
 	}
 	file, err := os.Open(f.hostile)
 	if err != nil {
-		return nil, &failure{exitUsage, fmt.Errorf("--hostile: %w", err)}
+		return nil, command.Usagef("--hostile: %w", err)
 	}
 	defer file.Close()
 	script, err := hostile.Parse(file, eng.Dialect())
 	if err != nil {
-		return nil, usagef("--hostile %s: %w", f.hostile, err)
+		return nil, command.Usagef("--hostile %s: %w", f.hostile, err)
 	}
 	return hostile.New(eng, script), nil
 }

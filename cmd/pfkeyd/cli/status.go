@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -37,13 +38,13 @@ func (f *controlFlags) dial() (*control.Client, pfkey.Address, error) {
 	var err error
 	if f.engine != "" {
 		if a, err = pfkey.ParseAddress(f.engine); err != nil {
-			return nil, a, &failure{exitUsage, err}
+			return nil, a, command.Usagef("%w", err)
 		}
 	} else if a, err = pfkey.DefaultAddress(); err != nil {
 		return nil, a, noEngine(err)
 	}
 	if a.Kernel == pfkey.HostKernel {
-		return nil, a, usagef("%s: the host's own kernel has no control port", a)
+		return nil, a, command.Usagef("%s: the host's own kernel has no control port", a)
 	}
 	return control.NewClient(control.Path(a.Path)), a, nil
 }
@@ -51,9 +52,9 @@ func (f *controlFlags) dial() (*control.Client, pfkey.Address, error) {
 // noEngine gives an error of finding or reaching an engine its exit code.
 func noEngine(err error) error {
 	if errors.Is(err, pfkey.ErrNoEngine) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
-		return &failure{exitNoEngine, err}
+		return command.NoEngine(err)
 	}
-	return failed(err)
+	return command.Failed(err)
 }
 
 func (e *env) status() *cobra.Command {
@@ -174,7 +175,7 @@ with --clock virtual can be moved.`,
 			if len(args) == 1 {
 				var err error
 				if by, err = time.ParseDuration(strings.TrimPrefix(args[0], "+")); err != nil || !strings.HasPrefix(args[0], "+") || by <= 0 {
-					return usagef("clock %q: how far to move it is wanted, such as +90s or +8h", args[0])
+					return command.Usagef("clock %q: how far to move it is wanted, such as +90s or +8h", args[0])
 				}
 			}
 			c, a, err := f.dial()

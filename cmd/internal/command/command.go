@@ -1,0 +1,88 @@
+// Package command is what commands with subcommands have in common: exit codes, how a run ends, the manual pages.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// The exit codes of all commands of the project but ipseckey, which has those of the original.
+const (
+	ExitDone     = 0
+	ExitFailed   = 1 // refused or failed
+	ExitUsage    = 2 // usage or unreadable input
+	ExitNoEngine = 3 // no engine at the address
+)
+
+// Failure is an error with its exit code.
+type Failure struct {
+	Code int
+	Err  error
+}
+
+func (f *Failure) Error() string { return f.Err.Error() }
+
+// Unwrap returns the error without its code.
+func (f *Failure) Unwrap() error { return f.Err }
+
+// Failed makes err one that ends with [ExitFailed].
+func Failed(err error) error { return &Failure{ExitFailed, err} }
+
+// NoEngine makes err one that ends with [ExitNoEngine].
+func NoEngine(err error) error { return &Failure{ExitNoEngine, err} }
+
+// Usagef makes an error that ends with [ExitUsage].
+func Usagef(format string, a ...any) error { return &Failure{ExitUsage, fmt.Errorf(format, a...)} }
+
+// Told is the exit code of a failure of which the user has been told already.
+type Told int
+
+func (t Told) Error() string { return fmt.Sprintf("exit code %d", int(t)) }
+
+// Run executes root with args, without the name of the program, tells the user of an error and returns the exit code. It ends
+// early when ctx does.
+func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return ExitDone
+	}
+	if code, ok := errors.AsType[Told](err); ok {
+		return int(code)
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	if f, ok := errors.AsType[*Failure](err); ok {
+		return f.Code
+	}
+	// Everything of ours has a code: this one is cobra's.
+	fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
+	return ExitUsage
+}
+
+// Man makes the hidden subcommand that writes the manual pages of its root, for packagers.
+func Man() *cobra.Command {
+	return &cobra.Command{
+		Use:    "man DIRECTORY",
+		Short:  "Write the manual pages into a directory",
+		Hidden: true,
+		Args:   cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			root := cmd.Root()
+			root.DisableAutoGenTag = true
+			h := &doc.GenManHeader{Section: "1", Source: "pfkeyd", Manual: "pfkeyd"}
+			if err := doc.GenManTree(root, h, args[0]); err != nil {
+				return Failed(err)
+			}
+			return nil
+		},
+	}
+}

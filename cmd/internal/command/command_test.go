@@ -1,0 +1,71 @@
+package command_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+)
+
+func root(err error) *cobra.Command {
+	r := &cobra.Command{Use: "tool", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return err }}
+	r.AddCommand(command.Man())
+	return r
+}
+
+// How a run ended shows in the exit code, and the user is told once.
+func TestRun(t *testing.T) {
+	broken := errors.New("broken")
+	for _, tt := range []struct {
+		name string
+		err  error
+		args []string
+		code int
+		told string
+	}{
+		{"done", nil, nil, command.ExitDone, ""},
+		{"failed", command.Failed(broken), nil, command.ExitFailed, "tool: broken\n"},
+		{"usage", command.Usagef("%q: %w", "x", broken), nil, command.ExitUsage, "tool: \"x\": broken\n"},
+		{"no engine", command.NoEngine(broken), nil, command.ExitNoEngine, "tool: broken\n"},
+		{"wrapped", fmt.Errorf("still %w", command.NoEngine(broken)), nil, command.ExitNoEngine, "tool: still broken\n"},
+		{"another code", &command.Failure{Code: 127, Err: broken}, nil, 127, "tool: broken\n"},
+		{"told already", command.Told(5), nil, 5, ""},
+		{"unknown subcommand", nil, []string{"dance"}, command.ExitUsage, "tool: unknown command \"dance\" for \"tool\"\nTry 'tool --help'.\n"},
+		{"subcommand", nil, []string{"man"}, command.ExitUsage, "tool: accepts 1 arg(s), received 0\nTry 'tool man --help'.\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var stdout, stderr bytes.Buffer
+			code := command.Run(context.Background(), root(tt.err), tt.args, strings.NewReader(""), &stdout, &stderr)
+			if code != tt.code || stderr.String() != tt.told || stdout.Len() != 0 {
+				t.Errorf("exit %d, %q, %q; want %d, %q", code, &stdout, &stderr, tt.code, tt.told)
+			}
+			if tt.err != nil && errors.Is(tt.err, broken) != strings.Contains(tt.told, "broken") {
+				t.Errorf("%v does not lead to its cause", tt.err)
+			}
+		})
+	}
+}
+
+func TestMan(t *testing.T) {
+	for _, tt := range []struct {
+		dir  string
+		code int
+	}{{t.TempDir(), command.ExitDone}, {filepath.Join(t.TempDir(), "missing"), command.ExitFailed}} {
+		var out bytes.Buffer
+		if code := command.Run(context.Background(), root(nil), []string{"man", tt.dir}, nil, &out, &out); code != tt.code {
+			t.Errorf("exit %d, want %d: %s", code, tt.code, &out)
+		}
+		page, err := os.ReadFile(filepath.Join(tt.dir, "tool.1"))
+		if (err == nil) != (tt.code == command.ExitDone) || err == nil && !bytes.Contains(page, []byte(".TH \"TOOL\" \"1\"")) {
+			t.Errorf("%s: %v\n%s", tt.dir, err, page)
+		}
+	}
+}
