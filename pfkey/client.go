@@ -344,14 +344,7 @@ func (w *waiter) wants(h wire.Header) bool {
 // put gives w a message. It needs the client's mu.
 func (w *waiter) put(msg []byte) {
 	w.messages = append(w.messages, msg)
-	w.signal()
-}
-
-func (w *waiter) signal() {
-	select {
-	case w.arrived <- struct{}{}:
-	default:
-	}
+	signal(w.arrived)
 }
 
 func (c *Client) add(w *waiter) {
@@ -378,7 +371,7 @@ func (c *Client) take(w *waiter) []byte {
 	msg := w.messages[0]
 	w.messages[0] = nil
 	if w.messages = w.messages[1:]; len(w.messages) > 0 {
-		w.signal() // several goroutines may wait for events
+		signal(w.arrived) // several goroutines may wait for events
 	}
 	return msg
 }

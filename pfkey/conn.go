@@ -141,14 +141,7 @@ func (c *Conn) stop() {
 	})
 }
 
-func (c *Conn) halting() bool {
-	select {
-	case <-c.halted:
-		return true
-	default:
-		return false
-	}
-}
+func (c *Conn) halting() bool { return isClosed(c.halted) }
 
 func (c *Conn) info() ConnInfo {
 	return ConnInfo{
@@ -220,8 +213,8 @@ func (c *Conn) readable(fd uintptr) bool {
 
 // read handles messages until there are no more, and says whether the client has left. It needs c.in.
 func (c *Conn) read(fd int) (ended bool) {
-	buf := c.server.buffers.Get().(*[]byte)
-	defer c.server.buffers.Put(buf)
+	buf := messageBuffers.Get().(*[]byte)
+	defer messageBuffers.Put(buf)
 	for resets := 0; !c.halting(); {
 		n, recordLen, flags, _, err := unix.Recvmsg(fd, *buf, c.record, recvFlags)
 		switch {
@@ -329,7 +322,7 @@ func (c *Conn) flush(fd uintptr) {
 		}
 		c.out.Unlock()
 		if o == some {
-			c.wakeWriter()
+			signal(c.wake)
 			return
 		}
 		if o == none || !c.more.Load() {
@@ -355,13 +348,6 @@ func (c *Conn) writable(fd uintptr) bool {
 	return true
 }
 
-func (c *Conn) wakeWriter() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
 // outcome is how a write ended.
 type outcome int
 
@@ -374,8 +360,8 @@ const (
 // write writes up to limit messages. It takes one from the engine only when the one before has found room, so that the
 // engine's bounded queue is where messages wait. It needs c.out.
 func (c *Conn) write(fd, limit int) outcome {
-	buf := c.server.buffers.Get().(*[]byte)
-	defer c.server.buffers.Put(buf)
+	buf := messageBuffers.Get().(*[]byte)
+	defer messageBuffers.Put(buf)
 	for ; limit > 0; limit-- {
 		if c.deaf {
 			return all
@@ -393,7 +379,7 @@ func (c *Conn) write(fd, limit int) outcome {
 		case unix.EAGAIN:
 			c.keep(msg)
 			c.full.Store(true)
-			c.wakeWriter()
+			signal(c.wake)
 			return none
 		case unix.EINTR, unix.ECONNRESET: // the latter is said once, about the past
 			c.keep(msg)

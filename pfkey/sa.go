@@ -138,36 +138,29 @@ func ParseSA(d *wire.Dialect, msg []byte) (*SA, error) {
 	if err := d.Validate(msg); err != nil {
 		return nil, fmt.Errorf("pfkey: %w", err)
 	}
-	h, err := d.Header(msg)
-	if err != nil {
-		return nil, fmt.Errorf("pfkey: %w", err)
+	h, _ := d.Header(msg) // it is well formed
+	if _, ok := d.Find(msg, wire.ExtSA); !ok {
+		return nil, fmt.Errorf("pfkey: %s has no SA extension", d.MsgName(h.Type))
 	}
 	sa := &SA{SAID: SAID{Type: h.SAType}}
-	var found bool
 	for x, err := range d.Walk(msg) {
 		if err == nil {
-			var isSA bool
-			isSA, err = sa.parse(d, x)
-			found = found || isSA
+			err = sa.parse(d, x)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("pfkey: %w", err)
 		}
 	}
-	if !found {
-		return nil, fmt.Errorf("pfkey: %s has no SA extension", d.MsgName(h.Type))
-	}
 	return sa, nil
 }
 
-// parse reads one extension, and says whether it was the SA.
-func (sa *SA) parse(d *wire.Dialect, x wire.Ext) (isSA bool, err error) {
+// parse reads one extension.
+func (sa *SA) parse(d *wire.Dialect, x wire.Ext) (err error) {
 	switch {
 	case x.Type == wire.ExtSA:
 		var v wire.SA
 		v, err = d.ParseSA(x.Raw)
 		sa.SPI, sa.Replay, sa.State, sa.Auth, sa.Encrypt, sa.Flags = v.SPI, v.Replay, v.State, v.Auth, v.Encrypt, v.Flags
-		return true, err
 	case x.Type == wire.ExtAddressSrc:
 		sa.Src, err = d.ParseAddress(x.Raw)
 	case x.Type == wire.ExtAddressDst:
@@ -189,7 +182,7 @@ func (sa *SA) parse(d *wire.Dialect, x wire.Ext) (isSA bool, err error) {
 	default:
 		sa.Extra = append(sa.Extra, x.Raw...)
 	}
-	return false, err
+	return err
 }
 
 func parseLifetime(d *wire.Dialect, raw []byte) (*wire.Lifetime, error) {

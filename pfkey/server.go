@@ -45,7 +45,6 @@ type Server struct {
 	engine  Engine
 	options ServerOptions
 	log     *slog.Logger
-	buffers sync.Pool // of *[]byte, maxMessage long
 	counters
 
 	mu        sync.Mutex // never held together with any other lock
@@ -72,10 +71,6 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 	}
 	if s.options.Allow == nil {
 		s.options.Allow = allowOwn
-	}
-	s.buffers.New = func() any {
-		b := make([]byte, maxMessage)
-		return &b
 	}
 	return s
 }
@@ -324,9 +319,7 @@ func (s *Server) Conns() []ConnInfo {
 	s.mu.Lock()
 	all := make([]ConnInfo, 0, len(s.conns))
 	for c := range s.conns {
-		select {
-		case <-c.done:
-		default:
+		if !isClosed(c.done) {
 			all = append(all, c.info())
 		}
 	}

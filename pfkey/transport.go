@@ -29,8 +29,8 @@ type transport interface {
 // errTruncated is in the chain when a kernel's message was longer than any can be.
 var errTruncated = errors.New("message is longer than any can be")
 
-// recvBuffers are for messages on their way in. A message is copied out of them in its own size.
-var recvBuffers = sync.Pool{New: func() any {
+// messageBuffers have room for any message on its way, and for one byte more.
+var messageBuffers = sync.Pool{New: func() any {
 	b := make([]byte, maxMessage)
 	return &b
 }}
@@ -122,8 +122,8 @@ func (t *socketTransport) recv(ctx context.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	buf := recvBuffers.Get().(*[]byte)
-	defer recvBuffers.Put(buf)
+	buf := messageBuffers.Get().(*[]byte)
+	defer messageBuffers.Put(buf)
 	var after func()
 	var n, flags int
 	var err error
@@ -175,8 +175,8 @@ func (t connTransport) recv(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	defer untilDone(ctx, t.SetReadDeadline)()
-	buf := recvBuffers.Get().(*[]byte)
-	defer recvBuffers.Put(buf)
+	buf := messageBuffers.Get().(*[]byte)
+	defer messageBuffers.Put(buf)
 	n, err := t.Read(*buf)
 	switch {
 	case err != nil:
@@ -200,12 +200,7 @@ type localTransport struct {
 
 func newLocalTransport(sock Socket, cred Cred) *localTransport {
 	t := &localTransport{sock: sock, cred: cred, ready: make(chan struct{}, 1), closed: make(chan struct{})}
-	sock.Notify(func() {
-		select {
-		case t.ready <- struct{}{}:
-		default:
-		}
-	})
+	sock.Notify(func() { signal(t.ready) })
 	return t
 }
 
@@ -223,8 +218,8 @@ func (t *localTransport) recv(ctx context.Context) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	buf := recvBuffers.Get().(*[]byte)
-	defer recvBuffers.Put(buf)
+	buf := messageBuffers.Get().(*[]byte)
+	defer messageBuffers.Put(buf)
 	for {
 		if isClosed(t.closed) {
 			return nil, net.ErrClosed
@@ -261,5 +256,13 @@ func isClosed(c chan struct{}) bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// signal sends to a channel that holds one and says that it is time to look again.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
