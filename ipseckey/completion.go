@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // shells are those that completion prints completions for.
@@ -67,6 +69,22 @@ func optionNames() (names []string) {
 	return names
 }
 
+// kernelNames are what --kernel takes.
+func kernelNames() (names []string) {
+	for _, d := range wire.Dialects() {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+// engineAddresses are how what --engine takes begins.
+func engineAddresses() (names []string) {
+	for _, k := range kernelNames() {
+		names = append(names, k+":")
+	}
+	return append(names, "af_key:")
+}
+
 // shellCommands are the words that the command line takes as commands.
 func shellCommands() (names []string) {
 	for _, n := range commandNames() {
@@ -94,6 +112,9 @@ func bashScript() string {
 		"@HELP@", strings.Join(append(commandNames(), "attr"), " "),
 		"@FIND@", strings.Join(findKeywordNames, " "),
 		"@SHELLS@", strings.Join(shells, " "),
+		"@KERNELS@", strings.Join(kernelNames(), " "),
+		"@ENGINES@", strings.Join(engineAddresses(), " "),
+		"@RESERVE@", strings.Join(append([]string{"ah", "esp"}, reserveKeywordNames...), " "),
 		"@AUTH@", algs(stock.Auth), "@ENCR@", algs(stock.Encrypt),
 	).Replace(`# Completions of ipseckey(8). To have them: eval "$(ipseckey completion bash)"
 _ipseckey() {
@@ -101,8 +122,8 @@ _ipseckey() {
     COMPREPLY=()
     case $prev in
     -*f|-*c|-*s) [[ $prev != --* ]] && { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
-    --kernel) COMPREPLY=($(compgen -W "illumos linux" -- "$cur")); return ;;
-    --engine) COMPREPLY=($(compgen -W "illumos: linux: af_key:" -- "$cur")); return ;;
+    --kernel) COMPREPLY=($(compgen -W "@KERNELS@" -- "$cur")); return ;;
+    --engine) COMPREPLY=($(compgen -W "@ENGINES@" -- "$cur")); return ;;
     esac
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
@@ -132,7 +153,7 @@ _ipseckey() {
         else
             COMPREPLY=($(compgen -W "@FIND@" -- "$cur"))
         fi ;;
-    getspi) COMPREPLY=($(compgen -W "ah esp src dst src6 dst6 spi-min spi-max" -- "$cur")) ;;
+    getspi) COMPREPLY=($(compgen -W "@RESERVE@" -- "$cur")) ;;
     explain) COMPREPLY=($(compgen -f -- "$cur")) ;;
     completion) COMPREPLY=($(compgen -W "@SHELLS@" -- "$cur")) ;;
     esac
@@ -154,9 +175,9 @@ func fishScript() string {
 		case "FILE":
 			flag += " -r -F"
 		case "NAME":
-			flag += " -x -a 'illumos linux'"
+			flag += " -x -a " + quote(strings.Join(kernelNames(), " "))
 		case "ADDRESS":
-			flag += " -x -a 'illumos: linux: af_key:'"
+			flag += " -x -a " + quote(strings.Join(engineAddresses(), " "))
 		}
 		fmt.Fprintf(&b, "complete -c ipseckey %s -d %s\n", flag, quote(o.text))
 	}
@@ -172,7 +193,7 @@ func fishScript() string {
 	}
 	for _, line := range [][2]string{
 		{"flush dump save", "all ah esp"}, {"delete delete-pair get", "ah esp " + strings.Join(findKeywordNames, " ")},
-		{"getspi", "ah esp src dst src6 dst6 spi-min spi-max"}, {"help", strings.Join(append(commandNames(), "attr"), " ")},
+		{"getspi", "ah esp " + strings.Join(reserveKeywordNames, " ")}, {"help", strings.Join(append(commandNames(), "attr"), " ")},
 		{"completion", strings.Join(shells, " ")},
 	} {
 		fmt.Fprintf(&b, "complete -c ipseckey -n '__fish_seen_subcommand_from %s' -a '%s'\n", line[0], line[1])

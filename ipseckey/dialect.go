@@ -12,7 +12,9 @@ import (
 // things to say: the extensions and flags of RFC 2367.
 
 // illumos tells whether the engine speaks the command's own dialect.
-func (s *session) illumos() bool { return s.dial.Name == wire.Illumos().Name }
+func (s *session) illumos() bool { return isIllumos(s.dial) }
+
+func isIllumos(d *wire.Dialect) bool { return d.Name == wire.Illumos().Name }
 
 // address is an address as the engine wants it. illumos takes IPv4 as IPv4-mapped addresses, as the original sends it, others
 // want it plain.
@@ -89,7 +91,7 @@ func (a *addition) foreign() {
 // illumosErrno is an errno of a dialect by its illumos number.
 func illumosErrno(d *wire.Dialect, n uint8) int {
 	e, ok := d.Errno(n)
-	if !ok || d.Name == wire.Illumos().Name {
+	if !ok || isIllumos(d) {
 		return int(n)
 	}
 	return int(wire.Illumos().ErrnoNumber(e))

@@ -1,7 +1,6 @@
 package ipseckey
 
 import (
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
 	"strings"
@@ -55,7 +54,7 @@ func attributeName(id asn1.ObjectIdentifier) string {
 	if name, ok := attributeNames[id.String()]; ok {
 		return name
 	}
-	return pkix.AttributeTypeAndValue{Type: id}.Type.String()
+	return id.String()
 }
 
 // quoteValue escapes control bytes and those beyond ASCII, and quotes a value with characters that mean something in a name.

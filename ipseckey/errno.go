@@ -96,11 +96,11 @@ func errnoOf(err error) int {
 		}
 		return int(host) // below 35 all Unix systems agree
 	case errors.Is(err, fs.ErrNotExist):
-		return 2
+		return enoent
 	case errors.Is(err, fs.ErrPermission):
-		return 13
+		return eacces
 	case errors.Is(err, fs.ErrExist):
-		return 17
+		return eexist
 	}
 	return 0
 }

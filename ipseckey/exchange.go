@@ -24,7 +24,7 @@ func (s *session) header(t wire.MsgType, satype int32) []byte {
 	})
 }
 
-// show lists a request before it is sent, if -v says so.
+// showRequest lists a request before it is sent, if -v says so.
 func (s *session) showRequest(ctx context.Context, msg []byte) error {
 	if !s.verbose {
 		return nil
@@ -149,11 +149,12 @@ func (s *session) flush(ctx context.Context, satype int32) error {
 	return s.bailErrno("return message (in doflush)", s.errno(h), nil)
 }
 
-// The illumos numbers that the command looks at.
+// The illumos numbers that the code looks at.
 const (
 	eperm  = 1
 	enoent = 2
 	esrch  = 3
+	eacces = 13
 	eexist = 17
 	einval = 22
 )

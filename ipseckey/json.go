@@ -116,7 +116,7 @@ func NewRecord(d *wire.Dialect, msg []byte, keys bool) *Record {
 	}
 	if h.Errno != 0 {
 		r.Error = &Fault{Errno: d.ErrnoName(h.Errno), Text: strerror(illumosErrno(d, h.Errno))}
-		if d.Name == wire.Illumos().Name {
+		if hasDiagnostics(d) {
 			r.Error.Diagnostic = h.Reserved
 			r.Error.DiagnosticName, r.Error.DiagnosticText = d.DiagnosticName(h.Reserved), strings.TrimSpace(diagnosticText(h.Reserved))
 			if int(h.Reserved) < len(aboutDiagnostic) {
@@ -139,7 +139,7 @@ func NewRecord(d *wire.Dialect, msg []byte, keys bool) *Record {
 }
 
 func (r *Record) extension(d *wire.Dialect, x wire.Ext, keys bool) error {
-	illumos := d.Name == wire.Illumos().Name
+	illumos := isIllumos(d)
 	switch t := x.Type; {
 	case t == wire.ExtSA:
 		v, err := d.ParseSA(x.Raw)

@@ -131,6 +131,6 @@ func (l *lineReader) read() (command string, err error) {
 
 // isComment tells whether the first byte that is not white space is a '#'.
 func isComment(line string) bool {
-	line = strings.TrimLeft(line, " \t\r\v\f\n")
+	line = strings.TrimLeft(line, spaces)
 	return strings.HasPrefix(line, "#")
 }

@@ -143,7 +143,7 @@ func (s *session) nextCommand() ([]word, error) {
 		return nil, s.exitWith(s.Stderr, exitFatal)
 	}
 	s.command, s.words, s.secrets = command, nil, nil
-	if err != nil || isComment(command) || strings.TrimLeft(command, " \t\n\v\f\r") == "" {
+	if err != nil || isComment(command) || strings.TrimLeft(command, spaces) == "" {
 		return nil, err
 	}
 	s.words, s.secrets = splitWords(command), nil

@@ -1,9 +1,6 @@
 package ipseckey
 
-import (
-	"bytes"
-	"fmt"
-)
+import "bytes"
 
 // Colours of ANSI terminals.
 const (
@@ -59,11 +56,12 @@ func (s *session) coloured(listing []byte) []byte {
 		tag := bytes.Index(text, []byte(": "))
 		switch {
 		case bytes.HasPrefix(text, []byte("Base message")), bytes.HasPrefix(text, []byte("Timestamp")):
-			fmt.Fprintf(&b, "\x1b[%sm%s\x1b[0m", bold, text)
+			b.WriteString(painted(true, bold, string(text)))
 		case bytes.HasPrefix(text, []byte("Error ")), bytes.HasPrefix(text, []byte("  Diagnostic")):
-			fmt.Fprintf(&b, "\x1b[%sm%s\x1b[0m", red, text)
+			b.WriteString(painted(true, red, string(text)))
 		case tag >= 2 && tag <= 3:
-			fmt.Fprintf(&b, "\x1b[%sm%s\x1b[0m%s", cyan, text[:tag+1], text[tag+1:])
+			b.WriteString(painted(true, cyan, string(text[:tag+1])))
+			b.Write(text[tag+1:])
 		default:
 			b.Write(text)
 		}

@@ -218,7 +218,7 @@ func (s *session) run(ctx context.Context, args []string) error {
 		}
 	}
 	if s.saveGiven {
-		err := s.saveAll(ctx, output)
+		err := s.saveTo(ctx, output, 0)
 		s.finish("save", err)
 		return err
 	}
@@ -262,8 +262,9 @@ func (s *session) needsSocket(rest []string) bool {
 		return !s.check
 	}
 	if len(rest) > 0 {
-		switch rest[0] {
-		case "help", "?", "quit", "exit", "explain", "completion":
+		c, _ := s.findCommand(rest[0])
+		switch c.verb {
+		case verbHelp, verbQuit, verbExplain, verbCompletion:
 			return false
 		}
 	}
@@ -287,7 +288,7 @@ func (s *session) openSocket(ctx context.Context) error {
 		fmt.Fprintf(s.Stderr, "ipseckey: %v\n", err)
 		fmt.Fprint(s.Stderr, "ipseckey: start an engine with \"pfkeyd\", or name a running one with --engine or PFKEY_ENGINE\n")
 		return &exit{ExitNoEngine}
-	case errnoOf(err) == 1:
+	case errnoOf(err) == eperm:
 		fmt.Fprint(s.errors(), "ipseckey: Insufficient privileges to open PF_KEY socket.\n\n")
 		return s.exitWith(s.errors(), exitPermission)
 	}

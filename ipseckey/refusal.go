@@ -32,7 +32,7 @@ func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
 }
 
 // hasDiagnostics tells whether the dialect says more than an errno.
-func hasDiagnostics(d *wire.Dialect) bool { return d.Name == wire.Illumos().Name }
+func hasDiagnostics(d *wire.Dialect) bool { return isIllumos(d) }
 
 // refused is what hints can show of an answer with an errno: the words that the diagnostic is about, and the explanation.
 func (s *session) refused(h wire.Header, msg []byte) []problem {

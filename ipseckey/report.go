@@ -227,7 +227,7 @@ func (s *session) marked() (text string, spans [][2]int) {
 		}
 		return b.String(), append(spans, [2]int{b.Len(), b.Len()})
 	}
-	text = strings.TrimRight(maskCommand(s.command, s.words), " \t\r\n\v\f")
+	text = strings.TrimRight(maskCommand(s.command, s.words), spaces)
 	for _, w := range s.words {
 		spans = append(spans, [2]int{w.at, w.end})
 	}

@@ -127,24 +127,16 @@ func (s *session) sourceWarning(c *sending, text string) {
 	}
 }
 
-// sendOne makes one exchange.
+// sendOne sends a command to one of its destinations.
 func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) error {
 	msg := c.build(src, dst)
 	buf := make([]byte, replySize)
 	if c.add && len(msg) < replySize {
 		buf = buf[:len(msg)] // the original reads into the buffer that it sent from
 	}
-	reply, err := s.converse(ctx, msg, buf, steps{"write() to PF_KEY socket (in doaddresses)", "read (in doaddresses)"})
+	reply, h, e, err := s.ask(ctx, c, msg, buf)
 	if err != nil {
 		return err
-	}
-	h, _ := s.dial.Header(reply)
-	if err := s.checkType(c, h); err != nil {
-		return err
-	}
-	e := s.errno(h)
-	if c.typ != wire.MsgGet && c.typ != wire.MsgGetSPI || e != 0 {
-		s.answered(reply)
 	}
 	if e != 0 {
 		c.problems = append(c.problems, s.refused(h, msg)...)
@@ -180,31 +172,37 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		}
 		s.added++
 	}
-	if c.typ == wire.MsgGet || c.typ == wire.MsgGetSPI {
+	if c.listed() {
 		if s.json {
 			s.emit(reply)
 		} else {
-			return s.list(ctx, s.Stdout, s.received(buf, reply), false)
+			return s.list(ctx, s.Stdout, s.message(buf, len(reply)), false)
 		}
 	}
 	return nil
 }
 
-// received is what a listing reads of a reply that begins buf.
-func (s *session) received(buf, reply []byte) []byte {
-	if s.keeps(QuirkStaleReply) {
-		return buf
+// ask makes one exchange: it sends msg and returns the reply that came into buf, its header and its errno by the illumos number.
+func (s *session) ask(ctx context.Context, c *sending, msg, buf []byte) (reply []byte, h wire.Header, e int, err error) {
+	reply, err = s.converse(ctx, msg, buf, steps{"write() to PF_KEY socket (in doaddresses)", "read (in doaddresses)"})
+	if err != nil {
+		return nil, h, 0, err
 	}
-	return reply
+	h, _ = s.dial.Header(reply)
+	if h.Type != c.typ || h.SAType != wire.SAType(c.satype) {
+		const what = "doaddresses: Unexpected returned message"
+		if err := s.unexpected(fmt.Sprintf(what+" (%d exp %d)\n", h.Type, c.typ), what); err != nil {
+			return nil, h, 0, err
+		}
+	}
+	if e = s.errno(h); e != 0 || !c.listed() {
+		s.answered(reply)
+	}
+	return reply, h, e, nil
 }
 
-func (s *session) checkType(c *sending, h wire.Header) error {
-	if h.Type == c.typ && h.SAType == wire.SAType(c.satype) {
-		return nil
-	}
-	return s.unexpected(fmt.Sprintf("doaddresses: Unexpected returned message (%d exp %d)\n", h.Type, c.typ),
-		"doaddresses: Unexpected returned message")
-}
+// listed tells whether the answer is printed as a listing.
+func (c *sending) listed() bool { return c.typ == wire.MsgGet || c.typ == wire.MsgGetSPI }
 
 // blamed is the address that "already exists" names.
 func (s *session) blamed(dst netip.Addr) string {
@@ -222,18 +220,9 @@ func (s *session) sendWithout(ctx context.Context, c sending) error {
 	}
 	for _, src := range sources {
 		msg := c.build(src, netip.Addr{})
-		reply, err := s.converse(ctx, msg, make([]byte, replySize), steps{
-			"write() to PF_KEY socket (in doaddresses)", "read (in doaddresses)"})
+		_, h, e, err := s.ask(ctx, &c, msg, make([]byte, replySize))
 		if err != nil {
 			return err
-		}
-		h, _ := s.dial.Header(reply)
-		if err := s.checkType(&c, h); err != nil {
-			return err
-		}
-		e := s.errno(h)
-		if c.typ != wire.MsgGet || e != 0 {
-			s.answered(reply)
 		}
 		switch e {
 		case 0:

@@ -109,11 +109,7 @@ func algorithmNames(rows []Algorithm, ids []uint8) (names []string) {
 // takeKernel checks the value of --kernel.
 func (s *session) takeKernel(name string) error {
 	if _, ok := wire.ByName(name); !ok {
-		var names []string
-		for _, d := range wire.Dialects() {
-			names = append(names, d.Name)
-		}
-		return fmt.Errorf("no kernel is called %q (known: %s)", name, strings.Join(names, ", "))
+		return fmt.Errorf("no kernel is called %q (known: %s)", name, strings.Join(kernelNames(), ", "))
 	}
 	s.kernel = name
 	return nil

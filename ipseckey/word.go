@@ -1,5 +1,7 @@
 package ipseckey
 
+import "strings"
+
 // word is one word of a command.
 type word struct {
 	text string
@@ -7,8 +9,10 @@ type word struct {
 	end  int // where the white space behind it stands
 }
 
-// isSpace is isspace(3C) in the C locale.
-func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+// spaces are the bytes that isspace(3C) takes in the C locale.
+const spaces = " \t\n\v\f\r"
+
+func isSpace(c byte) bool { return strings.IndexByte(spaces, c) >= 0 }
 
 // splitWords cuts a command into words. White space separates them. A double quote toggles quoting, in which white space is
 // part of a word, except at its beginning; the quote that opens a word is dropped, one inside a word is kept, and a closing one
