@@ -12,7 +12,7 @@ func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([
 	if h < ip4Min || v6 && h < ip6Len || h > len(pkt) || uint(in.NextOff) >= uint(h) {
 		return dst, ErrShort
 	}
-	if size := h + len(payload); size > maxDatagram && !v6 || size > maxDatagram+ip6Len {
+	if tooLong(h+len(payload), v6) {
 		return dst, ErrTooLong
 	}
 	out := grow(dst, h+len(payload))

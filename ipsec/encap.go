@@ -125,7 +125,7 @@ func (t *Transform) seal(out []byte, n int, h ip, payload []byte, next uint8, ud
 		return out, err
 	}
 	pkt := out[n:]
-	if size := len(pkt); size > maxDatagram && !h.v6 || size > maxDatagram+ip6Len {
+	if tooLong(len(pkt), h.v6) {
 		return out, ErrTooLong
 	}
 	pkt[h.nextOff] = first

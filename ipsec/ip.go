@@ -233,6 +233,9 @@ func SetTOS(pkt []byte, tos uint8) {
 	}
 }
 
+// tooLong tells whether a datagram of n bytes is longer than its header can say.
+func tooLong(n int, v6 bool) bool { return n > maxDatagram && !v6 || n > maxDatagram+ip6Len }
+
 // setLength writes the length of pkt, an IP datagram, into its header, and the checksum of an IPv4 header of hlen bytes.
 func setLength(pkt []byte, v6 bool, hlen int) {
 	if v6 {

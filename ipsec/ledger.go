@@ -105,7 +105,6 @@ type Balance struct {
 // Balance reads the ledger. While packets move, the parts are read one after the other; at rest they are exact.
 func (l *Ledger) Balance() Balance {
 	b := Balance{Verdicts: map[string]uint64{}, Reasons: map[string]uint64{}}
-	var held uint64
 	for i := range l.lanes {
 		s := &l.lanes[i]
 		for k := range s.ended {
@@ -121,13 +120,12 @@ func (l *Ledger) Balance() Balance {
 		}
 	}
 	for i := range l.lanes {
-		held += l.lanes[i].held.Load()
+		b.Held += l.lanes[i].held.Load()
 	}
 	// Injected is read last: a packet that moves on in the meantime is seen in flight, never missing.
 	for i := range l.lanes {
 		b.Injected += l.lanes[i].injected.Load()
 	}
-	b.Held = held
 	b.InFlight = b.Injected - b.Ended - b.Held
 	return b
 }

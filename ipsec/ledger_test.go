@@ -31,7 +31,7 @@ func TestConservation(t *testing.T) {
 	var heard atomic.Uint64
 	var wrong atomic.Uint64
 	done := func(p *ipsec.Packet, v ipsec.Verdict) {
-		if v.Kind != ipsec.Queued && v.Kind != ipsec.Held {
+		if v.Kind.Final() {
 			heard.Add(1)
 		}
 		if string(p.Data) != "packet" {

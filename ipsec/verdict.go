@@ -24,6 +24,9 @@ func (k Kind) String() string {
 	return fmt.Sprintf("unknown(%#x)", uint8(k))
 }
 
+// Final tells whether no other verdict of the packet follows.
+func (k Kind) Final() bool { return k != Queued && k != Held }
+
 // KindByName is the inverse of [Kind.String].
 func KindByName(name string) (Kind, bool) {
 	for k, n := range kindNames {

@@ -162,7 +162,7 @@ type Verdict struct {
 }
 
 // Final reports whether no other verdict of this packet follows.
-func (v *Verdict) Final() bool { return v.Kind != ipsec.Queued && v.Kind != ipsec.Held }
+func (v *Verdict) Final() bool { return v.Kind.Final() }
 
 func (v *Verdict) size() int {
 	return verdictLen + len(v.Reason) + len(v.Counter) + len(v.Packet) + len(v.Inner)

@@ -25,14 +25,12 @@ func (h *Host) packet(data []byte) *Packet {
 		p.mu.Lock()
 		p.verdicts = append(p.verdicts, v)
 		p.mu.Unlock()
-		if final(v) {
+		if v.Kind.Final() {
 			close(p.ended)
 		}
 	}}
 	return p
 }
-
-func final(v ipsec.Verdict) bool { return v.Kind != ipsec.Queued && v.Kind != ipsec.Held }
 
 // Verdicts returns the verdicts so far, in their order: Queued or Held any number of times, then a final one. The slice
 // belongs to the caller.
@@ -69,7 +67,7 @@ func (p *Packet) ExpectDropped(reason ipsec.Reason) *Packet {
 func (p *Packet) Final() (ipsec.Verdict, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n := len(p.verdicts); n > 0 && final(p.verdicts[n-1]) {
+	if n := len(p.verdicts); n > 0 && p.verdicts[n-1].Kind.Final() {
 		return p.verdicts[n-1], true
 	}
 	return ipsec.Verdict{}, false
