@@ -1,6 +1,7 @@
 package packetport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -211,7 +212,7 @@ func (c *Client) step(ctx context.Context) (v Verdict, ok bool, err error) {
 	switch f := f.(type) {
 	case Verdict:
 		// The views are into c.in.
-		f.Packet, f.Inner = clone(f.Packet), clone(f.Inner)
+		f.Packet, f.Inner = bytes.Clone(f.Packet), bytes.Clone(f.Inner)
 		return f, true, nil
 	case Overrun:
 		return v, true, &OverrunError{Lost: f.Lost}
@@ -222,13 +223,6 @@ func (c *Client) step(ctx context.Context) (v Verdict, ok bool, err error) {
 		return v, false, nil
 	}
 	return v, false, &FrameError{f.frame(), 1, "type", ErrType}
-}
-
-func clone(b []byte) []byte {
-	if b == nil {
-		return nil
-	}
-	return append(make([]byte, 0, len(b)), b...)
 }
 
 // receive reads one frame into c.in.

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -75,7 +77,7 @@ type Server struct {
 	nextID   atomic.Uint64           // the engine's number of the last packet
 	watchers atomic.Pointer[[]*conn] // written with mu held
 
-	connections, watching, unanswered                 atomic.Int64
+	unanswered                                        atomic.Int64
 	rejected, injected, refused, answered, lost, gone atomic.Uint64
 
 	mu        sync.Mutex // guards what follows
@@ -207,7 +209,6 @@ func (s *Server) start(nc net.Conn, own *sync.WaitGroup) {
 		return
 	}
 	s.conns[c] = struct{}{}
-	s.connections.Add(1)
 	own.Add(1)
 	s.all.Add(1)
 	if refusal == nil {
@@ -378,7 +379,6 @@ func (c *conn) end() {
 		c.out.close()
 		c.nc.Close()
 		s := c.s
-		s.connections.Add(-1)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.conns, c)
@@ -393,10 +393,8 @@ func (s *Server) watch(c *conn) {
 	if _, ok := s.conns[c]; !ok {
 		return // it has left
 	}
-	list := append([]*conn(nil), s.watchList()...)
-	list = append(list, c)
+	list := append(slices.Clone(s.watchList()), c)
 	s.watchers.Store(&list)
-	s.watching.Store(int64(len(list)))
 	if s.unwatch == nil {
 		s.unwatch = s.target.Ledger().Watch(s.watched)
 	}
@@ -412,14 +410,8 @@ func (s *Server) watchList() []*conn {
 
 // unwatchLocked needs s.mu held.
 func (s *Server) unwatchLocked(c *conn) {
-	var list []*conn
-	for _, w := range s.watchList() {
-		if w != c {
-			list = append(list, w)
-		}
-	}
+	list := slices.DeleteFunc(slices.Clone(s.watchList()), func(w *conn) bool { return w == c })
 	s.watchers.Store(&list)
-	s.watching.Store(int64(len(list)))
 	if len(list) == 0 && s.unwatch != nil {
 		s.unwatch()
 		s.unwatch = nil
@@ -501,10 +493,7 @@ func (s *Server) Close() error {
 		s.closed = true
 		close(s.done)
 	}
-	var conns []*conn
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
+	conns := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()
 	for _, c := range conns {
 		c.end()
@@ -534,15 +523,18 @@ func wait(ctx context.Context, wg *sync.WaitGroup) error {
 
 // Stats reads the counters.
 func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	connections := len(s.conns)
+	s.mu.Unlock()
 	return Stats{
-		Connections: s.connections.Load(),
+		Connections: int64(connections),
 		Rejected:    s.rejected.Load(),
 		Injected:    s.injected.Load(),
 		Refused:     s.refused.Load(),
 		Answered:    s.answered.Load(),
 		Lost:        s.lost.Load(),
 		Left:        s.gone.Load(),
-		Watchers:    s.watching.Load(),
+		Watchers:    int64(len(s.watchList())),
 		Unanswered:  s.unanswered.Load(),
 	}
 }
