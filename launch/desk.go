@@ -97,7 +97,14 @@ func (d *Desk) Serve(_ context.Context, l net.Listener) error {
 				continue
 			}
 		}
+		d.mu.Lock()
+		if d.stopping { // Close may wait already
+			d.mu.Unlock()
+			c.Close()
+			return nil
+		}
 		d.serving.Go(func() { d.ServeConn(c) })
+		d.mu.Unlock()
 	}
 }
 
