@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"net/netip"
 	"strings"
 	"time"
 
@@ -66,30 +65,4 @@ the program ip). What cannot be judged there is counted and named.`,
 	f.BoolVar(&c.JSON, "json", false, "one JSON object a line")
 	f.BoolVar(&c.ShowKeys, "show-keys", false, "print key bytes as they are")
 	return cmd
-}
-
-func parseAddrs(list []string) (as []netip.Addr, err error) {
-	for _, s := range list {
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return nil, command.Usagef("--addr %q: not an IP address", s)
-		}
-		as = append(as, a)
-	}
-	return as, nil
-}
-
-func parseOptions(list []string) (map[string]string, error) {
-	if list == nil {
-		return nil, nil
-	}
-	m := map[string]string{}
-	for _, s := range list {
-		name, value, ok := strings.Cut(s, "=")
-		if !ok || name == "" {
-			return nil, command.Usagef("-o %q: NAME=VALUE is wanted", s)
-		}
-		m[name] = value
-	}
-	return m, nil
 }

@@ -31,7 +31,7 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernel.Names(), ", "))
 	flags.StringSliceVar(&f.addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
 	flags.StringArrayVarP(&f.options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
-	flags.StringArrayVar(&f.policy, "policy", nil, "security policies in the kernel's own form, a `FILE`, repeatable; illumos: rules of ipsecconf")
+	flags.StringArrayVar(&f.policy, "policy", nil, "security policies in the kernel's own form, a `FILE`, repeatable; illumos: rules of ipsecconf, linux: spdadd and spdupdate of setkey")
 	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: larval-unlocked, larval-window")
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
 	for name, values := range map[string][]string{
@@ -46,7 +46,7 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 
 // start makes the engine. Errors are those of usage.
 func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
-	o := engine.Options{Fault: f.fault, Log: log, Start: time.Now(), Tunables: map[string]string{}}
+	o := engine.Options{Fault: f.fault, Log: log, Start: time.Now()}
 	switch f.clock {
 	case "real":
 		o.Clock = time.Now
@@ -54,14 +54,10 @@ func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
 	default:
 		return nil, command.Usagef("--clock %q: real or virtual", f.clock)
 	}
-	for _, option := range f.options {
-		name, value, ok := strings.Cut(option, "=")
-		if !ok || name == "" {
-			return nil, command.Usagef("-o %q: NAME=VALUE is wanted", option)
-		}
-		o.Tunables[name] = value
-	}
 	var err error
+	if o.Tunables, err = parseOptions(f.options); err != nil {
+		return nil, err
+	}
 	if o.Addrs, o.Broadcast, err = f.addresses(); err != nil {
 		return nil, err
 	}
@@ -100,15 +96,8 @@ func (f *engineFlags) loadPolicies(e *engine.Engine) error {
 
 // addresses are the own addresses of the emulated host and the broadcast addresses of its networks.
 func (f *engineFlags) addresses() (own, broadcast []netip.Addr, err error) {
-	for _, s := range f.addrs {
-		a, err := netip.ParseAddr(s)
-		if err != nil {
-			return nil, nil, command.Usagef("--addr %q: not an IP address", s)
-		}
-		own = append(own, a)
-	}
-	if own != nil {
-		return own, nil, nil
+	if own, err = parseAddrs(f.addrs); err != nil || own != nil {
+		return own, nil, err
 	}
 	list, err := net.InterfaceAddrs()
 	if err != nil {
@@ -137,4 +126,32 @@ func broadcastOf(p netip.Prefix) (netip.Addr, bool) {
 		a[i/8] |= 0x80 >> (i % 8)
 	}
 	return netip.AddrFrom4(a), true
+}
+
+// parseAddrs reads the values of --addr.
+func parseAddrs(list []string) (as []netip.Addr, err error) {
+	for _, s := range list {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, command.Usagef("--addr %q: not an IP address", s)
+		}
+		as = append(as, a)
+	}
+	return as, nil
+}
+
+// parseOptions reads the values of -o.
+func parseOptions(list []string) (map[string]string, error) {
+	if list == nil {
+		return nil, nil
+	}
+	m := map[string]string{}
+	for _, s := range list {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || name == "" {
+			return nil, command.Usagef("-o %q: NAME=VALUE is wanted", s)
+		}
+		m[name] = value
+	}
+	return m, nil
 }

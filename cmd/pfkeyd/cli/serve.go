@@ -48,8 +48,8 @@ into which ipsecinject sends IP packets, the control port PATH.control of
 
 Security policies are no business of PF_KEY. With --policy the kernel takes them
 from a file in the form of its own system, and outbound packets that they protect
-make ACQUIREs. On illumos that is the form of ipsecconf(8), with tunnels as dladm(8)
-makes them:
+make ACQUIREs. On Linux that is spdadd and spdupdate as in setkey(8), on illumos the form of
+ipsecconf(8), with tunnels as dladm(8) makes them:
 
   dladm create-iptun -T ipv4 -a local=192.0.2.1,remote=192.0.2.2 ip.tun0
   {tunnel ip.tun0 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}
