@@ -1,10 +1,6 @@
 package launch
 
-import (
-	"math"
-
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // Where the filter finds things in struct seccomp_data. Of arguments only the lower half is looked at: all that are tested
 // are of type int or small; both machines are little-endian.
@@ -43,17 +39,19 @@ type rule struct {
 	action uint32
 }
 
-// A test is one comparison of an argument with a constant.
+// A test is one comparison of a word of struct seccomp_data with a constant.
 type test struct {
-	arg  uint32
-	jump uint16 // BPF_JEQ, ...
-	k    uint32
-	not  bool
+	offset uint32
+	jump   uint16 // BPF_JEQ, ...
+	k      uint32
+	not    bool
 }
 
-func equal(arg, k uint32) test  { return test{arg, unix.BPF_JEQ, k, false} }
-func atMost(arg, k uint32) test { return test{arg, unix.BPF_JGT, k, true} }
-func anyBit(arg, k uint32) test { return test{arg, unix.BPF_JSET, k, false} }
+func argument(n uint32) (offset uint32) { return offsetArgs + 8*n }
+
+func equal(arg, k uint32) test  { return test{argument(arg), unix.BPF_JEQ, k, false} }
+func atMost(arg, k uint32) test { return test{argument(arg), unix.BPF_JGT, k, true} }
+func anyBit(arg, k uint32) test { return test{argument(arg), unix.BPF_JSET, k, false} }
 
 // rules are what the filter does.
 func (o Options) rules() []rule {
@@ -99,14 +97,9 @@ func assemble(rules []rule) []unix.SockFilter {
 	}
 	for _, r := range rules {
 		// The call, each test and the action are a load and a jump each, but for the last, which is one instruction.
-		tests := append([]test{{jump: unix.BPF_JEQ, k: r.call, arg: math.MaxUint32}}, r.tests...)
+		tests := append([]test{{offsetCall, unix.BPF_JEQ, r.call, false}}, r.tests...)
 		left := 2*len(tests) + 1
 		for _, t := range tests {
-			if t.arg == math.MaxUint32 {
-				program = append(program, load(offsetCall))
-			} else {
-				program = append(program, load(offsetArgs+8*t.arg))
-			}
 			left -= 2
 			jump := unix.SockFilter{Code: unix.BPF_JMP | t.jump | unix.BPF_K, K: t.k}
 			if t.not {
@@ -114,7 +107,7 @@ func assemble(rules []rule) []unix.SockFilter {
 			} else {
 				jump.Jf = uint8(left)
 			}
-			program = append(program, jump)
+			program = append(program, load(t.offset), jump)
 		}
 		program = append(program, ret(r.action))
 	}

@@ -62,7 +62,9 @@ func NewSwitchboard(log *slog.Logger) (*Switchboard, error) {
 		return nil, fmt.Errorf("launch: %w", os.NewSyscallError("epoll_create1", err))
 	}
 	if b.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err == nil {
-		err = b.watchLocked(b.wake, unix.EPOLLIN)
+		if err = b.watchLocked(b.wake, unix.EPOLLIN); err != nil {
+			unix.Close(b.wake)
+		}
 	}
 	if err != nil {
 		unix.Close(b.epoll)
