@@ -12,7 +12,7 @@ import (
 
 // metrics is a thin adapter over what is counted anyway.
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
-	st := s.read(1)
+	st := s.read(1) // their number is enough, and 0 would list all
 	var m metricsText
 	m.family("pfkeyd_info", "gauge", "The emulated kernel.")
 	m.sample("pfkeyd_info", 1, "kernel", st.Kernel, "fault", st.Fault)
