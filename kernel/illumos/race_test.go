@@ -24,6 +24,8 @@ var (
 
 	authKey    = []byte("0123456789abcdefghij")
 	encryptKey = []byte("0123456789abcdef")
+
+	privileged = pfkey.Cred{Privileged: true}
 )
 
 // host is an engine with a client, and the peer's side of its SAs.

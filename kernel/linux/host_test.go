@@ -23,6 +23,8 @@ var (
 
 	// suite is what both sides protect packets with.
 	suite = ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+
+	privileged = pfkey.Cred{Privileged: true}
 )
 
 const (
