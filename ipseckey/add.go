@@ -131,8 +131,6 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 	case kindReservedBits:
 		if a.ekey != nil {
 			a.add(i, "Reserved bits need to be specified before key.")
-			a.skip()
-			return nil
 		}
 		v, err := a.number(16)
 		a.reserved = uint16(v)
@@ -178,7 +176,7 @@ func (a *addition) association(k keyword, i int) error {
 		}
 		v, err := a.number(8)
 		if v != 0 {
-			a.warn("WARNING:  Replay with manual keying considered harmful.")
+			a.warnAll(true, "WARNING:  Replay with manual keying considered harmful.")
 		}
 		sa.Replay = uint8(v)
 		return err
@@ -317,7 +315,7 @@ func (a *addition) natAddress(ctx context.Context, to **netip.Addr, i int, which
 	switch {
 	case !ok:
 	case len(h.addrs) > 1:
-		a.warn("NAT-T %s address %s is vague, not using.", which, h.name)
+		a.warnAll(true, "NAT-T %s address %s is vague, not using.", which, h.name)
 	default:
 		*to = &h.addrs[0]
 	}
@@ -349,10 +347,11 @@ func (a *addition) ident(k keyword, i int) error {
 	}
 	end := len(a.s.words)
 	switch {
-	case a.twice(*to != nil, i, what):
 	case end-a.next >= 2:
-		typ, name := a.identity()
-		*to = &wire.Identity{Type: typ, Name: name}
+		if !a.twice(*to != nil, i, what) {
+			typ, name := a.identity()
+			*to = &wire.Identity{Type: typ, Name: name}
+		}
 	case k.kind == kindSrcID:
 		return a.stopAll(end, "Unexpected end of command line - Expecting Src Type.")
 	default:
@@ -394,7 +393,7 @@ func (a *addition) securityLabel(k keyword, i int) error {
 	return nil
 }
 
-// check makes the checks that need all keywords.
+// check makes the checks that need all keywords, in the order in which the original collects their errors.
 func (a *addition) check() error {
 	sa := a.sa
 	end := len(a.s.words)
@@ -405,8 +404,6 @@ func (a *addition) check() error {
 		a.add(end, "Must specify 'encap udp' with any NAT-T port.")
 	case !a.encap && nat:
 		a.add(end, "Must specify 'encap udp' with any NAT-T address.")
-	case a.encap && !nat && !ports:
-		a.add(end, "Must specify NAT-T remote or local address for UDP encapsulation.")
 	}
 	switch {
 	case sa == nil:
@@ -429,15 +426,18 @@ func (a *addition) check() error {
 				a.add(end, "%sCannot set LARVAL SA state.", a.blocking())
 			}
 		}
-	}
-	if a.inner && a.proto != 0 && a.proto != 4 && a.proto != 41 {
-		a.add(end, "%sProtocol type %d not for use with Tunnel-Mode SA.", a.blocking(), a.proto)
+		if a.inner && a.proto != 0 && a.proto != 4 && a.proto != 41 {
+			a.add(end, "%sProtocol type %d not for use with Tunnel-Mode SA.", a.blocking(), a.proto)
+		}
 	}
 	if a.typ == wire.MsgAdd && a.ekey == nil && a.akey == nil {
 		a.add(end, "Must have at least one key for an add.")
 	}
 	if a.dst == nil {
 		return a.stopAll(end, "Need destination address for %s.", a.verb)
+	}
+	if a.encap && !nat && !ports {
+		a.add(end, "Must specify NAT-T remote or local address for UDP encapsulation.")
 	}
 	a.foreign()
 	if sa != nil && a.errs.Len() == 0 {

@@ -234,11 +234,6 @@ func (s *session) perform(ctx context.Context, words []word) error {
 			return err
 		}
 		return s.monitor(ctx, c.verb == verbMonitor)
-	case verbAdd:
-		if s.mode == modeOneShot {
-			s.complain("ipseckey: can't do ADD or UPDATE from the command line.\n\n")
-			return &exit{ExitFailed}
-		}
 	case verbGetSPI:
 		return s.getSPI(ctx, words)
 	case verbExplain:
@@ -261,6 +256,10 @@ func (s *session) perform(ctx context.Context, words []word) error {
 	}
 	switch c.verb {
 	case verbAdd:
+		if s.mode == modeOneShot {
+			s.complain("ipseckey: can't do ADD or UPDATE from the command line.\n\n")
+			return &exit{ExitFailed}
+		}
 		return s.add(ctx, name, c.typ, satype)
 	case verbFind:
 		return s.find(ctx, name, c.typ, satype)

@@ -19,53 +19,48 @@ const (
 	keyNotHex
 )
 
-// parseKey reads HEX[/BITS], HEX with or without 0x. digits are those before the slash, count is what follows it. An odd last
-// digit is the high half of the last byte. With bits fewer than the digits the lower ones are dropped, and the last byte is
-// masked to them; with more, the key has them all the same, and it is the caller's choice to refuse it. Problems are in the order
-// in which they are to be reported; keyBadBits and keyNotHex give no key.
-func parseKey(text string) (k keyValue, digits, count string, problems []keyProblem) {
+// parseKey reads HEX[/BITS], HEX with or without 0x. digits are those before the slash, count is what follows it, and size is
+// that as a number. An odd last digit is the high half of the last byte. With bits fewer than the digits the lower ones are
+// dropped unseen, whatever they are, and the last byte is masked; with more, the key has them all the same, and it is the
+// caller's choice to refuse it. Problems are in the order in which they are to be reported; keyBadBits and keyNotHex give no key.
+func parseKey(text string) (k keyValue, digits, count string, size int32, problems []keyProblem) {
 	if len(text) > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') {
 		text = text[2:]
 	}
 	digits, count, slash := strings.Cut(text, "/")
-	hex := digits
-	bits := int64(len(hex)+1) &^ 1 * 4
-	used := int64(len(hex))
+	used := digits
+	bits := uint32(len(digits)+1) &^ 1 * 4
 	if slash {
 		n, any, ok := parseLong(count)
 		switch {
 		case !any:
-			return keyValue{}, digits, count, []keyProblem{keyBadBits}
+			return keyValue{}, digits, count, 0, []keyProblem{keyBadBits}
 		case !ok:
-			n = -1 // out of range: there is no key that long
-			problems = append(problems, keyTooBig)
+			n = -1 // as what does not fit is read
 		}
-		n = int64(int32(n))
-		bits = n
-		switch need := (n + 3) >> 2; {
-		case !ok:
-		case need > used:
+		// Like the original this is unsigned arithmetic that may wrap around.
+		bits = uint32(n)
+		switch need := (bits + 3) >> 2; {
+		case need > uint32(len(digits)):
 			problems = append(problems, keyTooBig)
-		case need < used:
+		case need < uint32(len(digits)):
 			problems = append(problems, keyTruncated)
-			used = max(need, 0)
-		}
-	}
-	for i := range len(hex) {
-		if _, ok := digit(hex[i]); !ok {
-			return keyValue{}, digits, count, append(problems, keyNotHex)
+			used = digits[:need]
 		}
 	}
 	k.bits = uint16(bits)
-	k.data = make([]byte, (used+1)/2)
-	for i := range used {
-		d, _ := digit(hex[i])
+	k.data = make([]byte, (len(used)+1)/2)
+	for i := range len(used) {
+		d, ok := digit(used[i])
+		if !ok {
+			return keyValue{}, digits, count, int32(bits), append(problems, keyNotHex)
+		}
 		k.data[i/2] |= d << (4 * (1 - i%2))
 	}
 	if n := len(k.data); n > 0 && bits%8 != 0 {
-		k.data[n-1] &= 0xff << (8 - bits&7)
+		k.data[n-1] &= 0xff << (8 - bits%8)
 	}
-	return k, digits, count, problems
+	return k, digits, count, int32(bits), problems
 }
 
 // maskKey is a key word with X for every digit: as long as the word, and telling nothing else.

@@ -172,6 +172,8 @@ func TestMended(t *testing.T) {
 		{"echo-keys", start{args: []string{"-f", "in"}, file: add + " foo\n"}, 1, "-", "encrkey XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX foo", 0},
 		{"glued-comment", start{stdin: "update esp spi 1 \\\n# comment\n dst 192.0.2.1\n"}, 0, "-", "-", 1},
 		{"seconds-32", start{args: []string{"-n", "dump"}, answer: dumps(lifetime(1 << 32))}, 0, "4294967296 seconds (49710.27 days) of post-add", "-", 1},
+		{"warning-forgets", start{stdin: "update esp spi 0 spi 5 replay 4 dst 192.0.2.1\n"}, 1, "-", "Invalid SPI value \"0\" .\n\n", 0},
+		{"warning-forgets", start{stdin: "update esp foo spi 5 isrc multi dst 192.0.2.1\n"}, 1, "-", "multi is vague, not using.\n\nUnknown extension field \"foo\"", 0},
 		{"alarm-exits", start{stdin: "flush\nquit\n", answer: silence}, 1, "-", "Reply message from PF_KEY timed out.", 1},
 		{"save-blocks", start{stdin: "save all out\nflush\n", answer: silence}, 1, "-", "timed out.\nipseckey: Reply message from PF_KEY timed out.\n", 2},
 		{"prompt-on-pipe", start{stdin: "flush\n\n"}, 0, "-", "-", 1},
@@ -229,6 +231,39 @@ func dumps(exts []byte) func(wire.Header, []byte) [][]byte {
 
 func lifetime(seconds uint64) []byte {
 	return little.AppendLifetime(nil, wire.ExtLifetimeHard, wire.Lifetime{AddTime: seconds})
+}
+
+// TestOrder tells which of several errors the original finds, and in which order.
+func TestOrder(t *testing.T) {
+	for _, c := range []struct {
+		command, stdout string
+		sent            int
+	}{
+		{"update esp spi 0 spi 5 replay 4 dst 192.0.2.1", "Invalid SPI value \"0\" .\nWARNING:  Replay with manual keying considered harmful.\n\n", 1},
+		{"update esp encap udp dst 192.0.2.1", "The SPI value is missing for the association you wish to update.\n" +
+			"Must specify NAT-T remote or local address for UDP encapsulation.\n\n", 0},
+		{"update esp spi 5 encap udp", "Need destination address for update.\n\n", 0},
+		{"update esp iproto 4 proto 6 dst 192.0.2.1", "Need to define SPI for update.\nNeed SA parameters for update.\n\n", 0},
+		{"update esp spi 5 isrc nobody/99999999999999999999", "Invalid prefix /99999999999999999999.Unknown extension field " +
+			"\"nobody/99999999999999999999\" \n\n", 0},
+		{"update esp spi 5 srcidtype fqdn a srcidtype fqdn", "Unexpected end of command line - Expecting Src Type.\n\n", 0},
+		{"update esp spi 5 dst 192.0.2.1 encrkey 00 reserved_bits x", "Expecting a number, not \"x\"!\n\n", 0},
+		{"update esp spi 5 dst 192.0.2.1 encrkey ffzz/8", "WARNING: Lower bits will be truncated for:\n\tffzz/8.\n\n", 1},
+		{"update esp spi 5 dst 192.0.2.1 encrkey zzff/8", "WARNING: Lower bits will be truncated for:\n\tzzff/8.\n\n" +
+			"string 'zz' not a hex value.\n\nInvalid encryption key.\n\n", 0},
+		{"update esp spi 5 dst 192.0.2.1 encrkey zz/9", "bit length 9 is too big for zz.\nstring 'zz' not a hex value.\n\nInvalid encryption key.\n\n", 0},
+		{"update esp spi 5 dst 192.0.2.1 encrkey ff/-4", "bit length -4 is too big for ff.\n\n", 1},
+		{"update esp spi 5 dst 192.0.2.1 encrkey ff/99999999999999999999", "WARNING: Lower bits will be truncated for:\n\tff/-1.\n\n", 1},
+	} {
+		r := start{args: []string{"--compat", "-n"}, stdin: c.command + "\n"}.run(t)
+		if got := strings.TrimSuffix(r.stdout, "ipseckey> "); got != c.stdout || len(r.sent) != c.sent {
+			t.Errorf("%s:\n%d messages, %q\nwant %d, %q", c.command, len(r.sent), r.stdout, c.sent, c.stdout)
+		}
+	}
+	r := start{args: []string{"--compat", "add", "bogus"}}.run(t)
+	if r.exit != 1 || r.stdout != "Unknown SA type (bogus).\n\n" || !strings.Contains(r.stderr, "can't do ADD") {
+		t.Errorf("add bogus: exit %d, %q, %q", r.exit, r.stdout, r.stderr)
+	}
 }
 
 // TestMendedRequests looks at what a plain run sends where the original loses something.

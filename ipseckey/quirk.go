@@ -46,6 +46,7 @@ const (
 	QuirkNoExtras                         // knows nothing of what we added: getspi, and more lines of help and usage
 	QuirkIntegrityWords                   // reads the integrity bitmap of a label from the wrong place
 	QuirkSilentVerdict                    // does not say how much of a file with errors was carried out
+	QuirkWarningForgets                   // prints what was collected along with a warning about replay, a vague address or several sources, and forgets it
 
 	quirkEnd
 )
@@ -98,6 +99,7 @@ var quirkTexts = [...]struct{ Name, Instead string }{
 	{"no-extras", "getspi is a command, help and usage tell of what is ours"},
 	{"integrity-words", "it is read from where it is"},
 	{"silent-verdict", "the last line says how many commands were carried out, and where the others stand"},
+	{"warning-forgets", "errors stop the command, whatever was warned of"},
 }
 
 // quirkByName finds a quirk by its name in [Quirks].

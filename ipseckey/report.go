@@ -366,6 +366,30 @@ func (p *parse) runTogether() {
 // warn prints text at once, with an empty line behind it.
 func (p *parse) warn(format string, args ...any) { p.s.report(p.s.text(format, args) + "\n") }
 
+// warnAll prints text at once, with an empty line behind it. In the original what was collected goes out with it, and is
+// forgotten.
+func (p *parse) warnAll(block bool, format string, args ...any) {
+	p.warnPiece(block, p.s.text(format, args))
+}
+
+// warnPiece is warnAll for a text that is complete.
+func (p *parse) warnPiece(block bool, text string) {
+	if p.s.keeps(QuirkWarningForgets) {
+		text = p.errs.String() + text
+		p.errs.Reset()
+	}
+	p.print(block, text+"\n")
+}
+
+// print prints a piece, with the command in front of it or not.
+func (p *parse) print(block bool, text string) {
+	if block {
+		p.s.report(text)
+	} else {
+		p.s.reportBare(text)
+	}
+}
+
 // warnLine prints text at once.
 func (p *parse) warnLine(format string, args ...any) { p.s.report(p.s.text(format, args)) }
 
@@ -390,11 +414,7 @@ func (p *parse) flush(block bool) error {
 	}
 	text := p.errs.String() + "\n"
 	p.errs.Reset()
-	if block {
-		p.s.report(text)
-	} else {
-		p.s.reportBare(text)
-	}
+	p.print(block, text)
 	p.s.hints(p.problems)
 	return errAbandon
 }

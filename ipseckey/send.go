@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -96,14 +97,12 @@ func (s *session) chooseSource(c *sending, dst netip.Addr, last bool) (src netip
 	}
 	switch {
 	case n > 1 && v4:
-		s.sourceWarning(c, fmt.Sprintf("Multiple IPv4 source addresses for %s, using unspecified source instead.\n", c.src.name))
+		// The empty line behind a warning ends this one, which has no newline.
+		text := c.s.text("Multiple IPv4 source addresses for %s, using unspecified source instead.", []any{c.src.name})
+		c.warnPiece(c.block, strings.TrimSuffix(text, "\n"))
 		return unspecified, true
 	case n > 1:
-		// This goes out with all that was collected, which is forgotten then.
-		fmt.Fprintf(&c.errs, "Multiple IPv6 source addresses for %s of the same scope, using unspecified source instead.\n", c.src.name)
-		text := c.errs.String() + "\n"
-		c.errs.Reset()
-		s.sourceWarning(c, text)
+		c.warnAll(c.block, "Multiple IPv6 source addresses for %s of the same scope, using unspecified source instead.", c.src.name)
 		return unspecified, true
 	case v4:
 		fmt.Fprintf(&c.errs, "No IPv4 source address for name %s.\n", c.src.name)
@@ -117,14 +116,6 @@ func (s *session) chooseSource(c *sending, dst netip.Addr, last bool) (src netip
 		}
 	}
 	return unspecified, false
-}
-
-func (s *session) sourceWarning(c *sending, text string) {
-	if c.block {
-		s.report(text)
-	} else {
-		s.reportBare(text)
-	}
 }
 
 // sendOne sends a command to one of its destinations.
@@ -147,6 +138,7 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 	case e == eexist && (c.typ == wire.MsgAdd || c.typ == wire.MsgUpdate):
 		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s already exists.\n",
 			savedSAType(wire.SAType(c.satype)), uint32(c.spi), s.blamed(dst))
+		return nil
 	case e == esrch && (c.typ == wire.MsgGet || c.typ == wire.MsgDelete):
 		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s does not exist.\n",
 			savedSAType(wire.SAType(c.satype)), uint32(c.spi), s.blamed(dst))
@@ -175,11 +167,11 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 	if c.listed() {
 		if s.json {
 			s.emit(reply)
-		} else {
-			return s.list(ctx, s.Stdout, s.message(buf, len(reply)), false)
+		} else if err := s.list(ctx, s.Stdout, s.message(buf, len(reply)), false); err != nil {
+			return err
 		}
 	}
-	return nil
+	return c.flush(c.block)
 }
 
 // ask makes one exchange: it sends msg and returns the reply that came into buf, its header and its errno by the illumos number.

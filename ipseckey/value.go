@@ -61,32 +61,41 @@ func (p *parse) inner(ctx context.Context, only6 bool, what string) (h host, pre
 		return host{}, 0, false, p.stop(i, "Unexpected end of command line, was expecting an address.")
 	}
 	name, length, slash := strings.Cut(text, "/")
+	shownName, shownLength, _ := strings.Cut(p.s.show(i), "/")
+	noPrefix := func() (host, uint8, bool, error) {
+		p.add(i, "Invalid prefix /%s.", shownLength)
+		if what != innerDstName {
+			p.runTogether()
+		}
+		p.next = i
+		return host{}, 0, false, nil
+	}
+	n := int64(128)
+	if slash {
+		var ok bool
+		if n, ok = p.prefix(length); !ok {
+			return noPrefix()
+		}
+	}
 	unknown := `Unknown proxy/inner-source address "%s"`
 	if what == innerDstName {
 		unknown = `Unknown Inner Src address  "%s"`
 	}
 	h, ok = p.s.lookup(ctx, name, only6)
 	if !ok {
-		shown, _, _ := strings.Cut(p.s.show(i), "/")
-		p.warnLine("Unknown address %s.", shown)
+		p.warnLine("Unknown address %s.", shownName)
 		p.add(i, unknown, p.s.show(i))
 		p.next = i
 		return host{}, 0, false, nil
 	}
-	prefix = 128
-	if slash {
-		if prefix, ok = p.prefix(h.addrs[0].Is4In6(), length); !ok {
-			_, shown, _ := strings.Cut(p.s.show(i), "/")
-			p.add(i, "Invalid prefix /%s.", shown)
-			if what != innerDstName {
-				p.runTogether()
-			}
-			p.next = i
-			return host{}, 0, false, nil
-		}
+	if v4 := h.addrs[0].Is4In6(); v4 && n <= 32 {
+		n += 96
+	} else if v4 && slash && !p.s.keeps(QuirkLenientPrefix) {
+		return noPrefix()
 	}
+	prefix = uint8(n)
 	if len(h.addrs) > 1 {
-		p.warn("%s %s is vague, not using.", what, h.name)
+		p.warnAll(true, "%s %s is vague, not using.", what, h.name)
 		return host{}, 0, false, nil
 	}
 	return h, prefix, true, nil
@@ -97,26 +106,13 @@ const (
 	innerDstName = "Inner destination address"
 )
 
-// prefix reads a prefix length; of an IPv4 address it counts from its 96 leading bits.
-func (p *parse) prefix(v4 bool, text string) (uint8, bool) {
+// prefix reads a prefix length: of at most 128 bits, unless the original is kept.
+func (p *parse) prefix(text string) (int64, bool) {
 	n, digits, ok := parseLong(text)
-	if !p.s.keeps(QuirkLenientPrefix) {
-		limit := int64(128)
-		if v4 {
-			limit = 32
-		}
-		if !digits || !ok || strings.Trim(text, "0123456789") != "" || n > limit {
-			return 0, false
-		}
-	}
-	if !ok {
+	if !p.s.keeps(QuirkLenientPrefix) && (!digits || strings.Trim(text, "0123456789") != "" || n > 128) {
 		return 0, false
 	}
-	n = int64(int32(n))
-	if v4 && n <= 32 {
-		n += 96
-	}
-	return uint8(n), true
+	return int64(int32(n)), ok
 }
 
 // key reads the next word as a key.
@@ -125,11 +121,12 @@ func (p *parse) key(invalid string) (keyValue, bool, error) {
 	if !ok {
 		return keyValue{}, false, p.stop(i, "Unexpected end of command line, was expecting a key.")
 	}
-	k, digits, count, problems := parseKey(text)
+	k, digits, count, size, problems := parseKey(text)
 	shown := digits
 	if !p.s.keeps(QuirkEchoKeys) {
 		shown = maskKey(digits)
 	}
+	first := "" // of a piece that goes on
 	for _, problem := range problems {
 		switch problem {
 		case keyBadBits:
@@ -138,17 +135,17 @@ func (p *parse) key(invalid string) (keyValue, bool, error) {
 			}
 			return keyValue{}, false, p.stop(i, `"%s" is not a bit specifier.`, count)
 		case keyTruncated:
-			n, _, _ := parseLong(count)
-			p.warn("WARNING: Lower bits will be truncated for:\n\t%s/%d.", shown, int32(n))
+			p.warn("WARNING: Lower bits will be truncated for:\n\t%s/%d.", shown, size)
+			digits = digits[:max(0, int(size)+3)>>2]
+			shown = shown[:len(digits)]
 		case keyTooBig:
-			n, _, _ := parseLong(count)
 			if !p.s.keeps(QuirkOnlyPrinted) {
-				p.add(i, "bit length %d is too big for %s.", int32(n), shown)
+				p.add(i, "bit length %d is too big for %s.", size, shown)
 				return keyValue{}, false, nil
 			}
-			p.warn("bit length %d is too big for %s.", int32(n), shown)
+			first = p.s.text("bit length %d is too big for %s.", []any{size, shown})
 		case keyNotHex:
-			p.warn("string '%s' not a hex value.", shown)
+			p.s.report(first + p.s.text("string '%s' not a hex value.", []any{shown}) + "\n")
 			p.add(i, "%s", invalid)
 			for n := range len(digits) {
 				if _, ok := digit(digits[n]); !ok {
@@ -158,6 +155,9 @@ func (p *parse) key(invalid string) (keyValue, bool, error) {
 			}
 			return keyValue{}, false, nil
 		}
+	}
+	if first != "" {
+		p.s.report(first + "\n")
 	}
 	return k, true, nil
 }
