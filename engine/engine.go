@@ -107,6 +107,16 @@ func (e *Engine) Random(b []byte) {
 	}
 }
 
+// Rand is [Engine.Random] as a reader, which has no error.
+func (e *Engine) Rand() io.Reader { return randomness{e} }
+
+type randomness struct{ e *Engine }
+
+func (r randomness) Read(b []byte) (int, error) {
+	r.e.Random(b)
+	return len(b), nil
+}
+
 // Step tells the test hook, if there is one, that the code has reached a named point of the race.
 func (e *Engine) Step(point string, p *ipsec.Packet) {
 	if e.step != nil {

@@ -8,11 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
-
-// maxPolicyFile bounds a file of policies, in bytes.
-const maxPolicyFile = 1 << 20
 
 // A PolicyError is a place in a file of policies that makes no sense.
 type PolicyError struct {
@@ -43,14 +41,11 @@ func (e *PolicyError) Error() string {
 // without an address is for IPv4 and IPv6. Names of hosts, types and codes of ICMP and masks that are no prefix are refused. What
 // ipsecconf has no word for, since others set it, has one of ours: km_proto, km_cookie, replay and self_encap, among the properties.
 func (k *Kernel) LoadPolicy(r io.Reader, name string) error {
-	text, err := io.ReadAll(io.LimitReader(r, maxPolicyFile+1))
+	text, err := engine.ReadPolicy(r, name)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
-	if len(text) > maxPolicyFile {
-		return fmt.Errorf("%s: more than %d bytes of policies", name, maxPolicyFile)
-	}
-	p := &policyParser{file: name, text: string(text), line: 1, column: 1}
+	p := &policyParser{file: name, text: text, line: 1, column: 1}
 	f, err := p.parse()
 	if err != nil {
 		return err

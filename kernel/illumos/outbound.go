@@ -270,7 +270,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte
 	iv := ivRoom[:0]
 	ports := ipsec.Ports{}
 	if s.p.isESP() {
-		iv, _ = c.transform.AppendIV(iv, counter, randomness{k}) // this randomness has no error
+		iv, _ = c.transform.AppendIV(iv, counter, k.e.Rand()) // this randomness has no error
 		if c.nat != nil {
 			ports = c.nat.ports()
 		}
@@ -303,14 +303,6 @@ const maxIV = 16
 
 // ivRooms are where IVs stand until they are in their packet.
 var ivRooms = sync.Pool{New: func() any { return new([maxIV]byte) }}
-
-// randomness reads the engine's source of randomness.
-type randomness struct{ k *Kernel }
-
-func (r randomness) Read(b []byte) (int, error) {
-	r.k.e.Random(b)
-	return len(b), nil
-}
 
 // ivCounter is the IV of a counter-mode cipher: a number as the machine has it in memory. Initially it is what KEY_ENCRYPT brought, or random.
 type ivCounter struct {

@@ -182,7 +182,7 @@ func (k *Kernel) sealWith(s *sa, e *encap, pkt, room []byte, seq uint64) ([]byte
 		seal.Align = 8
 	} else {
 		var iv [16]byte
-		seal.IV, _ = t.AppendIV(iv[:0], seq, randomness{k}) // this randomness has no error
+		seal.IV, _ = t.AppendIV(iv[:0], seq, k.e.Rand()) // this randomness has no error
 	}
 	var ports ipsec.Ports
 	if e != nil {
@@ -228,12 +228,4 @@ func withMarker(pkt []byte) []byte {
 	b[off-2], b[off-1] = 0, 0
 	putChecksum(b, off-udpLen, off-2, protoUDP)
 	return b
-}
-
-// randomness reads the engine's source of randomness.
-type randomness struct{ k *Kernel }
-
-func (r randomness) Read(b []byte) (int, error) {
-	r.k.e.Random(b)
-	return len(b), nil
 }

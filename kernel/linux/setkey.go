@@ -5,16 +5,15 @@ import (
 	"io"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
-
-// maxPolicyFile bounds a file of policies, in bytes.
-const maxPolicyFile = 1 << 20
 
 // A PolicyError is a place in a file of policies that makes no sense.
 type PolicyError struct {
@@ -39,18 +38,15 @@ func (e *PolicyError) Error() string {
 // and spdupdate, with # for comments. As setkey does, a policy for packets that come in is made for those that are forwarded too. The statements
 // flush and spdflush, with which such files usually begin, do nothing: what is loaded is added. Names of hosts are refused.
 func (k *Kernel) LoadPolicy(r io.Reader, name string) error {
-	text, err := io.ReadAll(io.LimitReader(r, maxPolicyFile+1))
+	text, err := engine.ReadPolicy(r, name)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
-	if len(text) > maxPolicyFile {
-		return fmt.Errorf("%s: more than %d bytes of policies", name, maxPolicyFile)
-	}
-	if !utf8.Valid(text) {
+	if !utf8.ValidString(text) {
 		return fmt.Errorf("%s: not a text", name)
 	}
 	var all []statement
-	for _, words := range statements(string(text)) {
+	for _, words := range statements(text) {
 		p := policyReader{file: name, words: words}
 		st, err := p.statement()
 		if err != nil {
@@ -191,7 +187,7 @@ func (p *policyReader) statement() (all []statement, err error) {
 func forForwarding(p *policy) *policy {
 	f := &policy{dir: forward, sel: p.sel, block: p.block, limits: p.limits}
 	f.rank.Priority = p.rank.Priority
-	ts := append([]spd.Template(nil), *p.templates.Load()...)
+	ts := slices.Clone(*p.templates.Load())
 	for i := range ts {
 		if ts[i].ReqID != 0 {
 			ts[i].ReqID = 0
