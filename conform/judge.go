@@ -210,35 +210,12 @@ func (j *judge) message(field string, want, got Message) {
 	}
 }
 
-// hex is bytes as a report has them: with the keys of messages zeroed.
+// hex is bytes as a report has them: with what is or may be a key in messages zeroed.
 func (j *judge) hex(kind byte, b []byte) string {
 	if kind == 'm' && !j.keys {
-		b = slices.Clone(b)
-		for _, k := range keyAreas(j.d, b) {
-			clear(k.raw)
-		}
+		b = j.d.Redact(b)
 	}
 	return fmt.Sprintf("%x", b)
-}
-
-type keyArea struct {
-	offset int
-	raw    []byte // a view of the message
-}
-
-// keyAreas finds the bytes of a message that are keys.
-func keyAreas(d *wire.Dialect, msg []byte) (areas []keyArea) {
-	for x, err := range d.Walk(msg) {
-		if x.Type == wire.ExtKeyAuth || x.Type == wire.ExtKeyEncrypt || x.Type == wire.IllumosExtXStrAuth && d.Name == "illumos" {
-			if raw := wire.KeyArea(x.Raw); len(raw) > 0 {
-				areas = append(areas, keyArea{x.Offset + len(x.Raw) - len(raw), raw})
-			}
-		}
-		if err != nil {
-			break
-		}
-	}
-	return areas
 }
 
 // bytes compares a message or a packet: everything outside the volatile spans exactly, the spans by their rules.
@@ -252,8 +229,8 @@ func (j *judge) bytes(field string, kind byte, want, got []byte, vol []Span) {
 	}
 	if at := firstDifference(want, got, vol); at >= 0 {
 		what := fmt.Sprintf("byte %d is %02x instead of %02x", at, got[at], want[at])
-		if kind == 'm' && !j.keys && (inKey(j.d, want, at) || inKey(j.d, got, at)) {
-			what = fmt.Sprintf("byte %d, in a key, differs", at)
+		if kind == 'm' && !j.keys && (j.d.Redact(want)[at] != want[at] || j.d.Redact(got)[at] != got[at]) {
+			what = fmt.Sprintf("byte %d, in what may be a key, differs", at)
 		}
 		differ(what)
 		return
@@ -265,10 +242,6 @@ func (j *judge) bytes(field string, kind byte, want, got []byte, vol []Span) {
 			return
 		}
 	}
-}
-
-func inKey(d *wire.Dialect, msg []byte, at int) bool {
-	return slices.ContainsFunc(keyAreas(d, msg), func(k keyArea) bool { return at >= k.offset && at < k.offset+len(k.raw) })
 }
 
 // firstDifference finds the first byte outside the spans that differs in two slices of the same length; -1: none.

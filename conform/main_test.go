@@ -137,6 +137,8 @@ func TestShownDifference(t *testing.T) {
 	a, b := strings.Repeat("a5", 16), strings.Repeat("a5", 15)+"a4"
 	text := `{"name":"t/x","steps":[` + openA + `,{"op":"send","s":"a","hex":"` + withKey(a) + `","ret":56,"rx":[{"s":"a","hex":"` + withKey(b) + `"}]}]}`
 	text += "\n" + strings.Replace(strings.Replace(text, "t/x", "t/y", 1), `"rx":[{"s":"a","hex":"0203`, `"rx":[{"s":"a","hex":"0204`, 1)
+	broken := strings.Replace(withKey(b), "02000100", "00000100", 1) // whatever stands behind may be a key
+	text += "\n" + `{"name":"t/z","steps":[` + openA + `,{"op":"send","s":"a","hex":"` + withKey(a) + `","ret":56,"rx":[{"s":"a","hex":"` + broken + `"}]}]}`
 	p := write(t, t.TempDir(), "r.jsonl", []byte(text))
 	_, hidden, _ := run(t, conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}, Verbose: true})
 	_, asked, _ := run(t, conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}, ShowKeys: true})
@@ -148,7 +150,7 @@ func TestShownDifference(t *testing.T) {
 			}
 		}
 	}
-	if !strings.Contains(hidden, "byte 55, in a key, differs") {
+	if !strings.Contains(hidden, "byte 55, in what may be a key, differs") {
 		t.Errorf("the difference inside of the key is not told:\n%s", hidden)
 	}
 	if !strings.Contains(asked, "a5 a5") {
