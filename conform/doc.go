@@ -9,11 +9,11 @@
 //   - playing drives a [Machine] through the actions of a scenario and writes down its own [Outcome] of each step;
 //   - judging compares two lists of outcomes. Bytes that the recording marks as volatile obey a rule instead of being equal.
 //
-// What a family of kernels has of its own (its operations, its host, its deviations) is in one file for each, named after it (not ops_NAME.go: Go takes a suffix such as _illumos for a build
-// constraint).
+// What a family of kernels has of its own (its operations, its host, its deviations, its random conversations) is in files named after it (not
+// ops_NAME.go: Go takes a suffix such as _illumos for a build constraint).
 //
 // Some differences are meant: the emulator keeps a rule that the real kernel broke. They are listed by name and reason in
-// deviations.go, with the answer that is expected instead. A scenario whose only differences are listed passes.
+// illumos_deviations.go, with the answer that is expected instead. A scenario whose only differences are listed passes.
 //
 // Scenarios are independent of each other. They are played in parallel, in virtual time, and reported in order.
 package conform

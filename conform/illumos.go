@@ -81,6 +81,7 @@ func init() {
 			}, do: own(func(_ *player, k illumosKernel, a *Action, _ *Outcome) { k.RefuseTasks(a.Name == "refuse") })},
 		},
 		deviations: illumosDeviations,
+		flushes:    []wire.MsgType{wire.MsgFlush},
 	}
 }
 

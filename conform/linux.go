@@ -30,6 +30,14 @@ func init() {
 		probe:    linuxProbe,
 		slack:    1,
 		spis:     wire.SPIRange{Min: 0x100, Max: 0x0fffffff},
+		converse: Conversations,
+
+		flushes: []wire.MsgType{wire.MsgFlush, wire.LinuxMsgXSPDFlush},
+		named:   namesPolicy,
+		numbers: policyNumbers,
+
+		markHeader: markLinuxHeader,
+		markExt:    markLinuxExt,
 		ops: map[string]*op{
 			"send":   {socket: true, message: true, check: checkFlags(sendFlags), do: linuxSend},
 			"recv":   {socket: true, keeps: true, check: checkFlags(recvFlags), do: linuxRecv},

@@ -59,6 +59,9 @@ func (l Live) Boot(sc *Scenario, _ func(string, *ipsec.Packet)) (Machine, error)
 	}
 	m := &engineMachine{address: l.Address.String(), clock: l.Clock, patience: l.Patience}
 	var err error
+	if m.f, err = familyOf(l.Address.Kernel); err != nil {
+		return nil, err
+	}
 	if m.d, err = l.Address.Dialect(); err != nil {
 		return nil, err
 	}
@@ -71,6 +74,7 @@ func (l Live) Boot(sc *Scenario, _ func(string, *ipsec.Packet)) (Machine, error)
 // engineMachine is a running engine behind its Unix socket. It is not fresh: it is cleaned before each scenario.
 type engineMachine struct {
 	address  string
+	f        *family
 	d        *wire.Dialect
 	clock    func() time.Time
 	patience time.Duration
@@ -94,11 +98,7 @@ func (m *engineMachine) clean() error {
 	if errno != wire.OK {
 		return fmt.Errorf("%w: %v", m.socks[0].err, errno)
 	}
-	types := []wire.MsgType{wire.MsgFlush}
-	if m.d.Name == "linux" {
-		types = append(types, wire.LinuxMsgXSPDFlush)
-	}
-	for _, t := range types {
+	for _, t := range m.f.flushes {
 		s.Send(m.d.Finish(m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, Seq: 1})), privileged)
 	}
 	for buf := make([]byte, wire.MaxLen); ; {
@@ -192,8 +192,8 @@ func (m *engineMachine) cannot(st *Step) string {
 			return "what send returns for less than a header does not come back through a Unix socket"
 		case len(st.Hex) > maxOverSocket || st.Len > maxOverSocket:
 			return "a message longer than any can be"
-		case m.d.Name == "linux" && namesPolicy(m.d, st.Hex):
-			return "a running engine goes on counting its policies, so their numbers in a request do not fit"
+		case m.f.named != nil:
+			return m.f.named(m.d, st.Hex)
 		}
 	case "recv":
 		if st.Flags != "" {
@@ -210,14 +210,8 @@ const mostUnread = 32
 
 const maxOverSocket = wire.MaxLen
 
-// namesPolicy says whether a message names a policy by its number.
-func namesPolicy(d *wire.Dialect, msg []byte) bool {
-	h, err := d.Header(msg)
-	return err == nil && (h.Type == wire.LinuxMsgXSPDGet || h.Type == wire.LinuxMsgXSPDDelete2)
-}
-
-// expect puts what send returns where a Unix socket can carry it: into a copy of the header. The numbers of policies, which a
-// running engine goes on counting, only have to keep apart what is apart.
+// expect puts what send returns where a Unix socket can carry it: into a copy of the header. Numbers that a
+// running engine goes on counting only have to keep apart what is apart.
 func (m *engineMachine) expect(sc *Scenario) {
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
@@ -234,25 +228,12 @@ func (m *engineMachine) expect(sc *Scenario) {
 			st.Ret, st.Errno = max(len(msg), st.Len), ""
 			st.Rx = append([]Message{{Socket: st.Socket, Hex: m.d.AppendHeader(nil, h)}}, st.Rx...)
 		}
-		if m.d.Name == "linux" {
+		if m.f.numbers != nil {
 			for k := range st.Rx {
-				st.Rx[k].Vol = append(st.Rx[k].Vol, policyNumbers(m.d, st.Rx[k].Hex)...)
+				st.Rx[k].Vol = append(st.Rx[k].Vol, m.f.numbers(m.d, st.Rx[k].Hex)...)
 			}
 		}
 	}
-}
-
-// policyNumbers finds the numbers of policies in a message.
-func policyNumbers(d *wire.Dialect, msg []byte) (spans []Span) {
-	for x, err := range d.Walk(msg) {
-		if err != nil {
-			break
-		}
-		if x.Type == wire.LinuxExtXPolicy && len(x.Raw) >= 12 && d.Order.Uint32(x.Raw[8:]) != 0 {
-			spans = append(spans, Span{x.Offset + 8, 4, "policy"})
-		}
-	}
-	return spans
 }
 
 // engineSocket is a client of a running engine. Its answers come when they come, so whoever reads first sends a message that the

@@ -20,6 +20,11 @@ type marker struct {
 	sends  bool                    // a program has sent a packet
 }
 
+// marking marks n bytes at an offset of a message.
+type marking func(offset, n int, name string)
+
+const seqAt = 8 // in the header
+
 func newMarker(f *family) *marker {
 	return &marker{f: f, ranges: map[asker]wire.SPIRange{}, picked: map[wire.SPI]bool{}, seqs: map[wire.Seq]bool{}, echoed: map[wire.Seq]bool{},
 		reqids: map[uint32]bool{}}
@@ -46,8 +51,7 @@ func (k *marker) learn(st *Step) {
 	if err != nil {
 		return
 	}
-	const seq = 8 // its offset in the header
-	if slices.ContainsFunc(st.Patch, func(p Patch) bool { return p.At <= seq && p.At+p.Len >= seq+4 }) && k.seqs[h.Seq] {
+	if slices.ContainsFunc(st.Patch, func(p Patch) bool { return p.At <= seqAt && p.At+p.Len >= seqAt+4 }) && k.seqs[h.Seq] {
 		k.echoed[h.Seq] = true
 	}
 	if h.Type != wire.MsgGetSPI {
@@ -73,18 +77,13 @@ func (k *marker) message(msg []byte) (spans []Span) {
 			spans = append(spans, Span{offset, n, name})
 		}
 	}
-	raw := slices.ContainsFunc(k.sent, func(b []byte) bool { return bytes.Equal(b, msg) }) // a copy for those who are promiscuous
-	linux := k.f.kernel == "linux"
-	switch {
-	case linux && h.Type == wire.MsgAcquire && h.PID == 0 && h.Errno == 0 && h.Seq != 0 && !raw:
+	copied := slices.ContainsFunc(k.sent, func(b []byte) bool { return bytes.Equal(b, msg) }) // for those who are promiscuous
+	acquire := !copied && k.f.markHeader != nil && k.f.markHeader(k, h, len(msg), mark)
+	if acquire {
 		k.seqs[h.Seq] = true
-		mark(6, 2, "msg_reserved")
-		mark(8, 4, "acqseq")
-	case k.echoed[h.Seq]:
-		mark(8, 4, "acqseq")
 	}
-	if linux && k.sends && !raw && h.Errno == 0 && slices.Contains(counted, h.Type) && len(msg) > wire.HeaderLen {
-		mark(6, 2, "references")
+	if acquire || k.echoed[h.Seq] {
+		mark(seqAt, 4, "acqseq")
 	}
 	r, asked := k.ranges[asker{h.Seq, h.PID}]
 	for x, err := range d.Walk(msg) {
@@ -97,14 +96,14 @@ func (k *marker) message(msg []byte) (spans []Span) {
 			if err != nil {
 				continue
 			}
-			if h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max && !raw {
+			if h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max && !copied {
 				k.picked[sa.SPI] = true
 			}
 			if k.picked[sa.SPI] {
 				mark(x.Offset+4, 4, "spi")
 			}
 		case wire.ExtLifetimeCurrent:
-			if life, err := d.ParseLifetime(x.Raw); err == nil && !raw {
+			if life, err := d.ParseLifetime(x.Raw); err == nil && !copied {
 				// The layout is the same in all dialects: header, allocations, bytes, addtime, usetime.
 				if life.AddTime != 0 {
 					mark(x.Offset+16, 8, "addtime")
@@ -113,43 +112,10 @@ func (k *marker) message(msg []byte) (spans []Span) {
 					mark(x.Offset+24, 8, "usetime")
 				}
 			}
-		case wire.LinuxExtXPolicy:
-			if linux && !raw {
-				k.policy(x, h.Type, mark)
-			}
-		case wire.LinuxExtXSA2:
-			if v, err := d.ParseSA2(x.Raw); linux && err == nil && k.reqids[v.ReqID] {
-				mark(x.Offset+12, 4, "reqid")
-			}
+		}
+		if k.f.markExt != nil {
+			k.f.markExt(k, h, x, copied, mark)
 		}
 	}
 	return spans
-}
-
-// counted are the messages that say how many references a policy has, in their reserved field.
-var counted = []wire.MsgType{wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate, wire.LinuxMsgXSPDDelete, wire.LinuxMsgXSPDDelete2, wire.LinuxMsgXSPDGet,
-	wire.LinuxMsgXSPDDump}
-
-// policy marks the reqids that the kernel chose. MIGRATE only repeats those that it was given.
-func (k *marker) policy(x wire.Ext, t wire.MsgType, mark func(int, int, string)) {
-	const (
-		fixed = 16     // of the extension, before the requests
-		reqid = 8      // its offset in a request
-		named = 0x3fff // the highest reqid that a program may name
-	)
-	o := k.f.dialect.Order
-	for at := fixed; at+fixed <= len(x.Raw); {
-		id := o.Uint32(x.Raw[at+reqid:])
-		if id > named && t != wire.LinuxMsgXMigrate {
-			k.reqids[id] = true
-		}
-		if k.reqids[id] {
-			mark(x.Offset+at+reqid, 4, "reqid")
-		}
-		n := int(o.Uint16(x.Raw[at:]))
-		if n < fixed {
-			break
-		}
-		at += n
-	}
 }

@@ -82,22 +82,6 @@ func unmet(o *op, m Machine) string {
 	return ""
 }
 
-const otherOrder = "the recordings have another byte order than the target"
-
-// lacking says what a machine would need to play a scenario, or "".
-func lacking(f *family, sc *Scenario, m Machine) string {
-	if one := []byte{1, 0}; m.Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
-		return otherOrder
-	}
-	for i := range sc.Steps {
-		o, _ := f.op(sc.Steps[i].Op)
-		if what := unmet(o, m); what != "" {
-			return fmt.Sprintf("op %s needs %s, which the target has not", sc.Steps[i].Op, what)
-		}
-	}
-	return ""
-}
-
 // player drives one machine through one scenario.
 //
 // One goroutine does one thing after the other. A packet that is held at a named point has its own goroutine; while that runs,
@@ -149,7 +133,7 @@ type event struct {
 	v ipsec.Verdict
 }
 
-// cred is who plays: nobody in particular, as the recordings' pid is made up.
+// Who plays: nobody in particular, as the recordings' pid is made up.
 var (
 	privileged   = pfkey.Cred{PID: 1234, Privileged: true}
 	unprivileged = pfkey.Cred{PID: 1234, UID: 1000, GID: 1000}
@@ -176,15 +160,13 @@ func play(t Target, f *family, sc *Scenario) (r playing) {
 		return r
 	}
 	r.want = sc
-	n := len(sc.Steps)
+	var n int
+	n, r.skip = doable(f, sc, p.m)
 	if m, ok := p.m.(partial); ok {
-		n, r.skip = doable(f, sc, m)
 		r.want = sc.clone()
 		m.expect(r.want)
-	} else {
-		r.skip = lacking(f, sc, p.m)
 	}
-	if r.skip != "" && (n == 0 || n == len(sc.Steps)) { // the latter: the machine is not partial
+	if n == 0 {
 		p.m.Close()
 		r.whole = true
 		return r
@@ -210,19 +192,26 @@ func play(t Target, f *family, sc *Scenario) (r playing) {
 	return r
 }
 
-// doable is how many steps of a scenario a machine can do, and why it cannot do the next one.
-func doable(f *family, sc *Scenario, m partial) (int, string) {
-	if one := []byte{1, 0}; m.(Machine).Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
-		return 0, otherOrder
+// doable is how many steps of a scenario a machine can do, and why it cannot do the next one. Unless the machine is partial, it is
+// all of them or none.
+func doable(f *family, sc *Scenario, m Machine) (int, string) {
+	if one := []byte{1, 0}; m.Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
+		return 0, "the recordings have another byte order than the target"
 	}
+	some, isPartial := m.(partial)
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
 		o, _ := f.op(st.Op)
-		if what := unmet(o, m.(Machine)); what != "" {
+		if what := unmet(o, m); what != "" {
+			if !isPartial {
+				i = 0
+			}
 			return i, fmt.Sprintf("op %s needs %s, which the target has not", st.Op, what)
 		}
-		if why := m.cannot(st); why != "" {
-			return i, why
+		if isPartial {
+			if why := some.cannot(st); why != "" {
+				return i, why
+			}
 		}
 	}
 	return len(sc.Steps), ""
@@ -359,7 +348,7 @@ func (p *player) readInto(s *played, buf []byte, flags pfkey.RecvFlags) (Message
 
 const rawSocket = 3 // SOCK_RAW on every system
 
-// errno fills in what the system call returned.
+// result fills in what the system call returned.
 func (out *Outcome) result(ret int, e wire.Errno) {
 	out.Ret = ret
 	if e != wire.OK {

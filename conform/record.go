@@ -13,27 +13,20 @@ import (
 // Play plays the actions of a scenario on a target and returns a recording of what it answered; the outcomes in sc are not looked
 // at. What another kernel may answer otherwise, such as times and SPIs that were picked, is marked as far as the format shows it.
 func Play(t Target, kernel string, sc *Scenario) (*Scenario, error) {
-	rec, _, err := playTimed(t, kernel, sc)
-	return rec, err
-}
-
-// playTimed is [Play], and says how long the steps took.
-func playTimed(t Target, kernel string, sc *Scenario) (*Scenario, time.Duration, error) {
 	f, err := familyOf(kernel)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	r := play(t, f, sc)
-	if r.err != nil {
-		return nil, 0, r.err
-	}
-	rec, err := r.recording(f, sc)
-	return rec, r.took, err
+	return r.recording(f, sc)
 }
 
 // recording is sc with what was played, marked.
 func (r *playing) recording(f *family, sc *Scenario) (*Scenario, error) {
-	if r.skip != "" {
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case r.skip != "":
 		return nil, errors.New(r.skip)
 	}
 	rec := sc.clone()
@@ -99,11 +92,11 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 	m.Close()
 	var scs []*Scenario
 	if c.Random > 0 {
-		if c.Kernel != "linux" {
-			complain(errors.New("random conversations are Linux's"))
+		if f.converse == nil {
+			complain(fmt.Errorf("there are no random conversations with %s", c.Kernel))
 			return exitUsage
 		}
-		scs = Conversations(c.Seed, c.Random+c.Random/4) // more than needed: some are left out
+		scs = f.converse(c.Seed, c.Random+c.Random/4) // more than needed: some are left out
 	} else {
 		var bad []error
 		if scs, _, bad = load(f, c.Paths); len(bad) > 0 {
@@ -140,7 +133,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	err = inOrder(ctx, len(scs), c.Workers, func(i int) result {
-		rec, err := c.record(ctx, scs[i])
+		rec, err := c.record(ctx, f, scs[i])
 		return result{rec, err}
 	}, func(i int, r result) {
 		if c.Random > 0 && messages >= c.Random {
@@ -198,37 +191,12 @@ var (
 )
 
 // record plays one scenario; a random conversation that was held up, again.
-func (c *RecordConfig) record(ctx context.Context, sc *Scenario) (*Scenario, error) {
+func (c *RecordConfig) record(ctx context.Context, f *family, sc *Scenario) (*Scenario, error) {
 	for range tries {
-		rec, took, err := c.once(ctx, sc)
-		if err != nil || c.Random == 0 || took < maxUnhurried {
+		p := patiently(ctx, c.Patience, c.Target, f, sc)
+		if rec, err := p.recording(f, sc); err != nil || c.Random == 0 || p.took < maxUnhurried {
 			return rec, err
 		}
 	}
 	return nil, errHeldUp
-}
-
-func (c *RecordConfig) once(ctx context.Context, sc *Scenario) (*Scenario, time.Duration, error) {
-	if c.Patience > 0 {
-		var cancel context.CancelFunc
-		patience := c.Patience + sc.sleeps(c.Target)
-		ctx, cancel = context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w within %v", errStuck, patience))
-		defer cancel()
-	}
-	type result struct {
-		rec  *Scenario
-		took time.Duration
-		err  error
-	}
-	done := make(chan result, 1) // left behind if the target is stuck
-	go func() {
-		rec, took, err := playTimed(c.Target, c.Kernel, sc)
-		done <- result{rec, took, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return nil, 0, context.Cause(ctx)
-	case r := <-done:
-		return r.rec, r.took, r.err
-	}
 }

@@ -232,21 +232,7 @@ func again(t Target, play func() Result) (r Result) {
 // scenario plays and judges one.
 func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config) Result {
 	r := Result{Scenario: sc.Name, File: sc.File, Line: sc.Line, Status: Failed, steps: len(sc.Steps)}
-	if c.Patience > 0 {
-		var cancel context.CancelFunc
-		patience := c.Patience + sc.sleeps(t)
-		ctx, cancel = context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w within %v", errStuck, patience))
-		defer cancel()
-	}
-	// In a goroutine of its own, which is left behind if the machine is stuck: then it has proved its point.
-	done := make(chan playing, 1)
-	go func() { done <- play(t, f, sc) }()
-	var p playing
-	select {
-	case p = <-done:
-	case <-ctx.Done():
-		p.err = context.Cause(ctx)
-	}
+	p := patiently(ctx, c.Patience, t, f, sc)
 	switch {
 	case p.err != nil:
 		r.err = p.err
@@ -285,6 +271,25 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config)
 		r.Deviations = nil
 	}
 	return r
+}
+
+// patiently plays a scenario, which may take so long beside the time that it sleeps; 0: for ever.
+func patiently(ctx context.Context, patience time.Duration, t Target, f *family, sc *Scenario) playing {
+	if patience > 0 {
+		var cancel context.CancelFunc
+		patience += sc.sleeps(t)
+		ctx, cancel = context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w within %v", errStuck, patience))
+		defer cancel()
+	}
+	// In a goroutine of its own, which is left behind if the machine is stuck: then it has proved its point.
+	done := make(chan playing, 1)
+	go func() { done <- play(t, f, sc) }()
+	select {
+	case p := <-done:
+		return p
+	case <-ctx.Done():
+		return playing{err: context.Cause(ctx)}
+	}
 }
 
 // errStuck is in the chain when a scenario did not end in time.

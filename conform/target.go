@@ -197,6 +197,26 @@ type family struct {
 	slack            int64         // by how many seconds times may differ: the recording could cross into another second
 	spis             wire.SPIRange // from which SPIs are picked when a request says nothing
 	deviations       []deviation
+	converse         func(seed uint64, messages int) []*Scenario // makes random conversations
+
+	flushes []wire.MsgType // the messages that remove what others have left
+	// A running engine goes on counting where a fresh one begins. named says why a message that names something by such a number
+	// cannot be sent, "" if it names nothing so; numbers says where they are in messages that come.
+	named   func(d *wire.Dialect, msg []byte) string
+	numbers func(d *wire.Dialect, msg []byte) []Span
+
+	// What else varies in the header of a message, and in an extension. markHeader says whether it is an ACQUIRE of the kernel's own,
+	// with a number that the whole machine counts. A copied message is one that a program sent.
+	markHeader func(k *marker, h wire.Header, size int, mark marking) (acquire bool)
+	markExt    func(k *marker, h wire.Header, x wire.Ext, copied bool, mark marking)
+}
+
+// deviation is a difference that is meant. It does not wave a scenario through: amend changes the recording into the answer that
+// is expected of the emulator, and that is compared as exactly as the recording was.
+type deviation struct {
+	name, reason string
+	// amend rewrites sc if the deviation concerns it, and says whether it did. sc is a copy to be changed at will.
+	amend func(sc *Scenario) bool
 }
 
 // families has one row for each kernel with recordings that can be played. It is filled by the files named after them.

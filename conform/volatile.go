@@ -69,9 +69,8 @@ func (j *judge) counter(w whole) string {
 
 // reqid: one that the kernel picked, above those that programs may name.
 func (j *judge) reqid(w whole) string {
-	const named = 0x3fff // the highest that a program may name
-	if v := j.d.Order.Uint32(w.gotten()); v <= named {
-		return fmt.Sprintf("reqid %#x, want one above %#x", v, named)
+	if v := j.d.Order.Uint32(w.gotten()); v <= namedReqID {
+		return fmt.Sprintf("reqid %#x, want one above %#x", v, namedReqID)
 	}
 	return j.reqids.pair("reqid", string(w.wanted()), string(w.gotten()))
 }

@@ -16,14 +16,6 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// deviation is a difference that is meant. It does not wave a scenario through: amend changes the recording into the answer that
-// is expected of the emulator, and that is compared as exactly as the recording was.
-type deviation struct {
-	name, reason string
-	// amend rewrites sc if the deviation concerns it, and says whether it did. sc is a copy to be changed at will.
-	amend func(sc *Scenario) bool
-}
-
 // illumosDeviations are all places where the emulated illumos does not do what the recorded one did, and why. All of them are
 // about packets that the original loses or delivers by mistake, and about ways to crash it.
 var illumosDeviations = []deviation{
