@@ -1,6 +1,8 @@
 package linux
 
 import (
+	"slices"
+
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -18,14 +20,7 @@ type algorithm struct {
 }
 
 func exactly(sizes ...int) func(int) bool {
-	return func(n int) bool {
-		for _, s := range sizes {
-			if n == s {
-				return true
-			}
-		}
-		return false
-	}
+	return func(n int) bool { return slices.Contains(sizes, n) }
 }
 
 func between(least, most int) func(int) bool {

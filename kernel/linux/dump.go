@@ -43,12 +43,8 @@ func (k *Kernel) dump(r *request) wire.Errno {
 		list:  &k.states.all,
 		shows: func(n *node) bool { return protoMatches(n.s.proto, proto) && k.filtered(&f, n.s) },
 		make: func(n *node, seq uint32) (message, wire.Errno) {
-			s := n.s
 			h.Seq = wire.Seq(seq)
-			s.Lock()
-			u, l := s.usageLocked(), s.limits
-			s.Unlock()
-			b := memory.message(func(b []byte) []byte { return k.appendSA(b, h, s, s.State(), u, l, showHard|showSoft, true) })
+			b := memory.message(func(b []byte) []byte { return k.appendNow(b, h, n.s, true) })
 			return message{bytes: b, size: len(b)}, wire.OK
 		},
 	}, r.sender)

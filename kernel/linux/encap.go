@@ -87,14 +87,9 @@ func inspect(pkt []byte, off int, kind uint8) (what encapsulated, skip int) {
 func withoutUDP(pkt []byte, off, skip int) []byte {
 	esp := make([]byte, 0, len(pkt)-skip)
 	esp = append(append(esp, pkt[:off]...), pkt[off+skip:]...)
-	if esp[0]>>4 == 4 {
-		esp[9] = protoESP
-		setLength4(esp)
-		return esp
-	}
 	at, _ := nextHeaderAt(pkt, off)
 	esp[at] = protoESP
-	binary.BigEndian.PutUint16(esp[4:], uint16(len(esp)-40))
+	setLength(esp)
 	return esp
 }
 
@@ -108,8 +103,12 @@ func tooShort(pkt []byte, off, skip int) bool {
 	return len(pkt)-off < ip+skip
 }
 
-// setLength4 writes the length and the checksum of an IPv4 header.
-func setLength4(pkt []byte) {
+// setLength writes the length of an IP header, and its checksum if it has one.
+func setLength(pkt []byte) {
+	if pkt[0]>>4 == 6 {
+		binary.BigEndian.PutUint16(pkt[4:], uint16(len(pkt)-40))
+		return
+	}
 	hl := int(pkt[0]&15) * 4
 	binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
 	pkt[10], pkt[11] = 0, 0

@@ -38,7 +38,7 @@ func (s *sa) checkLimitsLocked(now int64) (out outcome) {
 // reached acts on a limit: soft is told at once, hard by the SA's timer, which runs at once. The control lock is held.
 func (k *Kernel) reached(s *sa, out outcome) {
 	switch {
-	case s.t == nil:
+	case !s.linked():
 	case out.hard:
 		k.setTimer(s, k.e.Now())
 	case out.soft:

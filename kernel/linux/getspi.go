@@ -3,7 +3,6 @@ package linux
 import (
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -104,6 +103,3 @@ func (k *Kernel) pickSPI(s *sa, least, most wire.SPI) bool {
 	k.states.giveSPI(s, pick)
 	return true
 }
-
-// larvalSA tells whether an SA still waits for its keys.
-func larvalSA(s *sa) bool { return s.State() == sadb.Larval }

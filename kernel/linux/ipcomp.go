@@ -3,7 +3,6 @@ package linux
 import (
 	"bytes"
 	"compress/flate"
-	"encoding/binary"
 	"io"
 )
 
@@ -46,27 +45,22 @@ func decompress(b []byte) (payload []byte, next uint8, ok bool) {
 // sealComp puts a packet into IPCOMP. What does not become shorter stays as it is.
 func (s *sa) sealComp(pkt []byte) []byte {
 	off := upperLayer(pkt)
-	at := 9
-	next, v6 := pkt[9], pkt[0]>>4 == 6
-	if v6 {
-		at, next = nextHeaderAt(pkt, off)
-	}
+	at, next := nextHeaderAt(pkt, off)
 	b, ok := compress(pkt[off:], next, uint16(s.spi))
 	if !ok {
 		return pkt
 	}
 	res := append(append(make([]byte, 0, off+len(b)), pkt[:off]...), b...)
 	res[at] = protoComp
-	if v6 {
-		binary.BigEndian.PutUint16(res[4:], uint16(len(res)-40))
-	} else {
-		setLength4(res)
-	}
+	setLength(res)
 	return res
 }
 
-// nextHeaderAt is the place of the byte in an IPv6 packet that says what stands at off, and that byte.
+// nextHeaderAt is the place of the byte in an IP packet that says what stands at off, and that byte.
 func nextHeaderAt(pkt []byte, off int) (at int, next uint8) {
+	if pkt[0]>>4 == 4 {
+		return 9, pkt[9]
+	}
 	at = 6
 	for o := 40; o < off; o += 8 + int(pkt[o+1])*8 {
 		at = o

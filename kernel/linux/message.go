@@ -23,11 +23,16 @@ func (s *sa) usageLocked() usage { return usage{s.Packets, s.Bytes, s.useTime} }
 
 // saMessage describes an SA. The header is h but for the SA type and the length.
 func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) message {
+	b := k.appendNow(make([]byte, 0, 352), h, s, keys)
+	return message{bytes: b, size: len(b)}
+}
+
+// appendNow is saMessage behind what is in b already.
+func (k *Kernel) appendNow(b []byte, h wire.Header, s *sa, keys bool) []byte {
 	s.Lock()
 	u, l := s.usageLocked(), s.limits
 	s.Unlock()
-	b := k.appendSA(make([]byte, 0, 352), h, s, s.State(), u, l, showHard|showSoft, keys)
-	return message{bytes: b, size: len(b)}
+	return k.appendSA(b, h, s, s.State(), u, l, showHard|showSoft, keys)
 }
 
 // appendSA appends the description of an SA in a state. It is a message of its own behind what is in b.

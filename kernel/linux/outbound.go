@@ -220,11 +220,10 @@ func withMarker(pkt []byte) []byte {
 	}
 	b := append(append(append(make([]byte, 0, len(pkt)+nonIKELen), pkt[:off]...), make([]byte, nonIKELen)...), pkt[off:]...)
 	binary.BigEndian.PutUint16(b[off-4:], binary.BigEndian.Uint16(b[off-4:])+nonIKELen)
+	setLength(b)
 	if b[0]>>4 == 4 {
-		setLength4(b)
 		return b
 	}
-	binary.BigEndian.PutUint16(b[4:], uint16(len(b)-40))
 	b[off-2], b[off-1] = 0, 0
 	putChecksum(b, off-udpLen, off-2, protoUDP)
 	return b

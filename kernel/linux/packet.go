@@ -169,7 +169,7 @@ func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte) (s *sa, inner []
 			ipsec.SetTOS(inner, ipsec.TOS(a.pkt)&^3|ipsec.TOS(inner)&3)
 		}
 	case modeBEET:
-		inner, err = k.openBEET(s, a, payload, next)
+		inner = s.openBEET(payload, next)
 	default:
 		inner, err = ipsec.DecapTransport(room[:0], a.pkt, &a.Inbound, payload, next)
 	}
@@ -275,14 +275,14 @@ func withECN(inner, outer []byte) []byte {
 }
 
 // openBEET puts the inner header together, whose addresses are those of the SA's selector.
-func (k *Kernel) openBEET(s *sa, a *arrival, payload []byte, next uint8) ([]byte, error) {
+func (s *sa) openBEET(payload []byte, next uint8) []byte {
 	var l selector
 	if s.sel != nil {
 		l = *s.sel
 	} else {
 		l.v6 = s.v6()
 	}
-	return append(header(rawAddr(l.src, l.v6), rawAddr(l.dst, l.v6), next, hostTTL, len(payload)), payload...), nil
+	return append(header(rawAddr(l.src, l.v6), rawAddr(l.dst, l.v6), next, hostTTL, len(payload)), payload...)
 }
 
 // admit asks the policy about a packet that has come in through a path of SAs, the outermost first.

@@ -78,7 +78,7 @@ type policyTable struct {
 	all   list
 	order uint64
 	ids   uint32         // of the next policy, without its direction
-	reqID map[uint32]int // templates with a request id
+	reqID map[uint32]int // how many templates have a request id
 }
 
 func (t *policyTable) init() {
@@ -266,7 +266,7 @@ type ipsecRequest struct {
 	reqID       uint32
 }
 
-// request reads a request at the start of b; false if it does not fit.
+// ipsecRequest reads a request at the start of b; false if it does not fit.
 func (k *Kernel) ipsecRequest(b []byte) (q ipsecRequest, ok bool) {
 	if len(b) < requestLen {
 		return q, false
@@ -283,7 +283,7 @@ func (k *Kernel) sockaddrs(b []byte) (src, dst netip.Addr, ok bool) {
 	switch family := k.d.Order.Uint16(b); {
 	case family == k.d.AFInet && len(b) >= pairLen4 && k.d.Order.Uint16(b[16:]) == family:
 		return netip.AddrFrom4([4]byte(b[4:])), netip.AddrFrom4([4]byte(b[16+4:])), true
-	case family == k.d.AFInet6 && len(b) >= 56 && k.d.Order.Uint16(b[28:]) == family:
+	case family == k.d.AFInet6 && len(b) >= pairLen6 && k.d.Order.Uint16(b[28:]) == family:
 		return netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[28+8:])), true
 	}
 	return src, dst, false
@@ -337,16 +337,9 @@ func (k *Kernel) template(p *policy, q ipsecRequest, ends []byte) (t spd.Templat
 		}
 		t.V6 = t.Dst.Is6()
 	case modeBEET: // which has ends as well, but PF_KEY does not bring them
-		t.Src, t.Dst = unspecified(t.V6), unspecified(t.V6)
+		t.Src, t.Dst = wildcard(t.V6), wildcard(t.V6)
 	}
 	return t, wire.OK
-}
-
-func unspecified(v6 bool) netip.Addr {
-	if v6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
 }
 
 // policyDelete handles SPDDELETE, which names a policy by its selector.

@@ -42,7 +42,6 @@ type sa struct {
 	all   node // in the order of a DUMP
 	flows flowLink
 	timer timer
-	t     *stateTable // the table it is in, nil if none
 
 	// Guarded by the SA's lock, because packets read or change them.
 	limits  limits
@@ -125,6 +124,9 @@ func rawPrefix(a, b [16]byte, n uint8) bool {
 func fullBits(a netip.Addr) uint8 { return uint8(a.BitLen()) }
 
 func (s *sa) v6() bool { return s.dst.Is6() }
+
+// linked tells whether it is in the database.
+func (s *sa) linked() bool { return s.all.next != nil }
 
 // wildcard is the unspecified address of a family.
 func wildcard(v6 bool) netip.Addr {

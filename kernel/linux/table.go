@@ -110,7 +110,7 @@ func (t *stateTable) findAcquired(seq uint32) *sa {
 func (k *Kernel) insert(s *sa, first time.Duration) {
 	t := &k.states
 	now := k.e.Now()
-	s.t, s.inserted = t, now.Unix()
+	s.inserted = now.Unix()
 	t.n++
 	s.all.s = s
 	t.all.pushFront(&s.all)
@@ -146,11 +146,10 @@ func (t *stateTable) giveSPI(s *sa, spi wire.SPI) {
 
 // remove makes an SA DEAD and takes it out; false if it is out already.
 func (k *Kernel) remove(s *sa) bool {
-	t := s.t
-	if t == nil {
+	if !s.linked() {
 		return false
 	}
-	s.t = nil
+	t := &k.states
 	s.Become(sadb.Dead) // a LARVAL SA holds no packets here
 	t.n--
 	t.all.remove(&s.all)

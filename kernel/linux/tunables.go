@@ -2,6 +2,7 @@ package linux
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,12 +41,7 @@ func (t *tunables) set(values map[string]string) error {
 	for i, row := range tunableRows {
 		t[i] = row.def
 	}
-	names := make([]string, 0, len(values))
-	for name := range values {
-		names = append(names, name)
-	}
-	slices.Sort(names) // so that of several errors the same one is told
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(values)) { // so that of several errors the same one is told
 		if err := t.setOne(name, values[name]); err != nil {
 			return err
 		}

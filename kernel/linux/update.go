@@ -12,7 +12,7 @@ func (k *Kernel) updateSA(s *sa) wire.Errno {
 	if old == nil {
 		return wire.ESRCH
 	}
-	if larvalSA(old) {
+	if old.State() == sadb.Larval {
 		// The new one first, so that packets always find one of them.
 		k.insert(s, firstLook)
 		k.remove(old)
@@ -31,9 +31,8 @@ func (k *Kernel) updateSA(s *sa) wire.Errno {
 	old.encap.Store(encap)
 	old.limits = s.limits
 	old.BecomeLocked(sadb.Mature)
-	used := old.useTime != 0
 	var out outcome
-	if used {
+	if old.useTime != 0 {
 		out = old.checkLimitsLocked(now.Unix())
 	}
 	old.Unlock()
