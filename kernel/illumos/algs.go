@@ -2,6 +2,7 @@ package illumos
 
 import (
 	"math/bits"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -65,7 +66,7 @@ func (a *algorithm) counter() bool { return a.cipher != nil && a.cipher.Counter 
 // keySizeOK is the kernel's test of a key length; ipsec_valid_key_size. Within a range the step is not looked at.
 func (a *algorithm) keySizeOK(bits int) bool { return bits >= int(a.minBits) && bits <= int(a.maxBits) }
 
-// supported is the SUPPORTED extension of REGISTER for a table. The IV length counts bytes, whatever the header file says.
+// appendSupported adds the SUPPORTED extension of REGISTER for a table. The IV length counts bytes, whatever the header file says.
 func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []byte {
 	v := wire.Supported{}
 	for i := range table {
@@ -116,17 +117,7 @@ func weakDES(key []byte) bool {
 }
 
 func isWeak(key [8]byte) bool {
-	for _, w := range weakKeys {
-		if key == w {
-			return true
-		}
-	}
-	for _, w := range semiWeakKeysReversed {
-		if key == w {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(weakKeys, key) || slices.Contains(semiWeakKeysReversed, key)
 }
 
 // weak3DES refuses three keys of which two are weak, or which are no more than one. A single weak key is first replaced by its

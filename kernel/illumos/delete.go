@@ -32,7 +32,7 @@ func (k *Kernel) delete(p *protocol, r *request) result {
 	case r.hdr.Type == wire.IllumosMsgXDelPair:
 		k.kill(partner, dropLarvalTimeout)
 	case partner != nil:
-		k.unpair(partner)
+		partner.unpair()
 	}
 	k.passUp(reply, r.sender, fromConsumer)
 	return result{}

@@ -2,6 +2,7 @@ package illumos
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -42,12 +43,7 @@ func (k *Kernel) step(d *dump) {
 		return
 	}
 	d.stop()
-	for i, each := range k.dumps {
-		if each == d {
-			k.dumps = append(k.dumps[:i], k.dumps[i+1:]...)
-			break
-		}
-	}
+	k.dumps = slices.DeleteFunc(k.dumps, func(other *dump) bool { return other == d })
 	k.dumping.Store(len(k.dumps) > 0)
 }
 

@@ -46,12 +46,8 @@ func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 	s.Lock()
 	state, due := s.State(), s.hardExpire != 0 && s.hardExpire <= now
 	switch {
-	case state == sadb.Larval && due, state == stateActiveElsewhere && due, state == stateIdle && s.hardExpire <= now:
+	case due && (state == sadb.Larval || state == stateActiveElsewhere || state == sadb.Dead), state == stateIdle && s.hardExpire <= now:
 		// An IDLE SA without a hard limit goes at once: its limit of 0 counts as long past.
-		s.Unlock()
-		k.kill(s, dropLarvalTimeout)
-		return false
-	case due && state == sadb.Dead:
 		s.Unlock()
 		k.kill(s, dropLarvalTimeout)
 		return false
@@ -120,8 +116,8 @@ func (k *Kernel) agePartner(s *sa) {
 	if pair == nil {
 		return
 	}
-	k.unpair(s)
-	k.unpair(pair)
+	s.unpair()
+	pair.unpair()
 	var held ipsec.Queue
 	pair.Lock()
 	if s.in.isOutbound() {

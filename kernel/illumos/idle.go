@@ -45,7 +45,7 @@ func (s *sa) takeKeptLocked() *kept {
 	return rest
 }
 
-// idleNow moves an SA that nobody has used for its idle time to IDLE, if another node has it; it says whether key management is to
+// idleNowLocked moves an SA that nobody has used for its idle time to IDLE, if another node has it; it says whether key management is to
 // be told instead. The SA's lock is held.
 func (s *sa) idleNowLocked() (tell bool) {
 	switch s.State() {

@@ -17,12 +17,12 @@ func (k *Kernel) setPair(s *sa, r *request) result {
 	}
 	partner := s.pairTable().lookup(spi, s.dst, s.src)
 	if partner == nil {
-		k.unpair(s)
+		s.unpair()
 		return einval(wire.IllumosDiagPairInappropriate)
 	}
 	st := partner.State()
 	if st == sadb.Dead || st == sadb.Dying || partner.has(flagPaired) || partner.has(flagInbound) && partner.has(flagOutbound) {
-		k.unpair(s)
+		s.unpair()
 		return result{}
 	}
 	s.pairSPI, partner.pairSPI = partner.spi, s.spi
@@ -32,7 +32,7 @@ func (k *Kernel) setPair(s *sa, r *request) result {
 }
 
 // unpair takes the pairing off one SA.
-func (k *Kernel) unpair(s *sa) {
+func (s *sa) unpair() {
 	s.pairSPI = 0
 	s.setFlags(0, flagPaired)
 }

@@ -2,6 +2,7 @@ package illumos
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -38,7 +39,6 @@ type request struct {
 	ext [extMax + 1][]byte
 
 	src, dst class // what addrFix found
-
 }
 
 func (r *request) has(t wire.ExtType) bool { return r.ext[t] != nil }
@@ -167,14 +167,9 @@ func (k *Kernel) keyWellFormed(padded []byte, e wire.Ext) bool {
 
 // terminate makes sure that an identity's string ends within the extension, by overwriting its last byte if need be.
 func (k *Kernel) terminate(raw []byte) {
-	if len(raw) > 16 {
-		for _, b := range raw[16:] {
-			if b == 0 {
-				return
-			}
-		}
+	if len(raw) <= 16 || !slices.Contains(raw[16:], 0) {
+		raw[len(raw)-1] = 0
 	}
-	raw[len(raw)-1] = 0
 }
 
 // spiRange reads the bounds of an SPIRANGE; both are in network order.
@@ -301,11 +296,7 @@ func (k *Kernel) strip(r *request, types ...wire.ExtType) {
 		if err != nil {
 			break
 		}
-		drop := e.Type == wire.ExtReserved || e.Type == wire.IllumosExtXEDump
-		for _, t := range types {
-			drop = drop || e.Type == t
-		}
-		if !drop {
+		if e.Type != wire.ExtReserved && e.Type != wire.IllumosExtXEDump && !slices.Contains(types, e.Type) {
 			out = append(out, e.Raw...)
 		}
 	}

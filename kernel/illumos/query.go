@@ -1,7 +1,9 @@
 package illumos
 
 import (
+	"bytes"
 	"net/netip"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -9,8 +11,6 @@ import (
 
 // query is what a message says of the SA it is about; ipsa_query_t.
 type query struct {
-	k        *Kernel
-	p        *protocol
 	f        *family
 	sa       wire.SA
 	src, dst netip.Addr
@@ -25,13 +25,11 @@ type query struct {
 // order DST, SRC, SA, whatever the order of the message.
 func (k *Kernel) formQuery(p *protocol, r *request, required ...wire.ExtType) (*query, result) {
 	for _, t := range []wire.ExtType{wire.ExtAddressDst, wire.ExtAddressSrc, wire.ExtSA} {
-		for _, q := range required {
-			if q == t && !r.has(t) {
-				return nil, missing(t)
-			}
+		if slices.Contains(required, t) && !r.has(t) {
+			return nil, missing(t)
 		}
 	}
-	q := &query{k: k, p: p}
+	q := &query{}
 	dst, src := r.address(k, wire.ExtAddressDst), r.address(k, wire.ExtAddressSrc)
 	if dst.present() {
 		q.dst, q.withDst = dst.addr(), true
@@ -80,14 +78,14 @@ func (q *query) find() (s, partner *sa) {
 	}
 	for _, t := range tables {
 		if s = t.lookup(q.sa.SPI, q.src, q.dst); s != nil {
-			return s, q.k.partner(s)
+			return s, s.partner()
 		}
 	}
 	return nil, nil
 }
 
-// partner finds an SA's peer or pair.
-func (k *Kernel) partner(s *sa) *sa {
+// partner finds the peer or pair of s.
+func (s *sa) partner() *sa {
 	switch {
 	case s.State() == sadb.Larval && !s.in.isOutbound():
 		return nil
@@ -133,13 +131,7 @@ func (k *Kernel) readIdentity(raw []byte) *identity {
 		return nil
 	}
 	n := min(int(k.d.Order.Uint16(raw))*8, len(raw))
-	name := raw[16:max(16, n)]
-	for i, b := range name {
-		if b == 0 {
-			name = name[:i]
-			break
-		}
-	}
+	name, _, _ := bytes.Cut(raw[16:max(16, n)], []byte{0})
 	return &identity{typ: k.d.Order.Uint16(raw[4:]), name: string(name)}
 }
 

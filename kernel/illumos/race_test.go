@@ -241,12 +241,10 @@ func TestArrivalAgainstEveryEnding(t *testing.T) {
 
 // TestArrivalFault shows that the test above notices the defect of Solaris until 2008.
 func TestArrivalFault(t *testing.T) {
-	for _, end := range endings[:1] {
-		if err := conserve(t, sadb.LarvalUnlocked, end, 10); err == nil {
-			t.Errorf("%s: larval-unlocked went unnoticed", end.name)
-		} else {
-			t.Log(err)
-		}
+	if err := conserve(t, sadb.LarvalUnlocked, endings[0], 10); err == nil {
+		t.Errorf("%s: larval-unlocked went unnoticed", endings[0].name)
+	} else {
+		t.Log(err)
 	}
 }
 

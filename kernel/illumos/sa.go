@@ -120,7 +120,7 @@ type config struct {
 
 func (s *sa) has(flag uint32) bool { return s.flags.Load()&flag != 0 }
 
-// setFlags sets and clears flags. The SA's lock is held.
+// setFlagsLocked sets and clears flags. The SA's lock is held.
 func (s *sa) setFlagsLocked(set, clear uint32) { s.flags.Store(s.flags.Load()&^clear | set) }
 
 func (s *sa) setFlags(set, clear uint32) {

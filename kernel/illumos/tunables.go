@@ -117,9 +117,18 @@ func (t *tunables) setOne(name, value string) error {
 		module, short = "", name
 	}
 	known := false
-	put := func(rows []tunable, into []uint32) error {
-		for i, row := range rows {
-			if row.name != short {
+	for _, m := range []struct {
+		name string
+		rows []tunable
+		into []uint32
+	}{
+		{"ipsecah", protocolTunables[:tunPaddingCheck], t.ah[:]},
+		{"ipsecesp", protocolTunables[:], t.esp[:]},
+		{"keysock", keysockTunables[:], t.keysock[:]},
+		{"pfkeyd", limits[:], t.limits[:]},
+	} {
+		for i, row := range m.rows {
+			if row.name != short || module != "" && module != m.name {
 				continue
 			}
 			known = true
@@ -127,26 +136,7 @@ func (t *tunables) setOne(name, value string) error {
 			if err != nil || uint32(n) < row.min || uint32(n) > row.max {
 				return fmt.Errorf("tunable %s: %q is not a number from %d to %d", name, value, row.min, row.max)
 			}
-			into[i] = uint32(n)
-		}
-		return nil
-	}
-	var errs [4]error
-	if module == "" || module == "ipsecah" {
-		errs[0] = put(protocolTunables[:tunPaddingCheck], t.ah[:])
-	}
-	if module == "" || module == "ipsecesp" {
-		errs[1] = put(protocolTunables[:], t.esp[:])
-	}
-	if module == "" || module == "keysock" {
-		errs[2] = put(keysockTunables[:], t.keysock[:])
-	}
-	if module == "" || module == "pfkeyd" {
-		errs[3] = put(limits[:], t.limits[:])
-	}
-	for _, err := range errs {
-		if err != nil {
-			return err
+			m.into[i] = uint32(n)
 		}
 	}
 	if !known {

@@ -38,8 +38,7 @@ const (
 )
 
 // passUp delivers a message to every socket that is to hear it and says whether there was any, be its queue full or not;
-// keysock_passup. sender is the
-// client whose request it answers, nil for nobody. msg must not be changed any more. The control lock is held.
+// keysock_passup. sender is the client whose request it answers, nil for nobody. msg must not be changed any more. The control lock is held.
 func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
 	if !k.inDump {
 		k.settle()
