@@ -171,7 +171,7 @@ func (v Verdict) String() string {
 	return s
 }
 
-// A Run is one schedule that was played. Its slices are valid until the lab plays the next one.
+// A Run is one schedule that was played.
 type Run struct {
 	Schedule string
 	Steps    []Step

@@ -28,7 +28,7 @@ type player struct {
 	next    func() (string, bool)
 }
 
-// play makes a player of what an actor does.
+// newPlayer makes a player of what an actor does.
 func newPlayer(a Actor, control bool, do func()) *player {
 	p := &player{actor: a, control: control}
 	p.next, _ = iter.Pull(func(yield func(string) bool) {

@@ -3,8 +3,8 @@ package racelab
 import (
 	"context"
 	"runtime"
-	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // A Survey is what the exploration of one variant with one ending has found.
@@ -53,7 +53,7 @@ func (s *Survey) add(r *Run) {
 		}
 		*kind.n++
 		if *kind.shortest == "" || shorter(r.Schedule, *kind.shortest) {
-			*kind.shortest = strings.Clone(r.Schedule)
+			*kind.shortest = r.Schedule
 		}
 	}
 	if r.Trouble != nil && s.Broken == "" {
@@ -82,8 +82,7 @@ func switches(schedule string) (n int) {
 }
 
 // Explore plays all schedules of each variant with each ending, on as many cores as there are, and returns what it found, in the order of variants and
-// then endings. progress, if not nil, is told now and then how many schedules have been played; it may be called from several goroutines, one at a
-// time.
+// then endings. progress, if not nil, is told now and then how many schedules have been played, from several goroutines.
 func Explore(ctx context.Context, variants, endings []string, progress func(played int)) ([]Survey, error) {
 	surveys := make([]Survey, 0, len(variants)*len(endings))
 	for _, v := range variants {
@@ -93,9 +92,9 @@ func Explore(ctx context.Context, variants, endings []string, progress func(play
 	}
 	var (
 		wg     sync.WaitGroup
+		played atomic.Int64
 		mu     sync.Mutex // guards what follows
 		next   int
-		played int
 		failed error
 	)
 	take := func() *Survey {
@@ -115,12 +114,8 @@ func Explore(ctx context.Context, variants, endings []string, progress func(play
 					err = lab.Explore(func(r *Run) bool {
 						s.add(r)
 						const often = 1000
-						if s.Schedules%often == 0 {
-							mu.Lock()
-							if played += often; progress != nil {
-								progress(played)
-							}
-							mu.Unlock()
+						if s.Schedules%often == 0 && progress != nil {
+							progress(int(played.Add(often)))
 						}
 						return ctx.Err() == nil
 					})
