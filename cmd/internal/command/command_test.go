@@ -69,3 +69,15 @@ func TestMan(t *testing.T) {
 		}
 	}
 }
+
+func TestWrap(t *testing.T) {
+	for _, tt := range []struct {
+		text, want string
+	}{
+		{"", ""}, {"one two", "one two"}, {"one two three", "one two\nthree"}, {"incomprehensible words", "incomprehensible words"}, {"a b c d e", "a b c d\ne"},
+	} {
+		if got := strings.Join(command.Wrap(tt.text, 7), "\n"); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}

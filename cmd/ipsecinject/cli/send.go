@@ -58,7 +58,7 @@ Packets can be spoiled: --bad-icv changes the ICV; --bad-padding and
 --bad-pad-length change the trailer under a right ICV (null, des-cbc, 3des-cbc,
 aes-cbc and aes-gcm; integrity none, hmac-md5, hmac-sha1, hmac-sha256/384/512);
 --short cuts the packet; --repeat sends the same bytes again, a replay.`,
-			fold("Encryption: "+strings.Join(cipherNames(), ", ")+"."), fold("Integrity: none, "+strings.Join(macNames(), ", ")+".")),
+			listed("Encryption: ", cipherNames()), listed("Integrity: none, ", macNames())),
 		Example: `  ipsecinject send --src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 \
       --enc aes-cbc --enc-key @enc.key --auth hmac-sha1 --auth-key @auth.key
   ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500`,
@@ -351,26 +351,6 @@ func keyLengths(c *ipsec.Cipher, n int) string {
 	return fmt.Sprintf("%d bits, but %s takes a key of %s bits%s", 8*n, c, strings.Join(lengths, ""), salt)
 }
 
-// fold breaks a text into lines for the help.
-func fold(s string) string {
-	var b strings.Builder
-	n := 0
-	for i, w := range strings.Fields(s) {
-		switch {
-		case i == 0:
-		case n+1+len(w) > 78:
-			b.WriteByte('\n')
-			n = 0
-		default:
-			b.WriteByte(' ')
-			n++
-		}
-		b.WriteString(w)
-		n += len(w)
-	}
-	return b.String()
-}
-
 func cipherNames() []string {
 	var names []string
 	for _, c := range ipsec.Ciphers() {
@@ -403,4 +383,9 @@ func macByName(name string) (*ipsec.MAC, bool) {
 		}
 	}
 	return nil, false
+}
+
+// listed is names as the help lists them.
+func listed(what string, names []string) string {
+	return strings.Join(command.Wrap(what+strings.Join(names, ", ")+".", 78), "\n")
 }

@@ -98,22 +98,25 @@ func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error
 	serving, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.run(serving) })
+	d.clock = control.NewClient(control.Path(d.address.Path))
 	d.close = func() {
-		for _, c := range []interface{ Close() error }{d.responder, d.wire} {
-			c.Close()
+		if d.responder != nil {
+			d.responder.Close()
+		}
+		if d.wire != nil {
+			d.wire.Close()
 		}
 		d.clock.Close()
 		stop()
 		wg.Wait()
 		os.RemoveAll(dir)
 	}
-	d.clock = control.NewClient(control.Path(d.address.Path))
 	if d.responder, err = pfkey.Dial(ctx, d.address.String()); err != nil {
-		stop()
+		d.close()
 		return nil, command.Failed(err)
 	}
 	if d.wire, err = packetport.Dial(ctx, packetport.Path(d.address.Path)); err != nil {
-		stop()
+		d.close()
 		return nil, command.Failed(err)
 	}
 	return d, nil

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
+
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 )
 
 // screen prints the time line of a performance, readable in 80 columns, in colour on a terminal that wants it.
@@ -65,7 +66,7 @@ func (s *screen) line(who, what, verdict string) {
 		mark = fmt.Sprintf("%-9s  ", verdict)
 	}
 	indent := len(start) + len(mark)
-	for i, part := range wrap(what, columns-indent) {
+	for i, part := range command.Wrap(what, columns-indent) {
 		if i == 0 {
 			fmt.Fprintf(s.out, "%s%s%s\n", start, s.paint(verdictColours[verdict], mark), part)
 		} else {
@@ -76,20 +77,6 @@ func (s *screen) line(who, what, verdict string) {
 
 // columns is how wide a line may be.
 const columns = 80
-
-// wrap breaks text at spaces into lines of at most n bytes, longer words excepted.
-func wrap(text string, n int) []string {
-	var lines []string
-	for len(text) > n {
-		cut := strings.LastIndexByte(text[:n+1], ' ')
-		if cut <= 0 {
-			break
-		}
-		lines = append(lines, text[:cut])
-		text = text[cut+1:]
-	}
-	return append(lines, text)
-}
 
 func (s *screen) wrong(format string, a ...any) {
 	fmt.Fprintf(s.out, "       %s\n", s.paint(red, "wrong: "+fmt.Sprintf(format, a...)))
