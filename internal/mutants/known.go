@@ -41,7 +41,8 @@ func readKnown(name string) (*knownList, error) {
 	defer file.Close()
 	var now knownSurvivor
 	n := 0
-	for lines := bufio.NewScanner(file); lines.Scan(); {
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
 		line := lines.Text()
 		n++
 		switch {
@@ -63,5 +64,5 @@ func readKnown(name string) (*knownList, error) {
 			now = knownSurvivor{kind, reason}
 		}
 	}
-	return k, nil
+	return k, lines.Err()
 }

@@ -231,12 +231,7 @@ func report(out io.Writer, all, chosen []*mutant, known *knownList, o options, t
 		}
 		return 100 * float64(s.caught) / float64(s.all-s.equivalent)
 	}
-	names := make([]string, 0, len(ops))
-	for name := range ops {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(ops)) {
 		s := ops[name]
 		fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%\n", name, s.all, s.caught, s.equivalent, share(*s))
 	}

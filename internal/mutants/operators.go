@@ -341,14 +341,9 @@ func (f *finder) call(c *ast.CallExpr) {
 	}
 }
 
-// dropAppend makes a call that appends to its first argument return that as it is.
+// dropAppend makes a call that appends to its first argument return that as it is. The other arguments stay, so that they are used.
 func (f *finder) dropAppend(c *ast.CallExpr) {
-	fun, args := c.Fun, c.Args
-	apply := func() {
-		// An immediate function keeps the other arguments used.
-		c.Fun = ast.NewIdent("mutantFirst_")
-	}
-	undo := func() { c.Fun, c.Args = fun, args }
+	apply, undo := set(&c.Fun, ast.Expr(ast.NewIdent("mutantFirst_")))
 	f.add("field", c, apply, undo, "drop %s", f.s.text(c))
 }
 
