@@ -10,7 +10,8 @@
 //
 // The lock order of the whole module:
 //
-//	a connection's in, out  >  Engine.mu  >  one leaf (writers of the index, SA, acquire records, policy, Engine.posted)
+//	a connection's in, out  >  Engine.mu  >  one leaf (writers of the index, SA, Engine.posted; and of a kernel:
+//	SAs by flow, acquire records, policy, encapsulating sockets)
 //
 // Two leaves are never held at once. No callback runs, no verdict is given and no packet is driven on while Engine.mu or a
 // leaf is held: a kernel hands such work to [Engine.After].

@@ -8,7 +8,7 @@ import (
 // PolicyLoader is a kernel that takes security policies from a file, in the form that its own system has for them.
 type PolicyLoader interface {
 	// LoadPolicy adds the policies that r holds to those there are: all of them, or, with an error that names the place in the
-	// file called name, none. It takes no lock of the engine and may be called while packets flow.
+	// file called name, none. The control lock must not be held, because it may take it; packets may flow meanwhile.
 	LoadPolicy(r io.Reader, name string) error
 }
 

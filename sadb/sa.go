@@ -39,7 +39,7 @@ type Traffic struct {
 // nothing. It is safe for concurrent use and must not be copied.
 type SA struct {
 	mu    sync.Mutex
-	state atomic.Uint32 // written by become under mu; whoever acts on it reads it under mu
+	state atomic.Uint32 // written by BecomeLocked, and the faults, under mu; whoever acts on it reads it under mu
 	held  ipsec.Queue   // guarded by mu; only a LARVAL SA holds packets
 
 	// Traffic is guarded by the SA's lock.
