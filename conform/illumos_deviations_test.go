@@ -2,7 +2,6 @@ package conform_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -53,18 +52,7 @@ func TestAnswers(t *testing.T) {
 // engineResults plays recordings on the emulated illumos.
 func engineResults(t testing.TB, fault string, recorded ...*conform.Scenario) []conform.Result {
 	t.Helper()
-	var b bytes.Buffer
-	for _, sc := range recorded {
-		if err := sc.Write(&b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := write(t, t.TempDir(), "r.jsonl", b.Bytes())
-	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos", Paths: []string{p}, Fault: fault, Patience: 20 * time.Second})
-	if err != nil || rep.Unreadable != nil {
-		t.Fatal(err, rep.Unreadable)
-	}
-	return rep.Results
+	return report(t, conform.Config{Kernel: "illumos", Fault: fault, Patience: 20 * time.Second}, recorded).Results
 }
 
 // The emulator passes every recording, and takes a deviation for no more of them than is known.

@@ -42,28 +42,40 @@ func recordingsOf(t testing.TB, name, kernel string) (scs []*conform.Scenario) {
 	return scs
 }
 
-var builtinOnce struct {
-	sync.Once
-	scs []*conform.Scenario
+// loaded keeps the recordings of each kernel that are built in.
+var loaded struct {
+	sync.Mutex
+	by map[string][]*conform.Scenario
 }
 
-// builtin is the recordings of illumos. They are shared: clone what is to be changed.
-func builtin(t testing.TB) []*conform.Scenario {
+// allOf is the recordings of a kernel in a folder. They are shared: clone what is to be changed.
+func allOf(t testing.TB, folder, kernel string) []*conform.Scenario {
 	t.Helper()
-	builtinOnce.Do(func() {
-		files, err := fs.Glob(golden.Files, "illumos/*.jsonl.gz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range files {
-			builtinOnce.scs = append(builtinOnce.scs, recordings(t, name)...)
-		}
-	})
-	if len(builtinOnce.scs) == 0 {
+	loaded.Lock()
+	defer loaded.Unlock()
+	if scs := loaded.by[kernel]; scs != nil {
+		return scs
+	}
+	files, err := fs.Glob(golden.Files, folder+"/*.jsonl.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var scs []*conform.Scenario
+	for _, name := range files {
+		scs = append(scs, recordingsOf(t, name, kernel)...)
+	}
+	if len(scs) == 0 {
 		t.Fatal("no recordings")
 	}
-	return builtinOnce.scs
+	if loaded.by == nil {
+		loaded.by = map[string][]*conform.Scenario{}
+	}
+	loaded.by[kernel] = scs
+	return scs
 }
+
+// builtin is the recordings of illumos, shared.
+func builtin(t testing.TB) []*conform.Scenario { return allOf(t, "illumos", "illumos") }
 
 // echoable says whether the echo can tell from the calls it gets which step is being played.
 func echoable(sc *conform.Scenario) bool {
@@ -85,21 +97,21 @@ func clone(t testing.TB, sc *conform.Scenario) *conform.Scenario {
 	return c
 }
 
-// played plays a recording on a machine that does what another one says.
-func played(t testing.TB, recorded []*conform.Scenario, e *echo) conform.Report {
+// report plays recordings as c says.
+func report(t testing.TB, c conform.Config, recorded []*conform.Scenario) conform.Report {
 	t.Helper()
-	var b bytes.Buffer
-	for _, sc := range recorded {
-		if err := sc.Write(&b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := write(t, t.TempDir(), "r.jsonl", b.Bytes())
-	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos", Paths: []string{p}, Target: e})
+	c.Paths = []string{write(t, t.TempDir(), "r.jsonl", []byte(text(t, recorded)))}
+	rep, err := conform.Run(context.Background(), c)
 	if err != nil || rep.Unreadable != nil {
 		t.Fatal(err, rep.Unreadable)
 	}
 	return rep
+}
+
+// played plays a recording on a machine that does what another one says.
+func played(t testing.TB, recorded []*conform.Scenario, e *echo) conform.Report {
+	t.Helper()
+	return report(t, conform.Config{Kernel: "illumos", Target: e}, recorded)
 }
 
 func byName(scs []*conform.Scenario) map[string]*conform.Scenario {

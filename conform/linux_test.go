@@ -1,63 +1,27 @@
 package conform_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
-	"io/fs"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/conform"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/pfkey"
-	"github.com/pfkeyd/pfkeyd/testdata/golden"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-var linuxOnce struct {
-	sync.Once
-	scs []*conform.Scenario
-}
-
-// linuxRecordings is the recordings of Linux. They are shared: clone what is to be changed.
-func linuxRecordings(t testing.TB) []*conform.Scenario {
-	t.Helper()
-	linuxOnce.Do(func() {
-		files, err := fs.Glob(golden.Files, "linux-6.1/*.jsonl.gz")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range files {
-			linuxOnce.scs = append(linuxOnce.scs, recordingsOf(t, name, "linux")...)
-		}
-	})
-	if len(linuxOnce.scs) == 0 {
-		t.Fatal("no recordings")
-	}
-	return linuxOnce.scs
-}
+// linuxRecordings is the recordings of Linux, shared.
+func linuxRecordings(t testing.TB) []*conform.Scenario { return allOf(t, "linux-6.1", "linux") }
 
 // linuxResults plays recordings of Linux on target, nil for the emulator.
 func linuxResults(t testing.TB, target conform.Target, recorded ...*conform.Scenario) []conform.Result {
 	t.Helper()
-	var b bytes.Buffer
-	for _, sc := range recorded {
-		if err := sc.Write(&b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := write(t, t.TempDir(), "r.jsonl", b.Bytes())
-	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "linux", Paths: []string{p}, Target: target, Patience: 20 * time.Second})
-	if err != nil || rep.Unreadable != nil {
-		t.Fatal(err, rep.Unreadable)
-	}
-	return rep.Results
+	return report(t, conform.Config{Kernel: "linux", Target: target, Patience: 20 * time.Second}, recorded).Results
 }
 
 // The emulator passes every recording, without a deviation.
@@ -108,7 +72,11 @@ func TestLinuxSpans(t *testing.T) {
 
 // What random conversations with a live kernel have shown stays mended.
 func TestLinuxLivePasses(t *testing.T) {
-	for _, r := range linuxResults(t, nil, recordingsOf(t, "linux-live/live.jsonl.gz", "linux")...) {
+	results := linuxResults(t, nil, recordingsOf(t, "linux-live/live.jsonl.gz", "linux")...)
+	if len(results) < 45 {
+		t.Errorf("%d recordings", len(results))
+	}
+	for _, r := range results {
 		if r.Status != conform.Passed {
 			t.Errorf("%s: %v", r.Scenario, r.Differences)
 		}

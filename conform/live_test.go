@@ -51,18 +51,7 @@ func serve(t *testing.T, name string, o engine.Options) pfkey.Address {
 
 func against(t *testing.T, a pfkey.Address, recorded []*conform.Scenario) conform.Report {
 	t.Helper()
-	var b strings.Builder
-	for _, sc := range recorded {
-		if err := sc.Write(&b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := write(t, t.TempDir(), "r.jsonl", []byte(b.String()))
-	rep, err := conform.Run(t.Context(), conform.Config{Kernel: a.Kernel, Paths: []string{p}, Target: conform.Live{Address: a, Clock: time.Now}, Patience: 20 * time.Second})
-	if err != nil || rep.Unreadable != nil {
-		t.Fatal(err, rep.Unreadable)
-	}
-	return rep
+	return report(t, conform.Config{Kernel: a.Kernel, Target: conform.Live{Address: a, Clock: time.Now}, Patience: 20 * time.Second}, recorded)
 }
 
 // An engine behind its socket answers as recorded, as far as a socket can show it. It is not made anew for each scenario.

@@ -160,7 +160,7 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-func text(t *testing.T, scs []*conform.Scenario) string {
+func text(t testing.TB, scs []*conform.Scenario) string {
 	t.Helper()
 	var b bytes.Buffer
 	for _, sc := range scs {
