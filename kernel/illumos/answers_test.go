@@ -321,8 +321,7 @@ func TestExtendedRegisterTwice(t *testing.T) {
 
 // An ADD that fails takes the packets of the ACQUIRE it answers along, and none where there is no such ACQUIRE.
 func TestFailedAnswer(t *testing.T) {
-	p := newPoliced(t, engine.Options{}, "{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")
-	k := &talk{t, p.e, p.s}
+	k := newPoliced(t, engine.Options{}, "{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")
 	add := message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt)
 	k.must(slices.Clone(add))
 	if got := k.ask(withSeq(0x80000005, slices.Clone(add))); len(got) != 1 || outcome(got[0]) != "EEXIST" {
@@ -332,7 +331,7 @@ func TestFailedAnswer(t *testing.T) {
 	other := message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt)
 	k.must(other)
 	var verdicts []ipsec.Verdict
-	p.e.Outbound(&ipsec.Packet{ID: 1, Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts = append(verdicts, v) }}, "")
+	k.e.Outbound(&ipsec.Packet{ID: 1, Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts = append(verdicts, v) }}, "")
 	acquire := messages(k.s)
 	if len(acquire) != 1 {
 		t.Fatalf("%d messages", len(acquire))
@@ -360,11 +359,8 @@ func get(satype wire.SAType, source, destination string, v wire.SA) []byte {
 	return message(wire.MsgGet, satype, src(source), dst(destination), assoc(v))
 }
 
-// body is a message without its header and the flags and times of the SA, as far as both copies of an SA must have it.
-func body(t testing.TB, msg []byte) string {
-	t.Helper()
-	return fmt.Sprintf("%x", msg[wire.HeaderLen:])
-}
+// body is a message without its header.
+func body(msg []byte) string { return fmt.Sprintf("%x", msg[wire.HeaderLen:]) }
 
 // An SA with an unspecified source is in both tables. Both of it have everything.
 func TestCopies(t *testing.T) {
@@ -381,7 +377,7 @@ func TestCopies(t *testing.T) {
 		lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 50, UseTime: 40})))
 	out := k.must(get(wire.SATypeESP, "192.0.2.5", "192.0.2.1", espSA))
 	in := k.must(message(wire.MsgGet, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound })))
-	if d := cmp.Diff(body(t, out), body(t, in)); d != "" {
+	if d := cmp.Diff(body(out), body(in)); d != "" {
 		t.Errorf("outbound and inbound copy (-out +in):\n%s", d)
 	}
 	for _, typ := range []wire.ExtType{wire.IllumosExtXAddressNattLoc, wire.IllumosExtXAddressInnerSrc, wire.IllumosExtXKMCookie, wire.ExtIdentitySrc, wire.ExtIdentityDst,
@@ -433,9 +429,9 @@ func TestProposedLifetimes(t *testing.T) {
 		algs    string
 		hardUse uint64
 	}{{"encr_algs aes encr_auth_algs sha1", 16}, {"auth_algs sha1", 17}} {
-		p := newPoliced(t, engine.Options{Tunables: tunables}, "{raddr 192.0.2.2} ipsec {"+tt.algs+"}")
-		p.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
-		v, err := d.ParseProposal(find(t, messages(p.s)[0], wire.ExtProposal))
+		k := newPoliced(t, engine.Options{Tunables: tunables}, "{raddr 192.0.2.2} ipsec {"+tt.algs+"}")
+		k.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
+		v, err := d.ParseProposal(find(t, messages(k.s)[0], wire.ExtProposal))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -445,10 +441,10 @@ func TestProposedLifetimes(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s, regular (-want +got):\n%s", tt.algs, d)
 		}
-		p = newPoliced(t, engine.Options{Tunables: tunables}, "{raddr 192.0.2.2} ipsec {"+tt.algs+"}")
-		p.extend()
-		p.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
-		e, err := d.ParseEProp(find(t, messages(p.s)[0], wire.IllumosExtXEProp))
+		k = newPoliced(t, engine.Options{Tunables: tunables}, "{raddr 192.0.2.2} ipsec {"+tt.algs+"}")
+		k.extend()
+		k.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
+		e, err := d.ParseEProp(find(t, messages(k.s)[0], wire.IllumosExtXEProp))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -461,9 +457,8 @@ func TestProposedLifetimes(t *testing.T) {
 
 // Packets of a tunnel-mode SA: only inner addresses of the SA pass, and what goes out has a header that says how long it is.
 func TestTunnelMode(t *testing.T) {
-	p := newPoliced(t, engine.Options{}, tunnels+"{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes encr_auth_algs sha1}\n"+
+	k := newPoliced(t, engine.Options{}, tunnels+"{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes encr_auth_algs sha1}\n"+
 		"{tunnel tun6 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}")
-	k := &talk{t, p.e, p.s}
 	inner := []ext{addressOf(wire.IllumosExtXAddressInnerSrc, "10.0.0.0", 0, 0, 8), addressOf(wire.IllumosExtXAddressInnerDst, "10.9.0.0", 0, 0, 16)}
 	k.must(message(wire.MsgAdd, wire.SATypeESP, append(inner, src("192.0.2.1"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt)...))
 	k.must(message(wire.MsgAdd, wire.SATypeESP, append(inner, src("2001:db8::1"), dst("2001:db8::2"), assoc(espSA), authExt, encryptExt)...))
@@ -525,8 +520,7 @@ func TestChoice(t *testing.T) {
 		{"another cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}", []ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 8)}, ipsec.Held},
 		{"another protocol", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}", []ext{from, to, assoc(espSA), authExt, encryptExt, cookie(3, 7)}, ipsec.Held},
 	} {
-		p := newPoliced(t, engine.Options{}, tt.policy)
-		k := &talk{t, p.e, p.s}
+		k := newPoliced(t, engine.Options{}, tt.policy)
 		k.must(message(wire.MsgAdd, wire.SATypeESP, tt.sa...))
 		if v := k.send(udp(t, "192.0.2.1", "192.0.2.2", 7, 9), ""); len(v) != 1 || v[0].Kind != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, v, tt.want)
@@ -660,11 +654,10 @@ func TestCookieEcho(t *testing.T) {
 
 // X_INVERSE_ACQUIRE looks for the rule of the flow that it describes: of the system going out, of a tunnel coming in.
 func TestInverse(t *testing.T) {
-	p := newPoliced(t, engine.Options{}, tunnels+`
+	k := newPoliced(t, engine.Options{}, tunnels+`
 		{laddr 192.0.2.1 raddr 192.0.2.2} ipsec {auth_algs sha1}
 		{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8 lport 7 rport 9 ulp udp} ipsec {encr_algs aes}
 		{tunnel tun6 negotiate tunnel laddr 10.0.0.0/8 dir out} ipsec {encr_algs aes}`)
-	k := &talk{t, p.e, p.s}
 	isrc, idst := wire.IllumosExtXAddressInnerSrc, wire.IllumosExtXAddressInnerDst
 	outer := []ext{addressOf(wire.ExtAddressSrc, "192.0.2.1", 0, 4, 0), addressOf(wire.ExtAddressDst, "192.0.2.2", 0, 4, 0)}
 	for _, tt := range []struct {
@@ -708,10 +701,12 @@ func TestIdleTakenOver(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	start := time.Unix(1_400_000_000, 0)
-	p := newPoliced(t, engine.Options{Start: start}, "{raddr 192.0.2.9 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")
-	k := &talk{t, p.e, p.s}
+	k := newPoliced(t, engine.Options{Start: start}, "{raddr 192.0.2.9 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")
 	k.must(message(wire.MsgXPromisc, 1))
-	other := openSocket(t, p.e)
+	other, errno := k.e.Open(pfkey.Cred{Privileged: true, PID: 77}, 3, 2)
+	if errno != wire.OK {
+		t.Fatal(errno)
+	}
 	for _, msg := range [][]byte{message(wire.MsgXPromisc, 1), message(wire.MsgRegister, 0)} { // the second fails, and extends the socket
 		if errno := other.Send(msg, pfkey.Cred{Privileged: true}); errno != wire.OK {
 			t.Fatal(errno)
@@ -725,11 +720,11 @@ func TestStatus(t *testing.T) {
 	k.must(message(wire.MsgGetSPI, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), func(b []byte) []byte { return d.AppendSPIRange(b, wire.SPIRange{Min: 0x2002, Max: 0x2002}) }))
 	h := newHost(t, engine.Options{}) // for its keys
 	early := h.sealed(0x2002, 1)
-	p.e.Inbound(&ipsec.Packet{ID: 41, Data: early})
+	k.e.Inbound(&ipsec.Packet{ID: 41, Data: early})
 	outbound := udp(t, "192.0.2.1", "192.0.2.9", 7, 9)
-	p.e.Outbound(&ipsec.Packet{ID: 42, Data: outbound}, "")
-	messages(p.s)
-	st := p.e.Status(0)
+	k.e.Outbound(&ipsec.Packet{ID: 42, Data: outbound}, "")
+	messages(k.s)
+	st := k.e.Status(0)
 	want := engine.Status{
 		SACount: 2,
 		SAs: []engine.SAStatus{
@@ -740,7 +735,7 @@ func TestStatus(t *testing.T) {
 		},
 		Acquires: []engine.AcquireStatus{{Type: "esp", Seq: 0xfffffffe, Src: "192.0.2.1", Dst: "192.0.2.9", Expires: 1_400_000_015,
 			Held: []engine.PacketStatus{{ID: 42, Bytes: len(outbound)}}}},
-		Sockets: []engine.SocketStatus{{Number: 1, PID: 1, Registered: []string{"ah", "esp"}, Flags: []string{"promisc"}}, {Number: 2, PID: 1234, Flags: []string{"promisc", "extended", "no-loopback"}}},
+		Sockets: []engine.SocketStatus{{Number: 1, PID: 1234, Registered: []string{"ah", "esp"}, Flags: []string{"promisc"}}, {Number: 2, PID: 77, Flags: []string{"promisc", "extended", "no-loopback"}}},
 	}
 	got := engine.Status{SACount: st.SACount, SAs: st.SAs, Acquires: st.Acquires, Sockets: st.Sockets}
 	if d := cmp.Diff(want, got); d != "" {

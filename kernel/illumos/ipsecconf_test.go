@@ -13,7 +13,6 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
-	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -30,70 +29,39 @@ func udp(t testing.TB, src, dst string, sport, dport uint16) []byte {
 	return append(append(append(h, s.AsSlice()...), d.AsSlice()...), payload...)
 }
 
-// policed is an engine with a registered socket, a policy, and what becomes of packets.
-type policed struct {
-	t testing.TB
-	e *engine.Engine
-	s pfkey.Socket
-}
-
-func newPoliced(t testing.TB, o engine.Options, policy string) *policed {
+// newPoliced is an engine with a policy, and a socket that has registered for both protocols.
+func newPoliced(t testing.TB, o engine.Options, policy string) *talk {
 	t.Helper()
 	o.Addrs = append(o.Addrs, me, netip.MustParseAddr("2001:db8::1"))
-	e, err := kernel.New("illumos", o)
-	if err != nil {
+	k := newTalk(t, o)
+	if err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(policy), "p"); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(e.Close)
-	if err := e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(policy), "p"); err != nil {
-		t.Fatal(err)
-	}
-	s, errno := e.Open(pfkey.Cred{Privileged: true, PID: 1}, 3, 2)
-	if errno != wire.OK {
-		t.Fatal(errno)
-	}
-	p := &policed{t, e, s}
-	d := e.Dialect()
-	for _, typ := range []wire.SAType{wire.SATypeAH, wire.SATypeESP} {
-		if errno := s.Send(d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgRegister, SAType: typ, Seq: 1, PID: 1})), pfkey.Cred{Privileged: true}); errno != wire.OK {
-			t.Fatal(errno)
-		}
-	}
-	p.received()
-	return p
+	k.must(message(wire.MsgRegister, wire.SATypeAH))
+	k.must(message(wire.MsgRegister, wire.SATypeESP))
+	return k
 }
 
 // extend has a new socket ask for the extended form, instead of the one there was.
-func (p *policed) extend() {
-	p.t.Helper()
-	p.s.Close()
-	s, errno := p.e.Open(pfkey.Cred{Privileged: true, PID: 2}, 3, 2)
-	if errno != wire.OK {
-		p.t.Fatal(errno)
-	}
-	p.s = s
-	d := p.e.Dialect()
-	msg := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgRegister, Seq: 1, PID: 2})
-	msg = d.AppendEReg(msg, wire.EReg{Types: []wire.SAType{wire.SATypeAH, wire.SATypeESP}})
-	if errno := s.Send(d.Finish(msg), pfkey.Cred{Privileged: true}); errno != wire.OK {
-		p.t.Fatal(errno)
-	}
-	p.received()
+func (k *talk) extend() {
+	k.t.Helper()
+	k.s.Close()
+	k.s = openSocket(k.t, k.e)
+	k.must(message(wire.MsgRegister, wire.SATypeUnspec, func(b []byte) []byte {
+		return d.AppendEReg(b, wire.EReg{Types: []wire.SAType{wire.SATypeAH, wire.SATypeESP}})
+	}))
 }
 
-func (p *policed) received() (lines []string) {
-	buf := make([]byte, 4096)
-	for {
-		n, _, errno := p.s.Recv(buf, 0)
-		if errno != wire.OK {
-			return lines
-		}
-		lines = append(lines, p.e.Dialect().Line(buf[:n])+combinations(p.e.Dialect(), buf[:n]))
+// received describes the messages that wait on the socket.
+func (k *talk) received() (lines []string) {
+	for _, m := range messages(k.s) {
+		lines = append(lines, d.Line(m)+combinations(m))
 	}
+	return lines
 }
 
 // combinations are what an ACQUIRE proposes, in either form.
-func combinations(d *wire.Dialect, msg []byte) (text string) {
+func combinations(msg []byte) (text string) {
 	alg := func(name string, lo, hi uint16) {
 		if lo|hi != 0 || name == "null" {
 			text += fmt.Sprintf(" %s(%d-%d)", name, lo, hi)
@@ -124,15 +92,15 @@ func combinations(d *wire.Dialect, msg []byte) (text string) {
 }
 
 // out sends a packet and says what became of it at once, and what key management heard.
-func (p *policed) out(pkt []byte, tunnel string) string {
+func (k *talk) out(pkt []byte, tunnel string) string {
 	fate := "nothing"
-	p.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+	k.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
 		fate = fmt.Sprint(v.Kind)
 		if v.Reason != 0 {
 			fate += " " + v.Counter
 		}
 	}}, tunnel)
-	return strings.Join(append([]string{fate}, p.received()...), "\n")
+	return strings.Join(append([]string{fate}, k.received()...), "\n")
 }
 
 const tunnels = `
@@ -202,11 +170,11 @@ func TestPolicyRules(t *testing.T) {
 			if tt.dport == 0 {
 				tt.sport, tt.dport = 7, 9
 			}
-			p := newPoliced(t, engine.Options{}, tt.policy)
+			k := newPoliced(t, engine.Options{}, tt.policy)
 			if tt.extended {
-				p.extend()
+				k.extend()
 			}
-			got := p.out(udp(t, tt.src, tt.dst, tt.sport, tt.dport), tt.tunnel)
+			got := k.out(udp(t, tt.src, tt.dst, tt.sport, tt.dport), tt.tunnel)
 			for _, part := range tt.want {
 				if !strings.Contains(got, part) {
 					t.Errorf("no %q in:\n%s", part, got)
@@ -321,14 +289,14 @@ func TestPolicyTooLarge(t *testing.T) {
 
 // Tunnels of an earlier file are there for a later one.
 func TestPolicyTwoFiles(t *testing.T) {
-	p := newPoliced(t, engine.Options{}, tunnels)
-	if err := p.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader("{tunnel ip.tun0} drop {}"), "q"); err != nil {
+	k := newPoliced(t, engine.Options{}, tunnels)
+	if err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader("{tunnel ip.tun0} drop {}"), "q"); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.out(udp(t, "10.0.0.1", "10.0.0.2", 7, 9), "ip.tun0"); got != "dropped spd_explicit" {
+	if got := k.out(udp(t, "10.0.0.1", "10.0.0.2", 7, 9), "ip.tun0"); got != "dropped spd_explicit" {
 		t.Error(got)
 	}
-	err := p.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(tunnels), "q")
+	err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(tunnels), "q")
 	if d := cmp.Diff(`q:2:64: there is a tunnel of this name already: "ip.tun0"`, fmt.Sprint(err)); d != "" {
 		t.Error(d)
 	}

@@ -92,8 +92,7 @@ func TestLimitOfSockets(t *testing.T) {
 
 // Packets wait on so many records, and no more; those that can join others still do.
 func TestLimitOfAcquires(t *testing.T) {
-	p := newPoliced(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_acquires": "2"}}, "{laddr 192.0.2.1} ipsec {auth_algs sha1}")
-	k := &talk{t, p.e, p.s}
+	k := newPoliced(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_acquires": "2"}}, "{laddr 192.0.2.1} ipsec {auth_algs sha1}")
 	for i, want := range []string{"held", "held", "dropped sadb_acquire_nomem"} {
 		v := k.send(udp(t, "192.0.2.1", fmt.Sprintf("192.0.2.%d", 10+i), 7, 9), "")
 		if got := fate(v); got != want {

@@ -29,9 +29,9 @@ func TestProposedKeyLengths(t *testing.T) {
 		"auth_algs md5", "auth_algs sha512", "encr_algs aes", "encr_algs aes(192..) encr_auth_algs sha256", "encr_algs aes-gcm", "encr_algs 3des encr_auth_algs md5",
 		"encr_algs blowfish(..448)", "encr_auth_algs sha1",
 	} {
-		p := newPoliced(t, engine.Options{}, "{raddr 192.0.2.2} ipsec {"+algs+"}")
-		p.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
-		v, err := d.ParseProposal(find(t, messages(p.s)[0], wire.ExtProposal))
+		k := newPoliced(t, engine.Options{}, "{raddr 192.0.2.2} ipsec {"+algs+"}")
+		k.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
+		v, err := d.ParseProposal(find(t, messages(k.s)[0], wire.ExtProposal))
 		if err != nil || len(v.Combs) != 1 {
 			t.Fatalf("%s: %d combinations (%v)", algs, len(v.Combs), err)
 		}
