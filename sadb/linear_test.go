@@ -263,15 +263,4 @@ func TestNotLinearizable(t *testing.T) {
 			t.Errorf("refused:\n%+v", h.ops)
 		}
 	})
-	// And without being forced: packets that offer themselves without a look meet the old store sooner or later.
-	t.Run("by itself", func(t *testing.T) {
-		for seed := range 1000 {
-			h := newHistory(sadb.LarvalUnlocked)
-			h.concurrently(uint64(seed), true)
-			if h.check(t) == porcupine.Illegal {
-				return
-			}
-		}
-		t.Error("larval-unlocked went unnoticed in 1000 rounds")
-	})
 }
