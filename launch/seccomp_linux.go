@@ -78,8 +78,26 @@ func give(listener int, id uint64, fd int, cloexec bool) error {
 	if cloexec {
 		a.newFlags = unix.O_CLOEXEC
 	}
-	_, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
-	return err
+	return undisturbed(func() error {
+		_, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_ADDFD, unsafe.Pointer(&a))
+		return err
+	})
+}
+
+// undisturbed runs f on a thread that no signal interrupts. A signal that comes while the kernel adds a descriptor has it take the request
+// back but not the reply, and the caller's socket(2) returns 0; Go's runtime sends such signals to its own threads all the time.
+func undisturbed(f func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, before unix.Sigset_t
+	for i := range all.Val {
+		all.Val[i] = ^all.Val[i]
+	}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &all, &before); err != nil {
+		return err
+	}
+	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }() // what was valid before is valid still
+	return f()
 }
 
 // valid says whether the caller still waits, so that what was read of its process meanwhile was its own.
