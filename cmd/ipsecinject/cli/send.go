@@ -30,6 +30,7 @@ type sendFlags struct {
 	count                      uint64
 	repeat                     int
 	dry                        bool
+	write                      string
 }
 
 func (e *env) sendCommand() *cobra.Command {
@@ -57,7 +58,9 @@ chacha20-poly1305) has it behind the key.
 Packets can be spoiled: --bad-icv changes the ICV; --bad-padding and
 --bad-pad-length change the trailer under a right ICV (null, des-cbc, 3des-cbc,
 aes-cbc and aes-gcm; integrity none, hmac-md5, hmac-sha1, hmac-sha256/384/512);
---short cuts the packet; --repeat sends the same bytes again, a replay.`,
+--short cuts the packet; --repeat sends the same bytes again, a replay.
+
+With --write the packets go into a capture instead, for wireshark or for pcap.`,
 			listed("Encryption: ", cipherNames()), listed("Integrity: none, ", macNames())),
 		Example: `  ipsecinject send --src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 \
       --enc aes-cbc --enc-key @enc.key --auth hmac-sha1 --auth-key @auth.key
@@ -94,6 +97,8 @@ aes-cbc and aes-gcm; integrity none, hmac-md5, hmac-sha1, hmac-sha256/384/512);
 	fl.BoolVar(&f.badPadLength, "bad-pad-length", false, "a pad length larger than the payload")
 	fl.IntVar(&f.short, "short", -1, "only this many `BYTES` of the ESP or AH part")
 	fl.BoolVar(&f.dry, "dry-run", false, "print the packets in hexadecimal, one on a line, and send nothing")
+	fl.StringVar(&f.write, "write", "", "write the packets into a capture, a pcap `FILE` or - for standard output, and send nothing")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "write")
 	complete(cmd, "proto", "esp", "ah")
 	complete(cmd, "mode", "transport", "tunnel")
 	complete(cmd, "enc", cipherNames()...)
@@ -136,6 +141,9 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 			}
 			return nil
 		})
+	}
+	if f.write != "" {
+		return e.writeCapture(f.write, each)
 	}
 	s, err := e.open(ctx, &f.injection)
 	if err != nil {

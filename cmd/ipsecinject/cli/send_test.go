@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
@@ -50,6 +53,47 @@ func open(t *testing.T, s ipsec.Suite, p []byte, seqHi uint32) (plain []byte, in
 	}
 	plain, err = tr.OpenESP(nil, in.ESP(p), seqHi)
 	return plain, in, err
+}
+
+// What send writes into a capture is what it would have sent.
+func TestSendWrite(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sent.pcap")
+	args := []string{"--src", "2001:db8::2", "--dst", "2001:db8::1", "--spi", "0x1000", "--auth", "hmac-sha1", "--auth-key", key(20), "--count", "3"}
+	run(t, append([]string{"send", "--write", file}, args...)...).check(t, 0, "")
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapgo.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.LinkType() != layers.LinkTypeRaw {
+		t.Errorf("link type %v", r.LinkType())
+	}
+	var got [][]byte
+	for {
+		b, info, err := r.ReadPacketData()
+		if err == io.EOF {
+			break
+		}
+		if err != nil || info.Length != len(b) {
+			t.Fatal(err, info)
+		}
+		got = append(got, b)
+	}
+	if diff := cmp.Diff(dry(t, args...), got); diff != "" { // without a cipher nothing is random
+		t.Errorf("(-dry run +capture)\n%s", diff)
+	}
+
+	std := run(t, append([]string{"send", "--write", "-"}, args...)...)
+	std.check(t, 0, "")
+	if !strings.HasPrefix(std.out, "\x4d\x3c\xb2\xa1") && !strings.HasPrefix(std.out, "\xa1\xb2\x3c\x4d") {
+		t.Errorf("standard output begins with %x", std.out[:min(4, len(std.out))])
+	}
+	run(t, append([]string{"send", "--write", t.TempDir()}, args...)...).check(t, 1, "is a directory")
+	run(t, append([]string{"send", "--dry-run", "--write", file}, args...)...).check(t, 2, "[dry-run write]")
 }
 
 // Every algorithm in the tables can be named and what comes out can be opened again.
