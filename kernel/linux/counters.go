@@ -10,7 +10,7 @@ import (
 type dropCause uint8
 
 const (
-	dropInError dropCause = iota
+	dropInBufferError dropCause = iota
 	dropInHdrError
 	dropInNoStates
 	dropInStateProtoError
@@ -42,7 +42,7 @@ var dropRows = [dropsEnd]struct {
 	name   string
 	reason ipsec.Reason
 }{
-	dropInError:            {"XfrmInError", ipsec.BadHeader},
+	dropInBufferError:      {"XfrmInBufferError", ipsec.BadHeader}, // more layers than a packet may have
 	dropInHdrError:         {"XfrmInHdrError", ipsec.BadHeader},
 	dropInNoStates:         {"XfrmInNoStates", ipsec.NoSA},
 	dropInStateProtoError:  {"XfrmInStateProtoError", ipsec.BadICV},

@@ -16,12 +16,6 @@ type dump struct {
 	make  func(n *node, seq uint32) (message, wire.Errno)
 }
 
-// filter is X_FILTER.
-type filter struct {
-	wire.Filter
-	any bool
-}
-
 // dump handles DUMP.
 func (k *Kernel) dump(r *request) wire.Errno {
 	if r.sender.dump != nil {
@@ -31,10 +25,9 @@ func (k *Kernel) dump(r *request) wire.Errno {
 	if !ok {
 		return wire.EINVAL
 	}
-	f := filter{any: true}
+	var f wire.Filter // lets everything through
 	if r.has(wire.LinuxExtXFilter) {
-		f.any = false
-		if f.Filter, _ = k.d.ParseFilter(r.ext[wire.LinuxExtXFilter]); f.SrcPrefix > 128 || f.DstPrefix > 128 {
+		if f, _ = k.d.ParseFilter(r.ext[wire.LinuxExtXFilter]); f.SrcPrefix > 128 || f.DstPrefix > 128 {
 			return wire.EINVAL
 		}
 	}
@@ -68,10 +61,7 @@ func (a *arena) message(build func([]byte) []byte) []byte {
 }
 
 // filtered tells whether the filter lets an SA through. Addresses are compared as the raw bits that they are.
-func (k *Kernel) filtered(f *filter, s *sa) bool {
-	if f.any {
-		return true
-	}
+func (k *Kernel) filtered(f *wire.Filter, s *sa) bool {
 	if f.Family == k.d.AFInet && s.v6() || f.Family == k.d.AFInet6 && !s.v6() {
 		return false
 	}

@@ -33,8 +33,7 @@ func (k *Kernel) getSPI(r *request) wire.Errno {
 			if k.states.n >= maxSAs {
 				return wire.ENOENT
 			}
-			s = k.newLarval(key, &selector{src: raw(src.Addr), dst: raw(dst.Addr), srcBits: fullBits(src.Addr),
-				dstBits: fullBits(dst.Addr), v6: dst.Addr.Is6()})
+			s = k.newLarval(key, &selector{src: raw(src.Addr)}) // which shows, in that messages have no PROXY
 			k.insert(s, k.larvalLifetime())
 		}
 	}

@@ -28,7 +28,7 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 			break
 		}
 		if n == len(path) {
-			k.drop(p, dropInError)
+			k.drop(p, dropInBufferError)
 			return
 		}
 		s, inner, cause := k.open(p, &in, room)

@@ -18,13 +18,10 @@ func (k *Kernel) updateSA(s *sa) wire.Errno {
 		k.remove(old)
 		return wire.OK
 	}
-	was, encap := old.encap.Load(), s.encap.Load()
-	if !old.usable() || (was == nil) != (encap == nil) || encap != nil && encap.typ != was.typ {
-		return wire.EINVAL
-	}
 	now := k.e.Now()
 	old.Lock()
-	if !old.usable() { // a packet has just used it up
+	was, encap := old.encap.Load(), s.encap.Load()
+	if !old.usable() || (was == nil) != (encap == nil) || encap != nil && encap.typ != was.typ {
 		old.Unlock()
 		return wire.EINVAL
 	}
