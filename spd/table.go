@@ -1,6 +1,7 @@
 package spd
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -18,7 +19,9 @@ func (r Rank) Before(o Rank) bool {
 }
 
 // Table holds rules with a selector and a rank each. Rules between two single hosts are found at once, the others are gone through in their
-// order. The zero value is empty. It is safe for concurrent use; its lock is a leaf.
+// order. A rule of either kind with the same priority: the one between hosts is tried first, however old it is, unless the other was the first
+// of its kind when the last of its kind was inserted, as in Linux (the places that xfrm_policy_insert_inexact_list hands out, and
+// xfrm_policy_eval_candidates compares; rules between hosts have none). The zero value is empty. It is safe for concurrent use; its lock is a leaf.
 type Table[R comparable] struct {
 	mu    sync.RWMutex
 	hosts map[hostPair][]ranked[R] // rules whose two prefixes are whole addresses
@@ -29,8 +32,9 @@ type hostPair struct{ src, dst netip.Addr }
 
 type ranked[R any] struct {
 	Rank
-	sel  Selector
-	rule R
+	sel   Selector
+	rule  R
+	place int // in rest, when a rule was last inserted there
 }
 
 // hostPair is where a rule between two single hosts is kept.
@@ -38,7 +42,7 @@ func (s Selector) hostPair() (hostPair, bool) {
 	return hostPair{s.Src.Addr(), s.Dst.Addr()}, s.Src.IsSingleIP() && s.Dst.IsSingleIP()
 }
 
-// Insert adds a rule. No two rules of a table have the same rank.
+// Insert adds a rule. Among rules of the same rank it is the first: it takes the place of one that is about to be removed.
 func (t *Table[R]) Insert(s Selector, at Rank, rule R) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -46,10 +50,13 @@ func (t *Table[R]) Insert(s Selector, at Rank, rule R) {
 		if t.hosts == nil {
 			t.hosts = map[hostPair][]ranked[R]{}
 		}
-		t.hosts[p] = insertRanked(t.hosts[p], ranked[R]{at, s, rule})
+		t.hosts[p] = insertRanked(t.hosts[p], ranked[R]{at, s, rule, 0})
 		return
 	}
-	t.rest = insertRanked(t.rest, ranked[R]{at, s, rule})
+	t.rest = insertRanked(t.rest, ranked[R]{at, s, rule, 0})
+	for i := range t.rest {
+		t.rest[i].place = i
+	}
 }
 
 func insertRanked[R any](list []ranked[R], r ranked[R]) []ranked[R] {
@@ -67,8 +74,8 @@ func compareRank[R any](r ranked[R], at Rank) int {
 	return 0
 }
 
-// Remove takes out the rule that was inserted with this selector and rank, and says whether it was there.
-func (t *Table[R]) Remove(s Selector, at Rank) bool {
+// Remove takes out a rule that was inserted with this selector and rank, and says whether it was there.
+func (t *Table[R]) Remove(s Selector, at Rank, rule R) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, single := s.hostPair()
@@ -77,6 +84,10 @@ func (t *Table[R]) Remove(s Selector, at Rank) bool {
 		list = t.hosts[p]
 	}
 	i, ok := slices.BinarySearchFunc(list, at, compareRank)
+	for ok && list[i].rule != rule {
+		i++
+		ok = i < len(list) && list[i].Rank == at
+	}
 	if !ok {
 		return false
 	}
@@ -92,25 +103,33 @@ func (t *Table[R]) Remove(s Selector, at Rank) bool {
 	return true
 }
 
-// Find returns the first rule, in the order of their ranks, that selects f.
+// Find returns the rule that selects f, the first one if there are several.
 func (t *Table[R]) Find(f Flow) (rule R, ok bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	var best *ranked[R]
-	for _, list := range [][]ranked[R]{t.hosts[hostPair{f.Src, f.Dst}], t.rest} {
-		for i := range list {
-			r := &list[i]
-			if best != nil && best.Before(r.Rank) {
-				break
-			}
-			if r.sel.Matches(f) {
-				best = r
-				break
-			}
-		}
+	best := firstMatch(t.hosts[hostPair{f.Src, f.Dst}], f, math.MaxUint32)
+	limit := uint32(math.MaxUint32)
+	if best != nil {
+		limit = best.Priority
+	}
+	if other := firstMatch(t.rest, f, limit); other != nil && (best == nil || other.Priority < best.Priority || other.place == 0) {
+		best = other
 	}
 	if best == nil {
 		return rule, false
 	}
 	return best.rule, true
+}
+
+// firstMatch finds the first rule that selects f, among those whose priority is not above limit.
+func firstMatch[R any](list []ranked[R], f Flow, limit uint32) *ranked[R] {
+	for i := range list {
+		switch r := &list[i]; {
+		case r.Priority > limit:
+			return nil
+		case r.sel.Matches(f):
+			return r
+		}
+	}
+	return nil
 }

@@ -9,12 +9,15 @@ import (
 	"github.com/pfkeyd/pfkeyd/spd"
 )
 
-// TestTableAgainstList compares a table with a list that is gone through from one end to the other.
+// TestTableAgainstList compares a table with two lists, of the rules between hosts and of the others, that are gone through from one end to
+// the other.
 func TestTableAgainstList(t *testing.T) {
 	type rule struct {
-		sel  spd.Selector
-		at   spd.Rank
-		name string
+		sel   spd.Selector
+		at    spd.Rank
+		name  string
+		hosts bool
+		place int
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	addr := func() netip.Addr {
@@ -36,25 +39,44 @@ func TestTableAgainstList(t *testing.T) {
 		switch {
 		case len(list) < 5 || r.IntN(3) == 0 && len(list) < 60:
 			sel := spd.Selector{Src: prefix(addr()), Dst: prefix(addr()), Proto: uint8(r.IntN(2) * 17), DstPort: uint16(r.IntN(2) * 9)}
-			one := rule{sel, spd.Rank{Priority: uint32(r.IntN(4)), Order: uint64(i)}, fmt.Sprint(i)}
+			one := rule{sel: sel, at: spd.Rank{Priority: uint32(r.IntN(4)), Order: uint64(i)}, name: fmt.Sprint(i)}
+			one.hosts = sel.Src.IsSingleIP() && sel.Dst.IsSingleIP()
 			list = append(list, one)
 			table.Insert(one.sel, one.at, one.name)
+			if one.hosts {
+				break
+			}
+			for j := range list {
+				list[j].place = 0
+				for _, o := range list {
+					if !o.hosts && o.at.Before(list[j].at) {
+						list[j].place++
+					}
+				}
+			}
 		case r.IntN(3) == 0:
 			j := r.IntN(len(list))
-			if !table.Remove(list[j].sel, list[j].at) {
+			if !table.Remove(list[j].sel, list[j].at, list[j].name) {
 				t.Fatalf("rule %s is not there", list[j].name)
 			}
-			if table.Remove(list[j].sel, list[j].at) {
+			if table.Remove(list[j].sel, list[j].at, list[j].name) {
 				t.Fatalf("rule %s is there twice", list[j].name)
 			}
 			list = append(list[:j], list[j+1:]...)
 		}
 		f := spd.Flow{Src: addr(), Dst: addr(), Proto: uint8(6 + r.IntN(2)*11), DstPort: uint16(r.IntN(2) * 9)}
-		var want *rule
+		var want, other *rule
 		for j := range list {
-			if list[j].sel.Matches(f) && (want == nil || list[j].at.Before(want.at)) {
-				want = &list[j]
+			best := &other
+			if list[j].hosts {
+				best = &want
 			}
+			if list[j].sel.Matches(f) && (*best == nil || list[j].at.Before((*best).at)) {
+				*best = &list[j]
+			}
+		}
+		if want == nil || other != nil && (other.at.Priority < want.at.Priority || other.at.Priority == want.at.Priority && other.place == 0) {
+			want = other
 		}
 		switch got, ok := table.Find(f); {
 		case ok != (want != nil):

@@ -122,9 +122,12 @@ func (k *Kernel) insertPolicy(p *policy, exclusive bool) wire.Errno {
 		if p.rank.Priority == old.rank.Priority {
 			p.rank.Order = old.rank.Order
 		}
-		k.removePolicy(old)
 	} else {
 		p.id = t.nextID(p.dir)
+	}
+	t.rules[p.dir].Insert(p.sel, p.rank, p)
+	if old != nil { // it goes after the new one has come: places are counted with both, and no packet finds neither
+		k.removePolicy(old)
 	}
 	now := k.e.Now()
 	p.addTime = now.Unix()
@@ -133,7 +136,6 @@ func (k *Kernel) insertPolicy(p *policy, exclusive bool) wire.Errno {
 	t.byID[p.id] = p
 	t.bySel[p.dir][p.sel] = p
 	t.countReqIDs(p, 1)
-	t.rules[p.dir].Insert(p.sel, p.rank, p)
 	p.timer.fire = func(now time.Time) { k.lookPolicy(p, now) }
 	k.timers.set(&p.timer, now.Add(firstLook))
 	return wire.OK
@@ -149,7 +151,7 @@ func (t *policyTable) countReqIDs(p *policy, n int) {
 
 func (k *Kernel) removePolicy(p *policy) {
 	t := &k.policies
-	t.rules[p.dir].Remove(p.sel, p.rank)
+	t.rules[p.dir].Remove(p.sel, p.rank, p)
 	t.countReqIDs(p, -1)
 	delete(t.bySel[p.dir], p.sel)
 	delete(t.byID, p.id)
@@ -204,14 +206,14 @@ func (k *Kernel) references(p *policy) int {
 	return n
 }
 
-// policyRule reads X_POLICY without its requests, and the selector.
+// policyRule reads X_POLICY without its id, which the kernel chooses, and its requests, and the selector.
 func (k *Kernel) policyRule(r *request) (sel spd.Selector, v wire.Policy, errno wire.Errno) {
 	src, dst, ok := k.ends(r)
 	raw := r.ext[wire.LinuxExtXPolicy]
 	if !ok || raw == nil {
 		return sel, v, wire.EINVAL
 	}
-	v = wire.Policy{Type: k.d.Order.Uint16(raw[4:]), Direction: raw[6], ID: k.d.Order.Uint32(raw[8:]), Priority: k.d.Order.Uint32(raw[12:])}
+	v = wire.Policy{Type: k.d.Order.Uint16(raw[4:]), Direction: raw[6], Priority: k.d.Order.Uint32(raw[12:])}
 	sel = spd.Selector{
 		Src: netip.PrefixFrom(src.Addr, int(src.PrefixLen)), Dst: netip.PrefixFrom(dst.Addr, int(dst.PrefixLen)),
 		Proto: selectorProto(dst.Proto), SrcPort: src.Port, DstPort: dst.Port,
