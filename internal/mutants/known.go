@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -25,6 +27,20 @@ type knownList struct {
 func (k *knownList) find(name string) (knownSurvivor, bool) {
 	s, ok := k.of[name]
 	return s, ok
+}
+
+// gone lists the names of those that are no mutants (any more).
+func (k *knownList) gone(all []*mutant) (names []string) {
+	made := map[string]bool{}
+	for _, m := range all {
+		made[m.name()] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.of)) {
+		if !made[name] {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // readKnown reads the list of survivors: paragraphs of a line "KIND: REASON" and the names of mutants below it, indented. What follows a #

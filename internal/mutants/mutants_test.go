@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"go/format"
+	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -10,9 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Mutants are known by their names, so each has one of its own; and the lists of those that survive can be read.
+// Mutants are known by their names, so each has one of its own; and those listed as survivors are among them.
 func TestNames(t *testing.T) {
-	for _, kernel := range []string{"illumos"} {
+	for _, kernel := range slices.Sorted(maps.Keys(folders)) {
 		src, err := load("../../kernel/" + kernel)
 		if err != nil {
 			t.Fatal(err)
@@ -27,8 +29,12 @@ func TestNames(t *testing.T) {
 		if len(names) < 1000 {
 			t.Errorf("%s: %d mutants only", kernel, len(names))
 		}
-		if known, err := readKnown("known/" + kernel + ".txt"); err != nil || len(known.of) == 0 {
-			t.Errorf("known/%s.txt: %d survivors, %v", kernel, len(known.of), err)
+		known, err := readKnown("known/" + kernel + ".txt")
+		if err != nil || len(known.of) == 0 {
+			t.Fatalf("known/%s.txt: %d survivors, %v", kernel, len(known.of), err)
+		}
+		for _, name := range known.gone(src.mutants()) {
+			t.Errorf("known/%s.txt: no mutant (any more): %s", kernel, name)
 		}
 	}
 }
@@ -54,11 +60,11 @@ func TestOperators(t *testing.T) {
 		`answer compare: <= in a < b`,
 		`answer compare: >= in a < b`,
 		`answer code: IllumosDiagNone, not IllumosDiagNoExt`,
-		`hears check: never t == 1 && c`,
-		`hears check: t == 1 && c without t == 1`,
+		`hears recipient: never t == 1 && c`,
+		`hears recipient: t == 1 && c without t == 1`,
 		`hears compare: != in t == 1`,
 		`hears number: 2, not 1`,
-		`hears check: t == 1 && c without c`,
+		`hears recipient: t == 1 && c without c`,
 		`hears recipient: return false, not true`,
 		`hears recipient: return true, not c`,
 		`hears recipient: return false, not c`,
@@ -67,6 +73,17 @@ func TestOperators(t *testing.T) {
 		`reply call: drop note(b)`,
 		`reply field: drop PutUint16(b, 7)`,
 		`reply number: 8, not 7`,
+		`tell call: drop k.broadcast(5, toAll, nil)`,
+		`tell number: 6, not 5`,
+		`tell recipient: toRegistered, not toAll: k.broadcast(5, toAll, nil)`,
+		`tell recipient: toPromiscuous, not toAll: k.broadcast(5, toAll, nil)`,
+		`tell check: never k.broadcast(6, toRegistered, c)`,
+		`tell number: 7, not 6`,
+		`tell recipient: toOne, not toRegistered: k.broadcast(6, toRegistered, c)`,
+		`tell recipient: toAll, not toRegistered: k.broadcast(6, toRegistered, c)`,
+		`tell recipient: toPromiscuous, not toRegistered: k.broadcast(6, toRegistered, c)`,
+		`tell recipient: nil, not c: k.broadcast(6, toRegistered, c)`,
+		`tell code: EINTR, not ENOENT`,
 	}
 	slices.Sort(want)
 	slices.Sort(got)
@@ -114,12 +131,27 @@ func TestReport(t *testing.T) {
 	if report(&out, all, all, known, options{want: 95}, 0) {
 		t.Error("a survivor that is not listed passes")
 	}
+	known.of["a.go f code: 3"] = knownSurvivor{unrecorded, "nobody has seen it"}
+	if report(io.Discard, all, all, known, options{want: 95}, 0) {
+		t.Error("a share of 50 % passes")
+	}
+	if !report(io.Discard, all, all, known, options{want: 95, sample: 3}, 0) {
+		t.Error("a sample of which all survivors are listed does not pass")
+	}
+	delete(known.of, "a.go f code: 3")
+	if report(io.Discard, all, all, known, options{want: 95, sample: 3}, 0) {
+		t.Error("a survivor that is not listed passes in a sample")
+	}
 	if !strings.Contains(out.String(), "SURVIVES  a.go f code: 3\n") || !strings.Contains(out.String(), " 50.0 %; 1 not as listed") {
 		t.Errorf("report:\n%s", &out)
 	}
 	out.Reset()
 	if !report(&out, all, all[:2], known, options{want: 95}, 0) {
 		t.Errorf("all caught but an equivalent one, and it does not pass:\n%s", &out)
+	}
+	all[1].caughtBy = timeout
+	if !report(&out, all, all[:2], known, options{want: 95}, 0) {
+		t.Error("an equivalent one that was slow does not pass")
 	}
 	all[1].caughtBy = "add/y"
 	if report(&out, all, all[:2], known, options{want: 95}, 0) {

@@ -68,6 +68,7 @@ func (s *source) mutate(at *site) []change {
 			f.number(n, "number")
 		case *ast.AssignStmt:
 			f.operandsOf(n.Rhs)
+			f.errnos(n.Rhs)
 		}
 		return true
 	})
@@ -130,7 +131,7 @@ func (f *finder) statements(list *[]ast.Stmt) {
 				if writesBytes(callee(c)) {
 					drop("field")
 				} else {
-					drop("call")
+					drop(f.kind("call"))
 				}
 			}
 		case *ast.IncDecStmt:
@@ -184,16 +185,12 @@ func (f *finder) cases(n *ast.SwitchStmt) {
 
 // caseList leaves out one value of those that a case is for.
 func (f *finder) caseList(c *ast.CaseClause) {
-	op := "check"
-	if f.recipients() {
-		op = "recipient"
-	}
 	if len(c.List) < 2 {
 		return
 	}
 	for i, v := range c.List {
 		apply, undo := set(&c.List, without(c.List, i))
-		f.add(op, v, apply, undo, "case without %s", f.s.text(v))
+		f.add(f.kind("check"), v, apply, undo, "case without %s", f.s.text(v))
 	}
 }
 
@@ -202,16 +199,24 @@ func (f *finder) recipients() bool {
 	return slices.Contains([]string{"hears", "passUp", "notify", "broadcast", "hear"}, f.at.fn.Name.Name)
 }
 
+// kind is that of a change to a condition or a call: another one where those decide who hears a message.
+func (f *finder) kind(op string) string {
+	if f.recipients() {
+		return "recipient"
+	}
+	return op
+}
+
 // condition is that of a check: it never holds, or it holds without one of its parts.
 func (f *finder) condition(e *ast.Expr, check bool) {
 	old := *e
 	never := &ast.BinaryExpr{X: &ast.ParenExpr{X: old}, Op: token.LAND, Y: ast.NewIdent("false")}
 	apply, undo := set(e, ast.Expr(never))
-	f.add("check", old, apply, undo, "never %s", f.s.text(old))
+	f.add(f.kind("check"), old, apply, undo, "never %s", f.s.text(old))
 	if !check {
 		always := &ast.BinaryExpr{X: &ast.ParenExpr{X: old}, Op: token.LOR, Y: ast.NewIdent("true")}
 		apply, undo := set(e, ast.Expr(always))
-		f.add("check", old, apply, undo, "always %s", f.s.text(old))
+		f.add(f.kind("check"), old, apply, undo, "always %s", f.s.text(old))
 	}
 	f.operands(e)
 }
@@ -229,7 +234,7 @@ func (f *finder) operands(e *ast.Expr) {
 	}
 	for _, side := range []struct{ out, rest ast.Expr }{{b.X, b.Y}, {b.Y, b.X}} {
 		apply, undo := set(e, side.rest)
-		f.add("check", side.out, apply, undo, "%s without %s", f.s.text(whole), f.s.text(side.out))
+		f.add(f.kind("check"), side.out, apply, undo, "%s without %s", f.s.text(whole), f.s.text(side.out))
 	}
 	f.operands(&b.X)
 	f.operands(&b.Y)
@@ -243,6 +248,7 @@ func (f *finder) operandsOf(list []ast.Expr) {
 
 func (f *finder) returned(r *ast.ReturnStmt) {
 	f.operandsOf(r.Results)
+	f.errnos(r.Results)
 	if len(r.Results) != 1 {
 		return
 	}
@@ -252,16 +258,12 @@ func (f *finder) returned(r *ast.ReturnStmt) {
 	if !literal && !(f.recipients() && boolean(f.at.fn)) {
 		return
 	}
-	op := "check"
-	if f.recipients() {
-		op = "recipient"
-	}
 	for _, v := range []string{"true", "false"} {
 		if isName && id.Name == v {
 			continue
 		}
 		apply, undo := set(&r.Results[0], ast.Expr(ast.NewIdent(v)))
-		f.add(op, old, apply, undo, "return %s, not %s", v, f.s.text(old))
+		f.add(f.kind("check"), old, apply, undo, "return %s, not %s", v, f.s.text(old))
 	}
 }
 
@@ -312,33 +314,66 @@ func (f *finder) errno(e *ast.Expr) {
 	f.add("code", sel, apply, undo, "%s, not %s", to, sel.Sel.Name)
 }
 
-var sources = []string{"fromKeysock", "fromConsumer", "fromUser"}
+func (f *finder) errnos(list []ast.Expr) {
+	for i := range list {
+		f.errno(&list[i])
+	}
+}
+
+// audiences are, by the name of a function that delivers a message, the values of the argument that says to whom.
+var audiences = map[string][]string{
+	"passUp":    {"fromKeysock", "fromConsumer", "fromUser"},         // illumos: by where the message comes from
+	"broadcast": {justOne, "toAll", "toRegistered", "toPromiscuous"}, // Linux
+}
+
+// justOne is the audience of one socket, which then has to be named.
+const justOne = "toOne"
 
 func (f *finder) call(c *ast.CallExpr) {
 	name := callee(c)
-	for i := range c.Args {
-		f.errno(&c.Args[i])
-	}
+	f.errnos(c.Args)
 	if _, method := c.Fun.(*ast.SelectorExpr); appends(name) && method && len(c.Args) > 1 {
 		f.dropAppend(c)
 	}
-	if name != "passUp" {
-		return
+	if all := audiences[name]; all != nil {
+		f.audience(c, all)
 	}
+}
+
+// audience has others hear a message, or does not tell who has caused it.
+func (f *finder) audience(c *ast.CallExpr, all []string) {
+	isName := func(e ast.Expr, name string) bool { id, ok := e.(*ast.Ident); return ok && id.Name == name }
+	has := func(name string) bool {
+		return slices.ContainsFunc(c.Args, func(a ast.Expr) bool { return isName(a, name) })
+	}
+	nobody := has("nil")
 	for i, a := range c.Args {
-		if id, ok := a.(*ast.Ident); ok && slices.Contains(sources, id.Name) {
-			for _, other := range sources {
-				if other != id.Name {
-					apply, undo := set(&c.Args[i], ast.Expr(ast.NewIdent(other)))
-					f.add("recipient", a, apply, undo, "%s, not %s: %s", other, id.Name, f.s.text(c))
-				}
-			}
-		}
-		if sel, ok := a.(*ast.SelectorExpr); ok && sel.Sel.Name == "sender" {
+		if sender(a) && !has(justOne) {
 			apply, undo := set(&c.Args[i], ast.Expr(ast.NewIdent("nil")))
 			f.add("recipient", a, apply, undo, "nil, not %s: %s", f.s.text(a), f.s.text(c))
 		}
+		id, ok := a.(*ast.Ident)
+		if !ok || !slices.Contains(all, id.Name) {
+			continue
+		}
+		for _, other := range all {
+			if other != id.Name && !(other == justOne && nobody) {
+				apply, undo := set(&c.Args[i], ast.Expr(ast.NewIdent(other)))
+				f.add("recipient", a, apply, undo, "%s, not %s: %s", other, id.Name, f.s.text(c))
+			}
+		}
 	}
+}
+
+// sender says whether an argument is the socket whose message is handled.
+func sender(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.SelectorExpr:
+		return e.Sel.Name == "sender"
+	case *ast.Ident:
+		return e.Name == "c" // a client
+	}
+	return false
 }
 
 // dropAppend makes a call that appends to its first argument return that as it is. The other arguments stay, so that they are used.

@@ -23,7 +23,7 @@ import (
 var hits func() []int
 
 // folders of the recordings of a kernel, in testdata/golden.
-var folders = map[string]string{"illumos": "illumos", "linux": "linux-6.1"}
+var folders = map[string][]string{"illumos": {"illumos"}, "linux": {"linux-6.1", "linux-live"}}
 
 // patience is how long one recording may take, which is a thousand times what it takes.
 const patience = 3 * time.Second
@@ -37,33 +37,39 @@ type player struct {
 
 func newPlayer(kernel, dir string) (*player, error) {
 	p := &player{kernel: kernel, file: filepath.Join(dir, fmt.Sprintf("play%d.jsonl", os.Getpid()))}
-	folder, ok := folders[kernel]
-	if !ok {
+	if folders[kernel] == nil {
 		return nil, fmt.Errorf("there are no recordings of %q", kernel)
 	}
-	err := fs.WalkDir(golden.Files, folder, func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(name, ".jsonl.gz") {
-			return err
+	for _, folder := range folders[kernel] {
+		if err := fs.WalkDir(golden.Files, folder, p.take); err != nil {
+			return nil, err
 		}
-		file, err := golden.Files.Open(name)
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		unzipped, err := gzip.NewReader(file)
-		if err != nil {
-			return err
-		}
-		text, err := io.ReadAll(unzipped)
-		for line := range strings.Lines(string(text)) {
-			p.lines = append(p.lines, []byte(line))
-		}
-		return err
-	})
+	}
 	// Mixed, so that the first few are of all kinds; always in the same way.
 	r := rand.New(rand.NewPCG(1, 1))
 	r.Shuffle(len(p.lines), func(i, j int) { p.lines[i], p.lines[j] = p.lines[j], p.lines[i] })
-	return p, err
+	return p, nil
+}
+
+// take adds the recordings of a file; it is a [fs.WalkDirFunc].
+func (p *player) take(name string, _ fs.DirEntry, err error) error {
+	if err != nil || !strings.HasSuffix(name, ".jsonl.gz") {
+		return err
+	}
+	file, err := golden.Files.Open(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(unzipped)
+	for line := range strings.Lines(string(text)) {
+		p.lines = append(p.lines, []byte(line))
+	}
+	return err
 }
 
 // play plays some of the recordings, with a fault of that name if it has one, and returns the place in which of the first that fails, -1 if

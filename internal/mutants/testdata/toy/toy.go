@@ -26,3 +26,11 @@ func reply(b []byte) []byte {
 	PutUint16(b, 7)
 	return b
 }
+
+func tell(k kernel, c *client) wire.Errno {
+	k.broadcast(5, toAll, nil)
+	if k.broadcast(6, toRegistered, c) {
+		return wire.OK
+	}
+	return wire.ENOENT
+}
