@@ -42,7 +42,7 @@ func (s Selector) hostPair() (hostPair, bool) {
 	return hostPair{s.Src.Addr(), s.Dst.Addr()}, s.Src.IsSingleIP() && s.Dst.IsSingleIP()
 }
 
-// Insert adds a rule. Among rules of the same rank it is the first: it takes the place of one that is about to be removed.
+// Insert adds a rule. One with the same selector that is still there is about to be removed: what comes next to it is put before it.
 func (t *Table[R]) Insert(s Selector, at Rank, rule R) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -61,6 +61,9 @@ func (t *Table[R]) Insert(s Selector, at Rank, rule R) {
 
 func insertRanked[R any](list []ranked[R], r ranked[R]) []ranked[R] {
 	i, _ := slices.BinarySearchFunc(list, r.Rank, compareRank)
+	if i > 0 && list[i-1].sel == r.sel {
+		i--
+	}
 	return slices.Insert(list, i, r)
 }
 
@@ -74,8 +77,8 @@ func compareRank[R any](r ranked[R], at Rank) int {
 	return 0
 }
 
-// Remove takes out a rule that was inserted with this selector and rank, and says whether it was there.
-func (t *Table[R]) Remove(s Selector, at Rank, rule R) bool {
+// Remove takes out a rule that was inserted with this selector, and says whether it was there.
+func (t *Table[R]) Remove(s Selector, rule R) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	p, single := s.hostPair()
@@ -83,12 +86,8 @@ func (t *Table[R]) Remove(s Selector, at Rank, rule R) bool {
 	if single {
 		list = t.hosts[p]
 	}
-	i, ok := slices.BinarySearchFunc(list, at, compareRank)
-	for ok && list[i].rule != rule {
-		i++
-		ok = i < len(list) && list[i].Rank == at
-	}
-	if !ok {
+	i := slices.IndexFunc(list, func(r ranked[R]) bool { return r.rule == rule })
+	if i < 0 {
 		return false
 	}
 	list = slices.Delete(list, i, i+1)

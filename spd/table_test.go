@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/spd"
@@ -39,6 +40,9 @@ func TestTableAgainstList(t *testing.T) {
 		switch {
 		case len(list) < 5 || r.IntN(3) == 0 && len(list) < 60:
 			sel := spd.Selector{Src: prefix(addr()), Dst: prefix(addr()), Proto: uint8(r.IntN(2) * 17), DstPort: uint16(r.IntN(2) * 9)}
+			if slices.ContainsFunc(list, func(o rule) bool { return o.sel == sel }) {
+				break // no two rules have the same selector
+			}
 			one := rule{sel: sel, at: spd.Rank{Priority: uint32(r.IntN(4)), Order: uint64(i)}, name: fmt.Sprint(i)}
 			one.hosts = sel.Src.IsSingleIP() && sel.Dst.IsSingleIP()
 			list = append(list, one)
@@ -56,10 +60,10 @@ func TestTableAgainstList(t *testing.T) {
 			}
 		case r.IntN(3) == 0:
 			j := r.IntN(len(list))
-			if !table.Remove(list[j].sel, list[j].at, list[j].name) {
+			if !table.Remove(list[j].sel, list[j].name) {
 				t.Fatalf("rule %s is not there", list[j].name)
 			}
-			if table.Remove(list[j].sel, list[j].at, list[j].name) {
+			if table.Remove(list[j].sel, list[j].name) {
 				t.Fatalf("rule %s is there twice", list[j].name)
 			}
 			list = append(list[:j], list[j+1:]...)

@@ -151,7 +151,7 @@ func (t *policyTable) countReqIDs(p *policy, n int) {
 
 func (k *Kernel) removePolicy(p *policy) {
 	t := &k.policies
-	t.rules[p.dir].Remove(p.sel, p.rank, p)
+	t.rules[p.dir].Remove(p.sel, p)
 	t.countReqIDs(p, -1)
 	delete(t.bySel[p.dir], p.sel)
 	delete(t.byID, p.id)
