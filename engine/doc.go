@@ -18,7 +18,8 @@
 //
 // A packet that causes control work (an ACQUIRE to send, a lifetime that ran out) hands it to [Engine.Post] and goes on. Post
 // runs it at once when the control lock is free, and otherwise leaves it to the holder, who looks for such work when it
-// lets go. So nothing waits and nothing is forgotten, and in a single thread everything has happened when the call returns.
+// lets go. So nothing waits and nothing is forgotten, and in a single thread everything has happened when the call returns. What waits is bounded: by
+// the SAs and records it belongs to, and what packets could ask for without end goes to [Engine.TryPost], which may refuse it.
 //
 // # Time
 //

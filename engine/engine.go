@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -170,15 +171,29 @@ func (e *Engine) Do(f func()) {
 }
 
 // Post hands control work over from a packet's way: f runs under the control lock, now if it is free, else when its
-// holder lets go. Post never waits for the lock.
-func (e *Engine) Post(f func()) {
+// holder lets go. Post never waits for the lock. Packets may come faster than the holder gets to their work, so the caller bounds it: it posts once
+// for an SA or a record, until that has run. What it cannot bound it gives to [Engine.TryPost].
+func (e *Engine) Post(f func()) { e.post(f, math.MaxInt) }
+
+// maxPosted is how many pieces of work may wait for one more to be taken by TryPost.
+const maxPosted = 1 << 16
+
+// TryPost is [Engine.Post] for work that the next packet asks for again if need be. It returns false, and f will not run, if too much waits already.
+func (e *Engine) TryPost(f func()) bool { return e.post(f, maxPosted) }
+
+func (e *Engine) post(f func(), most int) bool {
 	e.posted.Lock()
+	if len(e.posted.work) >= most {
+		e.posted.Unlock()
+		return false
+	}
 	e.posted.work = append(e.posted.work, f)
 	e.posted.waiting.Store(true)
 	e.posted.Unlock()
 	if e.mu.TryLock() {
 		e.unlock()
 	}
+	return true
 }
 
 // After runs f once the control lock, which the caller holds, has been released: verdicts and packets that go on.

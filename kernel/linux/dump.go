@@ -43,17 +43,22 @@ func (k *Kernel) dump(r *request) wire.Errno {
 	}, r.sender)
 }
 
-// arena gives the messages of a DUMP shared pieces of memory, so that a large database costs few of them.
-type arena struct{ piece []byte }
+// arena gives the messages of a DUMP shared pieces of memory, so that a large database costs few of them. Each piece is twice as large as the one
+// before: a message that waits unread keeps all of its piece, and a DUMP of one SA must not keep the largest.
+type arena struct {
+	piece []byte
+	size  int // of the last piece
+}
 
 const (
-	arenaPiece   = 32 << 10
-	arenaLargest = 1 << 10 // most messages are much smaller; a larger one makes its piece grow
+	arenaPiece   = 32 << 10 // the largest
+	arenaMessage = 320      // bytes, of a typical message; a larger one makes its piece grow
 )
 
 func (a *arena) message(build func([]byte) []byte) []byte {
-	if cap(a.piece)-len(a.piece) < arenaLargest {
-		a.piece = make([]byte, 0, arenaPiece)
+	if cap(a.piece)-len(a.piece) < arenaMessage {
+		a.size = min(max(2*a.size, arenaMessage), arenaPiece)
+		a.piece = make([]byte, 0, a.size)
 	}
 	start := len(a.piece)
 	a.piece = build(a.piece)

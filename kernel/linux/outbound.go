@@ -89,7 +89,7 @@ func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[spd.MaxTemplates]*sa) (n 
 		}
 		if !wait && k.registered.Load() > 0 {
 			missing := l // only what is missing goes to the heap
-			k.e.Post(func() { k.acquire(missing) })
+			k.e.TryPost(func() { k.acquire(missing) })
 		}
 		if !t.Optional {
 			return 0, dropOutNoStates

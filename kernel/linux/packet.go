@@ -259,7 +259,7 @@ func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byt
 	}
 	if e != nil && (a.from.Addr() != s.src || a.from.Port() != e.sport) {
 		sport, from := e.sport, a.from // so that a stays off the heap
-		k.e.Post(func() { k.newMapping(s, sport, from) })
+		k.e.TryPost(func() { k.newMapping(s, sport, from) })
 	}
 	return ipsec.Payload(plain), next, noDrop
 }
