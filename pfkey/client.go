@@ -1,6 +1,7 @@
 package pfkey
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -31,6 +32,7 @@ type Client struct {
 	seq       atomic.Uint32
 	trace     func(sent bool, msg []byte)
 	lost      atomic.Uint64
+	own       atomic.Bool // the kernel shows this client its own requests, see Promisc
 
 	sending chan struct{} // a lock that a context can interrupt: who sends
 	reading chan struct{} // who reads from the transport
@@ -288,22 +290,71 @@ func (c *Client) Do(ctx context.Context, msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, c.fail(OpSend, nil, err)
 	}
-	w := newWaiter()
-	w.Header = h
+	return c.do(ctx, msg, h, h.Type)
+}
+
+// do is Do for a request with header h, whose answer is of type answer.
+func (c *Client) do(ctx context.Context, msg []byte, h wire.Header, answer wire.MsgType) ([]byte, error) {
+	w := c.newWaiter(msg, h)
+	w.answer = answer
 	c.add(w)
 	defer c.remove(w)
 	if err := c.send(ctx, msg); err != nil {
 		return nil, c.fail(OpSend, msg, err)
 	}
-	answer, err := c.await(ctx, w)
+	got, err := c.await(ctx, w)
 	if err != nil {
 		return nil, c.fail(OpReceive, msg, err)
 	}
-	h, err = c.dialect.Header(answer)
+	h, err = c.dialect.Header(got)
 	if err != nil {
-		return answer, c.fail(OpAnswer, msg, err)
+		return got, c.fail(OpAnswer, msg, err)
 	}
-	return answer, answerError(c.dialect, h)
+	return got, answerError(c.dialect, h)
+}
+
+// collect sends a request that may have no answer, or several, and returns what there is. A GET of nothing follows the request; since requests are
+// handled in their order, and answers come in theirs, everything is there when that has been refused.
+func (c *Client) collect(ctx context.Context, msg []byte) ([][]byte, error) {
+	msg = c.dialect.Finish(msg)
+	h, _ := c.dialect.Header(msg) // it is our own
+	w := c.newWaiter(msg, h)
+	w.many = true
+	c.add(w)
+	defer c.remove(w)
+	if err := c.send(ctx, msg); err != nil {
+		return nil, c.fail(OpSend, msg, err)
+	}
+	if err := c.fence(ctx); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return w.messages, nil
+}
+
+// fence returns when every earlier request of this client has been handled and its answers have arrived.
+func (c *Client) fence(ctx context.Context) error {
+	_, err := c.request(ctx, c.begin(wire.MsgGet, wire.SATypeESP, 0))
+	if op := (*OpError)(nil); errors.As(err, &op) && op.Op == OpAnswer {
+		return nil // there is nothing to get, and the kernel has said so
+	}
+	return err
+}
+
+// tell sends a request that may have no answer, and returns the error in the one it has, if it has one.
+func (c *Client) tell(ctx context.Context, msg []byte) error {
+	answers, err := c.collect(ctx, msg)
+	if err != nil {
+		return err
+	}
+	for _, answer := range answers {
+		h, _ := c.dialect.Header(answer) // or it would not have been recognised
+		if err := answerError(c.dialect, h); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fail makes an OpError about msg, which may be nil; nil stays nil.
@@ -324,7 +375,10 @@ func (c *Client) fail(op string, msg []byte, err error) error {
 // A waiter is somebody who waits for messages. Its fields are guarded by the client's mu, but for arrived and the Header.
 type waiter struct {
 	wire.Header               // of the request
+	answer      wire.MsgType  // the type of its answer, mostly that of the request
+	request     []byte        // not nil: the kernel shows it to the client before it answers
 	dump        bool          // it waits for messages up to an end, not for one
+	many        bool          // it waits for any number of them
 	messages    [][]byte      // arrived and not taken
 	arrived     chan struct{} // holds one: messages may be non-empty
 	discard     bool          // nobody wants them, only the end matters
@@ -333,12 +387,31 @@ type waiter struct {
 
 func newWaiter() *waiter { return &waiter{arrived: make(chan struct{}, 1)} }
 
+// newWaiter makes a waiter for the answer to a request with header h.
+func (c *Client) newWaiter(msg []byte, h wire.Header) *waiter {
+	w := newWaiter()
+	w.Header, w.answer = h, h.Type
+	if c.own.Load() {
+		w.request = slices.Clone(msg)
+	}
+	return w
+}
+
 // wants says whether a message with header h answers the request. Kernels may blank a type that they do not know.
 func (w *waiter) wants(h wire.Header) bool {
 	if w.dump {
 		return !w.over && h.Type == w.Type && h.PID == w.PID
 	}
-	return h.Seq == w.Seq && h.PID == w.PID && (h.Type == w.Type || h.Type == 0 && h.Errno != 0)
+	return h.Seq == w.Seq && h.PID == w.PID && (h.Type == w.Type || h.Type == w.answer || h.Type == 0 && h.Errno != 0)
+}
+
+// isRequest says whether msg is the request itself, which comes once, before its answer.
+func (w *waiter) isRequest(msg []byte) bool {
+	if w.request == nil || !bytes.Equal(msg, w.request) {
+		return false
+	}
+	w.request = nil
+	return true
 }
 
 // put gives w a message. It needs the client's mu.
@@ -389,12 +462,15 @@ func (c *Client) deliver(msg []byte) {
 			if !w.wants(h) {
 				continue
 			}
-			if !w.dump {
+			if w.isRequest(msg) {
+				break
+			}
+			if !w.dump && !w.many {
 				c.waiters = slices.Delete(c.waiters, i, i+1) // the next one like it is for somebody else
 				w.put(msg)
 				return
 			}
-			w.over = h.Seq == 0 || h.Errno != 0
+			w.over = w.dump && (h.Seq == 0 || h.Errno != 0)
 			if w.over || !w.discard {
 				w.put(msg)
 			}

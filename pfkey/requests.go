@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -20,6 +17,19 @@ func (c *Client) begin(t wire.MsgType, sat wire.SAType, seq wire.Seq) []byte {
 	return c.dialect.AppendHeader(make([]byte, 0, 256), wire.Header{
 		Version: wire.Version, Type: t, SAType: sat, Seq: seq, PID: c.pid,
 	})
+}
+
+// msgType is the type of a message that not every dialect has. The error has [errors.ErrUnsupported] in its chain.
+func (c *Client) msgType(name string) (wire.MsgType, error) {
+	if t, ok := c.dialect.MsgByName(name); ok {
+		return t, nil
+	}
+	return 0, c.lacks(name, name)
+}
+
+// lacks is the error for something that the dialect does not have, in a message called msg.
+func (c *Client) lacks(msg, what string) error {
+	return &OpError{Op: OpSend, Msg: msg, Err: fmt.Errorf("the dialect %s has no %s: %w", c.dialect.Name, what, errors.ErrUnsupported)}
 }
 
 // request finishes a message, sends it and waits for its answer.
@@ -68,7 +78,7 @@ func (c *Client) Update(ctx context.Context, sa SA, seq wire.Seq) error {
 
 func (c *Client) put(ctx context.Context, t wire.MsgType, sa SA, seq wire.Seq) error {
 	if sa.SA2 != nil && !hasSA2(c.dialect) {
-		return &OpError{Op: OpSend, Msg: c.dialect.MsgName(t), Err: fmt.Errorf("the dialect %s has no %s", c.dialect.Name, sa2Name)}
+		return c.lacks(c.dialect.MsgName(t), sa2Name)
 	}
 	_, err := c.request(ctx, sa.AppendExtensions(c.dialect, c.begin(t, sa.Type, seq)))
 	return err
@@ -120,6 +130,35 @@ func (c *Client) Register(ctx context.Context, t wire.SAType) (Algorithms, error
 	if err != nil {
 		return Algorithms{}, err
 	}
+	return c.algorithms(answer)
+}
+
+// RegisterExtended is illumos' REGISTER for several types at once: the kernel sends this client ACQUIREs in their extended form, whose proposals name
+// the algorithms of all protocols, and no others. Only a client that has not registered yet can do it (EBUSY). Algorithms are by type; a type that the
+// kernel does not know has none, and makes an error beside those of the others.
+func (c *Client) RegisterExtended(ctx context.Context, types ...wire.SAType) (map[wire.SAType]Algorithms, error) {
+	if _, ok := c.dialect.ExtByName("X_EREG"); !ok {
+		return nil, c.lacks(c.dialect.MsgName(wire.MsgRegister), "X_EREG")
+	}
+	answers, err := c.collect(ctx, c.dialect.AppendEReg(c.begin(wire.MsgRegister, wire.SATypeUnspec, 0), wire.EReg{Types: types}))
+	if err != nil {
+		return nil, err
+	}
+	algorithms := map[wire.SAType]Algorithms{}
+	var errs []error
+	for _, answer := range answers {
+		h, _ := c.dialect.Header(answer) // or it would not have been recognised
+		err := answerError(c.dialect, h)
+		if err == nil {
+			algorithms[h.SAType], err = c.algorithms(answer)
+		}
+		errs = append(errs, err)
+	}
+	return algorithms, errors.Join(errs...)
+}
+
+// algorithms reads the answer to a REGISTER.
+func (c *Client) algorithms(answer []byte) (Algorithms, error) {
 	var a Algorithms
 	for x, err := range c.dialect.Walk(answer) {
 		var s wire.Supported
@@ -136,99 +175,4 @@ func (c *Client) Register(ctx context.Context, t wire.SAType) (Algorithms, error
 		}
 	}
 	return a, nil
-}
-
-// FailAcquire tells the kernel that no security association can be made for its ACQUIRE with this sequence number (RFC 2367
-// section 3.1.6). errno says why, such as wire.ETIMEDOUT. There is no answer.
-func (c *Client) FailAcquire(ctx context.Context, t wire.SAType, seq wire.Seq, errno Errno) error {
-	msg := c.dialect.AppendHeader(nil, wire.Header{
-		Version: wire.Version, Type: wire.MsgAcquire, Errno: c.dialect.ErrnoNumber(errno), SAType: t, Seq: seq, PID: c.pid,
-	})
-	return c.Send(ctx, c.dialect.Finish(msg))
-}
-
-// Dump ranges over the security associations of a type, wire.SATypeUnspec for all of them, with their keys (RFC 2367 section
-// 3.1.10). An error comes last and with a nil SA; a database without any is none. What changes meanwhile may or may not show.
-//
-// The client dumps once at a time: a second Dump waits until the first has been ranged over. One that is left early, or whose
-// ctx ends, is read to its end, unseen, by the next.
-func (c *Client) Dump(ctx context.Context, t wire.SAType) iter.Seq2[*SA, error] {
-	return func(yield func(*SA, error) bool) {
-		if err := c.dump(ctx, t, func(sa *SA) bool { return yield(sa, nil) }); err != nil {
-			yield(nil, err)
-		}
-	}
-}
-
-func (c *Client) dump(ctx context.Context, t wire.SAType, yield func(*SA) bool) error {
-	msg := c.dialect.Finish(c.begin(wire.MsgDump, t, 0))
-	if err := c.lock(ctx, c.dumping); err != nil {
-		return c.fail(OpSend, msg, err)
-	}
-	defer func() { <-c.dumping }()
-	for c.rest != nil {
-		answer, err := c.await(ctx, c.rest)
-		if err != nil {
-			return c.fail(OpReceive, msg, err)
-		}
-		if c.isLast(answer) {
-			c.remove(c.rest)
-			c.rest = nil
-		}
-	}
-
-	w := newWaiter()
-	w.Header, _ = c.dialect.Header(msg)
-	w.dump = true
-	c.add(w)
-	last := true // nothing comes if nothing was sent
-	defer func() {
-		if last {
-			c.remove(w)
-			return
-		}
-		c.mu.Lock()
-		w.discard = true
-		if n := len(w.messages); n > 0 && !w.over {
-			w.messages = nil
-		} else if n > 0 {
-			w.messages = w.messages[n-1:]
-		}
-		c.mu.Unlock()
-		c.rest = w
-	}()
-	if err := c.send(ctx, msg); err != nil {
-		return c.fail(OpSend, msg, err)
-	}
-	for last = false; !last; {
-		answer, err := c.await(ctx, w)
-		if err != nil {
-			return c.fail(OpReceive, msg, err)
-		}
-		last = c.isLast(answer)
-		h, _ := c.dialect.Header(answer)
-		if err := answerError(c.dialect, h); err != nil {
-			if errors.Is(err, unix.ENOENT) {
-				return nil // how Linux says that there is none
-			}
-			return err
-		}
-		if last && len(answer) == wire.HeaderLen {
-			return nil // the end alone, as on illumos
-		}
-		sa, err := c.parseSA(answer)
-		if err != nil {
-			return err
-		}
-		if !yield(sa) {
-			return nil
-		}
-	}
-	return nil
-}
-
-// isLast says whether a message of a dump is its last one.
-func (c *Client) isLast(msg []byte) bool {
-	h, err := c.dialect.Header(msg)
-	return err != nil || h.Seq == 0 || h.Errno != 0
 }

@@ -57,6 +57,11 @@ func (x Extensions) MarshalText() ([]byte, error) { return []byte(x.String()), n
 // Host is the address extension of a whole host, with the prefix length of its family and no protocol or port.
 func Host(a netip.Addr) wire.Address { return wire.Address{Addr: a, PrefixLen: uint8(a.BitLen())} }
 
+// Prefix is the address extension of a whole network, for the selector of a [Policy]; with no protocol or port.
+func Prefix(p netip.Prefix) wire.Address {
+	return wire.Address{Addr: p.Masked().Addr(), PrefixLen: uint8(max(p.Bits(), 0))}
+}
+
 // NewKey makes a key of whole bytes. The bytes are not copied.
 func NewKey(b []byte) wire.Key { return wire.Key{Bits: uint16(len(b) * 8), Data: b} }
 
@@ -139,8 +144,17 @@ func ParseSA(d *wire.Dialect, msg []byte) (*SA, error) {
 		return nil, fmt.Errorf("pfkey: %w", err)
 	}
 	h, _ := d.Header(msg) // it is well formed
+	sa, err := parseSA(d, h, msg)
+	if err != nil {
+		return nil, fmt.Errorf("pfkey: %w", err)
+	}
+	return sa, nil
+}
+
+// parseSA reads the security association of a message that is well formed.
+func parseSA(d *wire.Dialect, h wire.Header, msg []byte) (*SA, error) {
 	if _, ok := d.Find(msg, wire.ExtSA); !ok {
-		return nil, fmt.Errorf("pfkey: %s has no SA extension", d.MsgName(h.Type))
+		return nil, fmt.Errorf("%s has no SA extension", d.MsgName(h.Type))
 	}
 	sa := &SA{SAID: SAID{Type: h.SAType}}
 	for x, err := range d.Walk(msg) {
@@ -148,7 +162,7 @@ func ParseSA(d *wire.Dialect, msg []byte) (*SA, error) {
 			err = sa.parse(d, x)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("pfkey: %w", err)
+			return nil, err
 		}
 	}
 	return sa, nil
