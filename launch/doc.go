@@ -23,7 +23,8 @@
 //
 // # What is not covered
 //
-// 32-bit and x32 programs on amd64 run, but unfiltered, and see EAFNOSUPPORT. Sockets made by io_uring are not seen. A process
-// tree has one supervisor: below another one (container managers have them, and so has another launch) starting fails, and
-// says so. Without CAP_SYS_ADMIN set-uid programs below run without their privilege (no_new_privs).
+// 32-bit and x32 programs on amd64 run, but unfiltered: they meet the host's own AF_KEY, which is EAFNOSUPPORT where it has
+// none. Sockets made by io_uring are not seen. A process tree has one supervisor: below another one (container managers have
+// them, and so has another launch) starting fails, and says so. Without CAP_SYS_ADMIN set-uid programs below run without their
+// privilege (no_new_privs).
 package launch
