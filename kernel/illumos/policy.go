@@ -3,6 +3,7 @@ package illumos
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/pfkeyd/pfkeyd/spd"
@@ -155,6 +156,26 @@ func (k *Kernel) AddRule(tunnel string, r Rule) error {
 		return fmt.Errorf("illumos: there is no tunnel %q", tunnel)
 	}
 	return nil
+}
+
+// Rules returns the rules of a tunnel, or those of the system if tunnel is empty, in the order in which they are tried. They belong to the caller.
+func (k *Kernel) Rules(tunnel string) (rules []Rule) {
+	k.policy.mu.RLock()
+	defer k.policy.mu.RUnlock()
+	from := k.policy.system
+	if tunnel != "" {
+		t := k.policy.tunnels[tunnel]
+		if t == nil {
+			return nil
+		}
+		from = t.rules
+	}
+	for _, r := range from {
+		c := *r
+		c.Actions = slices.Clone(r.Actions)
+		rules = append(rules, c)
+	}
+	return rules
 }
 
 // addRule says whether there is such a tunnel. It needs the policy's lock held.
