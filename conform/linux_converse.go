@@ -147,6 +147,9 @@ func (g *talker) send(s string, msg []byte) {
 // foretellable says whether two kernels that follow the same rules answer a message alike.
 func (g *talker) foretellable(msg []byte) bool {
 	h, err := g.d.Header(msg)
+	if err == nil && h.Type == wire.LinuxMsgXMigrate {
+		return !g.movesTwice(msg)
+	}
 	if err != nil || h.Type != wire.MsgGetSPI {
 		return true
 	}
@@ -157,6 +160,35 @@ func (g *talker) foretellable(msg []byte) bool {
 	r, err := g.d.ParseSPIRange(x.Raw)
 	const wide = 1 << 20
 	return err != nil || r.Min >= r.Max || r.Max-r.Min > wide
+}
+
+// movesTwice says whether two moves of a MIGRATE start at the same IPv4 addresses. The original refuses that or not, as it happens: it compares
+// 16 bytes of each address, and has written four of them.
+func (g *talker) movesTwice(msg []byte) bool {
+	x, ok := g.d.Find(msg, wire.LinuxExtXPolicy)
+	if !ok {
+		return false
+	}
+	p, err := g.d.ParsePolicy(x.Raw)
+	if err != nil {
+		return false
+	}
+	type start struct {
+		proto    uint8
+		mode     uint8
+		reqID    uint32
+		src, dst netip.Addr
+	}
+	seen := map[start]bool{}
+	for i := 0; i < len(p.Requests); i += 2 {
+		r := p.Requests[i]
+		s := start{uint8(r.Proto), r.Mode, r.ReqID, r.Src.Addr, r.Dst.Addr}
+		if seen[s] && s.dst.Is4() {
+			return true
+		}
+		seen[s] = true
+	}
+	return false
 }
 
 func (g *talker) message(s string) {

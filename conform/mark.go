@@ -96,7 +96,7 @@ func (k *marker) message(msg []byte) (spans []Span) {
 			if err != nil {
 				continue
 			}
-			if h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max && !copied {
+			if !copied && (h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max || h.Type == wire.MsgDump && k.unheard(sa)) {
 				k.picked[sa.SPI] = true
 			}
 			if k.picked[sa.SPI] {
@@ -118,4 +118,17 @@ func (k *marker) message(msg []byte) (spans []Span) {
 		}
 	}
 	return spans
+}
+
+// unheard says whether a DUMP may be the first to tell of an SPI that the kernel chose: the answer to GETSPI found no room.
+func (k *marker) unheard(sa wire.SA) bool {
+	if sa.State != wire.StateLarval || sa.SPI == 0 {
+		return false
+	}
+	for _, r := range k.ranges {
+		if r.Min < r.Max && r.Min <= sa.SPI && sa.SPI <= r.Max {
+			return true
+		}
+	}
+	return false
 }
