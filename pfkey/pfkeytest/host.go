@@ -33,7 +33,8 @@ type Host struct {
 	t       TB
 	engine  *engine.Engine
 	liar    *hostile.Kernel // nil: an honest one
-	sockets pfkey.Engine    // the engine, or the liar in front of it
+	sockets pfkey.Engine    // the engine, or the liar in front of it, behind log
+	log     *requestLog
 	options engine.Options
 	pids    atomic.Int32
 	ids     atomic.Uint64
@@ -104,6 +105,8 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 		h.liar = hostile.New(e, script)
 		h.sockets = h.liar
 	}
+	h.log = newRequestLog(h.sockets)
+	h.sockets = h.log
 	h.pids.Store(1000)
 	return h, nil
 }
