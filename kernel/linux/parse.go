@@ -149,12 +149,10 @@ const secCtxMax = 4096
 func (k *Kernel) wellFormed(e wire.Ext) bool {
 	switch e.Type {
 	case wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtAddressProxy, wire.LinuxExtXNATTOA:
-		switch family, _ := k.d.AddressFamily(e.Raw); {
-		case len(e.Raw) < 16:
-			return false
-		case family == k.d.AFInet:
+		switch family, _ := k.d.AddressFamily(e.Raw); family {
+		case k.d.AFInet:
 			return len(e.Raw) == 24 && e.Raw[5] <= 32
-		case family == k.d.AFInet6:
+		case k.d.AFInet6:
 			return len(e.Raw) == 40 && e.Raw[5] <= 128
 		}
 		return false
