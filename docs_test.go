@@ -1,8 +1,6 @@
 package pfkeyd_test
 
 import (
-	"bufio"
-	"compress/gzip"
 	"go/ast"
 	"os"
 	"path/filepath"
@@ -93,8 +91,9 @@ func TestCommandsExist(t *testing.T) {
 
 var testName = regexp.MustCompile("`((?:[a-z0-9]+/)*[a-z0-9]+)\\.((?:Test|Fuzz|Example)\\w*)`")
 
-// Every test that a document names, as `wire.TestWalk`, is there.
-func TestNamedTestsExist(t *testing.T) {
+// everyTest lists the tests, fuzz targets and examples of the project, as wire.TestWalk.
+func everyTest(t *testing.T) map[string]bool {
+	t.Helper()
 	tests := map[string]bool{}
 	for _, f := range everyGoFile(t) {
 		if !f.test {
@@ -106,6 +105,12 @@ func TestNamedTestsExist(t *testing.T) {
 			}
 		}
 	}
+	return tests
+}
+
+// Every test that a document names, as `wire.TestWalk`, is there.
+func TestNamedTestsExist(t *testing.T) {
+	tests := everyTest(t)
 	for page, text := range documents(t) {
 		for _, m := range testName.FindAllStringSubmatch(text, -1) {
 			if name := m[1] + "." + m[2]; !tests[name] {
@@ -113,119 +118,6 @@ func TestNamedTestsExist(t *testing.T) {
 			}
 		}
 	}
-}
-
-var (
-	recordingName = regexp.MustCompile("`((?:illumos|linux|freebsd|netbsd|openbsd)[\\w.-]*)/([\\w.-]+/[^`]+)`")
-	clauseNumber  = regexp.MustCompile(`^(?:[1-5](?:\.\d+){0,2}|[A-C])(?:-\d+)?$`)
-	rfcColumns    = []string{"clause", "the RFC asks", "where", "shown by"} // and one for each kernel
-)
-
-// Every sentence of the RFC that demands or allows something has a row in RFC2367.md, and every row names files that are there, tests and recordings
-// that show it, and what each kernel does.
-func TestEveryClauseHasARow(t *testing.T) {
-	page := read(t, "RFC2367.md")
-	clauses := map[string]int{}
-	for i, line := range strings.Split(strings.TrimSuffix(read(t, "testdata/rfc2367/clauses.txt"), "\n"), "\n") {
-		number, text, ok := strings.Cut(line, "\t")
-		if _, twice := clauses[number]; !ok || text == "" || twice || !clauseNumber.MatchString(number) || !strings.Contains(number, "-") {
-			t.Errorf("testdata/rfc2367/clauses.txt:%d: want a number of its own, a tab and a sentence", i+1)
-		}
-		clauses[number] = 0
-	}
-	columns := 0
-	for i, line := range strings.Split(page, "\n") {
-		if !strings.HasPrefix(line, "| ") {
-			continue
-		}
-		cells := strings.Split(strings.Trim(line, "| "), " | ")
-		switch {
-		case cells[0] == "clause":
-			if len(cells) <= len(rfcColumns) || !slices.Equal(cells[:len(rfcColumns)], rfcColumns) {
-				t.Errorf("RFC2367.md:%d: columns %q, want %q and kernels", i+1, cells, rfcColumns)
-			}
-			columns = len(cells)
-			continue
-		case strings.HasPrefix(cells[0], "---"):
-			continue
-		case len(cells) != columns:
-			t.Errorf("RFC2367.md:%d: %d cells, want %d", i+1, len(cells), columns)
-			continue
-		}
-		for number := range strings.SplitSeq(cells[0], ", ") {
-			n, isClause := clauses[number]
-			if !clauseNumber.MatchString(number) || !isClause && strings.Contains(number, "-") {
-				t.Errorf("RFC2367.md:%d: there is no clause %s", i+1, number)
-			}
-			if isClause {
-				clauses[number] = n + 1
-			}
-		}
-		words := strings.Fields(strings.ReplaceAll(cells[2], "`", ""))
-		for _, file := range append([]string{"."}, words[1:]...) {
-			if found, _ := filepath.Glob(filepath.Join(words[0], file)); len(found) == 0 {
-				t.Errorf("RFC2367.md:%d: no file %s in %s", i+1, file, words[0])
-			}
-		}
-		if !testName.MatchString(cells[3]) && !recordingName.MatchString(cells[3]) {
-			t.Errorf("RFC2367.md:%d: nothing shows clause %s", i+1, cells[0])
-		}
-		for _, kernel := range cells[len(rfcColumns):] {
-			if verdict := strings.FieldsFunc(kernel, func(r rune) bool { return strings.ContainsRune(" ,:;", r) }); len(verdict) == 0 ||
-				!slices.Contains([]string{"follows", "deviates", "n/a"}, verdict[0]) || verdict[0] == "deviates" && !strings.HasPrefix(kernel, "deviates: ") {
-				t.Errorf("RFC2367.md:%d: %q says neither follows, deviates (and how) nor n/a", i+1, kernel)
-			}
-		}
-	}
-	for number, n := range clauses {
-		if n != 1 {
-			t.Errorf("RFC2367.md has %d rows for clause %s, want 1", n, number)
-		}
-	}
-	known := map[string]map[string]bool{} // recordings of a folder
-	for _, m := range recordingName.FindAllStringSubmatch(page, -1) {
-		folder, name := m[1], m[2]
-		if known[folder] == nil {
-			known[folder] = recordingsOf(t, folder)
-		}
-		if !known[folder][name] {
-			t.Errorf("RFC2367.md: there is no recording %s in testdata/golden/%s", name, folder)
-		}
-	}
-}
-
-// recordingsOf lists the names of the scenarios in a folder of recordings.
-func recordingsOf(t *testing.T, folder string) map[string]bool {
-	t.Helper()
-	names := map[string]bool{}
-	files, err := filepath.Glob(filepath.Join("testdata/golden", folder, "*.jsonl.gz"))
-	if err != nil || len(files) == 0 {
-		t.Errorf("no recordings in testdata/golden/%s", folder)
-	}
-	for _, path := range files {
-		file, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		unzipped, err := gzip.NewReader(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := bufio.NewScanner(unzipped)
-		lines.Buffer(nil, 16<<20)
-		for lines.Scan() {
-			// The name comes first; the whole line is large.
-			if _, rest, ok := strings.Cut(lines.Text(), `"name":`); ok {
-				name, _, _ := strings.Cut(strings.TrimLeft(rest, ` "`), `"`)
-				names[name] = true
-			}
-		}
-		if lines.Err() != nil {
-			t.Fatal(lines.Err())
-		}
-	}
-	return names
 }
 
 var changeTag = regexp.MustCompile(`^- \[(New API|Improvement|Bug Fix|Behaviour|Breaking)\] `)
