@@ -22,11 +22,11 @@ const (
 	rfcFirstKernel
 )
 
-var rfcKernels = []string{"illumos", "Linux", "NetBSD", "FreeBSD", "OpenBSD"}
+var rfcKernels = [...]string{"illumos", "Linux", "NetBSD", "FreeBSD", "OpenBSD"}
 
 const (
-	rfcShownBy = rfcFirstKernel + 5 // behind the kernels
-	rfcWidest  = 100                // characters of a cell that says what is done; the story goes beneath the table
+	rfcShownBy = rfcFirstKernel + len(rfcKernels)
+	rfcWidest  = 100 // characters of a cell that says what is done; the story goes beneath the table
 )
 
 var (
@@ -108,8 +108,8 @@ func recordingsIn(t *testing.T, folder string) map[string]bool {
 	return names
 }
 
-// of says whether a folder of recordings is of the kernel: linux-6.1 is of Linux.
-func of(folder, kernel string) bool {
+// isOf says whether a folder of recordings is of the kernel: linux-6.1 is of Linux.
+func isOf(folder, kernel string) bool {
 	name, _, _ := strings.Cut(folder, "-")
 	return name == strings.ToLower(kernel)
 }
@@ -117,7 +117,7 @@ func of(folder, kernel string) bool {
 // recorded says whether there are recordings of the kernel.
 func (c *rfcChecker) recorded(kernel string) bool {
 	for folder := range c.recordings {
-		if of(folder, kernel) {
+		if isOf(folder, kernel) {
 			return true
 		}
 	}
@@ -131,7 +131,7 @@ func shows(shownBy, kernel string) bool {
 		return true
 	}
 	for _, m := range recordingName.FindAllStringSubmatch(shownBy, -1) {
-		if of(m[1], kernel) {
+		if isOf(m[1], kernel) {
 			return true
 		}
 	}
