@@ -482,3 +482,41 @@ func TestIkedStartsWithoutGate(t *testing.T) {
 	}
 	t.Skipf("%d starts without the gate all went well: this machine is too quick to show that the gate is needed", rounds*n)
 }
+
+// BenchmarkIkedStart measures a start of iked, until it has registered with its kernel, under "pfkeyd run", engine and all; and how long it takes
+// iked to find that there is no PF_KEY, on its own. `bash .ci/iked bench` runs it.
+func BenchmarkIkedStart(b *testing.B) {
+	if os.Getenv(insideVariable) == "" {
+		b.Skip("it wants namespaces of its own; bash .ci/iked bench does all that is needed")
+	}
+	g, peer := twoGateways(b)
+	peer.dir = b.TempDir()
+	b.Run("run", func(b *testing.B) {
+		for b.Loop() {
+			start(b, g, peer, "passive")
+			for !registered(g) {
+				select {
+				case <-g.ended:
+					b.Fatalf("iked gave up: %s", &g.log)
+				case <-time.After(time.Millisecond): // it says nothing
+				}
+			}
+			b.StopTimer()
+			g.stop()
+			g.control = nil
+			b.StartTimer()
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		if fd, err := unix.Socket(unix.AF_KEY, unix.SOCK_RAW, 2); err == nil {
+			unix.Close(fd)
+			b.Skip("this host has PF_KEY")
+		}
+		for b.Loop() {
+			cmd := exec.Command("ip", "netns", "exec", g.name, "iked", "-d", "-v", "-f", filepath.Join(g.dir, "iked.conf"), "-s", filepath.Join(g.dir, "bare"))
+			if out, err := cmd.CombinedOutput(); err == nil {
+				b.Fatalf("iked has started: %s", out)
+			}
+		}
+	})
+}
