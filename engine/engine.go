@@ -34,9 +34,10 @@ type Engine struct {
 	// sockets are in the order of opening.
 	sockets []*Socket
 	opened  uint64
-	after   []func()  // to run once mu is released, in order
-	hear    []*Socket // sockets whose queue has become non-empty since mu was taken
-	next    time.Time // what Next said last, zero if it said nothing
+	queued  struct{ messages, cost int } // in the receive queues of all sockets
+	after   []func()                     // to run once mu is released, in order
+	hear    []*Socket                    // sockets whose queue has become non-empty since mu was taken
+	next    time.Time                    // what Next said last, zero if it said nothing
 	stopped bool
 
 	posted struct {
@@ -231,6 +232,10 @@ func (e *Engine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, pfkey.Errno) 
 
 // Sockets returns the open sockets in the order of opening. The control lock is held; the slice is the engine's.
 func (e *Engine) Sockets() []*Socket { return e.sockets }
+
+// Queued returns how many messages wait in the receive queues of all sockets together, and what they count for there; see [Socket.Queued]. The control
+// lock is held.
+func (e *Engine) Queued() (messages, cost int) { return e.queued.messages, e.queued.cost }
 
 // Close stops the engine: every packet that waits ends with reason shutdown, and no socket can be opened any more.
 func (e *Engine) Close() {

@@ -248,6 +248,26 @@ func TestPostForgetsNothing(t *testing.T) {
 	}
 }
 
+// TestPostedWorkIsBounded: while the lock is held TryPost takes so much work and no more, and Post still takes its own.
+func TestPostedWorkIsBounded(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	ran, taken := 0, 0
+	e.Do(func() {
+		for e.TryPost(func() { ran++ }) {
+			if taken++; taken == 1<<20 {
+				t.Fatal("a million pieces of work wait")
+			}
+		}
+		e.Post(func() { ran++ })
+	})
+	if ran != taken+1 {
+		t.Errorf("%d of %d pieces of work were run", ran, taken+1)
+	}
+	if !e.TryPost(func() { ran++ }) || ran != taken+2 {
+		t.Error("there is room again, and it is not used")
+	}
+}
+
 func TestAdvanceRunsEachThingAtItsTime(t *testing.T) {
 	k, e := newFake(t, engine.Options{Start: time.Unix(1000, 0)})
 	e.Do(func() { k.due = []time.Time{time.Unix(1008, 0), time.Unix(1016, 0), time.Unix(2000, 0)} })

@@ -43,7 +43,7 @@ type Kernel interface {
 	// Age runs what is due at now, which is what the engine's clock shows. force runs a pass whatever is due.
 	Age(now time.Time, force bool)
 
-	// Describe adds SAs (at most limit), acquire records and counters to st.
+	// Describe adds SAs and acquire records (at most limit of each, but 0 is all), the number of both, and counters to st.
 	Describe(st *Status, limit int)
 	// Stop gives up every packet that waits, with reason shutdown.
 	Stop()

@@ -42,6 +42,17 @@ func (s *Socket) Number() uint64 { return s.number }
 // [Socket.DeliverAs]. The control lock is held.
 func (s *Socket) Queued() int { return s.cost }
 
+// Messages returns how many messages are in the receive queue. The control lock is held.
+func (s *Socket) Messages() int { return len(s.queue) - s.head }
+
+// count notes that messages have come into the queue, or left it.
+func (s *Socket) count(messages, bytes, cost int) {
+	s.bytes += bytes
+	s.cost += cost
+	s.e.queued.messages += messages
+	s.e.queued.cost += cost
+}
+
 // Reads returns how many messages have been taken out of the queue so far. The control lock is held.
 func (s *Socket) Reads() uint64 { return s.reads }
 
@@ -62,8 +73,7 @@ func (s *Socket) DeliverAs(msg []byte, cost int, dump bool) bool {
 		s.e.hear = append(s.e.hear, s)
 	}
 	s.queue = append(s.queue, queued{msg, cost})
-	s.bytes += len(msg)
-	s.cost += cost
+	s.count(1, len(msg), cost)
 	return true
 }
 
@@ -103,8 +113,7 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	s.e.kernel.Reading(s)
 	if flags&pfkey.RecvPeek == 0 {
 		s.queue[s.head] = queued{}
-		s.bytes -= size
-		s.cost -= m.cost
+		s.count(-1, -size, -m.cost)
 		s.reads++
 		s.head++
 		s.compact()
@@ -161,7 +170,8 @@ func (s *Socket) Close() {
 		return
 	}
 	s.closed = true
-	s.queue, s.head, s.bytes, s.cost = nil, 0, 0, 0
+	s.count(-s.Messages(), -s.bytes, -s.cost)
+	s.queue, s.head = nil, 0
 	s.e.forget(s)
 	s.e.kernel.Closed(s)
 }

@@ -8,17 +8,19 @@ import (
 
 // Status is a reading of a running engine, ready to become JSON. It holds no key.
 type Status struct {
-	Kernel   string            `json:"kernel"`
-	Fault    string            `json:"fault,omitempty"`
-	Now      time.Time         `json:"now"`
-	Virtual  bool              `json:"virtual_clock"`
-	Next     *time.Time        `json:"next,omitempty"` // when something is due
-	Sockets  []SocketStatus    `json:"sockets"`
-	SACount  int               `json:"sa_count"` // all of them, also those beyond the limit
-	SAs      []SAStatus        `json:"sas"`
-	Acquires []AcquireStatus   `json:"acquires"`
-	Ledger   ipsec.Balance     `json:"ledger"`
-	Counters map[string]uint64 `json:"counters"` // by the real kernel's names
+	Kernel   string          `json:"kernel"`
+	Fault    string          `json:"fault,omitempty"`
+	Now      time.Time       `json:"now"`
+	Virtual  bool            `json:"virtual_clock"`
+	Next     *time.Time      `json:"next,omitempty"` // when something is due
+	Sockets  []SocketStatus  `json:"sockets"`
+	SACount  int             `json:"sa_count"` // all of them, also those beyond the limit
+	SAs      []SAStatus      `json:"sas"`
+	Acquires []AcquireStatus `json:"acquires"`
+	// AcquireCount is how many unanswered ACQUIREs there are, also those beyond the limit.
+	AcquireCount int               `json:"acquire_count"`
+	Ledger       ipsec.Balance     `json:"ledger"`
+	Counters     map[string]uint64 `json:"counters"` // by the real kernel's names
 }
 
 // SocketStatus is one PF_KEY socket.
@@ -67,7 +69,7 @@ type PacketStatus struct {
 	Bytes int    `json:"bytes"`
 }
 
-// Status reads the engine. At most limit SAs are listed; 0 means all.
+// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs; 0 means all, for programs that know how many there can be.
 func (e *Engine) Status(limit int) Status {
 	e.lock()
 	defer e.unlock()
@@ -78,7 +80,7 @@ func (e *Engine) Status(limit int) Status {
 	}
 	for _, s := range e.sockets {
 		st.Sockets = append(st.Sockets, SocketStatus{Number: s.number, PID: s.cred.PID, UID: s.cred.UID,
-			Queued: len(s.queue) - s.head, Bytes: s.bytes, Lost: s.lost})
+			Queued: s.Messages(), Bytes: s.bytes, Lost: s.lost})
 	}
 	e.kernel.Describe(&st, limit)
 	st.Ledger = e.ledger.Balance()

@@ -66,7 +66,7 @@ func ExampleLedger() {
 	var q ipsec.Queue // of a LARVAL SA
 	p := &ipsec.Packet{ID: 1, Done: func(p *ipsec.Packet, v ipsec.Verdict) { fmt.Printf("%d %v [%v]\n", p.ID, v.Kind, v.Reason) }}
 	l.Inject(p)
-	q.Push(p, ipsec.Queued)
+	q.Push(p, ipsec.Queued, 1)
 	p.Report()
 	fmt.Println("held:", l.Balance().Held)
 	q.Pop().End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalGone})

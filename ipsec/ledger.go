@@ -12,8 +12,16 @@ const stripes = 8
 //
 // At every moment injected = ended + held + in flight; what is in flight is the difference, zero when the engine is at
 // rest. It is safe for concurrent use.
+//
+// It also bounds the memory of the packets that wait: all queues of an engine together hold no more bytes than its limit, and a [Queue] gives back
+// a packet that would be too much. A packet counts for its Data, its Room, its Made and [PacketWeight], from the moment it is
+// put into a queue until it is taken out.
 type Ledger struct {
 	lanes [stripes]stripe
+
+	heldBytes atomic.Int64 // of all lanes, because a limit has to see them all
+	limit     int64        // 0: DefaultHeldLimit
+	_         [64]byte     // what follows is read for every packet
 
 	mu       sync.Mutex // guards writes of watchers
 	watchers atomic.Pointer[[]*watcher]
@@ -28,6 +36,39 @@ type stripe struct {
 }
 
 type watcher struct{ f func(*Packet, Verdict) }
+
+// DefaultHeldLimit is how many bytes of packets a ledger holds unless told otherwise.
+const DefaultHeldLimit = 64 << 20
+
+// LimitHeld sets how many bytes of packets may wait at a time, at least 1. It is called before the first packet is injected.
+func (l *Ledger) LimitHeld(bytes int64) { l.limit = max(bytes, 1) }
+
+func (l *Ledger) heldLimit() int64 {
+	if l.limit == 0 {
+		return DefaultHeldLimit
+	}
+	return l.limit
+}
+
+// hold charges more bytes, or gives them back if there are fewer than none. It returns false, and charges nothing, if that were too much. It takes no
+// lock.
+func (l *Ledger) hold(more int64) bool {
+	if more <= 0 {
+		if more < 0 {
+			l.heldBytes.Add(more)
+		}
+		return true
+	}
+	for {
+		n := l.heldBytes.Load()
+		if n+more > l.heldLimit() {
+			return false
+		}
+		if l.heldBytes.CompareAndSwap(n, n+more) {
+			return true
+		}
+	}
+}
 
 func (l *Ledger) lane(p *Packet) *stripe { return &l.lanes[p.lane] }
 
@@ -100,11 +141,14 @@ type Balance struct {
 	InFlight uint64            `json:"in_flight"`
 	Verdicts map[string]uint64 `json:"verdicts"` // final verdicts by name
 	Reasons  map[string]uint64 `json:"reasons"`  // dropped packets by reason
+
+	HeldBytes int64 `json:"held_bytes"` // the memory of the packets held
+	HeldLimit int64 `json:"held_limit"` // what there may be of it
 }
 
 // Balance reads the ledger. While packets move, the parts are read one after the other; at rest they are exact.
 func (l *Ledger) Balance() Balance {
-	b := Balance{Verdicts: map[string]uint64{}, Reasons: map[string]uint64{}}
+	b := Balance{Verdicts: map[string]uint64{}, Reasons: map[string]uint64{}, HeldBytes: l.heldBytes.Load(), HeldLimit: l.heldLimit()}
 	for i := range l.lanes {
 		s := &l.lanes[i]
 		for k := range s.ended {

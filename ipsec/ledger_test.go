@@ -70,7 +70,7 @@ func TestConservation(t *testing.T) {
 						kind = ipsec.Held
 					}
 					mu.Lock()
-					queue.Push(p, kind)
+					queue.Push(p, kind, 1<<30)
 					mu.Unlock()
 					p.Report()
 				}
@@ -112,7 +112,7 @@ func TestQueuedBeforeFinal(t *testing.T) {
 		p := &ipsec.Packet{ID: uint64(i), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = append(got, v.Kind) }}
 		l.Inject(p)
 		var q ipsec.Queue
-		q.Push(p, ipsec.Queued)
+		q.Push(p, ipsec.Queued, 1)
 		var wg sync.WaitGroup
 		wg.Go(p.Report)
 		wg.Go(func() {
@@ -131,11 +131,11 @@ func TestReportAfterEnd(t *testing.T) {
 	p := &ipsec.Packet{Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = append(got, v.Kind) }}
 	l.Inject(p)
 	var q ipsec.Queue
-	q.Push(p, ipsec.Held)
+	q.Push(p, ipsec.Held, 1)
 	p.Report()
 	p.Report()
 	q.Pop()
-	q.Push(p, ipsec.Queued)
+	q.Push(p, ipsec.Queued, 1)
 	q.Pop()
 	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Shutdown})
 	p.Report()
@@ -159,7 +159,7 @@ func TestQueue(t *testing.T) {
 	for id := range uint64(4) {
 		p := &ipsec.Packet{ID: id}
 		l.Inject(p)
-		q.Push(p, ipsec.Queued)
+		q.Push(p, ipsec.Queued, 4)
 	}
 	for range q.All {
 		break // an early end is allowed
@@ -182,7 +182,7 @@ func TestQueue(t *testing.T) {
 	}
 	p := &ipsec.Packet{ID: 9}
 	l.Inject(p)
-	moved.Push(p, ipsec.Held) // an emptied queue goes on
+	moved.Push(p, ipsec.Held, 2) // an emptied queue goes on
 	if moved.Pop() != p || moved.Pop() != nil {
 		t.Error("an emptied queue does not go on")
 	}
@@ -284,5 +284,105 @@ func TestRegistry(t *testing.T) {
 		if got := ipsec.ReasonFor(err); got != want {
 			t.Errorf("ReasonFor(%v) = %v, want %v", err, got, want)
 		}
+	}
+}
+
+// push puts a packet of so many bytes into q.
+func push(l *ipsec.Ledger, q *ipsec.Queue, id uint64, bytes, depth int) (p, out *ipsec.Packet) {
+	p = &ipsec.Packet{ID: id, Data: make([]byte, bytes)}
+	l.Inject(p)
+	return p, q.Push(p, ipsec.Queued, depth)
+}
+
+// TestHeldLimit: what the queues of an engine hold together has a limit. A packet over it comes back, and nothing has changed.
+func TestHeldLimit(t *testing.T) {
+	const w = ipsec.PacketWeight
+	var l ipsec.Ledger
+	l.LimitHeld(2*w + 300)
+	var a, b ipsec.Queue
+	want := func(what string, held uint64, bytes int64) {
+		t.Helper()
+		if got := l.Balance(); got.Held != held || got.HeldBytes != bytes || got.HeldLimit != 2*w+300 {
+			t.Errorf("%s: %d packets and %d of %d bytes are held, want %d and %d", what, got.Held, got.HeldBytes, got.HeldLimit, held, bytes)
+		}
+	}
+	first, out := push(&l, &a, 1, 100, 1)
+	if out != nil {
+		t.Errorf("the first: packet %d is out", out.ID)
+	}
+	if _, out = push(&l, &b, 2, 200, 2); out != nil {
+		t.Errorf("the second fits exactly: packet %d is out", out.ID)
+	}
+	want("full", 2, 2*w+300)
+	if p, out := push(&l, &b, 3, 0, 2); out != p || b.Len() != 1 {
+		t.Error("a third, of no bytes, found room")
+	}
+	if p, out := push(&l, &a, 4, 101, 1); out != p || a.Len() != 1 {
+		t.Error("a larger one took the place of the first")
+	}
+	want("as full as it was", 2, 2*w+300)
+	fifth, out := push(&l, &a, 5, 100, 1)
+	if out != first {
+		t.Error("one as large did not take the place of the first")
+	}
+	want("as full again", 2, 2*w+300)
+	if a.Pop() != fifth {
+		t.Error("the fifth is not there")
+	}
+	want("one has gone", 1, w+200)
+	if _, out = push(&l, &a, 6, 40, 1); out != nil {
+		t.Error("there is room again, and it is not used")
+	}
+	if _, out = push(&l, &b, 7, 60, 2); out == nil || out.ID != 7 {
+		t.Error("the seventh found room")
+	}
+	b.Pop()
+	a.Pop()
+	want("empty", 0, 0)
+
+	// Where it is opened, and what has been made of it, wait with it.
+	p := &ipsec.Packet{Data: make([]byte, 10), Room: make([]byte, 0, 20), Made: make([]byte, 5, 30)}
+	l.Inject(p)
+	a.Push(p, ipsec.Held, 1)
+	want("a room", 1, w+60)
+	a.Pop()
+	want("empty again", 0, 0)
+}
+
+// TestHeldLimitOnManyThreads: there is never more than the limit, and at the end everything has been given back.
+func TestHeldLimitOnManyThreads(t *testing.T) {
+	const most = 10 * (ipsec.PacketWeight + 100)
+	var l ipsec.Ledger
+	l.LimitHeld(most)
+	var ws sync.WaitGroup
+	var refused, replaced, over atomic.Uint64
+	for w := range 4 {
+		ws.Go(func() {
+			r := rand.New(rand.NewPCG(7, uint64(w)))
+			var q ipsec.Queue
+			for i := range 5000 {
+				switch p, out := push(&l, &q, uint64(i), r.IntN(200), 5); {
+				case out == p:
+					refused.Add(1)
+				case out != nil:
+					replaced.Add(1)
+				}
+				if n := l.Balance().HeldBytes; n < 0 || n > most {
+					over.Add(1)
+				}
+				if r.IntN(3) == 0 {
+					q.Pop()
+				}
+			}
+			for q.Pop() != nil {
+			}
+		})
+	}
+	ws.Wait()
+	if b := l.Balance(); b.Held != 0 || b.HeldBytes != 0 || over.Load() != 0 {
+		t.Errorf("%d packets and %d bytes are held; %d times it was more than %d, or less than nothing", b.Held, b.HeldBytes, over.Load(), most)
+	}
+	if replaced.Load() == 0 {
+		t.Error("no packet was replaced")
 	}
 }

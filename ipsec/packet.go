@@ -21,8 +21,12 @@ type Packet struct {
 	// called on whatever goroutine decided, with no lock of an engine held, and must not block.
 	Done func(*Packet, Verdict)
 
+	// Made is the kernel's: what it has made of the packet so far, while that waits. It is not changed in a [Queue].
+	Made []byte
+
 	ledger *Ledger
 	lane   uint8         // of counters
+	weight int64         // in the queue it waits in, see weigh; guarded by the lock of that queue
 	next   *Packet       // link of the [Queue] it waits in
 	waits  atomic.Uint32 // times it was put into a queue, written under the lock of that queue
 	kind   atomic.Uint32 // Queued or Held: what the last wait was
@@ -39,15 +43,23 @@ const Lanes = stripes
 // several cores in turn, which costs more than the counting.
 func (p *Packet) Lane() int { return int(p.lane) }
 
-// wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held, so that the ledger's
-// held count moves with the queue.
+// PacketWeight is what a packet that waits counts for beyond its bytes, so that small ones are bounded as well.
+const PacketWeight = 256
+
+// weigh is the memory that the packet takes while it waits, in bytes.
+func (p *Packet) weigh() int64 {
+	return int64(PacketWeight + len(p.Data) + cap(p.Room) + cap(p.Made))
+}
+
+// wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held, so that what the ledger counts as held
+// moves with the queue. Its weight has been charged already.
 func (p *Packet) wait(k Kind) {
 	p.kind.Store(uint32(k))
 	p.waits.Add(1)
 	p.ledger.lane(p).held.Add(1)
 }
 
-// resume notes that the packet has been taken out of a queue and goes on.
+// resume notes that the packet has been taken out of a queue and goes on. Its weight is for the caller to give back.
 func (p *Packet) resume() { p.ledger.lane(p).held.Add(^uint64(0)) }
 
 // Report tells Done of the waits it has not heard of yet. It may be called after somebody else has already ended the

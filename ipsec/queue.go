@@ -11,9 +11,26 @@ type Queue struct {
 // Len returns the number of packets in q.
 func (q *Queue) Len() int { return q.n }
 
-// Push appends p, which must not be in any queue, to wait as Queued or Held. The pusher calls [Packet.Report] once it has
-// released the queue's lock.
-func (q *Queue) Push(p *Packet, k Kind) {
+// Push appends p, which must not be in any queue, to wait as Queued or Held in a queue that has depth places, at least one. It returns the packet
+// for which there is none, which is not in the queue: nil; the oldest, if all places were taken; or p itself, and nothing has changed, if
+// the ledger holds as many bytes as it may. The pusher calls [Packet.Report] once it has released the queue's lock, unless it has p back.
+func (q *Queue) Push(p *Packet, k Kind, depth int) (out *Packet) {
+	if q.n >= depth {
+		out = q.head
+	}
+	// What one gives back the other may have at once: to be replaced by one no larger always succeeds.
+	weight := p.weigh()
+	more := weight
+	if out != nil {
+		more -= out.weight
+	}
+	if !p.ledger.hold(more) {
+		return p
+	}
+	if out != nil {
+		q.unlink()
+	}
+	p.weight = weight
 	p.wait(k)
 	p.next = nil
 	if q.tail == nil {
@@ -23,6 +40,7 @@ func (q *Queue) Push(p *Packet, k Kind) {
 	}
 	q.tail = p
 	q.n++
+	return out
 }
 
 // Pop takes out the oldest packet, which goes on from here; nil if there is none.
@@ -31,13 +49,20 @@ func (q *Queue) Pop() *Packet {
 	if p == nil {
 		return nil
 	}
+	q.unlink()
+	p.ledger.hold(-p.weight)
+	return p
+}
+
+// unlink takes the oldest packet out.
+func (q *Queue) unlink() {
+	p := q.head
 	q.head, p.next = p.next, nil
 	if q.head == nil {
 		q.tail = nil
 	}
 	q.n--
 	p.resume()
-	return p
 }
 
 // All yields the packets, oldest first, without taking them out.

@@ -14,7 +14,7 @@ const (
 	LarvalDropped          // the SA is LARVAL, and the kernel keeps no packets for it
 	AcquireGone            // the ACQUIRE it waited for ended without a usable SA
 	AcquireFull            // pushed out of a full acquire queue
-	AcquireNoMemory        // no acquire record could be made
+	AcquireNoMemory        // no acquire record could be made, or it may hold no more
 	NoSA                   // no usable SA for its SPI and destination
 	ReplayEarly            // replayed, found before the ICV was computed
 	Replayed               // replayed, found after the ICV was computed; outbound: the sequence number would wrap
@@ -35,7 +35,7 @@ const (
 	PolicyMismatch         // the policy wants other protection than it had
 	PolicyDiscard          // the policy says discard
 	NoRoute                // the host has no address to send it from
-	NoMemory               // out of a stated limit
+	NoMemory               // the packets that wait take all the memory they may, or another stated limit
 	Shutdown               // the engine stopped
 )
 

@@ -69,7 +69,7 @@ func (t *target) packet(p *ipsec.Packet, how string) {
 			k = ipsec.Held
 		}
 		t.mu.Lock()
-		t.held.Push(p, k)
+		t.held.Push(p, k, 1<<30)
 		t.mu.Unlock()
 		p.Report()
 	case 'r': // releases all

@@ -42,17 +42,17 @@ func FaultByName(name string) (Fault, error) {
 }
 
 // Offer is [SA.Offer], bent by the fault.
-func (f Fault) Offer(s *SA, p *ipsec.Packet, depth int) (seen State, evicted *ipsec.Packet) {
+func (f Fault) Offer(s *SA, p *ipsec.Packet, depth int) (seen State, out *ipsec.Packet) {
 	switch f {
 	case LarvalUnlocked: // the caller saw LARVAL some time ago; nobody looks again
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return Larval, s.storeLocked(p, depth)
+		return Larval, s.held.Push(p, ipsec.Queued, depth)
 	case LarvalWindow: // a packet left in the queue by the promotion is thrown away by the next one
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if seen = s.State(); seen == Larval {
-			return seen, s.storeLocked(p, depth)
+			return seen, s.held.Push(p, ipsec.Queued, depth)
 		}
 		return seen, s.held.Pop()
 	}

@@ -57,26 +57,18 @@ func (s *SA) Unlock() { s.mu.Unlock() }
 func (s *SA) State() State { return State(s.state.Load()) }
 
 // Offer puts p into the queue of a LARVAL SA: the check of the state and the store are one critical section. If seen is
-// Larval the SA has p, and evicted is the oldest packet if there were already depth of them, nil otherwise. If seen is
-// anything else the caller still has p and goes on with it.
+// Larval, out is the packet for which there was no place: the oldest packet if there were already depth of them; p itself, which the caller
+// still has then, if the ledger holds all the bytes it may; else nil, and the SA has p. If seen is anything else the caller still has p and goes on
+// with it.
 //
-// The caller reports to p, and ends evicted, after Offer has returned. It allocates nothing.
-func (s *SA) Offer(p *ipsec.Packet, depth int) (seen State, evicted *ipsec.Packet) {
+// The caller reports to p, unless it has it back, and ends out, after Offer has returned. It allocates nothing.
+func (s *SA) Offer(p *ipsec.Packet, depth int) (seen State, out *ipsec.Packet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seen = s.State(); seen != Larval {
 		return seen, nil
 	}
-	return seen, s.storeLocked(p, depth)
-}
-
-// storeLocked needs s.mu held.
-func (s *SA) storeLocked(p *ipsec.Packet, depth int) (evicted *ipsec.Packet) {
-	if s.held.Len() >= depth {
-		evicted = s.held.Pop()
-	}
-	s.held.Push(p, ipsec.Queued)
-	return evicted
+	return seen, s.held.Push(p, ipsec.Queued, depth)
 }
 
 // Become moves the SA to another state and returns the one it left, with the packets that waited if that was LARVAL: the

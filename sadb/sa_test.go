@@ -199,6 +199,42 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
+// TestOfferWithoutMemory: where no more bytes may be held the newcomer comes back, and the one that waits goes on waiting.
+func TestOfferWithoutMemory(t *testing.T) {
+	var l ipsec.Ledger
+	l.LimitHeld(ipsec.PacketWeight + 100)
+	packet := func(id uint64, bytes int) *ipsec.Packet {
+		p := &ipsec.Packet{ID: id, Data: make([]byte, bytes)}
+		l.Inject(p)
+		return p
+	}
+	a, b := new(sadb.SA), new(sadb.SA)
+	first := packet(1, 100)
+	if seen, out := a.Offer(first, 1); seen != sadb.Larval || out != nil {
+		t.Fatalf("%v, %v", seen, out)
+	}
+	for _, p := range []*ipsec.Packet{packet(2, 0), packet(3, 1000)} {
+		for _, s := range []*sadb.SA{a, b} {
+			if s == a && p.ID == 2 {
+				continue // it is smaller, and would be taken
+			}
+			if seen, out := s.Offer(p, 1); seen != sadb.Larval || out != p {
+				t.Errorf("packet %d: %v, %v; want it back", p.ID, seen, out)
+			}
+		}
+	}
+	_, held := a.Become(sadb.Mature)
+	if p := held.Pop(); p != first {
+		t.Errorf("the first did not wait on: %v", p)
+	}
+	if n := l.Balance().HeldBytes; n != 0 {
+		t.Errorf("%d bytes are held", n)
+	}
+	if seen, out := b.Offer(packet(4, 50), 1); seen != sadb.Larval || out != nil {
+		t.Errorf("there is room again: %v, %v", seen, out)
+	}
+}
+
 func BenchmarkOfferBecome(b *testing.B) {
 	var l ipsec.Ledger
 	p := &ipsec.Packet{ID: 1}

@@ -47,25 +47,8 @@ type acquire struct {
 	seq    uint32
 	need   need
 	expire int64
-	queue  ipsec.Queue
-	sealed [][]byte // for each packet, in the same order, what ESP has made of it already; nil if it has not
+	queue  ipsec.Queue // of packets with what ESP has made of them already, if it has
 	gone   bool
-}
-
-// pop takes out the oldest packet, with what ESP has made of it. The lock of the acquire records is held, or the record is detached.
-func (a *acquire) pop() (*ipsec.Packet, []byte) {
-	p := a.queue.Pop()
-	if p == nil {
-		return nil, nil
-	}
-	sealed := a.sealed[0]
-	a.sealed = a.sealed[1:]
-	return p, sealed
-}
-
-func (a *acquire) push(p *ipsec.Packet, sealed []byte) {
-	a.queue.Push(p, ipsec.Held)
-	a.sealed = append(a.sealed, sealed)
 }
 
 // acquireTable is the lock of the acquire records, a leaf, and what it takes to look twice: every change that may give a waiting packet an SA
@@ -89,11 +72,13 @@ func (k *Kernel) nextAcquireSeq() uint32 {
 
 // hold lets a packet wait for an SA: on the record that there is for the same need, or on a new one, for which key management is asked. It
 // returns false, without the packet, if an SA may have been made since the caller looked for one at generation: then it looks again. The
-// check and the store are under one lock. sealed is what ESP has made of the packet already, if it now waits for AH.
+// check and the store are under one lock. sealed is what ESP has made of the packet already, if it now waits for AH. A packet for which there is no
+// memory ends, be it on a new record or on one that is there.
 func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, generation uint64) bool {
 	f := p.familyOf(n.dst)
 	bucket := k.hashDst(n.dst)
 	seq := k.nextAcquireSeq()
+	pkt.Made = sealed
 	k.acquires.mu.Lock()
 	if k.acquires.generation.Load() != generation {
 		k.acquires.mu.Unlock()
@@ -104,26 +89,25 @@ func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, ge
 		a = a.next
 	}
 	if a != nil {
-		var evicted *ipsec.Packet
-		if a.queue.Len() >= acquireMaxPackets {
-			evicted, _ = a.pop()
-		}
-		a.push(pkt, sealed)
+		out := a.queue.Push(pkt, ipsec.Held, acquireMaxPackets)
 		raise(&k.counters.qhiwater, uint64(a.queue.Len()))
 		k.acquires.mu.Unlock()
+		if out == pkt {
+			k.drop(pkt, dropAcquireNoMem)
+			return true
+		}
 		pkt.Report()
-		if evicted != nil {
-			k.drop(evicted, dropAcquireTooFull)
+		if out != nil {
+			k.drop(out, dropAcquireTooFull)
 		}
 		return true
 	}
-	if k.acquires.n >= k.tun.limit(limAcquires) {
+	a = &acquire{next: f.acquires[bucket], p: p, seq: seq, need: *n, expire: k.now() + p.tun(tunAcquireTimeout)}
+	if int64(k.acquires.n) >= k.tun.limit(limAcquires) || a.queue.Push(pkt, ipsec.Held, acquireMaxPackets) != nil {
 		k.acquires.mu.Unlock()
 		k.drop(pkt, dropAcquireNoMem)
 		return true
 	}
-	a = &acquire{next: f.acquires[bucket], p: p, seq: seq, need: *n, expire: k.now() + p.tun(tunAcquireTimeout)}
-	a.push(pkt, sealed)
 	f.acquires[bucket] = a
 	k.acquires.n++
 	k.acquires.mu.Unlock()

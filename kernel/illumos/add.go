@@ -160,8 +160,8 @@ func (k *Kernel) finishAdd(p *protocol, r *request, update bool) result {
 		k.giveUp(asked)
 	default:
 		k.e.After(func() {
-			for pkt, sealed := asked.pop(); pkt != nil; pkt, sealed = asked.pop() {
-				k.outboundAgain(pkt, sealed, asked)
+			for pkt := asked.queue.Pop(); pkt != nil; pkt = asked.queue.Pop() {
+				k.satisfy(pkt, pkt.Made, &asked.need, asked.p) // again
 			}
 		})
 	}

@@ -70,6 +70,7 @@ const (
 	dropBadHeader // counted by IP alone
 	dropFragment
 	dropOutDiscards
+	dropNoMemory // counted by IP alone
 	dropTaskRefused
 	dropShutdown
 	dropsEnd
@@ -107,6 +108,7 @@ var dropRows = [dropsEnd]struct {
 	dropBadHeader:      {"ipIfStatsInDiscards", ipsec.BadHeader},
 	dropFragment:       {"ipIfStatsInDiscards", ipsec.Fragment},
 	dropOutDiscards:    {"ipIfStatsOutDiscards", ipsec.BadHeader},
+	dropNoMemory:       {"ipIfStatsInDiscards", ipsec.NoMemory},
 	dropTaskRefused:    {"", ipsec.TaskRefused},
 	dropShutdown:       {"", ipsec.Shutdown},
 }

@@ -11,7 +11,7 @@ import (
 const (
 	dumpAhead = 256 << 10 // bytes of a DUMP that are made before they are read
 	dumpPiece = 64 << 10
-	largestSA = 2 << 10 // most SAs are much smaller; a larger one makes its piece grow
+	typicalSA = 320 // bytes, of a message that describes an SA; a larger one makes its piece grow
 )
 
 // dump is a DUMP that is not yet read to its end. Of a large database only the beginning is made at first, and more as it is read; but nobody
@@ -54,6 +54,13 @@ func (k *Kernel) settle() {
 	}
 }
 
+// settleFirst has the rest of every dump made before a packet changes what it shows. One packet asks for all; nobody waits.
+func (k *Kernel) settleFirst() {
+	if k.dumping.Load() && k.dumping.CompareAndSwap(true, false) {
+		k.e.Post(k.settle)
+	}
+}
+
 // Reading implements [engine.Kernel].
 func (k *Kernel) Reading(s *engine.Socket) {
 	for _, d := range k.dumps {
@@ -74,14 +81,17 @@ func (k *Kernel) dumpAll(over []*protocol, r *request) iter.Seq[struct{}] {
 	}
 	now := k.now()
 	return func(pause func(struct{}) bool) {
-		// Messages share pieces of memory, so that a large database costs few of them.
+		// Messages share pieces of memory, so that a large database costs few of them. Each piece is twice as large as the one before: a
+		// message that waits unread keeps all of its piece, and a DUMP of one SA must not keep the largest.
 		var piece []byte
+		size := typicalSA
 		for s := range k.dumped(over) {
 			if timeout != 0 && s.idleFor(now) > timeout {
 				continue
 			}
-			if cap(piece)-len(piece) < largestSA {
-				piece = make([]byte, 0, dumpPiece)
+			if cap(piece)-len(piece) < typicalSA {
+				piece = make([]byte, 0, size)
+				size = min(2*size, dumpPiece)
 			}
 			start := len(piece)
 			piece = k.appendSA(piece, r.hdr, s, true)

@@ -12,6 +12,7 @@ import (
 // late; and this is the only place, with reachLimit, that ends an SA's life with an EXPIRE.
 func (k *Kernel) Age(at time.Time, force bool) {
 	now := at.Unix()
+	k.dueAt(k.wanted.Swap(0))
 	if !force && (k.due == 0 || k.due > now) {
 		return
 	}
@@ -132,7 +133,14 @@ func (k *Kernel) agePartner(s *sa) {
 // reachLimit is what packets leave to the control side when they have reached a limit: of bytes (with an EXPIRE at once), or the end of the
 // sequence numbers or IVs (with one at the next pass).
 func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
-	k.e.Post(func() {
+	once := postedSoft
+	if c == chargeHard {
+		once = postedHard
+	}
+	if !tell {
+		once <<= 1
+	}
+	k.postOnce(s, once, func() {
 		s.Lock()
 		state := s.State()
 		var held ipsec.Queue
@@ -158,6 +166,28 @@ func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
 	})
 }
 
+// posted are pieces of control work that packets have posted for an SA, and that have not run yet: one of each kind, however many packets ask for it.
+type posted = uint32
+
+const (
+	postedSoft posted = 1 << iota // with an EXPIRE
+	_                             // and without
+	postedHard
+	_
+	postedRenumber
+)
+
+// postOnce posts f for an SA unless the same waits already.
+func (k *Kernel) postOnce(s *sa, once posted, f func()) {
+	if s.posted.Or(once)&once != 0 {
+		return
+	}
+	k.e.Post(func() {
+		s.posted.And(^once)
+		f()
+	})
+}
+
 // useUp lets an SA die at the next pass: it has no sequence numbers or IVs left.
 func (k *Kernel) useUp(s *sa) {
 	s.Lock()
@@ -166,9 +196,22 @@ func (k *Kernel) useUp(s *sa) {
 	k.wantPass(1)
 }
 
-// wantPass asks, from a packet's way, for the first pass at or after t.
+// wantPass asks, from a packet's way, for the first pass at or after t. Whoever lets go of the control lock sees it.
 func (k *Kernel) wantPass(t int64) {
-	if t != 0 && t != math.MaxInt64 {
-		k.e.Post(func() { k.dueAt(t) })
+	if t == 0 || t == math.MaxInt64 {
+		return
+	}
+	for {
+		first := k.wanted.Load()
+		if first != 0 && first <= t {
+			return
+		}
+		if !k.wanted.CompareAndSwap(first, t) {
+			continue
+		}
+		if first == 0 {
+			k.e.Post(func() {})
+		}
+		return
 	}
 }

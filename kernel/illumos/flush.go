@@ -19,7 +19,7 @@ func (k *Kernel) fanOut(r *request) {
 		over = []*protocol{p}
 	}
 	if r.hdr.Type == wire.MsgDump {
-		if k.noRoomForDump() {
+		if k.noRoomForDump(r.sender) {
 			k.fail(r, noMemory)
 			return
 		}

@@ -10,27 +10,26 @@ const maxIdlePackets = 100
 
 // keep is what an IDLE SA does with a packet that it has opened: another node of the cluster may be about to hand the SA over, so
 // the packet waits. The oldest makes room. It returns false if the SA is not IDLE any more. The original stores packets in a form
-// that its release cannot read; this is what it meant.
+// that its release cannot read; this is what it meant. A packet for which there is no memory ends.
 func (k *Kernel) keep(s *sa, p *ipsec.Packet, inner []byte) bool {
 	s.Lock()
 	if s.State() != stateIdle {
 		s.Unlock()
 		return false
 	}
-	var evicted *ipsec.Packet
 	if s.kept == nil {
 		s.kept = &kept{}
 	}
-	if s.kept.idle.Len() >= maxIdlePackets {
-		evicted = s.kept.idle.Pop()
-		s.kept.inner = s.kept.inner[1:]
-	}
-	s.kept.idle.Push(p, ipsec.Queued)
-	s.kept.inner = append(s.kept.inner, inner)
+	p.Made = inner
+	out := s.kept.idle.Push(p, ipsec.Queued, maxIdlePackets)
 	s.Unlock()
+	if out == p {
+		k.drop(p, dropNoMemory)
+		return true
+	}
 	p.Report()
-	if evicted != nil {
-		k.drop(evicted, dropIdleOverflow)
+	if out != nil {
+		k.drop(out, dropIdleOverflow)
 	}
 	return true
 }

@@ -26,16 +26,17 @@ type Kernel struct {
 	counters counters
 
 	dumps   []*dump     // not read to their end yet
-	dumping atomic.Bool // there are any; read without the control lock
+	dumping atomic.Bool // there are any that nobody has asked to settle; written by packets, too
 	inDump  bool        // one of them is being stepped
 
-	extended int         // how many times sockets have become EXTENDED
-	cluster  atomic.Bool // cluster software is loaded
-	refuse   bool        // the task queue takes no entry
-	stored   int         // bytes of identities that all SAs keep
-	lastPass int64       // time of the last ageing pass
-	due      int64       // no SA and no acquire record needs a pass before this; 0: none does
-	boot     int64       // passes happen at boot + n * interval
+	extended int          // how many times sockets have become EXTENDED
+	cluster  atomic.Bool  // cluster software is loaded
+	refuse   bool         // the task queue takes no entry
+	stored   int          // bytes of identities that all SAs keep
+	lastPass int64        // time of the last ageing pass
+	due      int64        // no SA and no acquire record needs a pass before this; 0: none does
+	wanted   atomic.Int64 // the same of what packets have asked for, not yet in due
+	boot     int64        // passes happen at boot + n * interval
 	acqSeq   atomic.Uint32
 }
 
@@ -50,6 +51,7 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	if err := k.tun.set(o.Tunables); err != nil {
 		return nil, fmt.Errorf("illumos: %w", err)
 	}
+	e.Ledger().LimitHeld(k.tun.limit(limHeld))
 	k.acqSeq.Store(0xffffffff)
 	k.ah = newProtocol(k, wire.SATypeAH)
 	k.esp = newProtocol(k, wire.SATypeESP)
@@ -114,7 +116,7 @@ func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errn
 		return wire.EPROTONOSUPPORT
 	case !c.Privileged:
 		return wire.EPERM
-	case len(k.e.Sockets()) >= k.tun.limit(limSockets):
+	case int64(len(k.e.Sockets())) >= k.tun.limit(limSockets):
 		return wire.ENOMEM
 	}
 	s.Data = k.newClient(s)
@@ -141,6 +143,7 @@ func (k *Kernel) Stop() {
 
 // Next implements [engine.Kernel]: the first pass of the ager at which something is due.
 func (k *Kernel) Next() (time.Time, bool) {
+	k.dueAt(k.wanted.Swap(0))
 	if k.due == 0 {
 		return time.Time{}, false
 	}

@@ -32,18 +32,29 @@ func (k *Kernel) sas() (n int) {
 
 // noRoomFor says whether n more SAs with so many bytes of identities are more than there may be.
 func (k *Kernel) noRoomFor(n, stored int) bool {
-	return k.sas()+n > k.tun.limit(limSAs) || stored != 0 && k.stored+stored > k.tun.limit(limIdentities)
+	return int64(k.sas()+n) > k.tun.limit(limSAs) || stored != 0 && int64(k.stored+stored) > k.tun.limit(limIdentities)
 }
 
+// queued is the memory that waits in the receive queues of all sockets, in bytes.
+func (k *Kernel) queued() int64 {
+	messages, bytes := k.e.Queued()
+	return int64(bytes) + queuePlace*int64(messages)
+}
+
+// queuePlace is what a message takes in a queue beside its own bytes.
+const queuePlace = 64
+
 // noRoomForDump says whether what waits in the receive queues, with a DUMP of every SA beside it, is more than there may be. A DUMP is queued
-// however full the queue of its reader is, so it is here that one who never reads is stopped.
-func (k *Kernel) noRoomForDump() bool {
-	queued := 0
+// however full the queues of its reader and of promiscuous sockets are, so it is here that those who never read are stopped.
+func (k *Kernel) noRoomForDump(reader *client) bool {
+	const typical = 512 // bytes, of a message that describes an SA; all who hear it share them
+	each := int64(typical)
 	for _, s := range k.e.Sockets() {
-		queued += s.Queued()
+		if c := clientOf(s); !c.noLoop && (c.promisc || c == reader) {
+			each += queuePlace
+		}
 	}
-	const typical = 512 // bytes, of a message that describes an SA
-	return queued+k.sas()*typical+k.stored > k.tun.limit(limQueued)
+	return k.queued()+int64(k.sas()+1)*each+int64(k.stored) > k.tun.limit(limQueued)
 }
 
 var noMemory = result{errno: wire.ENOMEM}

@@ -10,7 +10,7 @@ import (
 // saMessage describes an SA in full, as GET and DUMP do with its keys and DELETE without; sadb_sa2msg. The header is the
 // request's but for the SA type and the length.
 func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
-	return k.appendSA(make([]byte, 0, 320), h, s, keys)
+	return k.appendSA(make([]byte, 0, typicalSA), h, s, keys)
 }
 
 // appendSA is saMessage behind what is in b already.

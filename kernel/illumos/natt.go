@@ -58,13 +58,14 @@ func checksum(sum uint32, b []byte) uint16 {
 }
 
 // renumber follows a NAT that has given the peer another port: the paired outbound SA, and the inbound one that noticed it, send and expect
-// there from now on. It is called on a packet's way, once the packet has proved genuine.
+// there from now on. It is called on a packet's way, once the packet has proved genuine. A port that comes while another waits to be noted, comes again
+// with the next packet.
 func (k *Kernel) renumber(s *sa, port uint16) {
 	c := s.conf.Load()
 	if !s.has(flagNATTRem) || c.nat.rem.Port() == port {
 		return
 	}
-	k.e.Post(func() {
+	k.postOnce(s, postedRenumber, func() {
 		pair := s.pair()
 		if pair == nil || !pair.in.isOutbound() {
 			return

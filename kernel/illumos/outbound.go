@@ -13,9 +13,7 @@ import (
 
 // Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for them.
 func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
-	if k.dumping.Load() {
-		k.e.Post(k.settle)
-	}
+	k.settleFirst()
 	flow, err := spd.ParseFlow(p.Data)
 	if err != nil {
 		k.drop(p, dropOutDiscards)
@@ -46,11 +44,6 @@ func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
 	}
 	n.uniqueID = n.unique()
 	k.satisfy(p, nil, &n, nil)
-}
-
-// outboundAgain drives a packet on once key management has answered what it waited for.
-func (k *Kernel) outboundAgain(p *ipsec.Packet, sealed []byte, a *acquire) {
-	k.satisfy(p, sealed, &a.need, a.p)
 }
 
 // satisfy protects a packet with ESP and then AH, as far as there are SAs for it, or lets it wait for the one that is missing. sealed is what ESP

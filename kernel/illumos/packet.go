@@ -13,9 +13,7 @@ const larvalPackets = 1
 
 // Inbound implements [engine.Kernel]. What is neither ESP nor AH is none of IPsec's business and goes on as it is.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
-	if k.dumping.Load() {
-		k.e.Post(k.settle)
-	}
+	k.settleFirst()
 	var in ipsec.Inbound
 	err := in.Parse(p.Data)
 	if err != nil {
@@ -55,10 +53,14 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 	state, back := s.State(), false
 	if state == sadb.Larval {
 		k.e.Step("store", p)
-		seen, evicted := k.fault.Offer(&s.SA, p, larvalPackets)
+		seen, out := k.fault.Offer(&s.SA, p, larvalPackets)
 		k.e.Step("stored", p)
-		if evicted != nil {
-			k.drop(evicted, dropLarvalReplace)
+		if out == p {
+			k.drop(p, dropNoMemory)
+			return
+		}
+		if out != nil {
+			k.drop(out, dropLarvalReplace)
 		}
 		if seen == sadb.Larval {
 			p.Report()

@@ -48,8 +48,7 @@ func (n *natAddrs) ports() ipsec.Ports {
 
 // kept are packets that wait on an SA which is not LARVAL.
 type kept struct {
-	idle   ipsec.Queue // on an IDLE SA
-	inner  [][]byte    // what is in them, in the same order
+	idle   ipsec.Queue // on an IDLE SA, with what is in them
 	doomed ipsec.Queue // of a LARVAL that a failed UPDATE killed: they end when it is reaped
 }
 
@@ -103,6 +102,8 @@ type sa struct {
 	kept                               *kept       // nil if there are none
 	orphaned                           atomic.Bool // a faulty FLUSH has unlinked it
 	taking                             bool        // a faulty UPDATE has promoted it and is about to empty its queue
+
+	posted atomic.Uint32 // see postOnce
 }
 
 // config is what packets read of an SA's configuration, swapped as a whole.

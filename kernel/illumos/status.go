@@ -27,7 +27,12 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 					st.SAs = append(st.SAs, k.describeSA(s))
 				}
 			}
-			for _, a := range k.records(f) {
+			records := k.records(f)
+			st.AcquireCount += len(records)
+			for _, a := range records {
+				if limit > 0 && len(st.Acquires) >= limit {
+					break
+				}
 				st.Acquires = append(st.Acquires, k.describeAcquire(a))
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
 // tunable is one knob of ndd(8) or ipadm(8) that has an effect here.
@@ -68,6 +70,7 @@ const (
 	limAcquires
 	limIdentities // bytes
 	limQueued     // bytes
+	limHeld       // bytes
 	limEnd
 )
 
@@ -78,6 +81,7 @@ var limits = [limEnd]tunable{
 	limAcquires:   {"max_acquires", 1, 1 << 24, 65536},
 	limIdentities: {"max_identities", 0, 1<<32 - 1, 64 << 20},
 	limQueued:     {"max_queued", 0, 1<<32 - 1, 3 << 30},
+	limHeld:       {"max_held", 1, 1<<32 - 1, ipsec.DefaultHeldLimit},
 }
 
 // acquireMaxPackets is ipsacq_maxpackets, a variable of the kernel rather than a tunable: packets per acquire record.
@@ -91,7 +95,7 @@ type tunables struct {
 	limits  [limEnd]uint32
 }
 
-func (t *tunables) limit(i int) int { return int(t.limits[i]) }
+func (t *tunables) limit(i int) int64 { return int64(t.limits[i]) }
 
 func (t *tunables) set(values map[string]string) error {
 	for i, row := range protocolTunables {

@@ -145,12 +145,12 @@ func (k *Kernel) activate(r *request, s, partner *sa) result {
 		s.Unlock()
 		if refuse := k.refuse; rest.idle.Len() != 0 {
 			k.e.After(func() {
-				for i, p := 0, rest.idle.Pop(); p != nil; i, p = i+1, rest.idle.Pop() {
+				for p := rest.idle.Pop(); p != nil; p = rest.idle.Pop() {
 					if refuse {
 						k.drop(p, dropIdleTimeout)
 						continue
 					}
-					p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: rest.inner[i]})
+					p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Made})
 				}
 			})
 		}

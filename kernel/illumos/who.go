@@ -91,7 +91,8 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 }
 
 // Room implements [engine.Kernel] as a stream does: a queue that has reached its high-water mark takes nothing until it has
-// been read below the low-water mark. A DUMP is queued regardless.
+// been read below the low-water mark. What has the type DUMP is queued regardless, answers that refuse one included, as long as all queues together
+// take no more memory than they may; that a DUMP itself comes so far, noRoomForDump does not let happen.
 func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
 	c, queued := clientOf(s), s.Queued()
 	if c.full {
@@ -100,7 +101,7 @@ func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
 	if !c.full && queued >= c.recvHiwat {
 		c.full, c.readsWhenFull = true, s.Reads()
 	}
-	return dump || !c.full
+	return !c.full || dump && k.queued() < k.tun.limit(limQueued)
 }
 
 // Receive implements [engine.Kernel].

@@ -12,11 +12,12 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Limits that the original leaves to memory. What would go beyond gets ENOBUFS, as when there is no memory.
+// Limits that the original leaves to memory. What would go beyond gets ENOBUFS, as when there is no memory; a socket ENFILE, as when the system has no
+// file for it.
 const (
-	maxSAs      = 1 << 24
+	maxSAs      = 1 << 22
 	maxPolicies = 1 << 20
-	maxSockets  = 1 << 16
+	maxSockets  = 1024
 )
 
 // Kernel is one Linux network namespace with its key engine.

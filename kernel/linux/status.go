@@ -22,7 +22,11 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 		st.SAs = append(st.SAs, k.describeSA(n.s))
 		return true
 	})
+	st.AcquireCount = len(k.states.bySeq)
 	for _, s := range k.states.bySeq {
+		if limit > 0 && len(st.Acquires) >= limit {
+			break
+		}
 		a := engine.AcquireStatus{Type: k.d.SATypeName(satypeOf(s.proto)), Seq: s.seq, Src: s.src.String(), Dst: s.dst.String()}
 		if s.timer.i != 0 {
 			a.Expires = s.timer.at / 1e9

@@ -75,7 +75,7 @@ func (e *fakeEngine) Inbound(p *ipsec.Packet) {
 		p.End(deliver)
 	case spiQueue:
 		e.mu.Lock()
-		e.held.Push(p, ipsec.Queued)
+		e.held.Push(p, ipsec.Queued, 1<<30)
 		e.mu.Unlock()
 		p.Report()
 	case spiRelease:
