@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,14 +71,24 @@ func start(t *testing.T, eo engine.Options, co control.Options) *setup {
 	return s
 }
 
-// larval makes a LARVAL SA with the given SPI.
-func (s *setup) larval(t *testing.T, spi wire.SPI) {
+func (s *setup) open(t *testing.T) pfkey.Socket {
 	t.Helper()
 	sock, errno := s.e.Open(pfkey.Cred{Privileged: true}, 3, 2)
 	if errno != wire.OK {
 		t.Fatal(errno)
 	}
 	t.Cleanup(sock.Close)
+	return sock
+}
+
+// larval makes a LARVAL SA with the given SPI, over a socket that stays open.
+func (s *setup) larval(t *testing.T, spi wire.SPI) {
+	t.Helper()
+	s.reserve(t, s.open(t), spi)
+}
+
+func (s *setup) reserve(t *testing.T, sock pfkey.Socket, spi wire.SPI) {
+	t.Helper()
 	d := s.e.Dialect()
 	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgGetSPI, SAType: wire.SATypeESP, Seq: 1, PID: 1})
 	b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: peer})
@@ -304,6 +315,64 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(string(b), want+"\n") {
 			t.Errorf("no line %q in\n%s", want, b)
 		}
+	}
+}
+
+// TestStatusIsBounded: of a large database a part is listed, and the rest counted.
+func TestStatusIsBounded(t *testing.T) {
+	s := start(t, engine.Options{}, control.Options{})
+	const n = 10_007
+	sock := s.open(t)
+	for spi := range wire.SPI(n) {
+		s.reserve(t, sock, 0x1000+spi)
+	}
+	for limit, want := range map[int]int{-1: 1000, 0: 10_000, 17: 17, 10_005: 10_000, 1 << 30: 10_000} {
+		st, err := s.c.Status(t.Context(), limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(st.SAs) != want || st.SACount != n {
+			t.Errorf("limit %d: %d SAs of %d are listed, want %d of %d", limit, len(st.SAs), st.SACount, want, n)
+		}
+	}
+}
+
+// TestConnectionsAreBounded: so many are served, and the next one when one of them has left.
+func TestConnectionsAreBounded(t *testing.T) {
+	var served atomic.Int32
+	var left, early atomic.Bool
+	s := start(t, engine.Options{}, control.Options{Check: func(net.Conn) error {
+		if served.Add(1) > 64 && !left.Load() {
+			early.Store(true)
+		}
+		return nil
+	}})
+	ask := func(c net.Conn) {
+		t.Helper()
+		_, err := io.WriteString(c, "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n")
+		if n, _ := c.Read(make([]byte, 4096)); n == 0 || err != nil {
+			t.Error("no answer", err)
+		}
+	}
+	var conns []net.Conn
+	for range 65 {
+		c, err := net.Dial("unix", s.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, c)
+	}
+	for range 3 { // which gives the last one time to be served
+		for _, c := range conns[:64] {
+			ask(c)
+		}
+	}
+	left.Store(true)
+	conns[0].Close()
+	ask(conns[64])
+	if early.Load() {
+		t.Error("a 65th connection was served beside the others")
 	}
 }
 

@@ -1,7 +1,8 @@
 // Package control is the control port of a running engine, both sides: HTTP on a Unix stream socket beside the engine's
 // PF_KEY socket.
 //
-//	GET  /status     the engine and its servers as one JSON object ([Status]); ?sas=N lists at most N SAs, 0 all (default 1000)
+//	GET  /status     the engine and its servers as one JSON object ([Status]); ?sas=N lists at most N SAs and as many
+//	                 ACQUIREs (default 1000; 0, or more than 10000, is 10000); "sa_count" and "acquire_count" say how many there are
 //	GET  /clock      what the clock shows ([Clock])
 //	POST /clock      {"advance":"8h"} moves a virtual clock and answers with what it shows then; 409 if the clock is the
 //	                 machine's

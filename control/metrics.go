@@ -12,7 +12,7 @@ import (
 
 // metrics is a thin adapter over what is counted anyway.
 func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
-	st := s.read(1) // their number is enough, and 0 would list all
+	st := s.read(1) // the numbers of SAs and ACQUIREs are enough, and 0 would list all
 	var m metricsText
 	m.family("pfkeyd_info", "gauge", "The emulated kernel.")
 	m.sample("pfkeyd_info", 1, "kernel", st.Kernel, "fault", st.Fault)
@@ -27,13 +27,17 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	m.byName("pfkeyd_packets_dropped_total", "reason", st.Ledger.Reasons)
 	m.family("pfkeyd_packets_held", "gauge", "Packets that wait on an SA or for an ACQUIRE.")
 	m.sample("pfkeyd_packets_held", st.Ledger.Held)
+	m.family("pfkeyd_packets_held_bytes", "gauge", "Memory of the packets that wait.")
+	m.sample("pfkeyd_packets_held_bytes", st.Ledger.HeldBytes)
+	m.family("pfkeyd_packets_held_limit_bytes", "gauge", "What there may be of it.")
+	m.sample("pfkeyd_packets_held_limit_bytes", st.Ledger.HeldLimit)
 	m.family("pfkeyd_packets_in_flight", "gauge", "Packets neither held nor ended; 0 when the engine is at rest.")
 	m.sample("pfkeyd_packets_in_flight", st.Ledger.InFlight)
 
 	m.family("pfkeyd_sas", "gauge", "Security associations, of every state.")
 	m.sample("pfkeyd_sas", st.SACount)
 	m.family("pfkeyd_acquires", "gauge", "Unanswered ACQUIREs.")
-	m.sample("pfkeyd_acquires", len(st.Acquires))
+	m.sample("pfkeyd_acquires", st.AcquireCount)
 	queued := 0
 	for _, so := range st.Sockets {
 		queued += so.Queued

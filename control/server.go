@@ -19,8 +19,11 @@ import (
 const (
 	maxBody   = 4096
 	maxHeader = 16 << 10
-	// defaultSAs is how many SAs a status lists unless asked otherwise.
+	// defaultSAs is how many SAs a status lists unless asked otherwise, and maxSAs the most; and as many ACQUIREs.
 	defaultSAs = 1000
+	maxSAs     = 10_000
+	// maxConns is how many connections are served at a time; others wait to be accepted.
+	maxConns = 64
 	// maxAdvance bounds one request: kernels that look at their SAs every few seconds do so millions of times in a year.
 	maxAdvance = 366 * 24 * time.Hour
 	// stride is how far the clock moves between two looks at whether the client is still there.
@@ -55,16 +58,17 @@ type Options struct {
 // Server is the engine's side of the control port. Serve, Shutdown and Close may be called in any order and more than once,
 // and are safe for concurrent use. It does not close the engine.
 type Server struct {
-	e     *engine.Engine
-	opts  Options
-	log   *slog.Logger
-	http  *http.Server
-	clock sync.Mutex // one request moves the clock at a time; taken before the engine's control lock
+	e      *engine.Engine
+	opts   Options
+	log    *slog.Logger
+	http   *http.Server
+	places chan struct{} // an entry for each connection
+	clock  sync.Mutex    // one request moves the clock at a time; taken before the engine's control lock
 }
 
 // NewServer makes a server for e.
 func NewServer(e *engine.Engine, o Options) *Server {
-	s := &Server{e: e, opts: o, log: o.Log}
+	s := &Server{e: e, opts: o, log: o.Log, places: make(chan struct{}, maxConns)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,6 +81,11 @@ func NewServer(e *engine.Engine, o Options) *Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ConnContext:       s.check,
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				<-s.places
+			}
+		},
 	}
 	return s
 }
@@ -87,7 +96,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	defer l.Close()
-	if err := s.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(newTurnstile(l, s.places)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -185,7 +194,10 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 			fail(w, http.StatusBadRequest, "sas=%q is not a number of SAs", v)
 			return
 		}
-		limit = int(n)
+		limit = maxSAs
+		if n > 0 {
+			limit = int(min(n, maxSAs))
+		}
 	}
 	answer(w, http.StatusOK, s.read(limit))
 }

@@ -88,7 +88,7 @@ With --json it prints one object; its fields are those of the control port's
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().IntVar(&limit, "sas", 100, "list at most `N` security associations; 0 for all")
+	cmd.Flags().IntVar(&limit, "sas", 100, "list at most `N` security associations and ACQUIREs; 0 for 10000, the most")
 	return cmd
 }
 
@@ -123,6 +123,7 @@ func printStatus(out io.Writer, a pfkey.Address, st *control.Status) {
 	for _, name := range slices.Sorted(maps.Keys(b.Reasons)) {
 		fmt.Fprintf(w, "  dropped %s\t%d\n", name, b.Reasons[name])
 	}
+	fmt.Fprintf(w, "held\t%d of %d bytes\n", b.HeldBytes, b.HeldLimit)
 	fmt.Fprintf(w, "\nSOCKET\tPID\tUID\tQUEUED\tBYTES\tLOST\tREGISTERED\n")
 	for _, s := range st.Sockets {
 		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.Number, s.PID, s.UID, s.Queued, s.Bytes, s.Lost,
@@ -134,12 +135,15 @@ func printStatus(out io.Writer, a pfkey.Address, st *control.Status) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Type, s.SPI, s.Src, s.Dst, s.State, s.Direction, algs, s.Packets, held(s.Held))
 	}
 	if n := st.SACount - len(st.SAs); n > 0 {
-		fmt.Fprintf(w, "and %d more (--sas 0 lists all)\n", n)
+		fmt.Fprintf(w, "and %d more\n", n)
 	}
 	if len(st.Acquires) > 0 {
 		fmt.Fprintf(w, "\nACQUIRE\tSEQ\tSOURCE\tDESTINATION\tEXPIRES\tHOLDS\n")
 		for _, q := range st.Acquires {
 			fmt.Fprintf(w, "%s\t%#x\t%s\t%s\t%s\t%s\n", q.Type, q.Seq, q.Src, q.Dst, time.Unix(q.Expires, 0).UTC().Format(time.TimeOnly), held(q.Held))
+		}
+		if n := st.AcquireCount - len(st.Acquires); n > 0 {
+			fmt.Fprintf(w, "and %d more\n", n)
 		}
 	}
 	if len(st.Counters) > 0 {
