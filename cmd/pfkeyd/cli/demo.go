@@ -90,7 +90,7 @@ func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error
 		return nil, command.Failed(err)
 	}
 	d.address = pfkey.Address{Kernel: eng.Name(), Path: filepath.Join(dir, "demo.sock")}
-	s, err := openStation(eng, nil, d.address.Path, slog.New(slog.DiscardHandler))
+	s, err := openStation(eng, nil, d.address.Path, &packetFlags{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, command.Failed(err)

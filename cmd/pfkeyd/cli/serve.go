@@ -28,6 +28,7 @@ const stopPatience = 2 * time.Second
 // serveFlags are the options of serve, which is also what the bare command does.
 type serveFlags struct {
 	engineFlags
+	packets packetFlags
 	socket  string
 	hostile string
 	session int // the descriptor of a session of the hand-over, whose end is the engine's; -1: none
@@ -55,6 +56,23 @@ ipsecconf(8), with tunnels as dladm(8) makes them:
   {tunnel ip.tun0 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}
   {raddr 192.0.2.2 ulp udp rport 9} ipsec {auth_algs sha256} or ipsec {encr_algs aes}
 
+With --tun the emulated host joins this machine's network: a packet that is routed
+into the TUN device goes out through the engine, and what the engine delivers comes
+out of it. With --tun-wire its other side, ESP and AH, has a device of its own; else
+it is the same one, and what is for an own address (--addr) comes in, all else goes
+out. Both take packets of the packet port as well. The devices are made if need
+be, which takes root; bringing them up, addresses and routes are left to ip(8):
+
+  pfkeyd serve --kernel linux --addr 192.0.2.1 --policy FILE --tun host0 --tun-wire wire0
+  ip link set host0 up && ip route add 10.2.0.0/24 dev host0
+  ip link set wire0 up && ip route add 192.0.2.1 dev wire0
+
+--pcap writes a pcapng file of every packet on its way in and on its way out, with
+the two sides as interfaces, wire and host, and a third, dropped, that has the
+reasons. It may be a pipe:
+
+  pfkeyd serve --pcap >(wireshark -k -i -)
+
 When everything is ready it prints one line with the engine's address, and then
 serves until SIGINT or SIGTERM. Packets that still wait on an SA then end with
 the reason "shutdown".`,
@@ -69,6 +87,7 @@ the reason "shutdown".`,
 
 func (f *serveFlags) flags(cmd *cobra.Command) {
 	f.engineFlags.register(cmd)
+	f.packets.register(cmd)
 	f.session = -1
 	cmd.Flags().StringVar(&f.hostile, "hostile", "", "spoil messages as the script `FILE` says, to see what programs make of a lying kernel")
 	cmd.Flags().IntVar(&f.session, "session", -1, "descriptor of the session with the run whose engine this is")
@@ -94,7 +113,11 @@ func (e *env) runServe(ctx context.Context, f *serveFlags) error {
 	if err != nil {
 		return err
 	}
-	s, err := openStation(eng, liar, path, log)
+	if err := f.packets.check(); err != nil {
+		return err
+	}
+	f.packets.stderr = e.stderr
+	s, err := openStation(eng, liar, path, &f.packets, log)
 	if err != nil {
 		return command.Failed(err)
 	}
@@ -103,6 +126,7 @@ func (e *env) runServe(ctx context.Context, f *serveFlags) error {
 		file := os.NewFile(uintptr(f.session), "session")
 		if s.session, err = net.FileConn(file); err != nil {
 			s.closeListeners()
+			s.ways.close(ctx)
 			return command.Failed(fmt.Errorf("--session %d: %w", f.session, err))
 		}
 		file.Close()
@@ -136,6 +160,7 @@ type station struct {
 	front   pfkey.Engine // the engine, or what stands in front of it
 	sockets *pfkey.Server
 	packets *packetport.Server
+	ways    *packetWays
 	control *control.Server
 	desk    *launch.Desk
 
@@ -145,7 +170,7 @@ type station struct {
 }
 
 // openStation makes the sockets and everything behind them; nothing is served yet. liar may be nil.
-func openStation(eng *engine.Engine, liar *hostile.Kernel, path string, log *slog.Logger) (_ *station, err error) {
+func openStation(eng *engine.Engine, liar *hostile.Kernel, path string, packets *packetFlags, log *slog.Logger) (_ *station, err error) {
 	s := &station{engine: eng, front: eng}
 	if liar != nil {
 		s.front = liar
@@ -172,6 +197,9 @@ func openStation(eng *engine.Engine, liar *hostile.Kernel, path string, log *slo
 	if s.attachListener, err = pfkey.Listen(launch.AttachPath(path)); err != nil {
 		return nil, err
 	}
+	if s.ways, err = packets.open(eng); err != nil {
+		return nil, err
+	}
 	s.sockets = pfkey.NewServer(s.front, pfkey.ServerOptions{Log: log})
 	s.desk = launch.NewDesk(s.sockets, launch.DeskOptions{
 		Address: pfkey.Address{Kernel: eng.Name(), Path: path}.String(),
@@ -179,7 +207,7 @@ func openStation(eng *engine.Engine, liar *hostile.Kernel, path string, log *slo
 		Log:     log,
 		Traced:  func(r launch.TraceRequest) (*pfkey.Server, func(), error) { return s.traced(r, log) },
 	})
-	s.packets = packetport.NewServer(eng, packetport.Options{Name: eng.Name(), Check: pfkey.CheckPeer, Log: log})
+	s.packets = packetport.NewServer(s.ways.target, packetport.Options{Name: eng.Name(), Check: pfkey.CheckPeer, Log: log})
 	servers := map[string]func() any{
 		"pfkey":   func() any { return s.sockets.Counters() },
 		"packets": func() any { return s.packets.Stats() },
@@ -188,6 +216,7 @@ func openStation(eng *engine.Engine, liar *hostile.Kernel, path string, log *slo
 	if liar != nil {
 		servers["hostile"] = func() any { return liar.Counters() }
 	}
+	s.ways.addCounters(servers)
 	s.control = control.NewServer(eng, control.Options{Check: pfkey.CheckPeer, Log: log, Servers: servers})
 	return s, nil
 }
@@ -206,7 +235,7 @@ func (s *station) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var serving, ticking sync.WaitGroup
-	errs := make(chan error, 4)
+	errs := make(chan error, 6)
 	serve := func(f func(context.Context, net.Listener) error, l net.Listener) {
 		serving.Go(func() {
 			// A server is stopped by its Shutdown below, not by ctx.
@@ -227,11 +256,16 @@ func (s *station) run(ctx context.Context) error {
 		})
 	}
 	ticking.Go(func() { s.tick(ctx) })
+	s.ways.start(func(err error) {
+		errs <- err
+		cancel()
+	})
 	<-ctx.Done()
 
 	stop, done := context.WithTimeout(context.Background(), stopPatience)
 	defer done()
 	s.packets.Stop(stop)
+	s.ways.stop()
 	// Who ran programs sees that this is the end, and keeps their ends for a successor.
 	s.desk.Close()
 	err := s.sockets.Shutdown(stop)
@@ -243,6 +277,7 @@ func (s *station) run(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = nil // somebody did not read; it is not worth an exit code
 	}
+	err = errors.Join(err, s.ways.close(stop))
 	select {
 	case first := <-errs:
 		err = first

@@ -1,0 +1,245 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packetport"
+)
+
+// The interfaces of a capture.
+const (
+	onWire    = iota // what comes off the wire and what goes onto it
+	onHost           // what the emulated host sends, and what it gets
+	onDropped        // once more what was dropped, with the reason
+	interfaces
+)
+
+var interfaceNames = [interfaces][2]string{
+	onWire:    {"wire", "the protected side"},
+	onHost:    {"host", "the plain side"},
+	onDropped: {"dropped", "what was dropped on its way between the two; the comment says why"},
+}
+
+// pcapQueue is how many bytes may wait to be written. What comes on top of them is left out of the capture: packets do not wait for a disk.
+const pcapQueue = 16 << 20
+
+// packetPcap stands before the engine behind a packet port and writes down what goes in, when it does, and what comes out, as pcapng of raw IP.
+// A packet has one number on its way in and on its way out.
+//
+// Its own goroutine writes, a packet at a time whenever there is one and many at a time when there are more; nothing stays in a buffer.
+type packetPcap struct {
+	packetport.Target
+	now     func() time.Time
+	unwatch func()
+	file    *os.File
+	w       *pcapgo.NgWriter
+	done    chan struct{} // closed when everything is written, or nothing can be any more
+	failed  func(error)   // hears at once that the capture ends early
+
+	mu     sync.Mutex // guards what follows
+	wake   sync.Cond
+	queue  []pcapRecord
+	size   int // of what is in the queue, bytes
+	closed bool
+	err    error // of the file; from there on everything is lost
+	counts pcapCounters
+	lost   [interfaces]uint64 // since the last record of the interface
+}
+
+type pcapRecord struct {
+	at       time.Time
+	where    int
+	outbound bool
+	id       uint64 // 0: none
+	lost     uint64 // records left out before it
+	comment  string
+	data     []byte
+}
+
+// pcapCounters are shown in the status.
+type pcapCounters struct {
+	Written uint64 `json:"written"` // packets, each time it is seen
+	Lost    uint64 `json:"lost"`    // left out, because the file could not be written fast enough, or at all
+}
+
+// newPacketPcap makes the file, or writes into a pipe that is there. Who may read packets in the clear is for its owner to say. failed may be called
+// on any goroutine, once.
+func newPacketPcap(name string, target packetport.Target, kernel string, now func() time.Time, failed func(error)) (*packetPcap, error) {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p := &packetPcap{Target: target, now: now, file: file, done: make(chan struct{}), failed: failed}
+	p.wake.L = &p.mu
+	if err := p.begin(kernel); err != nil {
+		file.Close()
+		return nil, err
+	}
+	p.unwatch = target.Ledger().Watch(p.ended)
+	go p.write() // ends with close, or an error of the file
+	return p, nil
+}
+
+// begin writes the head of the file, so that a reader has something to begin with.
+func (p *packetPcap) begin(kernel string) (err error) {
+	describe := func(i int) pcapgo.NgInterface {
+		return pcapgo.NgInterface{Name: interfaceNames[i][0], Description: interfaceNames[i][1], LinkType: layers.LinkTypeRaw}
+	}
+	about := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: "pfkeyd", OS: kernel + " (emulated)"}}
+	if p.w, err = pcapgo.NewNgWriterInterface(p.file, describe(0), about); err != nil {
+		return err
+	}
+	for i := 1; i < interfaces; i++ {
+		if _, err := p.w.AddInterface(describe(i)); err != nil {
+			return err
+		}
+	}
+	return p.w.Flush()
+}
+
+// Inbound implements [packetport.Target].
+func (p *packetPcap) Inbound(pkt *ipsec.Packet) {
+	p.put(pcapRecord{where: onWire, id: pkt.ID, data: pkt.Data})
+	p.Target.Inbound(pkt)
+}
+
+// Outbound implements [packetport.Target].
+func (p *packetPcap) Outbound(pkt *ipsec.Packet, tunnel string) {
+	r := pcapRecord{where: onHost, outbound: true, id: pkt.ID, data: pkt.Data}
+	if tunnel != "" {
+		r.comment = "tunnel " + tunnel
+	}
+	p.put(r)
+	p.Target.Outbound(pkt, tunnel)
+}
+
+// ended hears the final verdict of every packet.
+func (p *packetPcap) ended(pkt *ipsec.Packet, v ipsec.Verdict) {
+	switch v.Kind {
+	case ipsec.Delivered:
+		p.put(pcapRecord{where: onHost, id: pkt.ID, data: v.Inner})
+	case ipsec.Transmitted, ipsec.Sent:
+		p.put(pcapRecord{where: onWire, outbound: true, id: pkt.ID, data: v.Inner})
+	case ipsec.Dropped:
+		comment := v.Reason.String()
+		if v.Counter != "" {
+			comment += " (" + v.Counter + ")"
+		}
+		p.put(pcapRecord{where: onDropped, id: pkt.ID, comment: comment, data: pkt.Data})
+	}
+}
+
+// put hands a packet to the writer. It never waits, and keeps a copy.
+func (p *packetPcap) put(r pcapRecord) {
+	r.at = p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	if p.err != nil || p.size+len(r.data) > pcapQueue {
+		p.counts.Lost++
+		p.lost[r.where]++
+		return
+	}
+	r.data = append([]byte(nil), r.data...)
+	r.lost, p.lost[r.where] = p.lost[r.where], 0
+	p.queue = append(p.queue, r)
+	p.size += len(r.data)
+	p.wake.Signal()
+}
+
+// write is the writer's goroutine.
+func (p *packetPcap) write() {
+	defer close(p.done)
+	var spare []pcapRecord
+	for {
+		p.mu.Lock()
+		for len(p.queue) == 0 && !p.closed {
+			p.wake.Wait()
+		}
+		batch := p.queue
+		p.queue, p.size = spare[:0], 0
+		p.mu.Unlock()
+		if len(batch) == 0 {
+			return // closed
+		}
+		err := p.writeBatch(batch)
+		clear(batch) // the packets go
+		spare = batch
+		p.mu.Lock()
+		if err != nil {
+			p.err = err
+			p.counts.Lost += uint64(len(batch) + len(p.queue)) // some of the batch may be there
+			p.queue, p.size = nil, 0
+			p.mu.Unlock()
+			p.failed(err)
+			return
+		}
+		p.counts.Written += uint64(len(batch))
+		p.mu.Unlock()
+	}
+}
+
+func (p *packetPcap) writeBatch(batch []pcapRecord) error {
+	for i := range batch {
+		r := &batch[i]
+		flags := pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
+		if r.outbound {
+			flags.Direction = pcapgo.NgEpbFlagDirectionOutbound
+		}
+		o := pcapgo.NgPacketOptions{Flags: &flags}
+		if r.id != 0 {
+			o.PacketID = &r.id
+		}
+		if r.lost != 0 {
+			o.DropCount = &r.lost
+		}
+		if r.comment != "" {
+			o.Comments = []string{strings.ToValidUTF8(r.comment, "?")}
+		}
+		info := gopacket.CaptureInfo{Timestamp: r.at, CaptureLength: len(r.data), Length: len(r.data), InterfaceIndex: r.where}
+		if err := p.w.WritePacketWithOptions(info, r.data, o); err != nil {
+			return err
+		}
+	}
+	return p.w.Flush()
+}
+
+// Counters reads the counters.
+func (p *packetPcap) Counters() any {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts
+}
+
+// close writes out what waits, for as long as ctx lasts if that is a pipe that nobody reads. Its error says that packets are missing.
+func (p *packetPcap) close(ctx context.Context) error {
+	p.unwatch()
+	p.mu.Lock()
+	p.closed = true
+	p.wake.Signal()
+	p.mu.Unlock()
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = p.file.SetWriteDeadline(deadline) // an ordinary file has none, and needs none
+	}
+	<-p.done
+	err := p.file.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.counts.Lost > 0 {
+		err = errors.Join(err, fmt.Errorf("%d packets are missing in it", p.counts.Lost))
+	}
+	return errors.Join(p.err, err)
+}
