@@ -106,6 +106,7 @@ var linuxMACs = map[string]*ipsec.MAC{
 	"hmac(sha512)": ipsec.HMACSHA512,
 	"hmac(rmd160)": ipsec.HMACRIPEMD160,
 	"xcbc(aes)":    ipsec.AESXCBC,
+	"cmac(aes)":    ipsec.AESCMAC,
 }
 
 // readCapture reads a capture. shown is the name that errors and results show.

@@ -30,11 +30,11 @@ var (
 	NULL        = &Cipher{Name: "null", KeyStep: 1, Block: 1, newMode: newNull}                                                             // RFC 2410
 	DESCBC      = &Cipher{Name: "des-cbc", MinKey: 8, MaxKey: 8, KeyStep: 8, Block: 8, IVLen: 8, newMode: cbcOf(des.NewCipher)}             // RFC 2405
 	TripleDES   = &Cipher{Name: "3des-cbc", MinKey: 24, MaxKey: 24, KeyStep: 8, Block: 8, IVLen: 8, newMode: cbcOf(des.NewTripleDESCipher)} // RFC 2451
-	BlowfishCBC = &Cipher{Name: "blowfish-cbc", MinKey: 5, MaxKey: 56, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newBlowfish)}
+	BlowfishCBC = &Cipher{Name: "blowfish-cbc", MinKey: 4, MaxKey: 56, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newBlowfish)}
 	// CAST-128 with keys of up to 80 bits has 12 rounds, which nobody implements for Go; longer ones are padded with zeros.
 	CAST128CBC  = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newCAST)}
 	TwofishCBC  = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newTwofish)}
-	SerpentCBC  = &Cipher{Name: "serpent-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newSerpent)}
+	SerpentCBC  = &Cipher{Name: "serpent-cbc", MaxKey: 32, KeyStep: 1, Block: 16, IVLen: 16, newMode: cbcOf(newSerpent)}
 	CamelliaCBC = &Cipher{Name: "camellia-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newCamellia)}         // RFC 4312
 	AESCBC      = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(aes.NewCipher)}            // RFC 3602
 	AESCTR      = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4, Counter: true, newMode: newCTR} // RFC 3686

@@ -15,10 +15,10 @@ import (
 // MAC is one row of the table of integrity algorithms. To add an algorithm: a row and its function.
 type MAC struct {
 	Name   string
-	KeyLen int  // bytes of the key that the RFC demands; an HMAC takes any
-	Size   int  // bytes of the full output
-	ICV    int  // bytes sent unless a kernel says otherwise
-	fixed  bool // no other key length is possible
+	KeyLen int // bytes of the key that the RFC demands; an HMAC takes any, the others those of AES
+	Size   int // bytes of the full output
+	ICV    int // bytes sent unless a kernel says otherwise
+	aes    bool
 	new    func(key []byte) (hash.Hash, error)
 }
 
@@ -31,9 +31,10 @@ var (
 	HMACSHA512    = &MAC{"hmac-sha512", 64, 64, 32, false, hmacOf(sha512.New)}      // RFC 4868
 	HMACRIPEMD160 = &MAC{"hmac-ripemd160", 20, 20, 12, false, hmacOf(newRIPEMD160)} // RFC 2857
 	AESXCBC       = &MAC{"aes-xcbc", 16, 16, 12, true, newXCBC}                     // RFC 3566
+	AESCMAC       = &MAC{"aes-cmac", 16, 16, 12, true, newCMAC}                     // RFC 4494
 )
 
-var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC}
+var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC, AESCMAC}
 
 // MACs lists the table.
 func MACs() []*MAC { return append([]*MAC(nil), macs...) }
@@ -50,32 +51,55 @@ func hmacOf(h func() hash.Hash) func([]byte) (hash.Hash, error) {
 	return func(key []byte) (hash.Hash, error) { return hmac.New(h, key), nil }
 }
 
-// xcbc is AES-XCBC-MAC, RFC 3566 section 4.
-type xcbc struct {
-	b          cipher.Block // with K1
-	k2, k3     [16]byte
-	state, buf [16]byte
-	n          int // bytes waiting in buf; a full block waits, because the last one is treated apart
+// blockMAC is a CBC-MAC whose last block is masked: AES-XCBC-MAC (RFC 3566 section 4) and AES-CMAC (RFC 4493 section 2.4), which differ in where
+// the cipher's key and the masks come from.
+type blockMAC struct {
+	b             cipher.Block
+	whole, padded [16]byte // masks of a last block that is full, and of one that is not
+	state, buf    [16]byte
+	n             int // bytes waiting in buf; a full block waits, because the last one is treated apart
 }
 
+// newXCBC encrypts three constants to get a key and the masks. The key that does so may be longer than the RFC has it, as kernels allow.
 func newXCBC(key []byte) (hash.Hash, error) {
 	k, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
 	var k1 [16]byte
-	x := &xcbc{}
+	x := &blockMAC{}
 	for i := range k1 {
-		k1[i], x.k2[i], x.k3[i] = 1, 2, 3
+		k1[i], x.whole[i], x.padded[i] = 1, 2, 3
 	}
 	k.Encrypt(k1[:], k1[:])
-	k.Encrypt(x.k2[:], x.k2[:])
-	k.Encrypt(x.k3[:], x.k3[:])
+	k.Encrypt(x.whole[:], x.whole[:])
+	k.Encrypt(x.padded[:], x.padded[:])
 	x.b, err = aes.NewCipher(k1[:])
 	return x, err
 }
 
-func (x *xcbc) Write(p []byte) (int, error) {
+// newCMAC doubles the encrypted zero in GF(2^128) once and twice for the masks (RFC 4493 section 2.3).
+func newCMAC(key []byte) (hash.Hash, error) {
+	k, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	x := &blockMAC{b: k}
+	k.Encrypt(x.whole[:], x.whole[:])
+	x.whole = double(x.whole)
+	x.padded = double(x.whole)
+	return x, nil
+}
+
+func double(b [16]byte) (d [16]byte) {
+	for i := range 15 {
+		d[i] = b[i]<<1 | b[i+1]>>7
+	}
+	d[15] = b[15]<<1 ^ b[0]>>7*0x87
+	return d
+}
+
+func (x *blockMAC) Write(p []byte) (int, error) {
 	n := len(p)
 	for len(p) > 0 {
 		if x.n == 16 {
@@ -89,29 +113,29 @@ func (x *xcbc) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-func (x *xcbc) block(b *[16]byte) {
+func (x *blockMAC) block(b *[16]byte) {
 	subtle.XORBytes(x.state[:], x.state[:], b[:])
 	x.b.Encrypt(x.state[:], x.state[:])
 }
 
-func (x *xcbc) Sum(in []byte) []byte {
-	last, key, state := x.buf, &x.k2, x.state
+func (x *blockMAC) Sum(in []byte) []byte {
+	last, mask, state := x.buf, &x.whole, x.state
 	if x.n < 16 {
-		key = &x.k3
+		mask = &x.padded
 		last[x.n] = 0x80
 		clear(last[x.n+1:])
 	}
-	subtle.XORBytes(last[:], last[:], key[:])
+	subtle.XORBytes(last[:], last[:], mask[:])
 	x.block(&last)
 	in = append(in, x.state[:]...)
 	x.state = state
 	return in
 }
 
-func (x *xcbc) Reset() {
+func (x *blockMAC) Reset() {
 	x.state = [16]byte{}
 	x.n = 0
 }
 
-func (x *xcbc) Size() int      { return 16 }
-func (x *xcbc) BlockSize() int { return 16 }
+func (x *blockMAC) Size() int      { return 16 }
+func (x *blockMAC) BlockSize() int { return 16 }

@@ -132,7 +132,7 @@ func (s *Suite) check() error {
 	if n := s.icv(); n < 1 || n > s.MAC.Size {
 		return fmt.Errorf("the MAC has no ICV of this length")
 	}
-	if s.MAC.fixed && s.AuthKey.Len() != s.MAC.KeyLen {
+	if n := s.AuthKey.Len(); s.MAC.aes && !AESCBC.KeyOK(n) {
 		return fmt.Errorf("no key length of this MAC")
 	}
 	return nil

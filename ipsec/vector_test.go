@@ -183,6 +183,9 @@ func TestOtherLibraries(t *testing.T) {
 // TestMACs feeds the messages of the RFCs as if they were ESP packets with NULL encryption, which are their own MAC input.
 func TestMACs(t *testing.T) {
 	jefe := []byte("what do ya want for nothing?")
+	cmacKey := unhex("2b7e1516 28aed2a6 abf71588 09cf4f3c")
+	cmacText := unhex(`6bc1bee2 2e409f96 e93d7e11 7393172a ae2d8a57 1e03ac9c 9eb76fac 45af8e51
+		30c81c46 a35ce411 e5fbc119 1a0a52ef f69f2445 df4f9b17 ad2b417b e66c3710`)
 	tests := []struct {
 		name    string
 		mac     *ipsec.MAC
@@ -203,6 +206,9 @@ func TestMACs(t *testing.T) {
 		{"RFC 3566 XCBC 5", ipsec.AESXCBC, sequence(0, 16), sequence(0, 32), "f54f0ec8d2b9f3d36807734bd5283fd4"},
 		{"RFC 3566 XCBC 6", ipsec.AESXCBC, sequence(0, 16), sequence(0, 34), "becbb3bccdb518a30677d5481fb6b4d8"},
 		{"RFC 3566 XCBC 7", ipsec.AESXCBC, sequence(0, 16), make([]byte, 1000), "f0dafee895db30253761103b5d84528f"},
+		{"RFC 4493 CMAC 2", ipsec.AESCMAC, cmacKey, cmacText[:16], "070a16b46b4d4144f79bdd9dd04a287c"},
+		{"RFC 4493 CMAC 3", ipsec.AESCMAC, cmacKey, cmacText[:40], "dfa66747de9ae63030ca32611497c827"},
+		{"RFC 4493 CMAC 4", ipsec.AESCMAC, cmacKey, cmacText, "51f0bebf7e3b9d92fc49741779363cfe"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
