@@ -78,7 +78,8 @@ golden:
 	$(GO) test $(GOLDEN) -update
 
 mutants:
-	$(GO) run ./internal/mutants $(MUTANTS)
+	$(GO) run ./internal/mutants -kernel illumos $(MUTANTS)
+	$(GO) run ./internal/mutants -kernel linux $(MUTANTS)
 
 man:
 	mkdir -p man
