@@ -361,6 +361,14 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 	if n := h.e.Status(1).Counters["esp/sa_port_renumbers"]; n != 1 {
 		t.Errorf("20 packets from another port: noted %d times", n)
 	}
+	pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{Src: 8888, Dst: 4500}, ipsec.Sealing{SPI: 0x1001, Seq: 21, IV: make([]byte, 16)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.inject(pkt)
+	if n := h.e.Status(1).Counters["esp/sa_port_renumbers"]; n != 2 {
+		t.Errorf("and one from yet another: noted %d times", n)
+	}
 
 	for i := range 2000 {
 		k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"), change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt))
@@ -381,6 +389,26 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 	})
 	if n := len(messages(reader)); n != 2003 {
 		t.Errorf("%d messages of the DUMP", n)
+	}
+}
+
+// A packet that finds the control lock taken still has the engine woken when the limit on use that it starts runs out.
+func TestFirstUseAsksForPass(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	k := &talk{t, h.e, openSocket(t, h.e)}
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt,
+		lifetime(wire.ExtLifetimeHard, wire.Lifetime{UseTime: 100}), lifetime(wire.ExtLifetimeSoft, wire.Lifetime{UseTime: 40})))
+	if next, ok := k.e.Next(); ok {
+		t.Errorf("before any use something is due at %v", next)
+	}
+	pkt := h.sealed(0x1001, 1)
+	h.e.Do(func() { k.inject(pkt) })
+	if next, ok := k.e.Next(); !ok || next.Sub(k.e.Now()) != 40*time.Second {
+		t.Errorf("%v, after %v", ok, next.Sub(k.e.Now()))
+	}
+	k.e.Advance(k.e.Now().Add(200 * time.Second))
+	if got := messages(k.s); len(got) != 2 || got[0][1] != byte(wire.MsgExpire) || got[1][1] != byte(wire.MsgExpire) {
+		t.Errorf("%d messages", len(got))
 	}
 }
 
