@@ -435,7 +435,7 @@ func (b *build) tests(ctx context.Context, left []*mutant, o options) error {
 	var testers []tester
 	for i, pkg := range packages(o.kernel) {
 		program := filepath.Join(b.dir, fmt.Sprintf("tests%d", i))
-		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-overlay", b.overlay, "-o", program, pkg)
+		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", b.overlay, "-o", program, pkg)
 		if msg, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go test -c %s: %w\n%s", pkg, err, msg)
 		}
