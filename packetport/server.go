@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -34,6 +35,9 @@ type Target interface {
 // DefaultQueue is how many bytes of verdicts a server keeps for a connection that does not read.
 const DefaultQueue = 4 << 20
 
+// MaxConns is how many connections a server has at a time; one more is refused.
+const MaxConns = 256
+
 // Options of a [Server]. The zero value is usable.
 type Options struct {
 	// Name is what the engine calls its kernel; at most MaxName bytes.
@@ -52,7 +56,7 @@ type Stats struct {
 	Connections int64  `json:"connections"` // open now
 	Watchers    int64  `json:"watchers"`    // of these, those that watch
 	Unanswered  int64  `json:"unanswered"`  // packets handed to the engine that have no final verdict yet
-	Rejected    uint64 `json:"rejected"`    // connections that Check refused
+	Rejected    uint64 `json:"rejected"`    // connections that Check refused, or that were too many
 	Injected    uint64 `json:"injected"`    // packets handed to the engine
 	Refused     uint64 `json:"refused"`     // frames that could not be used
 	Answered    uint64 `json:"answered"`    // verdicts and refusals queued for the injector
@@ -207,6 +211,9 @@ func (s *Server) start(nc net.Conn, own *sync.WaitGroup) {
 		s.mu.Unlock()
 		nc.Close()
 		return
+	}
+	if refusal == nil && len(s.conns) >= MaxConns {
+		refusal = fmt.Errorf("packetport: %d connections are open, and there may be no more", MaxConns)
 	}
 	s.conns[c] = struct{}{}
 	own.Add(1)

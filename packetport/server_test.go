@@ -527,6 +527,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// There are so many connections and no more; one that leaves makes room.
+func TestMaxConns(t *testing.T) {
+	s := serve(t, packetport.Options{})
+	first := s.dial(t)
+	for range packetport.MaxConns - 1 {
+		s.dial(t)
+	}
+	_, err := packetport.Dial(t.Context(), s.path)
+	var r *packetport.RefusedError
+	if !errors.As(err, &r) || !strings.Contains(err.Error(), "256 connections are open") {
+		t.Errorf("one too many: %v", err)
+	}
+	first.Close()
+	for s.srv.Stats().Connections >= packetport.MaxConns {
+		runtime.Gosched()
+	}
+	s.dial(t)
+}
+
 // The whole way of stopping: what was sent is taken in, held packets end with the engine, and their verdicts still arrive.
 func TestShutdown(t *testing.T) {
 	s := serve(t, packetport.Options{})
