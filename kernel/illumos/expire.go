@@ -12,7 +12,6 @@ import (
 // late; and this is the only place, with reachLimit, that ends an SA's life with an EXPIRE.
 func (k *Kernel) Age(at time.Time, force bool) {
 	now := at.Unix()
-	k.dueAt(k.wanted.Swap(0))
 	if !force && (k.due == 0 || k.due > now) {
 		return
 	}
