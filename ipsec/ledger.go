@@ -19,9 +19,9 @@ const stripes = 8
 type Ledger struct {
 	lanes [stripes]stripe
 
-	heldBytes atomic.Int64 // of all lanes, because a limit has to see them all
-	limit     int64        // 0: DefaultHeldLimit
-	_         [64]byte     // what follows is read for every packet
+	held  atomic.Int64 // packets held, in units of onePacket, and their bytes: of all lanes in one, because a limit has to see them all
+	limit int64        // 0: DefaultHeldLimit
+	_     [64]byte     // what follows is read for every packet
 
 	mu       sync.Mutex // guards writes of watchers
 	watchers atomic.Pointer[[]*watcher]
@@ -29,7 +29,6 @@ type Ledger struct {
 
 type stripe struct {
 	injected atomic.Uint64
-	held     atomic.Uint64 // may wrap in one stripe; the sum does not
 	ended    [Sent + 1]atomic.Uint64
 	dropped  [len(reasonNames)]atomic.Uint64
 	_        [64]byte
@@ -37,11 +36,14 @@ type stripe struct {
 
 type watcher struct{ f func(*Packet, Verdict) }
 
-// DefaultHeldLimit is how many bytes of packets a ledger holds unless told otherwise.
-const DefaultHeldLimit = 64 << 20
+// DefaultHeldLimit is how many bytes of packets a ledger holds unless told otherwise, and MaxHeldLimit the most that it can be told.
+const (
+	DefaultHeldLimit = 64 << 20
+	MaxHeldLimit     = onePacket - 1
+)
 
-// LimitHeld sets how many bytes of packets may wait at a time, at least 1. It is called before the first packet is injected.
-func (l *Ledger) LimitHeld(bytes int64) { l.limit = max(bytes, 1) }
+// LimitHeld sets how many bytes of packets may wait at a time, from 1 to MaxHeldLimit. It is called before the first packet is injected.
+func (l *Ledger) LimitHeld(bytes int64) { l.limit = min(max(bytes, 1), MaxHeldLimit) }
 
 func (l *Ledger) heldLimit() int64 {
 	if l.limit == 0 {
@@ -50,21 +52,25 @@ func (l *Ledger) heldLimit() int64 {
 	return l.limit
 }
 
-// hold charges more bytes, or gives them back if there are fewer than none. It returns false, and charges nothing, if that were too much. It takes no
-// lock.
-func (l *Ledger) hold(more int64) bool {
-	if more <= 0 {
-		if more < 0 {
-			l.heldBytes.Add(more)
+// onePacket is what a packet counts for in Ledger.held, above the bytes.
+const onePacket = 1 << 34
+
+// hold charges a number of packets and of bytes, which may be negative. It returns false, and charges nothing, if the bytes were more than there may be.
+// It takes no lock.
+func (l *Ledger) hold(packets, bytes int64) bool {
+	change := packets*onePacket + bytes
+	if bytes <= 0 {
+		if change != 0 {
+			l.held.Add(change)
 		}
 		return true
 	}
 	for {
-		n := l.heldBytes.Load()
-		if n+more > l.heldLimit() {
+		n := l.held.Load()
+		if n%onePacket+bytes > l.heldLimit() {
 			return false
 		}
-		if l.heldBytes.CompareAndSwap(n, n+more) {
+		if l.held.CompareAndSwap(n, n+change) {
 			return true
 		}
 	}
@@ -148,7 +154,7 @@ type Balance struct {
 
 // Balance reads the ledger. While packets move, the parts are read one after the other; at rest they are exact.
 func (l *Ledger) Balance() Balance {
-	b := Balance{Verdicts: map[string]uint64{}, Reasons: map[string]uint64{}, HeldBytes: l.heldBytes.Load(), HeldLimit: l.heldLimit()}
+	b := Balance{Verdicts: map[string]uint64{}, Reasons: map[string]uint64{}}
 	for i := range l.lanes {
 		s := &l.lanes[i]
 		for k := range s.ended {
@@ -163,9 +169,8 @@ func (l *Ledger) Balance() Balance {
 			}
 		}
 	}
-	for i := range l.lanes {
-		b.Held += l.lanes[i].held.Load()
-	}
+	held := l.held.Load()
+	b.Held, b.HeldBytes, b.HeldLimit = uint64(held/onePacket), held%onePacket, l.heldLimit()
 	// Injected is read last: a packet that moves on in the meantime is seen in flight, never missing.
 	for i := range l.lanes {
 		b.Injected += l.lanes[i].injected.Load()

@@ -51,16 +51,11 @@ func (p *Packet) weigh() int64 {
 	return int64(PacketWeight + len(p.Data) + cap(p.Room) + cap(p.Made))
 }
 
-// wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held, so that what the ledger counts as held
-// moves with the queue. Its weight has been charged already.
+// wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held.
 func (p *Packet) wait(k Kind) {
 	p.kind.Store(uint32(k))
 	p.waits.Add(1)
-	p.ledger.lane(p).held.Add(1)
 }
-
-// resume notes that the packet has been taken out of a queue and goes on. Its weight is for the caller to give back.
-func (p *Packet) resume() { p.ledger.lane(p).held.Add(^uint64(0)) }
 
 // Report tells Done of the waits it has not heard of yet. It may be called after somebody else has already ended the
 // packet: then [Packet.End] has told them in the right order and nothing happens here.

@@ -20,11 +20,11 @@ func (q *Queue) Push(p *Packet, k Kind, depth int) (out *Packet) {
 	}
 	// What one gives back the other may have at once: to be replaced by one no larger always succeeds.
 	weight := p.weigh()
-	more := weight
+	packets, bytes := int64(1), weight
 	if out != nil {
-		more -= out.weight
+		packets, bytes = 0, weight-out.weight
 	}
-	if !p.ledger.hold(more) {
+	if !p.ledger.hold(packets, bytes) {
 		return p
 	}
 	if out != nil {
@@ -50,7 +50,7 @@ func (q *Queue) Pop() *Packet {
 		return nil
 	}
 	q.unlink()
-	p.ledger.hold(-p.weight)
+	p.ledger.hold(-1, -p.weight)
 	return p
 }
 
@@ -62,7 +62,6 @@ func (q *Queue) unlink() {
 		q.tail = nil
 	}
 	q.n--
-	p.resume()
 }
 
 // All yields the packets, oldest first, without taking them out.
