@@ -32,12 +32,12 @@ var (
 	clockWaits = []string{"Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )
 
-// Time is a parameter: what reads the machine's clock cannot be repeated. Only commands and tools read it; packages that deal with
+// Time is a parameter: what reads the machine's clock cannot be repeated. Only commands, tools and examples read it; packages that deal with
 // real sockets and processes may wait, as for descriptors that ran out. In tests sleeping is refused, unless a comment on the line or above it
 // says why there is no other way.
 func TestClock(t *testing.T) {
 	for _, f := range everyGoFile(t) {
-		if (under(f.room, "cmd") || under(f.room, "internal")) && !f.test {
+		if (under(f.room, "cmd") || under(f.room, "internal") || under(f.room, "examples")) && !f.test {
 			continue
 		}
 		calls := slices.Concat(clockReads, clockWaits)

@@ -82,6 +82,11 @@ var layers = map[string]layer{
 		own: []string{"conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
 	},
+	"examples": {
+		own:   []string{"wire", "ipsec", "pfkey", "engine", "kernel", "packetport"},
+		third: []string{"golang.org/x/sys"},
+		why:   "programs of others would use these",
+	},
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
 			"racelab", "hostile", "testdata"},
