@@ -15,7 +15,7 @@ import (
 type Request struct {
 	wire.Header             // zero if the message is shorter than one
 	Cred        pfkey.Cred  // who sent it
-	Errno       pfkey.Errno // what send(2) returned; what a reply says is apart from it
+	SendErrno   pfkey.Errno // what send(2) returned; what a reply says is apart from it
 
 	msg     []byte
 	dialect *wire.Dialect
@@ -93,9 +93,9 @@ type loggedSocket struct {
 func (s *loggedSocket) Send(msg []byte, from pfkey.Cred) pfkey.Errno {
 	r := Request{Cred: from, msg: slices.Clone(msg), dialect: s.log.Dialect()}
 	r.Header, _ = r.dialect.Header(msg)
-	r.Errno = s.Socket.Send(msg, from)
+	r.SendErrno = s.Socket.Send(msg, from)
 	s.log.add(r)
-	return r.Errno
+	return r.SendErrno
 }
 
 func (l *requestLog) add(r Request) {

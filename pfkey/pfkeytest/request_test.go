@@ -48,8 +48,8 @@ func TestWaitRequest(t *testing.T) {
 					t.Fatal(err)
 				}
 				sa, err := pfkey.ParseSA(client.Dialect(), r.Message())
-				if err != nil || sa.SPI != 0x1000+wire.SPI(i) || r.Errno != wire.OK || r.PID != client.PID() || !r.Cred.Privileged {
-					t.Errorf("request %d: %v %v, errno %v, %+v", i, r, err, r.Errno, r.Cred)
+				if err != nil || sa.SPI != 0x1000+wire.SPI(i) || r.SendErrno != wire.OK || r.PID != client.PID() || !r.Cred.Privileged {
+					t.Errorf("request %d: %v %v, errno %v, %+v", i, r, err, r.SendErrno, r.Cred)
 				}
 				if n := len(host.SAs()); n <= i {
 					t.Errorf("request %d has not been handled: %d SAs", i, n)
@@ -87,8 +87,8 @@ func TestRefusedRequest(t *testing.T) {
 	errno = sock.Send(sent, cred)
 	sent[0] = 'S'
 	r, err := host.WaitRequest(t.Context())
-	if err != nil || r.Errno != errno || errno != wire.EMSGSIZE || string(r.Message()) != "short" || r.Cred != cred {
-		t.Errorf("%v, errno %v, sent by %+v: %v; want %v", r, r.Errno, r.Cred, err, errno)
+	if err != nil || r.SendErrno != errno || errno != wire.EMSGSIZE || string(r.Message()) != "short" || r.Cred != cred {
+		t.Errorf("%v, errno %v, sent by %+v: %v; want %v", r, r.SendErrno, r.Cred, err, errno)
 	}
 	r.Message()[0] = 'S'
 	if string(r.Message()) != "short" {
