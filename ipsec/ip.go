@@ -248,32 +248,14 @@ func setLength(pkt []byte, v6 bool, hlen int) {
 
 func setChecksum4(hdr []byte) {
 	hdr[10], hdr[11] = 0, 0
-	binary.BigEndian.PutUint16(hdr[10:], ^fold(sum16(0, hdr)))
-}
-
-// sum16 adds b as 16-bit words, a last odd byte as if a zero followed.
-func sum16(sum uint64, b []byte) uint64 {
-	for ; len(b) >= 2; b = b[2:] {
-		sum += uint64(b[0])<<8 | uint64(b[1])
-	}
-	if len(b) == 1 {
-		sum += uint64(b[0]) << 8
-	}
-	return sum
-}
-
-func fold(sum uint64) uint16 {
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return uint16(sum)
+	binary.BigEndian.PutUint16(hdr[10:], ^Checksum(0, hdr))
 }
 
 // setUDPChecksum6 computes the checksum of the UDP datagram udp, which IPv6 demands (RFC 8200 section 8.1).
 func setUDPChecksum6(hdr, udp []byte) {
 	udp[6], udp[7] = 0, 0
-	sum := sum16(uint64(len(udp))+protoUDP, hdr[8:40]) // pseudo header: addresses, length, protocol
-	c := ^fold(sum16(sum, udp))
+	sum := Checksum(uint32(len(udp))+protoUDP, hdr[8:40]) // pseudo header: addresses, length, protocol
+	c := ^Checksum(uint32(sum), udp)
 	if c == 0 {
 		c = 0xffff
 	}

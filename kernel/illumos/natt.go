@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -33,28 +34,14 @@ func (k *Kernel) sendKeepalive(s *sa) {
 	src, dst := s.src.As4(), s.dst.As4()
 	copy(pkt[12:], src[:])
 	copy(pkt[16:], dst[:])
-	binary.BigEndian.PutUint16(pkt[10:], ^checksum(0, pkt[:20]))
+	binary.BigEndian.PutUint16(pkt[10:], ^ipsec.Checksum(0, pkt[:20]))
 	binary.BigEndian.PutUint16(pkt[20:], ports.Src)
 	binary.BigEndian.PutUint16(pkt[22:], ports.Dst)
 	binary.BigEndian.PutUint16(pkt[24:], 8+1)
 	pkt[28] = 0xff
-	pseudo := checksum(protoUDP+8+1, pkt[12:20])
-	binary.BigEndian.PutUint16(pkt[26:], ^checksum(uint32(pseudo), pkt[20:]))
+	pseudo := ipsec.Checksum(protoUDP+8+1, pkt[12:20])
+	binary.BigEndian.PutUint16(pkt[26:], ^ipsec.Checksum(uint32(pseudo), pkt[20:]))
 	k.e.After(func() { k.e.Emit(pkt) })
-}
-
-// checksum is the Internet checksum of b, not yet complemented, on top of a sum.
-func checksum(sum uint32, b []byte) uint16 {
-	for ; len(b) >= 2; b = b[2:] {
-		sum += uint32(b[0])<<8 | uint32(b[1])
-	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	return uint16(sum)
 }
 
 // renumber follows a NAT that has given the peer another port: the paired outbound SA, and the inbound one that noticed it, send and expect

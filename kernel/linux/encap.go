@@ -112,21 +112,7 @@ func setLength(pkt []byte) {
 	hl := int(pkt[0]&15) * 4
 	binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
 	pkt[10], pkt[11] = 0, 0
-	binary.BigEndian.PutUint16(pkt[10:], ^checksum(0, pkt[:hl]))
-}
-
-// checksum is the Internet checksum of b, not yet complemented, on top of a sum.
-func checksum(sum uint32, b []byte) uint16 {
-	for ; len(b) >= 2; b = b[2:] {
-		sum += uint32(b[0])<<8 | uint32(b[1])
-	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	for sum>>16 != 0 {
-		sum = sum&0xffff + sum>>16
-	}
-	return uint16(sum)
+	binary.BigEndian.PutUint16(pkt[10:], ^ipsec.Checksum(0, pkt[:hl]))
 }
 
 // header makes the IP header of a packet with a payload that is to follow.
@@ -138,7 +124,7 @@ func header(src, dst netip.Addr, proto, ttl uint8, payload int) []byte {
 		copy(b[12:], s[:])
 		copy(b[16:], d[:])
 		binary.BigEndian.PutUint16(b[2:], uint16(20+payload))
-		binary.BigEndian.PutUint16(b[10:], ^checksum(0, b))
+		binary.BigEndian.PutUint16(b[10:], ^ipsec.Checksum(0, b))
 		return b
 	}
 	b := make([]byte, 40, 40+payload)
@@ -172,8 +158,8 @@ func putChecksum(pkt []byte, off, at int, proto uint8) {
 	if pkt[0]>>4 == 6 {
 		addrs = pkt[8:40]
 	}
-	sum := checksum(uint32(proto)+uint32(len(pkt)-off), addrs)
-	c := ^checksum(uint32(sum), pkt[off:])
+	sum := ipsec.Checksum(uint32(proto)+uint32(len(pkt)-off), addrs)
+	c := ^ipsec.Checksum(uint32(sum), pkt[off:])
 	if c == 0 {
 		c = 0xffff
 	}

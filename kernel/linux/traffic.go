@@ -87,7 +87,7 @@ func (t *Traffic) packet() []byte {
 			b[off] = echo6
 			putChecksum(b, off, off+2, protoICMPv6)
 		} else {
-			binary.BigEndian.PutUint16(b[off+2:], ^checksum(0, b[off:]))
+			binary.BigEndian.PutUint16(b[off+2:], ^ipsec.Checksum(0, b[off:]))
 		}
 		return b
 	}
