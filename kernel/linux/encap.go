@@ -177,21 +177,36 @@ func flowOfPacket(pkt []byte) (f spd.Flow, err error) {
 	return f, nil
 }
 
-// upperLayer is where the IP header ends; in IPv6 behind those extension headers before which no transform may stand.
-func upperLayer(pkt []byte) int {
+// upperLayer is where what IP carries begins: behind the IPv4 header and its options, or the IPv6 one and its extension headers.
+func upperLayer(pkt []byte) int { return headersEnd(pkt, false) }
+
+// transformAt is where a transform stands that leaves the IP header as it is: in IPv6 before the destination options that follow a routing
+// header, which are for the last destination alone (ip6_find_1stfragopt).
+func transformAt(pkt []byte) int { return headersEnd(pkt, true) }
+
+func headersEnd(pkt []byte, transform bool) int {
 	if pkt[0]>>4 == 4 {
 		return int(pkt[0]&15) * 4
 	}
 	const hopByHop = 0
-	off, end, next := 40, 40, pkt[6]
-	for {
-		routing := next == hopByHop || next == protoRouting
-		if !routing && next != protoDstOpts || off+8 > len(pkt) {
-			return end
+	off, next, routed := 40, pkt[6], false
+	for off+8 <= len(pkt) {
+		switch next {
+		case hopByHop:
+		case protoRouting:
+			routed = true
+		case protoDstOpts:
+			if transform && routed {
+				return off
+			}
+		default:
+			return off
 		}
-		next, off = pkt[off], off+8+int(pkt[off+1])*8
-		if routing && off <= len(pkt) {
-			end = off
+		n := 8 + int(pkt[off+1])*8
+		if off+n > len(pkt) {
+			break
 		}
+		next, off = pkt[off], off+n
 	}
+	return off
 }

@@ -44,7 +44,7 @@ func decompress(b []byte) (payload []byte, next uint8, ok bool) {
 
 // sealComp puts a packet into IPCOMP. What does not become shorter stays as it is.
 func (s *sa) sealComp(pkt []byte) []byte {
-	off := upperLayer(pkt)
+	off := transformAt(pkt)
 	at, next := nextHeaderAt(pkt, off)
 	b, ok := compress(pkt[off:], next, uint16(s.spi))
 	if !ok {

@@ -116,7 +116,7 @@ func (k *Kernel) source(dst netip.Addr) (netip.Addr, bool) {
 func (k *Kernel) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 	carried := len(pkt)
 	if s.mode != modeTunnel {
-		carried -= upperLayer(pkt)
+		carried -= transformAt(pkt)
 	}
 	now := k.now()
 	s.Lock()
@@ -145,7 +145,7 @@ func (k *Kernel) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 	s.Unlock()
 	k.postReached(s, found)
 	if s.mode == modeBEET {
-		pkt = append(header(s.src, s.dst, pkt[nextProtoAt(pkt)], hostTTL, len(pkt)-upperLayer(pkt)), pkt[upperLayer(pkt):]...)
+		pkt = append(header(s.src, s.dst, pkt[nextProtoAt(pkt)], hostTTL, len(pkt)-transformAt(pkt)), pkt[transformAt(pkt):]...)
 	}
 	if s.proto == protoComp {
 		if s.mode == modeTunnel {
