@@ -126,3 +126,207 @@ func ExampleHost_Serve() {
 	// hmac-sha384 384 384
 	// hmac-sha512 512 512
 }
+
+// A test of a program waits for what the program does, without sleeping.
+func ExampleHost_WaitRequest() {
+	host, err := pfkeytest.NewHost(pfkeytest.Kernel("linux"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	go func() { // stands for the program
+		_, _ = client.Register(context.Background(), wire.SATypeESP)
+		_ = client.Add(context.Background(), inbound(client.Dialect(), 0x1234), 0)
+	}()
+	request, err := host.WaitRequest(context.Background(), wire.MsgAdd)
+	if err != nil {
+		log.Fatal(err)
+	}
+	sa, err := pfkey.ParseSA(client.Dialect(), request.Message())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("it adds", sa.SAID)
+	fmt.Println("the kernel has", host.SAs()[0].SAID)
+	// Output:
+	// it adds esp 0x1234 from 192.0.2.2 to 192.0.2.1
+	// the kernel has esp 0x1234 from 192.0.2.2 to 192.0.2.1
+}
+
+// What a program has done so far. Keys are not printed.
+func ExampleHost_Requests() {
+	host, err := pfkeytest.NewHost()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	_ = client.Flush(context.Background(), wire.SATypeESP)
+	_ = client.Delete(context.Background(), inbound(client.Dialect(), 0x1234).SAID)
+	for _, r := range host.Requests() {
+		fmt.Println(r)
+	}
+	// Output:
+	// FLUSH esp seq=1 pid=1001
+	// DELETE esp seq=2 pid=1001 spi=0x1234 state=mature src=192.0.2.2 dst=192.0.2.1
+}
+
+func ExampleHost_SAs() {
+	host, err := pfkeytest.NewHost()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	if err := client.Add(context.Background(), inbound(client.Dialect(), 0x1234), 0); err != nil {
+		log.Fatal(err)
+	}
+	host.Inject(seal(0x1234, 1, datagram("hello"))).Expect(ipsec.Delivered)
+	for _, sa := range host.SAs() {
+		fmt.Println(sa.SAID, sa.State, "has carried", sa.Current.Bytes, "bytes")
+	}
+	// Output:
+	// esp 0x1234 from 192.0.2.2 to 192.0.2.1 mature has carried 32 bytes
+}
+
+func ExampleHost_Policies() {
+	for _, o := range [][]pfkeytest.HostOption{
+		{pfkeytest.Kernel("illumos"), pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")},
+		{pfkeytest.Kernel("linux"), pfkeytest.Policy("spdadd 0.0.0.0/0 192.0.2.2 any -P out ipsec esp/transport//require;")},
+	} {
+		host, err := pfkeytest.NewHost(o...)
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, p := range host.Policies() {
+			fmt.Println(p.Direction == wire.LinuxDirOut, p.Dst.Addr, p.Templates[0].Proto)
+		}
+		host.Close()
+	}
+	// Output:
+	// true 192.0.2.2 50
+	// true 192.0.2.2 50
+}
+
+// A packet that the policy protects goes out when there are keys.
+func ExampleHost_InjectOutbound() {
+	host, err := pfkeytest.NewHost(pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	sa := inbound(client.Dialect(), 0x1234)
+	sa.Src, sa.Dst = sa.Dst, sa.Src
+	if err := client.Add(context.Background(), sa, 0); err != nil {
+		log.Fatal(err)
+	}
+	plain := datagram("hello")
+	copy(plain[12:], own.AsSlice())
+	copy(plain[16:], peer.AsSlice())
+	packet := host.InjectOutbound(plain)
+	sealed, _ := packet.Final()
+	fmt.Println(packet, sealed.Inner[9] == 50)
+	// Output:
+	// transmitted true
+}
+
+// A packet for which there is no security association.
+func ExampleHost_Inject() {
+	host, err := pfkeytest.NewHost(pfkeytest.Kernel("linux"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	fmt.Println(host.Inject(seal(0x1234, 1, datagram("hello"))).ExpectDropped(ipsec.NoSA))
+	// Output:
+	// dropped (no-sa, XfrmInNoStates)
+}
+
+// What another goroutine, or another program, brings about is waited for.
+func ExamplePacket_Wait() {
+	host, err := pfkeytest.NewHost()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	spi, err := client.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer), Dst: pfkey.Host(own)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	packet := host.Inject(seal(spi, 1, datagram("hello")))
+	go func() { _ = client.Update(context.Background(), inbound(client.Dialect(), spi), 0) }()
+	v, err := packet.Wait(context.Background())
+	fmt.Println(v.Kind, err)
+	// Output:
+	// delivered <nil>
+}
+
+// A program that speaks PF_KEY itself gets a socket.
+func ExampleHost_Open() {
+	host, err := pfkeytest.NewHost(pfkeytest.Kernel("linux"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	_, errno := host.Open(pfkey.Cred{PID: 1234})
+	fmt.Println(errno)
+	sock, errno := host.Open(pfkey.Cred{PID: 1234, Privileged: true})
+	fmt.Println(errno)
+	sock.Close()
+	// Output:
+	// EPERM
+	// OK
+}
+
+// The kernel lies: the first answer to a GET gets lost.
+func ExampleHostile() {
+	host, err := pfkeytest.NewHost(pfkeytest.Hostile("drop GET times 1"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	sa := inbound(client.Dialect(), 0x1234)
+	if err := client.Add(context.Background(), sa, 0); err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	_, err = client.Get(ctx, sa.SAID)
+	fmt.Println(err)
+	_, err = client.Get(context.Background(), sa.SAID)
+	fmt.Println(err)
+	fmt.Println(host.Faults())
+	// Output:
+	// pfkey: receive GET: context deadline exceeded
+	// <nil>
+	// map[drop GET:1]
+}
+
+// A kernel that treats early packets wrongly, as real ones did, shows whether a test would notice.
+func ExampleFault() {
+	host, err := pfkeytest.NewHost(pfkeytest.Fault("larval-unlocked"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	fmt.Println(host.Engine().Status(0).Fault)
+	// Output:
+	// larval-unlocked
+}
+
+// The clock shows what it is told.
+func ExampleStart() {
+	host, err := pfkeytest.NewHost(pfkeytest.Start(time.Date(2005, 12, 1, 12, 0, 0, 0, time.UTC)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	host.Advance(time.Hour)
+	fmt.Println(host.Now())
+	// Output:
+	// 2005-12-01 13:00:00 +0000 UTC
+}
