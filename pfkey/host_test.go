@@ -1,6 +1,7 @@
 package pfkey_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -11,7 +12,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// mayFlush must be set before a test touches the security associations of the machine it runs on.
+// mayFlush must be set before a test touches the security associations and policies of the machine it runs on.
 const mayFlush = "PFKEY_TEST_MAY_FLUSH_THE_SAD_OF_THIS_HOST"
 
 // The whole life of a security association on a real kernel.
@@ -88,5 +89,57 @@ func TestHostLife(t *testing.T) {
 	}
 	if err := c.Flush(ctx, wire.SATypeUnspec); err != nil {
 		t.Errorf("Flush: %v", err)
+	}
+}
+
+// dialHost connects to the host's own kernel, whose databases the test may change.
+func dialHost(t *testing.T, options ...pfkey.ClientOption) *pfkey.Client {
+	t.Helper()
+	if os.Getenv(mayFlush) == "" {
+		t.Skipf("%s is not set", mayFlush)
+	}
+	c, err := pfkey.Dial(t.Context(), "af_key:", options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = c.Flush(context.Background(), wire.SATypeUnspec)
+		_ = c.FlushPolicies(context.Background())
+		c.Close()
+	})
+	for _, err := range []error{c.Flush(t.Context(), wire.SATypeUnspec), c.FlushPolicies(t.Context())} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+// What holds on emulated kernels holds on the real one.
+func TestHostPolicies(t *testing.T) { checkPolicies(t, dialHost(t)) }
+func TestHostMigrate(t *testing.T)  { checkMigrate(t, dialHost(t)) }
+func TestHostPromisc(t *testing.T) {
+	checkPromisc(t, dialHost(t), dialHost(t, pfkey.WithPID(uint32(os.Getpid())+1)))
+}
+
+// The same for what a program asks for, and for what the kernel says by itself.
+func TestHostEvents(t *testing.T) {
+	c := dialHost(t)
+	ctx := t.Context()
+	if _, err := c.Acquire(ctx, pfkey.Acquire{Type: wire.SATypeESP, Src: src, Dst: dst}); !errors.Is(err, unix.EOPNOTSUPP) {
+		t.Errorf("Acquire: %v", err)
+	}
+	if _, err := c.Register(ctx, wire.SATypeESP); err != nil {
+		t.Fatal(err)
+	}
+	sa := sampleSA(0x1234)
+	sa.Soft, sa.Hard = &wire.Lifetime{AddTime: 1}, &wire.Lifetime{AddTime: 2}
+	if err := c.Add(ctx, sa, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []pfkey.Limit{pfkey.LimitSoft, pfkey.LimitHard} {
+		if e, ok := next(t, c).(*pfkey.Expire); !ok || e.Limit != want || e.SPI != sa.SPI || e.Dst.Addr != dst.Addr {
+			t.Errorf("%v, want the %s limit", e, want)
+		}
 	}
 }

@@ -71,139 +71,143 @@ func samePolicy(want, got *pfkey.Policy) string {
 
 // The life of policies.
 func TestPolicies(t *testing.T) {
-	overKernels(t, linux, func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client) {
-		ctx := t.Context()
-		dump := func() (ids []uint32) {
-			t.Helper()
-			for p, err := range c.DumpPolicies(ctx) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				ids = append(ids, p.ID)
+	overKernels(t, linux, func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client) { checkPolicies(t, c) })
+}
+
+func checkPolicies(t *testing.T, c *pfkey.Client) {
+	ctx := t.Context()
+	dump := func() (ids []uint32) {
+		t.Helper()
+		for p, err := range c.DumpPolicies(ctx) {
+			if err != nil {
+				t.Fatal(err)
 			}
-			return ids
+			ids = append(ids, p.ID)
 		}
-		if got := dump(); got != nil {
-			t.Errorf("at first there are %v", got)
-		}
-		p := pfkey.Policy{
-			Direction: wire.LinuxDirOut,
-			Src:       pfkey.Prefix(netip.MustParsePrefix("192.0.2.0/24")), Dst: pfkey.Prefix(netip.MustParsePrefix("198.51.100.0/24")),
-			Type: wire.LinuxPolicyIPsec, Priority: 0x80000000,
-			Templates: []wire.IPsecRequest{
-				{Proto: 51, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
-				{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 77,
-					Src: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::1")}, Dst: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::2")}},
-			},
-			Hard: &wire.Lifetime{AddTime: 100}, Soft: &wire.Lifetime{},
-		}
-		p.Src.Proto, p.Dst.Proto, p.Dst.Port = 6, 6, 80
-		var err error
-		if p.ID, err = c.AddPolicy(ctx, p); err != nil || p.ID == 0 {
-			t.Fatalf("AddPolicy: %d %v", p.ID, err)
-		}
-		if _, err := c.AddPolicy(ctx, p); !errors.Is(err, unix.EEXIST) {
-			t.Errorf("AddPolicy of what is there: %v", err)
-		}
-		got, err := c.GetPolicy(ctx, p.ID)
-		if err != nil {
-			t.Fatalf("GetPolicy: %v", err)
-		}
-		if diff := samePolicy(&p, got); diff != "" {
-			t.Errorf("GetPolicy (-want +got)\n%s", diff)
-		}
-		p.Templates = p.Templates[1:]
-		p.Priority = 7
-		if id, err := c.UpdatePolicy(ctx, p); err != nil || id != p.ID {
-			t.Errorf("UpdatePolicy: %d %v, want %d", id, err, p.ID)
-		}
-		in := p
-		in.Direction = wire.LinuxDirIn
-		if in.ID, err = c.SetPolicyIndex(ctx, in); err != nil {
-			t.Errorf("SetPolicyIndex: %v", err)
-		}
-		if diff := cmp.Diff([]uint32{in.ID, p.ID}, dump()); diff != "" {
-			t.Errorf("(-want +got)\n%s", diff)
-		}
-		for range c.DumpPolicies(ctx) {
-			break // what is left of it must not be taken for something else
-		}
-		if got, err := c.GetPolicy(ctx, p.ID); err != nil {
-			t.Errorf("GetPolicy: %v", err)
-		} else if diff := samePolicy(&p, got); diff != "" {
-			t.Errorf("after the update (-want +got)\n%s", diff)
-		}
-		if err := c.DeletePolicyID(ctx, in.ID); err != nil {
-			t.Errorf("DeletePolicyID: %v", err)
-		}
-		if err := c.DeletePolicyID(ctx, in.ID); !errors.Is(err, unix.ENOENT) {
-			t.Errorf("DeletePolicyID of what is gone: %v", err)
-		}
-		if err := c.DeletePolicy(ctx, p); err != nil {
-			t.Errorf("DeletePolicy: %v", err)
-		}
-		if err := c.DeletePolicy(ctx, p); !errors.Is(err, unix.ENOENT) {
-			t.Errorf("DeletePolicy of what is gone: %v", err)
-		}
-		if _, err := c.GetPolicy(ctx, p.ID); !errors.Is(err, unix.ENOENT) {
-			t.Errorf("GetPolicy of what is gone: %v", err)
-		}
-		if _, err := c.AddPolicy(ctx, p); err != nil {
-			t.Error(err)
-		}
-		if err := c.FlushPolicies(ctx); err != nil {
-			t.Errorf("FlushPolicies: %v", err)
-		}
-		if got := dump(); got != nil {
-			t.Errorf("after a flush there are %v", got)
-		}
-	})
+		return ids
+	}
+	if got := dump(); got != nil {
+		t.Errorf("at first there are %v", got)
+	}
+	p := pfkey.Policy{
+		Direction: wire.LinuxDirOut,
+		Src:       pfkey.Prefix(netip.MustParsePrefix("192.0.2.0/24")), Dst: pfkey.Prefix(netip.MustParsePrefix("198.51.100.0/24")),
+		Type: wire.LinuxPolicyIPsec, Priority: 0x80000000,
+		Templates: []wire.IPsecRequest{
+			{Proto: 51, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
+			{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 77,
+				Src: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::1")}, Dst: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::2")}},
+		},
+		Hard: &wire.Lifetime{AddTime: 100}, Soft: &wire.Lifetime{},
+	}
+	p.Src.Proto, p.Dst.Proto, p.Dst.Port = 6, 6, 80
+	var err error
+	if p.ID, err = c.AddPolicy(ctx, p); err != nil || p.ID == 0 {
+		t.Fatalf("AddPolicy: %d %v", p.ID, err)
+	}
+	if _, err := c.AddPolicy(ctx, p); !errors.Is(err, unix.EEXIST) {
+		t.Errorf("AddPolicy of what is there: %v", err)
+	}
+	got, err := c.GetPolicy(ctx, p.ID)
+	if err != nil {
+		t.Fatalf("GetPolicy: %v", err)
+	}
+	if diff := samePolicy(&p, got); diff != "" {
+		t.Errorf("GetPolicy (-want +got)\n%s", diff)
+	}
+	p.Templates = p.Templates[1:]
+	p.Priority = 7
+	if id, err := c.UpdatePolicy(ctx, p); err != nil || id != p.ID {
+		t.Errorf("UpdatePolicy: %d %v, want %d", id, err, p.ID)
+	}
+	in := p
+	in.Direction = wire.LinuxDirIn
+	if in.ID, err = c.SetPolicyIndex(ctx, in); err != nil {
+		t.Errorf("SetPolicyIndex: %v", err)
+	}
+	if diff := cmp.Diff([]uint32{in.ID, p.ID}, dump()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	for range c.DumpPolicies(ctx) {
+		break // what is left of it must not be taken for something else
+	}
+	if got, err := c.GetPolicy(ctx, p.ID); err != nil {
+		t.Errorf("GetPolicy: %v", err)
+	} else if diff := samePolicy(&p, got); diff != "" {
+		t.Errorf("after the update (-want +got)\n%s", diff)
+	}
+	if err := c.DeletePolicyID(ctx, in.ID); err != nil {
+		t.Errorf("DeletePolicyID: %v", err)
+	}
+	if err := c.DeletePolicyID(ctx, in.ID); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("DeletePolicyID of what is gone: %v", err)
+	}
+	if err := c.DeletePolicy(ctx, p); err != nil {
+		t.Errorf("DeletePolicy: %v", err)
+	}
+	if err := c.DeletePolicy(ctx, p); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("DeletePolicy of what is gone: %v", err)
+	}
+	if _, err := c.GetPolicy(ctx, p.ID); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("GetPolicy of what is gone: %v", err)
+	}
+	if _, err := c.AddPolicy(ctx, p); err != nil {
+		t.Error(err)
+	}
+	if err := c.FlushPolicies(ctx); err != nil {
+		t.Errorf("FlushPolicies: %v", err)
+	}
+	if got := dump(); got != nil {
+		t.Errorf("after a flush there are %v", got)
+	}
 }
 
 // A MIGRATE that is done has no answer with our numbers, and one that is refused has.
 func TestMigrate(t *testing.T) {
-	overKernels(t, linux, func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client) {
-		ctx := t.Context()
-		request := func(src, dst string) wire.IPsecRequest {
-			return wire.IPsecRequest{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 5,
-				Src: wire.Sockaddr{Addr: netip.MustParseAddr(src)}, Dst: wire.Sockaddr{Addr: netip.MustParseAddr(dst)}}
-		}
-		p := pfkey.Policy{
-			Direction: wire.LinuxDirOut, Type: wire.LinuxPolicyIPsec, Templates: []wire.IPsecRequest{request("192.0.2.1", "192.0.2.2")},
-			Src: pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")), Dst: pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
-		}
-		move := pfkey.Move{From: p.Templates[0], To: request("192.0.2.1", "192.0.2.99")}
-		if err := c.Migrate(ctx, p, move); !errors.Is(err, unix.ENOENT) {
-			t.Errorf("Migrate without a policy: %v", err)
-		}
-		if err := c.Migrate(ctx, p); !errors.Is(err, unix.EINVAL) {
-			t.Errorf("Migrate without a move: %v", err)
-		}
-		id, err := c.AddPolicy(ctx, p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sa := sampleSA(0x1234)
-		sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel, ReqID: 5}
-		if err := c.Add(ctx, sa, 0); err != nil {
-			t.Fatal(err)
-		}
-		p.Extra = c.Dialect().AppendKMAddress(nil, wire.KMAddress{Local: move.To.Src, Remote: move.To.Dst})
-		if err := c.Migrate(ctx, p, move); err != nil {
-			t.Fatalf("Migrate: %v", err)
-		}
-		got, err := c.GetPolicy(ctx, id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff([]wire.IPsecRequest{move.To}, got.Templates, cmp.Comparer(sameAddr)); diff != "" {
-			t.Errorf("templates (-want +got)\n%s", diff)
-		}
-		sa.Dst = pfkey.Host(move.To.Dst.Addr)
-		if _, err := c.Get(ctx, sa.SAID); err != nil {
-			t.Errorf("the SA has not moved: %v", err)
-		}
-	})
+	overKernels(t, linux, func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client) { checkMigrate(t, c) })
+}
+
+func checkMigrate(t *testing.T, c *pfkey.Client) {
+	ctx := t.Context()
+	request := func(src, dst string) wire.IPsecRequest {
+		return wire.IPsecRequest{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 5,
+			Src: wire.Sockaddr{Addr: netip.MustParseAddr(src)}, Dst: wire.Sockaddr{Addr: netip.MustParseAddr(dst)}}
+	}
+	p := pfkey.Policy{
+		Direction: wire.LinuxDirOut, Type: wire.LinuxPolicyIPsec, Templates: []wire.IPsecRequest{request("192.0.2.1", "192.0.2.2")},
+		Src: pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")), Dst: pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
+	}
+	move := pfkey.Move{From: p.Templates[0], To: request("192.0.2.1", "192.0.2.99")}
+	if err := c.Migrate(ctx, p, move); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("Migrate without a policy: %v", err)
+	}
+	if err := c.Migrate(ctx, p); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("Migrate without a move: %v", err)
+	}
+	id, err := c.AddPolicy(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sa := sampleSA(0x1234)
+	sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel, ReqID: 5}
+	if err := c.Add(ctx, sa, 0); err != nil {
+		t.Fatal(err)
+	}
+	p.Extra = c.Dialect().AppendKMAddress(nil, wire.KMAddress{Local: move.To.Src, Remote: move.To.Dst})
+	if err := c.Migrate(ctx, p, move); err != nil {
+		t.Fatalf("Migrate: %v", err)
+	}
+	got, err := c.GetPolicy(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]wire.IPsecRequest{move.To}, got.Templates, cmp.Comparer(sameAddr)); diff != "" {
+		t.Errorf("templates (-want +got)\n%s", diff)
+	}
+	sa.Dst = pfkey.Host(move.To.Dst.Addr)
+	if _, err := c.Get(ctx, sa.SAID); err != nil {
+		t.Errorf("the SA has not moved: %v", err)
+	}
 }
 
 // Two associations that are paired live and die together.
@@ -340,68 +344,69 @@ func TestAcquire(t *testing.T) {
 
 // A promiscuous client hears what goes on, and its own requests are answered as ever.
 func TestPromisc(t *testing.T) {
-	overKernels(t, all, func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client) {
-		ctx := t.Context()
-		other := h.Client()
-		check := func() {
-			t.Helper()
-			if _, err := c.Get(ctx, sampleSA(0x9999).SAID); !errors.Is(err, unix.ESRCH) {
-				t.Errorf("Get of nothing: %v", err)
-			}
-			for n := range 4 {
-				var got []wire.SPI
-				for sa, err := range c.Dump(ctx, wire.SATypeESP) {
-					if err != nil {
-						t.Fatal(err)
-					}
-					got = append(got, sa.SPI)
-				}
-				if slices.Sort(got); len(got) != n || len(slices.Compact(got)) != n {
-					t.Errorf("the dump of %d shows %v", n, got)
-				}
-				sa := sampleSA(0x1000 + wire.SPI(n))
-				if err := c.Add(ctx, sa, 0); err != nil {
-					t.Errorf("Add: %v", err)
-				}
-				if err := c.Add(ctx, sa, 0); !errors.Is(err, unix.EEXIST) {
-					t.Errorf("Add of what is there: %v", err)
-				}
-				if got, err := c.Get(ctx, sa.SAID); err != nil || got.SPI != sa.SPI || got.Current == nil {
-					t.Errorf("Get: %v %v", got, err)
-				}
-			}
-			for range c.Dump(ctx, wire.SATypeESP) {
-				break
-			}
-			if err := c.Flush(ctx, wire.SATypeUnspec); err != nil {
-				t.Errorf("Flush: %v", err)
-			}
-			if err := c.Delete(ctx, sampleSA(0x1000).SAID); !errors.Is(err, unix.ESRCH) {
-				t.Errorf("Delete after a flush: %v", err)
-			}
+	overKernels(t, all, func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client) { checkPromisc(t, c, h.Client()) })
+}
+
+func checkPromisc(t *testing.T, c, other *pfkey.Client) {
+	ctx := t.Context()
+	check := func() {
+		t.Helper()
+		if _, err := c.Get(ctx, sampleSA(0x9999).SAID); !errors.Is(err, unix.ESRCH) {
+			t.Errorf("Get of nothing: %v", err)
 		}
-		check()
-		for _, on := range []bool{true, true, false, false} {
-			if err := c.Promisc(ctx, on); err != nil {
-				t.Fatalf("Promisc %v: %v", on, err)
-			}
-			check()
-			if !on {
-				continue
-			}
-			if _, err := other.Get(ctx, sampleSA(0x7777).SAID); !errors.Is(err, unix.ESRCH) {
-				t.Fatal(err)
-			}
-			for e, err := range c.Watch(ctx) {
+		for n := range 4 {
+			var got []wire.SPI
+			for sa, err := range c.Dump(ctx, wire.SATypeESP) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if o, ok := e.(*pfkey.Other); ok && o.Type == wire.MsgGet && o.PID == other.PID() && o.Errno != 0 {
-					break // the answer to somebody else alone
-				}
+				got = append(got, sa.SPI)
+			}
+			if slices.Sort(got); len(got) != n || len(slices.Compact(got)) != n {
+				t.Errorf("the dump of %d shows %v", n, got)
+			}
+			sa := sampleSA(0x1000 + wire.SPI(n))
+			if err := c.Add(ctx, sa, 0); err != nil {
+				t.Errorf("Add: %v", err)
+			}
+			if err := c.Add(ctx, sa, 0); !errors.Is(err, unix.EEXIST) {
+				t.Errorf("Add of what is there: %v", err)
+			}
+			if got, err := c.Get(ctx, sa.SAID); err != nil || got.SPI != sa.SPI || got.Current == nil {
+				t.Errorf("Get: %v %v", got, err)
 			}
 		}
-	})
+		for range c.Dump(ctx, wire.SATypeESP) {
+			break
+		}
+		if err := c.Flush(ctx, wire.SATypeUnspec); err != nil {
+			t.Errorf("Flush: %v", err)
+		}
+		if err := c.Delete(ctx, sampleSA(0x1000).SAID); !errors.Is(err, unix.ESRCH) {
+			t.Errorf("Delete after a flush: %v", err)
+		}
+	}
+	check()
+	for _, on := range []bool{true, true, false, false} {
+		if err := c.Promisc(ctx, on); err != nil {
+			t.Fatalf("Promisc %v: %v", on, err)
+		}
+		check()
+		if !on {
+			continue
+		}
+		if _, err := other.Get(ctx, sampleSA(0x7777).SAID); !errors.Is(err, unix.ESRCH) {
+			t.Fatal(err)
+		}
+		for e, err := range c.Watch(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o, ok := e.(*pfkey.Other); ok && o.Type == wire.MsgGet && o.PID == other.PID() && o.Errno != 0 {
+				break // the answer to somebody else alone
+			}
+		}
+	}
 }
 
 // datagram is a UDP datagram in IPv4.
