@@ -5,6 +5,15 @@
 // makes them reachable for other programs: every connection of a SOCK_SEQPACKET Unix socket, one message a datagram, is one
 // PF_KEY socket. A [Client] speaks to such a server, to an engine in the same process, or to the host's own AF_KEY.
 //
+// # Clients
+//
+// A [Client] has a call for each message. An answer is recognised by its type, sequence and process number; whatever else comes is an event, raw from
+// [Client.Events] or typed from [Client.Watch]. Messages that succeed without an answer are followed by a GET that finds nothing, so that their call returns
+// at the right moment. All of this is the same over an engine, in process or behind a socket, and over the host's own kernel.
+//
+// A message that the dialect does not have is not sent: the error names it and has [errors.ErrUnsupported] in its chain. What the kernel refuses is a
+// [unix.Errno] of this system, see [OpError].
+//
 // # What a Unix socket cannot say
 //
 // send(2) on a real PF_KEY socket may fail. A Unix socket takes every message, so the server has one rule for all kernels:

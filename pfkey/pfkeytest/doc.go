@@ -12,7 +12,14 @@
 //	err = client.Update(ctx, ...)    // completes it
 //	packet.Expect(ipsec.Queued, ipsec.Delivered)
 //
-// A program in another process, or one that wants a socket, gets the address from [Host.Serve].
+// A program in another process, or one that wants a socket, gets the address from [Host.Serve]. What it does is waited for with [Host.WaitRequest], never
+// by sleeping; what has become of it shows in [Host.SAs] and [Host.Policies]:
+//
+//	host.WaitRequest(ctx, wire.MsgAdd) // returns when the kernel has handled the program's next ADD
+//	host.Advance(time.Hour)
+//	host.WaitRequest(ctx, wire.MsgGetSPI) // the program renews its keys
+//
+// While a program is at work the clock should stand still, for all that it does would else happen at a moment of chance.
 //
 // When the test ends everything is closed, and the host checks that no packet got lost.
 package pfkeytest
