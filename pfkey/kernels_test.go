@@ -597,6 +597,28 @@ func TestExpireLimit(t *testing.T) {
 	}
 }
 
+// The errno of an ACQUIRE means something only if a program has sent it, and then nothing else need be there (RFC 2367 section 3.1.6).
+func TestAcquireErrno(t *testing.T) {
+	for _, d := range wire.Dialects() {
+		header := wire.Header{Version: 2, Type: wire.MsgAcquire, SAType: wire.SATypeESP, Errno: d.ErrnoNumber(wire.ETIMEDOUT), Seq: 7}
+		msg := appendAcquire(d, header)
+		if e, err := pfkey.ParseEvent(d, msg); err != nil || e.(*pfkey.Acquire).Err != nil {
+			t.Errorf("%s: of the kernel: %v %v", d.Name, e, err)
+		}
+		header.PID = 9
+		if e, err := pfkey.ParseEvent(d, appendAcquire(d, header)); err != nil || !errors.Is(e.(*pfkey.Acquire).Err, unix.ETIMEDOUT) {
+			t.Errorf("%s: of a program: %v %v", d.Name, e, err)
+		}
+		if e, err := pfkey.ParseEvent(d, d.Finish(d.AppendHeader(nil, header))); err != nil || !errors.Is(e.(*pfkey.Acquire).Err, unix.ETIMEDOUT) || e.(*pfkey.Acquire).Seq != 7 {
+			t.Errorf("%s: bare: %v %v", d.Name, e, err)
+		}
+	}
+}
+
+func appendAcquire(d *wire.Dialect, h wire.Header) []byte {
+	return d.Finish(pfkey.Acquire{Src: src, Dst: dst}.AppendExtensions(d, d.AppendHeader(nil, h)))
+}
+
 // What a dialect does not have is an error that names it, and nothing is sent.
 func TestUnsupported(t *testing.T) {
 	sent := 0
