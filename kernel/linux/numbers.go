@@ -18,6 +18,7 @@ const (
 	protoICMPv6  = 58
 	protoDstOpts = 60
 	protoComp    = 108
+	protoSCTP    = 132
 	protoAny     = 255 // in messages, where the databases have 0
 
 	sockRaw = 3

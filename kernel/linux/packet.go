@@ -291,6 +291,7 @@ func (k *Kernel) admit(pkt []byte, path []*sa) dropCause {
 	if err != nil {
 		return dropInHdrError
 	}
+	misreadPorts(&f, pkt, k.own(f.Dst))
 	for _, s := range path {
 		if s.sel != nil && !s.selects(f) {
 			return dropInStateMismatch
@@ -321,6 +322,34 @@ func (k *Kernel) admit(pkt []byte, path []*sa) dropCause {
 		return dropInTmplMismatch
 	}
 	return noDrop
+}
+
+// misreadPorts does to the flow of an inbound packet with IPv6 extension headers what the original does: it has been through these headers, finds
+// the upper layer's number at the last of them, and then looks for the ports behind the fixed header, where the first of them is. What is
+// forwarded has only been through the hop-by-hop options.
+func misreadPorts(f *spd.Flow, pkt []byte, own bool) {
+	const hopByHop, fixed = 0, 40
+	if pkt[0]>>4 != 6 || f.Proto == pkt[6] || len(pkt) < fixed+4 {
+		return
+	}
+	switch pkt[6] {
+	case hopByHop:
+		if !own && pkt[fixed] != f.Proto {
+			return
+		}
+	case protoRouting, protoDstOpts:
+		if !own {
+			return
+		}
+	default:
+		return
+	}
+	switch b := pkt[fixed:]; f.Proto {
+	case protoTCP, protoUDP, protoSCTP:
+		f.SrcPort, f.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+	case protoICMPv6:
+		f.SrcPort, f.DstPort = uint16(b[0]), uint16(b[1])
+	}
 }
 
 // tunnelled tells whether there is an SA of another mode than transport from one place on.
