@@ -231,6 +231,9 @@ func (s *hostSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
 	flags, to := s.flags, s.to
 	s.flags, s.to = 0, nil
 	_, err := unix.SendmsgN(s.fd, msg, nil, to, flags|unix.MSG_DONTWAIT)
+	// What the kernel leaves to a worker, such as a table that grows and thereby turns its lists round, is done before the next message, as it mostly
+	// would be for a program that does something in between.
+	_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	return symbol(err)
 }
 

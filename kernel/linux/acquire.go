@@ -110,7 +110,8 @@ func combs(esp bool) (all []wire.Comb) {
 }
 
 // forFlow finds the SA for a flow among those with a key, or with the same key and any source: one whose soft lifetime has not passed if there
-// is any, and of these the one added last. wait tells that there is none, but a LARVAL one, or one that key management has given up.
+// is any, of these one of the last second in which any was added, and of these the one that the original comes to first. wait tells that there is
+// none, but a LARVAL one, or one that key management has given up.
 func (t *stateTable) forFlow(key flowKey, f spd.Flow) (best *sa, wait bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -123,10 +124,11 @@ func (t *stateTable) forFlow(key flowKey, f spd.Flow) (best *sa, wait bool) {
 					if !s.selects(f) {
 						continue
 					}
-					if best == nil || st == sadb.Mature && best.State() != sadb.Mature || (st == best.State()) && s.addTime > best.addTime {
+					if best == nil || st == sadb.Mature && best.State() != sadb.Mature ||
+						st == best.State() && (s.addTime > best.addTime || s.addTime == best.addTime && !t.before(best)) {
 						best = s
 					}
-					if best.State() == sadb.Mature && best.addTime == best.inserted {
+					if best.State() == sadb.Mature && (best.addTime > s.inserted || best.addTime == best.inserted && t.before(best)) {
 						return best, false // those behind it are older
 					}
 				case sadb.Larval:

@@ -51,7 +51,7 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	if err := k.tun.set(o.Tunables); err != nil {
 		return nil, fmt.Errorf("linux: %w", err)
 	}
-	k.states.init()
+	k.states.init(k.d.Order)
 	k.policies.init()
 	return k, nil
 }

@@ -162,21 +162,21 @@ func movedTemplates(old []spd.Template, ms []move) (ts []spd.Template, any bool)
 	return ts, any
 }
 
-// toMove is the SA of a move, the newest if there are several: with its request id, or whichever if the move has none.
-func (t *stateTable) toMove(m move) *sa {
+// toMove is the SA of a move, the one that the original comes to first if there are several: with its request id, or whichever if the move has none.
+func (t *stateTable) toMove(m move) (found *sa) {
 	if m.reqID != 0 {
 		if c := t.flows[flowKey{m.oldDst, m.oldSrc, m.reqID, m.proto, m.mode}]; c != nil {
-			return c.head
+			for s := c.head; s != nil; s = flowOf(s).next {
+				found = t.first(found, s)
+			}
 		}
-		return nil
+		return found
 	}
-	var found *sa
 	t.all.each(nil, func(n *node) bool {
-		s := n.s
-		if s.mode == m.mode && s.proto == m.proto && s.src == m.oldSrc && s.dst == m.oldDst {
-			found = s
+		if s := n.s; s.mode == m.mode && s.proto == m.proto && s.src == m.oldSrc && s.dst == m.oldDst {
+			found = t.first(found, s)
 		}
-		return found == nil
+		return true
 	})
 	return found
 }

@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"sync"
 	"time"
@@ -17,13 +18,16 @@ type stateTable struct {
 
 	mu    sync.RWMutex       // a leaf
 	flows map[flowKey]*chain // guarded by mu
+	grown uint32             // how often the original's table has grown; guarded by mu
 
+	buckets buckets
 	larvals map[flowKey]*chain // LARVAL ones without an SPI
 	bySeq   map[uint32]*sa     // those made by an ACQUIRE, as long as they are LARVAL
 }
 
-func (t *stateTable) init() {
+func (t *stateTable) init(order binary.ByteOrder) {
 	t.all.init()
+	t.buckets.init(order)
 	t.flows = map[flowKey]*chain{}
 	t.larvals = map[flowKey]*chain{}
 	t.bySeq = map[uint32]*sa{}
@@ -39,8 +43,12 @@ type flowKey struct {
 
 func (s *sa) flowKey() flowKey { return flowKey{s.dst, s.src, s.reqID, s.proto, s.mode} }
 
-// chain is the SAs with one flowKey, newest first, linked through one of an SA's links.
+// chain is the SAs with one flowKey, newest first, linked through one of an SA's links. The original has them in another order, see before.
 type chain struct{ head *sa }
+
+// before tells whether the original, which goes through the SAs with the same ends in the order of its table, comes to the newer of two first.
+// So it does until the table grows.
+func (t *stateTable) before(newer *sa) bool { return (t.grown-newer.grown)%2 == 0 }
 
 // flowLink is an SA's place in its chain of flows, and in that of the LARVAL ones.
 type flowLink struct {
@@ -90,12 +98,22 @@ func (t *stateTable) find(dst netip.Addr, spi wire.SPI, proto uint8) *sa {
 	return s
 }
 
-// findLarval returns the newest LARVAL SA without SPI for a flowKey.
-func (t *stateTable) findLarval(key flowKey) *sa {
+// findLarval returns the LARVAL SA without SPI for a flowKey that the original comes to first.
+func (t *stateTable) findLarval(key flowKey) (first *sa) {
 	if c := t.larvals[key]; c != nil {
-		return c.head
+		for s := c.head; s != nil; s = larvalOf(s).next {
+			first = t.first(first, s)
+		}
 	}
-	return nil
+	return first
+}
+
+// first is that of two SAs with the same ends to which the original comes first; newer may be nil.
+func (t *stateTable) first(newer, older *sa) *sa {
+	if newer != nil && t.before(newer) {
+		return newer
+	}
+	return older
 }
 
 // findAcquired returns the LARVAL SA of the ACQUIRE with this number.
@@ -114,8 +132,16 @@ func (k *Kernel) insert(s *sa, first time.Duration) {
 	t.n++
 	s.all.s = s
 	t.all.pushFront(&s.all)
+	grows := t.buckets.add(s, t.n)
+	if grows {
+		t.buckets.grow(&t.all)
+	}
 	t.mu.Lock()
+	s.grown = t.grown
 	push(t.flows, s, flowOf)
+	if grows {
+		t.grown++
+	}
 	t.mu.Unlock()
 	if s.spi != 0 {
 		t.bySPI.Insert(s.key(), s)
@@ -152,6 +178,7 @@ func (k *Kernel) remove(s *sa) bool {
 	t := &k.states
 	s.Become(sadb.Dead) // a LARVAL SA holds no packets here
 	t.n--
+	t.buckets.remove(s)
 	t.all.remove(&s.all)
 	t.mu.Lock()
 	pull(t.flows, s, flowOf)
