@@ -227,13 +227,18 @@ type hostSocket struct {
 	to     unix.Sockaddr // of the next send
 }
 
+// adding are the messages that may make the kernel's table of SAs grow, which turns the order round in which SAs are found. A worker does it, and gets
+// its turn before the next message, as it mostly would with a program that does something in between. After other messages nobody gets one: what
+// waits for that to be freed, a route for instance, shows in what comes next.
+var adding = []wire.MsgType{wire.MsgGetSPI, wire.MsgUpdate, wire.MsgAdd}
+
 func (s *hostSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
 	flags, to := s.flags, s.to
 	s.flags, s.to = 0, nil
 	_, err := unix.SendmsgN(s.fd, msg, nil, to, flags|unix.MSG_DONTWAIT)
-	// What the kernel leaves to a worker, such as a table that grows and thereby turns its lists round, is done before the next message, as it mostly
-	// would be for a program that does something in between.
-	_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	if len(msg) > 1 && slices.Contains(adding, wire.MsgType(msg[1])) {
+		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // never fails
+	}
 	return symbol(err)
 }
 
