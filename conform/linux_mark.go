@@ -10,15 +10,21 @@ const namedReqID = 0x3fff // the highest that a program may name
 
 // markLinuxHeader marks the reserved field, which in some messages is not.
 func markLinuxHeader(k *marker, h wire.Header, size int, mark marking) (acquire bool) {
-	const reserved = 6
 	switch {
 	case h.Type == wire.MsgAcquire && h.PID == 0 && h.Errno == 0 && h.Seq != 0:
-		mark(reserved, 2, "msg_reserved")
+		mark(reservedAt, 2, "msg_reserved")
 		return true
-	case k.sends && h.Errno == 0 && slices.Contains(counted, h.Type) && size > wire.HeaderLen:
-		mark(reserved, 2, "references")
+	case k.sends && countsReferences(h, size):
+		mark(reservedAt, 2, "references")
 	}
 	return false
+}
+
+const reservedAt = 6 // in the header
+
+// countsReferences says whether the reserved field of a message of this size is how many references a policy has.
+func countsReferences(h wire.Header, size int) bool {
+	return h.Errno == 0 && slices.Contains(counted, h.Type) && size > wire.HeaderLen
 }
 
 // markLinuxExt marks reqids.
