@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a scenario may take, beside the time that it sleeps.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func (e *env) conform() *cobra.Command {
 	c := conform.Config{Patience: patience}
