@@ -1,5 +1,5 @@
-// Package spd is what kernels' security policy databases have in common: selectors, and the test of a flow of packets against them; a
-// table of rules by rank; and templates, for kernels whose rules want those. Which rules there are and what they rank is each kernel's own.
+// Package spd is what kernels' security policy databases have in common: selectors, and the test of a flow of packets against them. Which
+// policies there are, which of several is taken and what it wants is each kernel's own.
 package spd
 
 import "net/netip"

@@ -27,14 +27,14 @@ func (k *Kernel) acquireAnswer(r *request) wire.Errno {
 // lack is what a packet is missing: an SA between two ends for a template of its policy.
 type lack struct {
 	policy   *policy
-	template *spd.Template
+	template *template
 	flow     spd.Flow
 	src, dst netip.Addr
 }
 
 // key is what the SA would have to have.
 func (l *lack) key() flowKey {
-	return flowKey{dst: l.dst, src: l.src, reqID: l.template.ReqID, proto: l.template.Proto, mode: mode(l.template.Mode)}
+	return flowKey{dst: l.dst, src: l.src, reqID: l.template.reqID, proto: l.template.proto, mode: l.template.mode}
 }
 
 // acquire makes a LARVAL SA and asks key management for keys, unless it has been asked already or is not there. The control lock is held.
@@ -71,7 +71,7 @@ func (k *Kernel) acquireMessage(l lack, s *sa) message {
 	b := k.d.AppendHeader(make([]byte, 0, 160), wire.Header{Version: wire.Version, Type: wire.MsgAcquire, SAType: satypeOf(s.proto), Seq: wire.Seq(s.seq)})
 	b = k.appendEnd(b, wire.ExtAddressSrc, s.src)
 	b = k.appendEnd(b, wire.ExtAddressDst, s.dst)
-	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, ID: l.policy.id, Priority: l.policy.rank.Priority})
+	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, ID: l.policy.id, Priority: l.policy.rank.priority})
 	if s.proto == protoAH || s.proto == protoESP {
 		p := wire.Proposal{Replay: window}
 		if l.policy.anyAlg {

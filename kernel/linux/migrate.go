@@ -55,7 +55,7 @@ func (k *Kernel) migrate(r *request) wire.Errno {
 
 // moves reads pairs of requests, which have addresses in every mode.
 func (k *Kernel) moves(b []byte) (ms []move, errno wire.Errno) {
-	for len(b) > 0 && len(ms) < spd.MaxTemplates {
+	for len(b) > 0 && len(ms) < maxTemplates {
 		from, ok := k.ipsecRequest(b)
 		if !ok {
 			return nil, wire.EINVAL
@@ -140,21 +140,21 @@ func (k *Kernel) moveAll(p *policy, ms []move) wire.Errno {
 	return wire.OK
 }
 
-func movedTemplates(old []spd.Template, ms []move) (ts []spd.Template, any bool) {
+func movedTemplates(old []template, ms []move) (ts []template, any bool) {
 	ts = append(ts, old...)
 	for i := range ts {
 		t := &ts[i]
 		for _, m := range ms {
-			if mode(t.Mode) != m.mode || t.Proto != m.proto || m.reqID != 0 && t.ReqID != m.reqID {
+			if t.mode != m.mode || t.proto != m.proto || m.reqID != 0 && t.reqID != m.reqID {
 				continue
 			}
 			switch m.mode {
 			case modeTransport: // it has no addresses
 				any = true
 			case modeTunnel, modeBEET:
-				if t.Src == m.oldSrc && t.Dst == m.oldDst {
+				if t.src == m.oldSrc && t.dst == m.oldDst {
 					any = true
-					t.Src, t.Dst, t.V6 = m.newSrc, m.newDst, m.newDst.Is6()
+					t.src, t.dst, t.v6 = m.newSrc, m.newDst, m.newDst.Is6()
 				}
 			}
 		}

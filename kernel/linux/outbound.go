@@ -30,13 +30,13 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 	if k.own(f.Dst) {
 		return p.Data, noDrop // the loopback interface has no policy
 	}
-	pol, ok := k.policies.rules[out].Find(f)
-	if !ok {
+	pol := k.policies.rules[out].find(f)
+	if pol == nil {
 		return p.Data, noDrop
 	}
 	now := k.e.Now()
 	pol.routes.add(now)
-	var hops [spd.MaxTemplates]*sa
+	var hops [maxTemplates]*sa
 	n, cause := k.resolve(pol, f, &hops)
 	if cause != noDrop {
 		return nil, cause
@@ -61,7 +61,7 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 
 // resolve finds the SA for each template in order. A required one that is missing ends it; key management is asked for every one that is met until
 // then and missing.
-func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[spd.MaxTemplates]*sa) (n int, cause dropCause) {
+func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[maxTemplates]*sa) (n int, cause dropCause) {
 	if p.block {
 		return 0, noDrop
 	}
@@ -70,8 +70,8 @@ func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[spd.MaxTemplates]*sa) (n 
 	for i := range templates {
 		t := &templates[i]
 		from, to := src, dst
-		if mode(t.Mode).encapsulates() && t.Dst.IsValid() {
-			from, to = t.Src, t.Dst
+		if t.mode.encapsulates() && t.dst.IsValid() {
+			from, to = t.src, t.dst
 			if from.IsUnspecified() {
 				var ok bool
 				if from, ok = k.source(to); !ok {
@@ -91,7 +91,7 @@ func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[spd.MaxTemplates]*sa) (n 
 			missing := l // only what is missing goes to the heap
 			k.e.TryPost(func() { k.acquire(missing) })
 		}
-		if !t.Optional {
+		if !t.optional {
 			return 0, dropOutNoStates
 		}
 	}

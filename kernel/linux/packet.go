@@ -16,7 +16,7 @@ func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Ow
 // Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it was protected as it
 // should be.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
-	var path [spd.MaxTemplates]*sa
+	var path [maxTemplates]*sa
 	n, pkt, room := 0, p.Data, p.Room
 	for {
 		in, ok, cause := k.parseInbound(pkt)
@@ -301,8 +301,8 @@ func (k *Kernel) admit(pkt []byte, path []*sa) dropCause {
 	if !k.own(f.Dst) {
 		dir = forward
 	}
-	p, ok := k.policies.rules[dir].Find(f)
-	if !ok {
+	p := k.policies.rules[dir].find(f)
+	if p == nil {
 		if tunnelled(path, 0) {
 			return dropInNoPols
 		}
@@ -363,17 +363,17 @@ func tunnelled(path []*sa, from int) bool {
 }
 
 // fits finds the SA for a template from one place on, and returns the place behind it; negative if there is none.
-func fits(t *spd.Template, path []*sa, from int) int {
+func fits(t *template, path []*sa, from int) int {
 	none := -1
-	if t.Optional {
-		if mode(t.Mode) == modeTransport {
+	if t.optional {
+		if t.mode == modeTransport {
 			return from
 		}
 		none = from
 	}
 	for i := from; i < len(path); i++ {
 		s := path[i]
-		if s.proto == t.Proto && (t.ReqID == 0 || s.reqID == t.ReqID) && s.mode == mode(t.Mode) &&
+		if s.proto == t.proto && (t.reqID == 0 || s.reqID == t.reqID) && s.mode == t.mode &&
 			(s.mode == modeTransport || sameEnds(s, t)) {
 			return i + 1
 		}
@@ -385,7 +385,7 @@ func fits(t *spd.Template, path []*sa, from int) int {
 }
 
 // sameEnds compares an SA's ends with those of a template; unspecified ones fit any.
-func sameEnds(s *sa, t *spd.Template) bool {
+func sameEnds(s *sa, t *template) bool {
 	any := func(a netip.Addr) bool { return !a.IsValid() || a.IsUnspecified() }
-	return (any(t.Dst) || any(s.dst) || s.dst == t.Dst) && (any(t.Src) || any(s.src) || s.src == t.Src)
+	return (any(t.dst) || any(s.dst) || s.dst == t.dst) && (any(t.src) || any(s.src) || s.src == t.src)
 }

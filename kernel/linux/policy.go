@@ -31,13 +31,14 @@ type policy struct {
 	id     uint32
 	dir    direction
 	sel    spd.Selector
-	rank   spd.Rank
+	rank   rank
+	place  int // in rules.rest when a policy was last inserted there; the lock of rules guards it
 	block  bool
 	anyAlg bool // ACQUIREs propose every algorithm
 	limits limits
 
 	// templates is read by packets; the slice is not changed but replaced.
-	templates atomic.Pointer[[]spd.Template]
+	templates atomic.Pointer[[]template]
 
 	addTime int64
 	useTime atomic.Int64 // 0: never
@@ -72,7 +73,7 @@ func (r *recent) count(now time.Time) int {
 
 // policyTable is the policy database. The control lock guards it; packets read rules, which have their own locks.
 type policyTable struct {
-	rules [directions]spd.Table[*policy]
+	rules [directions]rules
 	bySel [directions]map[spd.Selector]*policy
 	byID  map[uint32]*policy
 	all   list
@@ -116,16 +117,16 @@ func (k *Kernel) insertPolicy(p *policy, exclusive bool) wire.Errno {
 		return wire.ENOBUFS
 	}
 	t.order++
-	p.rank.Order = t.order
+	p.rank.order = t.order
 	if old != nil {
 		p.id = old.id
-		if p.rank.Priority == old.rank.Priority {
-			p.rank.Order = old.rank.Order
+		if p.rank.priority == old.rank.priority {
+			p.rank.order = old.rank.order
 		}
 	} else {
 		p.id = t.nextID(p.dir)
 	}
-	t.rules[p.dir].Insert(p.sel, p.rank, p)
+	t.rules[p.dir].insert(p)
 	if old != nil { // it goes after the new one has come: places are counted with both, and no packet finds neither
 		k.removePolicy(old)
 	}
@@ -143,15 +144,15 @@ func (k *Kernel) insertPolicy(p *policy, exclusive bool) wire.Errno {
 
 func (t *policyTable) countReqIDs(p *policy, n int) {
 	for _, tm := range *p.templates.Load() {
-		if t.reqID[tm.ReqID] += n; t.reqID[tm.ReqID] == 0 {
-			delete(t.reqID, tm.ReqID)
+		if t.reqID[tm.reqID] += n; t.reqID[tm.reqID] == 0 {
+			delete(t.reqID, tm.reqID)
 		}
 	}
 }
 
 func (k *Kernel) removePolicy(p *policy) {
 	t := &k.policies
-	t.rules[p.dir].Remove(p.sel, p)
+	t.rules[p.dir].remove(p)
 	t.countReqIDs(p, -1)
 	delete(t.bySel[p.dir], p.sel)
 	delete(t.byID, p.id)
@@ -233,8 +234,8 @@ func (k *Kernel) policyAdd(r *request) wire.Errno {
 		return wire.EINVAL
 	}
 	p := &policy{sel: sel, dir: direction(v.Direction - 1), block: v.Type == wire.LinuxPolicyDiscard, limits: k.limitsOf(r)}
-	p.rank.Priority = v.Priority
-	var templates []spd.Template
+	p.rank.priority = v.Priority
+	var templates []template
 	if v.Type == wire.LinuxPolicyIPsec {
 		if templates, errno = k.templates(p, r.ext[wire.LinuxExtXPolicy][16:]); errno != wire.OK {
 			return errno
@@ -292,13 +293,13 @@ func (k *Kernel) sockaddrs(b []byte) (src, dst netip.Addr, ok bool) {
 }
 
 // templates reads the requests of a policy. What is too short for one more is ignored.
-func (k *Kernel) templates(p *policy, b []byte) (ts []spd.Template, errno wire.Errno) {
+func (k *Kernel) templates(p *policy, b []byte) (ts []template, errno wire.Errno) {
 	for len(b) >= requestLen {
 		q, ok := k.ipsecRequest(b)
 		if !ok {
 			return nil, wire.EINVAL
 		}
-		if len(ts) == spd.MaxTemplates {
+		if len(ts) == maxTemplates {
 			return nil, wire.ELOOP
 		}
 		t, errno := k.template(p, q, b[requestLen:q.len])
@@ -311,7 +312,7 @@ func (k *Kernel) templates(p *policy, b []byte) (ts []spd.Template, errno wire.E
 	return ts, wire.OK
 }
 
-func (k *Kernel) template(p *policy, q ipsecRequest, ends []byte) (t spd.Template, errno wire.Errno) {
+func (k *Kernel) template(p *policy, q ipsecRequest, ends []byte) (t template, errno wire.Errno) {
 	m, ok := modeOf(q.mode)
 	proto := uint8(q.proto)
 	switch {
@@ -320,26 +321,26 @@ func (k *Kernel) template(p *policy, q ipsecRequest, ends []byte) (t spd.Templat
 	case !saProto(proto) && proto != protoRouting && proto != protoDstOpts:
 		return t, wire.EINVAL
 	}
-	t = spd.Template{Proto: proto, Mode: uint8(m), V6: p.v6()}
+	t = template{proto: proto, mode: m, v6: p.v6()}
 	switch q.level {
 	case wire.LinuxLevelUse:
 		if m.encapsulates() && p.dir == out {
 			return t, wire.EINVAL
 		}
-		t.Optional = true
+		t.optional = true
 	case wire.LinuxLevelUnique:
-		if t.ReqID = q.reqID; t.ReqID == 0 || t.ReqID > manualReqIDMax {
-			t.ReqID = k.newReqID()
+		if t.reqID = q.reqID; t.reqID == 0 || t.reqID > manualReqIDMax {
+			t.reqID = k.newReqID()
 		}
 	}
 	switch m {
 	case modeTunnel:
-		if t.Src, t.Dst, ok = k.sockaddrs(ends); !ok {
+		if t.src, t.dst, ok = k.sockaddrs(ends); !ok {
 			return t, wire.EINVAL
 		}
-		t.V6 = t.Dst.Is6()
+		t.v6 = t.dst.Is6()
 	case modeBEET: // which has ends as well, but PF_KEY does not bring them
-		t.Src, t.Dst = wildcard(t.V6), wildcard(t.V6)
+		t.src, t.dst = wildcard(t.v6), wildcard(t.v6)
 	}
 	return t, wire.OK
 }
@@ -442,7 +443,7 @@ func (k *Kernel) policyMessage(h wire.Header, p *policy, extra int) (message, bo
 	b = k.d.AppendLifetime(b, wire.ExtLifetimeHard, p.limits.hard.wire())
 	b = k.d.AppendLifetime(b, wire.ExtLifetimeSoft, p.limits.soft.wire())
 	b = k.d.AppendLifetime(b, wire.ExtLifetimeCurrent, wire.Lifetime{AddTime: uint64(p.addTime), UseTime: uint64(p.useTime.Load())})
-	v := wire.Policy{Direction: uint8(p.dir) + 1, ID: p.id, Priority: p.rank.Priority}
+	v := wire.Policy{Direction: uint8(p.dir) + 1, ID: p.id, Priority: p.rank.priority}
 	templates := *p.templates.Load()
 	switch {
 	case p.block:
@@ -462,9 +463,9 @@ func (k *Kernel) policyMessage(h wire.Header, p *policy, extra int) (message, bo
 			return message{}, false
 		}
 		v.Requests = append(v.Requests, q)
-		size += requestLen + pairLen(t.V6)
-		if mode(t.Mode) == modeTunnel {
-			pair = pairLen(t.V6)
+		size += requestLen + pairLen(t.v6)
+		if t.mode == modeTunnel {
+			pair = pairLen(t.v6)
 		} else {
 			said -= pair
 		}
@@ -483,19 +484,19 @@ func pairLen(v6 bool) int {
 }
 
 // requestOf describes a template; false if its mode is none of PF_KEY's.
-func requestOf(t spd.Template) (q wire.IPsecRequest, ok bool) {
-	q = wire.IPsecRequest{Proto: uint16(t.Proto), Level: wire.LinuxLevelRequire, ReqID: t.ReqID}
-	if t.ReqID != 0 {
+func requestOf(t template) (q wire.IPsecRequest, ok bool) {
+	q = wire.IPsecRequest{Proto: uint16(t.proto), Level: wire.LinuxLevelRequire, ReqID: t.reqID}
+	if t.reqID != 0 {
 		q.Level = wire.LinuxLevelUnique
 	}
-	if t.Optional {
+	if t.optional {
 		q.Level = wire.LinuxLevelUse
 	}
-	if q.Mode, ok = mode(t.Mode).wire(); !ok {
+	if q.Mode, ok = t.mode.wire(); !ok {
 		return q, false
 	}
-	if mode(t.Mode) == modeTunnel {
-		q.Src, q.Dst = wire.Sockaddr{Addr: t.Src}, wire.Sockaddr{Addr: t.Dst}
+	if t.mode == modeTunnel {
+		q.Src, q.Dst = wire.Sockaddr{Addr: t.src}, wire.Sockaddr{Addr: t.dst}
 	}
 	return q, true
 }
@@ -520,11 +521,11 @@ func (k *Kernel) AddOutputPolicy(o OutputPolicy) (errno wire.Errno) {
 	src, dst := o.Src.WithZone(""), o.Dst.WithZone("")
 	p := &policy{dir: out, anyAlg: true, limits: noLimits, sel: spd.Selector{
 		Src: netip.PrefixFrom(src, src.BitLen()), Dst: netip.PrefixFrom(dst, dst.BitLen())}}
-	t := spd.Template{Proto: o.Proto, Mode: o.Mode, ReqID: o.ReqID, V6: dst.Is6()}
+	t := template{proto: o.Proto, mode: mode(o.Mode), reqID: o.ReqID, v6: dst.Is6()}
 	if mode(o.Mode).encapsulates() {
-		t.Src, t.Dst = src, dst
+		t.src, t.dst = src, dst
 	}
-	p.templates.Store(&[]spd.Template{t})
+	p.templates.Store(&[]template{t})
 	k.e.Do(func() {
 		if errno = k.insertPolicy(p, true); errno == wire.OK {
 			k.tellPolicy(wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 1}, p)

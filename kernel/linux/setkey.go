@@ -77,8 +77,8 @@ func (k *Kernel) addPolicies(all []statement, file string) error {
 	for _, st := range all {
 		ts := *st.policy.templates.Load()
 		for i := range ts {
-			if ts[i].ReqID == chooseReqID {
-				ts[i].ReqID = k.newReqID()
+			if ts[i].reqID == chooseReqID {
+				ts[i].reqID = k.newReqID()
 			}
 		}
 		k.insertPolicy(st.policy, !st.update)
@@ -186,11 +186,11 @@ func (p *policyReader) statement() (all []statement, err error) {
 // forForwarding is the same policy for packets that go through the host. The first request for an SA of its own takes any there.
 func forForwarding(p *policy) *policy {
 	f := &policy{dir: forward, sel: p.sel, block: p.block, limits: p.limits}
-	f.rank.Priority = p.rank.Priority
+	f.rank.priority = p.rank.priority
 	ts := slices.Clone(*p.templates.Load())
 	for i := range ts {
-		if ts[i].ReqID != 0 {
-			ts[i].ReqID = 0
+		if ts[i].reqID != 0 {
+			ts[i].reqID = 0
 			break
 		}
 	}
@@ -300,24 +300,24 @@ func (p *policyReader) policy(sel spd.Selector) (*policy, error) {
 	default:
 		return nil, p.fail("want in, out or fwd")
 	}
-	pol.rank.Priority = priorityDefault
+	pol.rank.priority = priorityDefault
 	if w := p.peek(); w == "prio" || w == "priority" {
 		p.next()
 		var err error
-		if pol.rank.Priority, err = p.priority(); err != nil {
+		if pol.rank.priority, err = p.priority(); err != nil {
 			return nil, err
 		}
 	}
-	var ts []spd.Template
+	var ts []template
 	switch p.next() {
 	case "discard":
 		pol.block = true
 	case "none":
 	case "ipsec":
 		for len(p.words) > 0 {
-			if len(ts) == spd.MaxTemplates {
+			if len(ts) == maxTemplates {
 				p.next()
-				return nil, p.fail(fmt.Sprintf("more than %d transforms", spd.MaxTemplates))
+				return nil, p.fail(fmt.Sprintf("more than %d transforms", maxTemplates))
 			}
 			t, err := p.template(pol)
 			if err != nil {
@@ -387,7 +387,7 @@ func (p *policyReader) priority() (uint32, error) {
 }
 
 // template reads PROTO/MODE[/[SRC-DST][/LEVEL]].
-func (p *policyReader) template(pol *policy) (t spd.Template, err error) {
+func (p *policyReader) template(pol *policy) (t template, err error) {
 	part := strings.Split(p.next(), "/")
 	if len(part) < 2 || len(part) > 4 {
 		return t, p.fail("want PROTOCOL/MODE/SOURCE-DESTINATION/LEVEL")
@@ -395,29 +395,29 @@ func (p *policyReader) template(pol *policy) (t spd.Template, err error) {
 	for len(part) < 4 {
 		part = append(part, "")
 	}
-	t.V6 = pol.v6()
+	t.v6 = pol.v6()
 	switch part[0] {
 	case "esp":
-		t.Proto = protoESP
+		t.proto = protoESP
 	case "ah":
-		t.Proto = protoAH
+		t.proto = protoAH
 	case "ipcomp":
-		t.Proto = protoComp
+		t.proto = protoComp
 	default:
 		return t, p.fail("want esp, ah or ipcomp")
 	}
 	switch part[1] {
 	case "transport":
 	case "tunnel":
-		t.Mode = uint8(modeTunnel)
+		t.mode = modeTunnel
 		src, dst, _ := strings.Cut(part[2], "-")
 		var errs [2]error
-		t.Src, errs[0] = endpoint(src)
-		t.Dst, errs[1] = endpoint(dst)
-		if errs[0] != nil || errs[1] != nil || t.Src.Is4() != t.Dst.Is4() {
+		t.src, errs[0] = endpoint(src)
+		t.dst, errs[1] = endpoint(dst)
+		if errs[0] != nil || errs[1] != nil || t.src.Is4() != t.dst.Is4() {
 			return t, p.fail("a tunnel needs two addresses of one family")
 		}
-		t.V6 = t.Dst.Is6()
+		t.v6 = t.dst.Is6()
 	default:
 		return t, p.fail("want transport or tunnel")
 	}
@@ -425,19 +425,19 @@ func (p *policyReader) template(pol *policy) (t spd.Template, err error) {
 	switch level {
 	case "", "default", "require":
 	case "use":
-		if t.Mode == uint8(modeTunnel) && pol.dir == out {
+		if t.mode == modeTunnel && pol.dir == out {
 			return t, p.fail("a tunnel for packets that leave cannot be optional")
 		}
-		t.Optional = true
+		t.optional = true
 	case "unique":
-		t.ReqID = chooseReqID
+		t.reqID = chooseReqID
 		if numbered {
 			n, err := strconv.ParseUint(id, 10, 32)
 			if err != nil {
 				return t, p.fail("not a request id")
 			}
 			if n > 0 && n <= manualReqIDMax {
-				t.ReqID = uint32(n)
+				t.reqID = uint32(n)
 			}
 		}
 		return t, nil
