@@ -54,7 +54,7 @@ type judge struct {
 	counters pairing // and sequence numbers
 	reqids   pairing
 	policies pairing // numbers, on an engine that was not fresh
-	packets  int     // that programs have sent
+	routes   int     // that the packets which programs have sent may have taken
 	limits   map[string]*limit
 	golden   keyring // the SAs as the recording has them
 	ours     keyring // and with our own SPIs
@@ -74,7 +74,7 @@ func compare(f *family, want []Step, got []Outcome, showKeys bool, tolerance int
 
 func (j *judge) outcome(st *Step, got *Outcome) {
 	if st.Op == "traffic" {
-		j.packets++
+		j.routes += mostRoutes(&st.Action)
 	}
 	if o, _ := j.f.op(st.Op); o.message {
 		recorded, ours := st.Hex, st.Hex

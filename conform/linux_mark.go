@@ -27,6 +27,15 @@ func countsReferences(h wire.Header, size int) bool {
 	return h.Errno == 0 && slices.Contains(counted, h.Type) && size > wire.HeaderLen
 }
 
+// mostRoutes is how many routes a packet may take: a connection for which keys are missing looks for one several times.
+func mostRoutes(a *Action) int {
+	const tcp = 6
+	if a.Proto == tcp {
+		return 4
+	}
+	return 1
+}
+
 // markLinuxExt marks reqids.
 func markLinuxExt(k *marker, h wire.Header, x wire.Ext, copied bool, mark marking) {
 	switch x.Type {

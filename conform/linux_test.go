@@ -200,7 +200,7 @@ func TestLinuxVolatileRules(t *testing.T) {
 		{"SPI outside of the range", "getspi/range-1000-1fff-st3", "spi", -1, spi(0x2000), "outside of the requested range 0x1000 to 0x1fff"},
 		{"SPI outside of the range that nobody named", "getspi/satype-3-norange", "spi", -1, spi(0x10000000), "outside of the requested range 0x100 to 0xfffffff"},
 		{"references, as many as packets", "live/references-discard", "references", 0, func(b []byte) { b[0] = 2 }, ""},
-		{"references, more than packets", "live/references-discard", "references", 0, func(b []byte) { b[0] = 5 }, "5 references instead of 3, with 1 packets sent"},
+		{"references, more than packets", "live/references-discard", "references", 0, func(b []byte) { b[0] = 5 }, "5 references instead of 3, with 1 routes taken"},
 		{"no references", "live/references-discard", "references", 0, func(b []byte) { b[0] = 0 }, "0 references"},
 		{"reserved", "netlink/acquire-combs-proto108-v6", "msg_reserved", -1, func(b []byte) { b[0], b[1] = 7, 7 }, ""},
 	} {

@@ -85,11 +85,11 @@ func (j *judge) policy(w whole) string {
 }
 
 // references: how many hold a policy. A route that a packet took holds it until some time after the program's socket is closed, when
-// nobody in the kernel can be looking at it any more; so each packet sent until now counts or does not.
+// nobody in the kernel can be looking at it any more; so each route taken until now counts or does not.
 func (j *judge) references(w whole) string {
 	want, got := int(j.d.Order.Uint16(w.wanted())), int(j.d.Order.Uint16(w.gotten()))
-	if off := got - want; got == 0 || off > j.packets || -off > j.packets {
-		return fmt.Sprintf("%d references instead of %d, with %d packets sent", got, want, j.packets)
+	if off := got - want; got == 0 || off > j.routes || -off > j.routes {
+		return fmt.Sprintf("%d references instead of %d, with %d routes taken", got, want, j.routes)
 	}
 	return ""
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// dropCause is a counter of /proc/net/xfrm_stat. Each packet dropped here counts in one.
+// dropCause is a counter of /proc/net/xfrm_stat. Each packet dropped here counts in one; see also [Kernel.connect].
 type dropCause uint8
 
 const (

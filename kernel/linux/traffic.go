@@ -25,11 +25,14 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	if t.Len < 0 || t.Len > most {
 		return wire.EMSGSIZE
 	}
+	bound := t.SrcPort != 0
 	if !t.Src.IsValid() || t.Src.IsUnspecified() {
 		var ok bool
 		if t.Src, ok = k.source(t.Dst); !ok {
 			return wire.ENETUNREACH
 		}
+	} else {
+		bound = true
 	}
 	if !t.Dst.IsValid() || t.Src.Is4() != t.Dst.Is4() {
 		return wire.EAFNOSUPPORT
@@ -37,6 +40,9 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	pkt := t.packet()
 	if pkt == nil {
 		return wire.EPROTONOSUPPORT
+	}
+	if t.Proto == protoTCP {
+		k.connect(pkt, bound)
 	}
 	var end ipsec.Verdict
 	k.e.Outbound(&ipsec.Packet{Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { end = v }}, "")
@@ -59,6 +65,33 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 		return wire.EINPROGRESS
 	}
 	return wire.OK
+}
+
+// connect looks for the route of a connection's first packet as often as connect(2) does before the packet itself does it once more. A route whose
+// keys are missing is never good again: the connection looks for its route, once more when it has chosen a port (only IPv4 does, which has chosen the
+// address with it), and once more before it makes the packet (tcp_v4_connect, ip_route_newports, inet_sk_rebuild_header). Each look counts, and holds
+// the policy.
+func (k *Kernel) connect(pkt []byte, bound bool) {
+	f, err := flowOfPacket(pkt)
+	if err != nil || k.own(f.Dst) {
+		return
+	}
+	p := k.policies.rules[out].find(f)
+	if p == nil {
+		return
+	}
+	looks := 2
+	if f.Dst.Is4() && !bound {
+		looks++
+	}
+	var hops [maxTemplates]*sa
+	for range looks {
+		if _, cause := k.resolve(p, f, &hops); cause != dropOutNoStates {
+			return
+		}
+		p.routes.add(k.e.Now())
+		k.counters[dropOutNoStates].Add(1)
+	}
 }
 
 // packet makes the packet; nil for a protocol that is none of those.

@@ -54,6 +54,58 @@ spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 	}
 }
 
+// TestConnectLooks: a connection looks for its route again as long as keys are missing, and each look counts and holds the policy.
+func TestConnectLooks(t *testing.T) {
+	const udp, tcp = 17, 6
+	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+	for _, test := range []struct {
+		name     string
+		t        linux.Traffic
+		optional bool
+		want     uint64
+	}{
+		{"UDP", linux.Traffic{Proto: udp, Dst: peer}, false, 1},
+		{"TCP from a port", linux.Traffic{Proto: tcp, Dst: peer, SrcPort: 9}, false, 3},
+		{"TCP from an address", linux.Traffic{Proto: tcp, Src: me, Dst: peer}, false, 3},
+		{"TCP from any address and port", linux.Traffic{Proto: tcp, Dst: peer}, false, 4},
+		{"TCP from the unspecified address", linux.Traffic{Proto: tcp, Src: netip.IPv4Unspecified(), Dst: peer}, false, 4},
+		{"TCP over IPv6", linux.Traffic{Proto: tcp, Dst: peer6}, false, 3},
+		{"TCP without keys that are needed", linux.Traffic{Proto: tcp, Dst: peer}, true, 0},
+		{"TCP without a policy", linux.Traffic{Proto: tcp, Dst: third}, false, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newHost(t, engine.Options{})
+			p := policy{out: true, src: me, dst: peer, req: transport(protoESP)}
+			if test.t.Dst.Is6() {
+				p.src, p.dst = me6, peer6
+			}
+			if test.optional {
+				p.req[0].Level = wire.LinuxLevelUse
+			}
+			h.must(h.policy(wire.LinuxMsgXSPDAdd, p))
+			references := func() uint64 {
+				hdr, err := h.d().Header(h.must(h.spdGet(1)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return uint64(hdr.Reserved)
+			}
+			before := references()
+			h.k.Send(test.t)
+			if got := h.k.Counters()["XfrmOutNoStates"]; got != test.want {
+				t.Errorf("XfrmOutNoStates %d, want %d", got, test.want)
+			}
+			held := test.want
+			if test.optional {
+				held = 1 // by the one route that is good
+			}
+			if got := references() - before; got != held {
+				t.Errorf("%d routes hold the policy, want %d", got, held)
+			}
+		})
+	}
+}
+
 // TestSendWithoutRoute: a host without an address of a family reaches nothing of it, neither by itself nor by a tunnel.
 func TestSendWithoutRoute(t *testing.T) {
 	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
