@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
@@ -43,8 +44,9 @@ func (e *GoneError) Unwrap() error { return e.Err }
 type partial interface {
 	// cannot says why a step cannot be done, or done so that it can be judged; "" if it can.
 	cannot(st *Step) string
-	// expect changes a recording into what is to be expected of this machine, which answers by other ways.
-	expect(sc *Scenario)
+	// expect changes a recording into what is to be expected of this machine, which answers by other ways, and tells what it has made volatile
+	// in it: how many values, by the name of their kind.
+	expect(sc *Scenario) (eased map[string]int)
 }
 
 const defaultPatience = 10 * time.Second
@@ -212,7 +214,8 @@ const maxOverSocket = wire.MaxLen
 
 // expect puts what send returns where a Unix socket can carry it: into a copy of the header. Numbers that a
 // running engine goes on counting only have to keep apart what is apart.
-func (m *engineMachine) expect(sc *Scenario) {
+func (m *engineMachine) expect(sc *Scenario) map[string]int {
+	eased := map[string]int{}
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
 		if e, ok := wire.ErrnoByName(st.Errno); ok && st.Op == "send" && e != wire.OK && st.Ret == -1 {
@@ -230,9 +233,20 @@ func (m *engineMachine) expect(sc *Scenario) {
 		}
 		if m.f.numbers != nil {
 			for k := range st.Rx {
-				st.Rx[k].Vol = append(st.Rx[k].Vol, m.f.numbers(m.d, st.Rx[k].Hex)...)
+				for _, v := range m.f.numbers(m.d, st.Rx[k].Hex) {
+					st.Rx[k].ease(v, eased)
+				}
 			}
 		}
+	}
+	return eased
+}
+
+// ease makes a value of m volatile and counts it, unless it is already.
+func (m *Message) ease(v Span, eased map[string]int) {
+	if !slices.ContainsFunc(m.Vol, func(old Span) bool { return old.Offset == v.Offset }) {
+		m.Vol = append(m.Vol, v)
+		eased[v.Name]++
 	}
 }
 

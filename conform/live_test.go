@@ -97,6 +97,9 @@ func TestAgainstEngine(t *testing.T) {
 					t.Errorf("no step is unjudged for %q: %v", want, why)
 				}
 			}
+			if (rep.Eased["policy"] > 0) != (tt.kernel == "linux") || len(rep.Eased) > 1 {
+				t.Errorf("compared as volatile: %v; want the numbers of policies, on Linux", rep.Eased)
+			}
 			if share := float64(rep.Unjudged) / float64(rep.Steps); share > tt.most || rep.Unjudged == 0 || rep.Deviating < tt.deviating {
 				t.Errorf("%d of %d steps unjudged (%.2f), %d deviate", rep.Unjudged, rep.Steps, share, rep.Deviating)
 			}

@@ -144,11 +144,12 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, wire.MaxLen); return
 
 // playing is what came of playing a scenario.
 type playing struct {
-	outs  []Outcome     // of the steps that were played, from the first one on
-	skip  string        // why the rest was not; "" if the machine could do all of it
-	whole bool          // skip is about the scenario, none of which was played
-	want  *Scenario     // what to expect of the machine
-	took  time.Duration // all steps together, if the time of the machine passes
+	outs  []Outcome      // of the steps that were played, from the first one on
+	skip  string         // why the rest was not; "" if the machine could do all of it
+	whole bool           // skip is about the scenario, none of which was played
+	want  *Scenario      // what to expect of the machine
+	eased map[string]int // what is volatile in it and is not in the recording, see partial
+	took  time.Duration  // all steps together, if the time of the machine passes
 	err   error
 }
 
@@ -164,7 +165,7 @@ func play(t Target, f *family, sc *Scenario) (r playing) {
 	n, r.skip = doable(f, sc, p.m)
 	if m, ok := p.m.(partial); ok {
 		r.want = sc.clone()
-		m.expect(r.want)
+		r.eased = m.expect(r.want)
 	}
 	if n == 0 {
 		p.m.Close()

@@ -86,6 +86,7 @@ type sums struct {
 	Deviating  int            `json:"deviations"`
 	Skipped    int            `json:"skipped"`
 	Unjudged   int            `json:"unjudged_steps"`
+	Eased      map[string]int `json:"compared_as_volatile,omitempty"`
 	Unreadable int            `json:"unreadable"`
 	ByName     map[string]int `json:"deviations_by_name"`
 }
@@ -94,7 +95,7 @@ type sums struct {
 func (w *reporter) sums(rep *Report) {
 	by := rep.Deviations()
 	if w.c.JSON {
-		w.json(sums{rep.Passed, rep.Failed, rep.Deviating, rep.Skipped, rep.Unjudged, len(rep.Unreadable), by})
+		w.json(sums{rep.Passed, rep.Failed, rep.Deviating, rep.Skipped, rep.Unjudged, rep.Eased, len(rep.Unreadable), by})
 		return
 	}
 	for _, d := range w.f.deviations {
@@ -129,6 +130,9 @@ func (w *reporter) sums(rep *Report) {
 	}
 	if _, ok := w.c.Target.(Live); ok && rep.Steps > 0 {
 		fmt.Fprintf(w.out, "%d of %d steps could not be judged on this target (%.1f %%)\n", rep.Unjudged, rep.Steps, 100*float64(rep.Unjudged)/float64(rep.Steps))
+	}
+	for _, kind := range slices.Sorted(maps.Keys(rep.Eased)) {
+		fmt.Fprintf(w.out, "%d %s of the kind %q differ each time on this target, and were compared as volatile\n", rep.Eased[kind], plural(rep.Eased[kind], "value"), kind)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		fmt.Fprintf(w.out, "skipped %d %s: %s\n", why[reason], plural(why[reason], "scenario"), reason)

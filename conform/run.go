@@ -50,15 +50,16 @@ const (
 
 // Result is how one scenario went.
 type Result struct {
-	Scenario    string       `json:"scenario"`
-	File        string       `json:"file"`
-	Line        int          `json:"line"`
-	Status      Status       `json:"status"`
-	Deviations  []string     `json:"deviations,omitempty"` // names of those it took to pass
-	Skipped     string       `json:"skipped,omitempty"`    // why; also of a scenario that was played only in part
-	Unjudged    int          `json:"unjudged,omitempty"`   // steps that a live target could not do
-	Tries       int          `json:"tries,omitempty"`      // how often a live kernel was asked until it passed, if more than once
-	Differences []Difference `json:"differences,omitempty"`
+	Scenario    string         `json:"scenario"`
+	File        string         `json:"file"`
+	Line        int            `json:"line"`
+	Status      Status         `json:"status"`
+	Deviations  []string       `json:"deviations,omitempty"`           // names of those it took to pass
+	Skipped     string         `json:"skipped,omitempty"`              // why; also of a scenario that was played only in part
+	Unjudged    int            `json:"unjudged,omitempty"`             // steps that a live target could not do
+	Eased       map[string]int `json:"compared_as_volatile,omitempty"` // values that this live target gives otherwise each time, by kind
+	Tries       int            `json:"tries,omitempty"`                // how often a live kernel was asked until it passed, if more than once
+	Differences []Difference   `json:"differences,omitempty"`
 
 	steps int
 	err   error // what kept it from being played
@@ -70,9 +71,10 @@ type Report struct {
 	Unreadable []error // an *[InputError] for each place of the input that could not be played
 
 	Passed, Failed, Skipped int
-	Deviating               int // scenarios that passed with deviations
-	Steps                   int // in all scenarios
-	Unjudged                int // of these, those that a live target could not do
+	Deviating               int            // scenarios that passed with deviations
+	Steps                   int            // in all scenarios
+	Unjudged                int            // of these, those that a live target could not do
+	Eased                   map[string]int // values that were compared as volatile because of the live target, by kind
 }
 
 // Deviations counts the scenarios for each deviation, by name.
@@ -159,6 +161,12 @@ func (r *Report) add(x Result) {
 	r.Results = append(r.Results, x)
 	r.Steps += x.steps
 	r.Unjudged += x.Unjudged
+	for kind, n := range x.Eased {
+		if r.Eased == nil {
+			r.Eased = map[string]int{}
+		}
+		r.Eased[kind] += n
+	}
 	switch x.Status {
 	case Passed:
 		r.Passed++
@@ -247,6 +255,7 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config)
 	case p.skip != "":
 		r.Unjudged, r.Skipped = len(sc.Steps)-len(p.outs), p.skip
 	}
+	r.Eased = p.eased
 	// What a panic cut off is not there to be judged, but the panic itself is.
 	steps := func(sc *Scenario) []Step { return sc.Steps[:min(len(sc.Steps), len(p.outs))] }
 	judge := func(sc *Scenario) []Difference { return compare(f, steps(sc), p.outs, c.ShowKeys, toleranceOf(t)) }
