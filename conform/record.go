@@ -127,7 +127,11 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		rec *Scenario
 		err error
 	}
-	if live, ok := c.Target.(Live); ok && c.Workers == 0 {
+	switch live, ok := c.Target.(Live); {
+	case c.Workers != 0 || !ok:
+	case c.Random > 0:
+		c.Workers = 1 // these never wait, and several on one processor only hold each other up
+	default:
 		c.Workers = live.workers()
 	}
 	ctx, stop := context.WithCancelCause(ctx)
