@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -15,8 +16,8 @@ type rank struct {
 	order    uint64
 }
 
-func (r rank) before(o rank) bool {
-	return r.priority < o.priority || r.priority == o.priority && r.order < o.order
+func (r rank) compare(o rank) int {
+	return cmp.Or(cmp.Compare(r.priority, o.priority), cmp.Compare(r.order, o.order))
 }
 
 // rules are the policies of one direction as packets look for them. Policies between two single hosts are found at once, the others are gone
@@ -55,15 +56,7 @@ func (r *rules) insert(p *policy) {
 }
 
 func insertRanked(list []*policy, p *policy) []*policy {
-	i, _ := slices.BinarySearchFunc(list, p.rank, func(o *policy, at rank) int {
-		switch {
-		case o.rank.before(at):
-			return -1
-		case at.before(o.rank):
-			return 1
-		}
-		return 0
-	})
+	i, _ := slices.BinarySearchFunc(list, p.rank, func(o *policy, at rank) int { return o.rank.compare(at) })
 	if i > 0 && list[i-1].sel == p.sel {
 		i--
 	}
