@@ -132,10 +132,13 @@ func (e *Engine) lock() { e.mu.Lock() }
 // unlock finishes one piece of control work: it runs what packets have posted, releases the lock, and then does what must
 // not be done under it. If something was posted while the lock could not be had, it goes round again.
 func (e *Engine) unlock() {
+	var few [4]*Socket // what there mostly is at most
 	for {
 		e.runPosted()
-		after, hear := e.after, e.hear
-		e.after, e.hear = nil, nil
+		after, hear := e.after, append(few[:0], e.hear...)
+		e.after = nil
+		clear(e.hear)
+		e.hear = e.hear[:0]
 		e.planWake()
 		e.mu.Unlock()
 		for _, f := range after {

@@ -117,25 +117,23 @@ func (t *stateTable) forFlow(key flowKey, f spd.Flow) (best *sa, wait bool) {
 	defer t.mu.RUnlock()
 	failed := false
 	for range 2 {
-		if c := t.flows[key]; c != nil {
-			for s := c.head; s != nil; s = s.flows.flow.next {
-				switch st := s.State(); st {
-				case sadb.Mature, sadb.Dying:
-					if !s.selects(f) {
-						continue
-					}
-					if best == nil || st == sadb.Mature && best.State() != sadb.Mature ||
-						st == best.State() && (s.addTime > best.addTime || s.addTime == best.addTime && !t.before(best)) {
-						best = s
-					}
-					if best.State() == sadb.Mature && (best.addTime > s.inserted || best.addTime == best.inserted && t.before(best)) {
-						return best, false // those behind it are older
-					}
-				case sadb.Larval:
-					wait = true
-				case stateError, stateExpired:
-					failed = failed || s.selects(f)
+		for s := t.flows[key]; s != nil; s = s.flows.flow.next {
+			switch st := s.State(); st {
+			case sadb.Mature, sadb.Dying:
+				if !s.selects(f) {
+					continue
 				}
+				if best == nil || st == sadb.Mature && best.State() != sadb.Mature ||
+					st == best.State() && (s.addTime > best.addTime || s.addTime == best.addTime && !t.before(best)) {
+					best = s
+				}
+				if best.State() == sadb.Mature && (best.addTime > s.inserted || best.addTime == best.inserted && t.before(best)) {
+					return best, false // those behind it are older
+				}
+			case sadb.Larval:
+				wait = true
+			case stateError, stateExpired:
+				failed = failed || s.selects(f)
 			}
 		}
 		if best != nil || wait {

@@ -46,8 +46,8 @@ func (k *Kernel) saOf(r *request) (*sa, wire.Errno) {
 		return nil, wire.EINVAL
 	}
 	authKey, encryptKey := k.key(r, wire.ExtKeyAuth), k.key(r, wire.ExtKeyEncrypt)
-	if authKey != nil && v.Auth != wire.LinuxAuthNull && authKey.Bits == 0 ||
-		encryptKey != nil && v.Encrypt != wire.LinuxEncNull && encryptKey.Bits == 0 {
+	if r.has(wire.ExtKeyAuth) && v.Auth != wire.LinuxAuthNull && authKey.Bits == 0 ||
+		r.has(wire.ExtKeyEncrypt) && v.Encrypt != wire.LinuxEncNull && encryptKey.Bits == 0 {
 		return nil, wire.EINVAL
 	}
 	const flags = wire.LinuxFlagNoECN | wire.LinuxFlagDecapDSCP | wire.LinuxFlagNoPMTUDisc
@@ -58,9 +58,7 @@ func (k *Kernel) saOf(r *request) (*sa, wire.Errno) {
 			return nil, wire.ENOSYS
 		}
 		s.auth = v.Auth
-		if authKey != nil {
-			s.authBits, s.keys = authKey.Bits, append(make([]byte, 0, keyRoom(authKey, encryptKey)), authKey.Data...)
-		}
+		s.authBits, s.keys = authKey.Bits, append(make([]byte, 0, len(authKey.Data)+len(encryptKey.Data)), authKey.Data...)
 	}
 	if v.Encrypt != 0 {
 		if errno := s.setEncrypt(v.Encrypt, encryptKey); errno != wire.OK {
@@ -85,7 +83,7 @@ func (k *Kernel) saOf(r *request) (*sa, wire.Errno) {
 }
 
 // setEncrypt takes over the encryption algorithm, or for IPCOMP that of compression, which has no key.
-func (s *sa) setEncrypt(id uint8, key *wire.Key) wire.Errno {
+func (s *sa) setEncrypt(id uint8, key wire.Key) wire.Errno {
 	if s.proto == protoComp {
 		if id != wire.LinuxCompDeflate {
 			return wire.ENOSYS
@@ -97,29 +95,16 @@ func (s *sa) setEncrypt(id uint8, key *wire.Key) wire.Errno {
 		return wire.ENOSYS
 	}
 	s.encrypt = id
-	if key != nil {
-		s.encryptBits, s.keys = key.Bits, append(s.keys, key.Data...)
-	}
+	s.encryptBits, s.keys = key.Bits, append(s.keys, key.Data...)
 	return wire.OK
 }
 
-// keyRoom is how many bytes two keys have together.
-func keyRoom(keys ...*wire.Key) (n int) {
-	for _, key := range keys {
-		if key != nil {
-			n += len(key.Data)
-		}
+// key reads a key extension; no key if there is none.
+func (k *Kernel) key(r *request, t wire.ExtType) (v wire.Key) {
+	if r.has(t) {
+		v, _ = k.d.ParseKey(r.ext[t])
 	}
-	return n
-}
-
-// key reads a key extension; nil if there is none.
-func (k *Kernel) key(r *request, t wire.ExtType) *wire.Key {
-	if !r.has(t) {
-		return nil
-	}
-	v, _ := k.d.ParseKey(r.ext[t])
-	return &v
+	return v
 }
 
 // encapOf reads the NAT-T extensions. Ports that are not given are 0.

@@ -60,3 +60,23 @@ func driveAll(b *testing.B, pkt []byte, want ipsec.Kind, way func(*ipsec.Packet)
 		b.Fatalf("%d of %d packets as wanted", good, n)
 	}
 }
+
+// BenchmarkHandshake is what one exchange of IKE asks of the kernel: GETSPI, UPDATE with keys, DELETE.
+func BenchmarkHandshake(b *testing.B) {
+	h := newHost(b, engine.Options{})
+	const spi = 0x4444
+	buf := make([]byte, 4096)
+	ms := [][]byte{h.getSPI(spi), h.sa(association{typ: wire.MsgUpdate, spi: spi}), h.sa(association{typ: wire.MsgDelete, spi: spi})}
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, m := range ms {
+			if e := h.s.Send(m, privileged); e != 0 {
+				b.Fatal(e)
+			}
+			n, _, e := h.s.Recv(buf, 0)
+			if e != 0 || buf[2] != 0 {
+				b.Fatal(e, buf[:n])
+			}
+		}
+	}
+}

@@ -11,8 +11,8 @@ import (
 // older one is found from then on, until it grows again (xfrm_hash_resize). The original grows in a worker that runs once the program that added
 // the SA lets it; here it has run when the next message or packet comes. The control lock guards it.
 type buckets struct {
-	used  []uint32
-	order binary.ByteOrder // of the machine
+	used   []uint32
+	little bool // the machine's byte order
 }
 
 const (
@@ -20,7 +20,9 @@ const (
 	mostBuckets   = 1 << 20
 )
 
-func (b *buckets) init(order binary.ByteOrder) { *b = buckets{make([]uint32, fewestBuckets), order} }
+func (b *buckets) init(order binary.ByteOrder) {
+	*b = buckets{make([]uint32, fewestBuckets), order.Uint16([]byte{1, 0}) == 1}
+}
 
 // add counts an SA, and says whether the table, which has n now, grows because of it: it shares its bucket, and there are more SAs than buckets
 // (xfrm_hash_grow_check).
@@ -49,18 +51,24 @@ func (b *buckets) hash(s *sa) uint32 {
 		h ^= inet6 ^ b.jhash(s.dst) ^ b.jhash(s.src)
 	} else {
 		dst, src := s.dst.As4(), s.src.As4()
-		var sum [4]byte
-		b.order.PutUint32(sum[:], b.order.Uint32(dst[:])+b.order.Uint32(src[:]))
-		h ^= inet ^ binary.BigEndian.Uint32(sum[:])
+		h ^= inet ^ b.swap(b.swap(binary.BigEndian.Uint32(dst[:]))+b.swap(binary.BigEndian.Uint32(src[:])))
 	}
 	return (h ^ h>>16) & uint32(len(b.used)-1)
+}
+
+// swap is what the machine makes of a number in network order, and back.
+func (b *buckets) swap(v uint32) uint32 {
+	if b.little {
+		return bits.ReverseBytes32(v)
+	}
+	return v
 }
 
 // jhash is Bob Jenkins' hash lookup3 of the four words of an IPv6 address, as the original seeds it.
 func (b *buckets) jhash(addr netip.Addr) uint32 {
 	const words, seed = 4, 0xdeadbeef
 	a16 := addr.As16()
-	word := func(i int) uint32 { return b.order.Uint32(a16[4*i:]) }
+	word := func(i int) uint32 { return b.swap(binary.BigEndian.Uint32(a16[4*i:])) }
 	rot := bits.RotateLeft32
 	x, y, z := uint32(seed+4*words), uint32(seed+4*words), uint32(seed+4*words)
 	x, y, z = x+word(0), y+word(1), z+word(2)

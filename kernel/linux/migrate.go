@@ -165,10 +165,8 @@ func movedTemplates(old []template, ms []move) (ts []template, any bool) {
 // toMove is the SA of a move, the one that the original comes to first if there are several: with its request id, or whichever if the move has none.
 func (t *stateTable) toMove(m move) (found *sa) {
 	if m.reqID != 0 {
-		if c := t.flows[flowKey{m.oldDst, m.oldSrc, m.reqID, m.proto, m.mode}]; c != nil {
-			for s := c.head; s != nil; s = flowOf(s).next {
-				found = t.first(found, s)
-			}
+		for s := t.flows[flowKey{m.oldDst, m.oldSrc, m.reqID, m.proto, m.mode}]; s != nil; s = flowOf(s).next {
+			found = t.first(found, s)
 		}
 		return found
 	}

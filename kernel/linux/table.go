@@ -16,20 +16,20 @@ type stateTable struct {
 	all   list
 	bySPI sadb.Index[*sa]
 
-	mu    sync.RWMutex       // a leaf
-	flows map[flowKey]*chain // guarded by mu
-	grown uint32             // how often the original's table has grown; guarded by mu
+	mu    sync.RWMutex // a leaf
+	flows chains       // guarded by mu
+	grown uint32       // how often the original's table has grown; guarded by mu
 
 	buckets buckets
-	larvals map[flowKey]*chain // LARVAL ones without an SPI
-	bySeq   map[uint32]*sa     // those made by an ACQUIRE, as long as they are LARVAL
+	larvals chains         // LARVAL ones without an SPI
+	bySeq   map[uint32]*sa // those made by an ACQUIRE, as long as they are LARVAL
 }
 
 func (t *stateTable) init(order binary.ByteOrder) {
 	t.all.init()
 	t.buckets.init(order)
-	t.flows = map[flowKey]*chain{}
-	t.larvals = map[flowKey]*chain{}
+	t.flows = chains{}
+	t.larvals = chains{}
 	t.bySeq = map[uint32]*sa{}
 }
 
@@ -43,8 +43,9 @@ type flowKey struct {
 
 func (s *sa) flowKey() flowKey { return flowKey{s.dst, s.src, s.reqID, s.proto, s.mode} }
 
-// chain is the SAs with one flowKey, newest first, linked through one of an SA's links. The original has them in another order, see before.
-type chain struct{ head *sa }
+// chains has the newest SA with each flowKey, from which one of an SA's links leads to the older ones. The original has them in another order,
+// see before.
+type chains map[flowKey]*sa
 
 // before tells whether the original, which goes through the SAs with the same ends in the order of its table, comes to the newer of two first.
 // So it does until the table grows.
@@ -61,30 +62,28 @@ type link struct{ prev, next *sa }
 func flowOf(s *sa) *link   { return &s.flows.flow }
 func larvalOf(s *sa) *link { return &s.flows.larval }
 
-func push(m map[flowKey]*chain, s *sa, of func(*sa) *link) {
-	c := m[s.flowKey()]
-	if c == nil {
-		c = &chain{}
-		m[s.flowKey()] = c
+func (c chains) push(s *sa, of func(*sa) *link) {
+	key := s.flowKey()
+	head := c[key]
+	*of(s) = link{next: head}
+	if head != nil {
+		of(head).prev = s
 	}
-	*of(s) = link{next: c.head}
-	if c.head != nil {
-		of(c.head).prev = s
-	}
-	c.head = s
+	c[key] = s
 }
 
-func pull(m map[flowKey]*chain, s *sa, of func(*sa) *link) {
+func (c chains) pull(s *sa, of func(*sa) *link) {
 	l := of(s)
 	if l.next != nil {
 		of(l.next).prev = l.prev
 	}
-	if l.prev != nil {
+	switch {
+	case l.prev != nil:
 		of(l.prev).next = l.next
-	} else if c := m[s.flowKey()]; l.next != nil {
-		c.head = l.next
-	} else {
-		delete(m, s.flowKey())
+	case l.next != nil:
+		c[s.flowKey()] = l.next
+	default:
+		delete(c, s.flowKey())
 	}
 	*l = link{}
 }
@@ -100,10 +99,8 @@ func (t *stateTable) find(dst netip.Addr, spi wire.SPI, proto uint8) *sa {
 
 // findLarval returns the LARVAL SA without SPI for a flowKey that the original comes to first.
 func (t *stateTable) findLarval(key flowKey) (first *sa) {
-	if c := t.larvals[key]; c != nil {
-		for s := c.head; s != nil; s = larvalOf(s).next {
-			first = t.first(first, s)
-		}
+	for s := t.larvals[key]; s != nil; s = larvalOf(s).next {
+		first = t.first(first, s)
 	}
 	return first
 }
@@ -138,7 +135,7 @@ func (k *Kernel) insert(s *sa, first time.Duration) {
 	}
 	t.mu.Lock()
 	s.grown = t.grown
-	push(t.flows, s, flowOf)
+	t.flows.push(s, flowOf)
 	if grows {
 		t.grown++
 	}
@@ -147,7 +144,7 @@ func (k *Kernel) insert(s *sa, first time.Duration) {
 		t.bySPI.Insert(s.key(), s)
 	}
 	if s.State() == sadb.Larval && s.spi == 0 {
-		push(t.larvals, s, larvalOf)
+		t.larvals.push(s, larvalOf)
 		s.flows.inLarvals = true
 	}
 	if s.limits.timed() {
@@ -159,7 +156,7 @@ func (k *Kernel) insert(s *sa, first time.Duration) {
 func (t *stateTable) notLarval(s *sa) {
 	if s.flows.inLarvals {
 		s.flows.inLarvals = false
-		pull(t.larvals, s, larvalOf)
+		t.larvals.pull(s, larvalOf)
 	}
 }
 
@@ -181,7 +178,7 @@ func (k *Kernel) remove(s *sa) bool {
 	t.buckets.remove(s)
 	t.all.remove(&s.all)
 	t.mu.Lock()
-	pull(t.flows, s, flowOf)
+	t.flows.pull(s, flowOf)
 	t.mu.Unlock()
 	t.notLarval(s)
 	if s.spi != 0 {
