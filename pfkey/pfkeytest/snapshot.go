@@ -3,9 +3,8 @@ package pfkeytest
 import (
 	"context"
 	"iter"
-	"net/netip"
 
-	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -20,18 +19,11 @@ func (h *Host) SAs() []*pfkey.SA {
 	})
 }
 
-// Policies returns the security policies that the kernel has; on Linux those of its SPDDUMP, asked for as by [Host.SAs].
-//
-// illumos does not show its rules through PF_KEY. They come in the same form, as far as that goes: the rules of the system in the order in which they are
-// tried, which is their Priority; one for both directions as two policies; without an ID; with the templates of the alternative that is preferred, but not
-// its algorithms, for which there is [illumos.Kernel.Rules].
+// Policies returns the security policies that the kernel has; on Linux those of its SPDDUMP, asked for as by [Host.SAs], on illumos, which does not
+// show its rules through PF_KEY, those of [kernel.UntoldPolicies].
 func (h *Host) Policies() []*pfkey.Policy {
 	h.t.Helper()
-	if k, ok := h.engine.Kernel().(*illumos.Kernel); ok {
-		var policies []*pfkey.Policy
-		for i, r := range k.Rules("") {
-			policies = append(policies, policiesOf(&r, uint32(i))...)
-		}
+	if policies, untold := kernel.UntoldPolicies(h.engine); untold {
 		return policies
 	}
 	return collect(h, func(c *pfkey.Client) iter.Seq2[*pfkey.Policy, error] { return c.DumpPolicies(context.Background()) })
@@ -57,54 +49,4 @@ func collect[T any](h *Host, dump func(*pfkey.Client) iter.Seq2[*T, error]) []*T
 		all = append(all, v)
 	}
 	return all
-}
-
-// policiesOf translates a rule of illumos.
-func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
-	end := func(p netip.Prefix, port uint16) wire.Address {
-		if !p.IsValid() {
-			p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-			if r.V6 || r.Src.IsValid() && r.Src.Addr().Is6() || r.Dst.IsValid() && r.Dst.Addr().Is6() {
-				p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-			}
-		}
-		a := pfkey.Prefix(p)
-		a.Proto, a.Port = r.Proto, port
-		return a
-	}
-	local, remote := end(r.Src, r.SrcPort), end(r.Dst, r.DstPort)
-	typ, templates := templatesOf(&r.Actions[0])
-	if r.Dir != illumos.In {
-		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirOut, Src: local, Dst: remote, Type: typ, Priority: priority, Templates: templates})
-	}
-	if r.Dir != illumos.Out {
-		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirIn, Src: remote, Dst: local, Type: typ, Priority: priority, Templates: templates})
-	}
-	return policies
-}
-
-// templatesOf translates an action of illumos, whose packets get ESP first and AH around it.
-func templatesOf(a *illumos.Action) (typ uint16, templates []wire.IPsecRequest) {
-	switch a.Type {
-	case illumos.Bypass:
-		return wire.LinuxPolicyNone, nil
-	case illumos.Discard:
-		return wire.LinuxPolicyDiscard, nil
-	}
-	t := wire.IPsecRequest{Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}
-	if a.Unique {
-		t.Level = wire.LinuxLevelUnique
-	}
-	if a.SelfEncap {
-		t.Mode = wire.LinuxModeTunnel
-	}
-	if a.ESP != illumos.NotUsed || a.ESPAuth != illumos.NotUsed {
-		t.Proto = 50
-		templates = append(templates, t)
-	}
-	if a.AH != illumos.NotUsed {
-		t.Proto = 51
-		templates = append(templates, t)
-	}
-	return wire.LinuxPolicyIPsec, templates
 }

@@ -1,0 +1,76 @@
+package kernel
+
+import (
+	"net/netip"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// UntoldPolicies returns the policies of a kernel that does not tell them through PF_KEY; false if it does. They belong to the caller.
+//
+// illumos does not. Its rules come in the form of other kernels' policies, as far as that goes: the rules of the system in the order in which they
+// are tried, which is their Priority; one for both directions as two policies; without an ID; with the templates of the alternative that is preferred,
+// but not its algorithms, for which there is [illumos.Kernel.Rules].
+func UntoldPolicies(e *engine.Engine) (policies []*pfkey.Policy, untold bool) {
+	k, ok := e.Kernel().(*illumos.Kernel)
+	if !ok {
+		return nil, false
+	}
+	for i, r := range k.Rules("") {
+		policies = append(policies, policiesOf(&r, uint32(i))...)
+	}
+	return policies, true
+}
+
+// policiesOf translates a rule of illumos.
+func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
+	end := func(p netip.Prefix, port uint16) wire.Address {
+		if !p.IsValid() {
+			p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+			if r.V6 || r.Src.IsValid() && r.Src.Addr().Is6() || r.Dst.IsValid() && r.Dst.Addr().Is6() {
+				p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+			}
+		}
+		a := pfkey.Prefix(p)
+		a.Proto, a.Port = r.Proto, port
+		return a
+	}
+	local, remote := end(r.Src, r.SrcPort), end(r.Dst, r.DstPort)
+	typ, templates := templatesOf(&r.Actions[0])
+	if r.Dir != illumos.In {
+		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirOut, Src: local, Dst: remote, Type: typ, Priority: priority, Templates: templates})
+	}
+	if r.Dir != illumos.Out {
+		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirIn, Src: remote, Dst: local, Type: typ, Priority: priority, Templates: templates})
+	}
+	return policies
+}
+
+// templatesOf translates an action of illumos, whose packets get ESP first and AH around it.
+func templatesOf(a *illumos.Action) (typ uint16, templates []wire.IPsecRequest) {
+	switch a.Type {
+	case illumos.Bypass:
+		return wire.LinuxPolicyNone, nil
+	case illumos.Discard:
+		return wire.LinuxPolicyDiscard, nil
+	}
+	t := wire.IPsecRequest{Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}
+	if a.Unique {
+		t.Level = wire.LinuxLevelUnique
+	}
+	if a.SelfEncap {
+		t.Mode = wire.LinuxModeTunnel
+	}
+	if a.ESP != illumos.NotUsed || a.ESPAuth != illumos.NotUsed {
+		t.Proto = 50
+		templates = append(templates, t)
+	}
+	if a.AH != illumos.NotUsed {
+		t.Proto = 51
+		templates = append(templates, t)
+	}
+	return wire.LinuxPolicyIPsec, templates
+}
