@@ -279,32 +279,12 @@ func (c *capture) packet(j *judge, i int, window *ipsec.Window) {
 	j.bytes("packet", 'p', pkt, again, nil)
 }
 
-// open does what a kernel does with an inbound packet, less the window.
-func (c *capture) open(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, hi uint32) ([]byte, error) {
-	pkt = pkt[:in.End]
-	var payload []byte
-	var next uint8
-	if in.Proto == ipsec.AH {
-		if err := tr.VerifyAH(pkt, in.Off, hi); err != nil {
-			return nil, err
-		}
-		ah := ipsec.ParseAH(pkt, in)
-		payload, next = pkt[in.Off+ah.Len:], ah.Next
-	} else {
-		plain, err := tr.OpenESP(nil, in.ESP(pkt), hi)
-		if err != nil {
-			return nil, err
-		}
-		if !ipsec.CheckPadding(plain) || !ipsec.CheckLastPad(plain) {
-			return nil, errors.New("bad padding")
-		}
-		_, next, _ = ipsec.Trailer(plain)
-		payload = ipsec.Payload(plain)
-	}
+// open undoes what the kernel did.
+func (c *capture) open(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seqHi uint32) ([]byte, error) {
 	if c.Mode == "tunnel" {
-		return ipsec.DecapTunnel(payload, next)
+		return tr.OpenTunnel(pkt, in, seqHi)
 	}
-	return ipsec.DecapTransport(nil, pkt, in, payload, next)
+	return tr.OpenTransport(pkt, in, seqHi)
 }
 
 // seal protects inner as pkt was, with the same IV and the things that no rule gives: the identification of the outer header, and

@@ -3,7 +3,6 @@ package ipsec_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/conform"
@@ -73,30 +72,10 @@ func TestSpoilt(t *testing.T) {
 	}
 }
 
-// open does what a kernel does with an inbound packet, less the window.
-func open(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, hi uint32, mode string) ([]byte, error) {
-	pkt = pkt[:in.End]
-	var payload []byte
-	var next uint8
-	if in.Proto == ipsec.AH {
-		if err := tr.VerifyAH(pkt, in.Off, hi); err != nil {
-			return nil, err
-		}
-		ah := ipsec.ParseAH(pkt, in)
-		payload, next = pkt[in.Off+ah.Len:], ah.Next
-	} else {
-		plain, err := tr.OpenESP(nil, in.ESP(pkt), hi)
-		if err != nil {
-			return nil, err
-		}
-		if !ipsec.CheckPadding(plain) || !ipsec.CheckLastPad(plain) {
-			return nil, errors.New("bad padding")
-		}
-		_, next, _ = ipsec.Trailer(plain)
-		payload = ipsec.Payload(plain)
-	}
+// open is what undoes the sealing in a mode.
+func open(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seqHi uint32, mode string) ([]byte, error) {
 	if mode == "tunnel" {
-		return ipsec.DecapTunnel(payload, next)
+		return tr.OpenTunnel(pkt, in, seqHi)
 	}
-	return ipsec.DecapTransport(nil, pkt, in, payload, next)
+	return tr.OpenTransport(pkt, in, seqHi)
 }

@@ -14,7 +14,8 @@
 //	inner, err := ipsec.DecapTransport(nil, pkt, &in, ipsec.Payload(plain), next)
 //
 // For AH, [Transform.VerifyAH] and [ParseAH] take the place of the middle. Outbound, [Transform.SealTunnel] and
-// [Transform.SealTransport] do everything; [Transform.SealESP] and [Transform.SealAH] are the parts.
+// [Transform.SealTransport] do everything; [Transform.SealESP] and [Transform.SealAH] are the parts. [Transform.OpenTunnel] and
+// [Transform.OpenTransport] undo them, for whoever is no kernel.
 //
 // Functions that make packets append to a slice of the caller and return the longer one; given room they allocate nothing.
 // No function keeps a slice. No input, however hostile, makes one panic. Keys print with no verb.

@@ -17,6 +17,7 @@ var (
 	ErrLength    = errors.New("ipsec: length is no multiple of the cipher block")
 	ErrAHLen     = errors.New("ipsec: the AH length lies")
 	ErrICV       = errors.New("ipsec: wrong integrity check value")
+	ErrPadding   = errors.New("ipsec: malformed padding")
 	ErrInner     = errors.New("ipsec: malformed inner packet")
 	ErrTooLong   = errors.New("ipsec: packet would exceed 65535 bytes")
 	ErrAddress   = errors.New("ipsec: outer addresses are not of one family")

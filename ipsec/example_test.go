@@ -32,13 +32,11 @@ func Example() {
 
 	in, err := ipsec.ParseInbound(pkt)
 	fmt.Printf("%v from %v, SPI %#x, sequence number %d, %v\n", in.Proto, in.Src, in.SPI, in.Seq, err)
-	plain, err := t.OpenESP(nil, in.ESP(pkt), 0)
+	got, err := t.OpenTunnel(pkt, &in, 0)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	_, next, _ := ipsec.Trailer(plain)
-	got, err := ipsec.DecapTunnel(ipsec.Payload(plain), next)
 	fmt.Printf("%s %v\n", got[28:], err)
 	// Output:
 	// esp aes-gcm-128 icv-128

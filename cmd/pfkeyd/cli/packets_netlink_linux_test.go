@@ -284,31 +284,12 @@ func (s *netlinkSuite) overflows(device *tapped, them *talker, from, to netip.Ad
 	return nil
 }
 
-// opened does what a kernel does with an inbound packet.
-func opened(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, hi uint32, tunnel bool) ([]byte, error) {
-	var payload []byte
-	var next uint8
-	if in.Proto == ipsec.AH {
-		if err := tr.VerifyAH(pkt[:in.End], in.Off, hi); err != nil {
-			return nil, err
-		}
-		ah := ipsec.ParseAH(pkt, in)
-		payload, next = pkt[in.Off+ah.Len:in.End], ah.Next
-	} else {
-		plain, err := tr.OpenESP(nil, in.ESP(pkt), hi)
-		if err != nil {
-			return nil, err
-		}
-		if !ipsec.CheckPadding(plain) {
-			return nil, fmt.Errorf("padding %x", plain)
-		}
-		_, next, _ = ipsec.Trailer(plain)
-		payload = ipsec.Payload(plain)
-	}
+// opened is what undoes the sealing in a mode.
+func opened(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seqHi uint32, tunnel bool) ([]byte, error) {
 	if tunnel {
-		return ipsec.DecapTunnel(payload, next)
+		return tr.OpenTunnel(pkt, in, seqHi)
 	}
-	return ipsec.DecapTransport(nil, pkt, in, payload, next)
+	return tr.OpenTransport(pkt, in, seqHi)
 }
 
 // sealedAgain protects inner as pkt was, with what no rule gives: the IV, the identification of the outer header, and the bytes behind the ICV of AH.
