@@ -21,9 +21,12 @@ func Conversations(seed uint64, messages int) (scs []*Scenario) {
 	for i := 0; messages > 0; i++ {
 		g := &talker{Rand: rand.New(rand.NewPCG(seed, uint64(i))), d: wire.Linux().WithOrder(binary.LittleEndian)}
 		var sc *Scenario
-		if g.chance(30) && len(recorded) > 0 {
+		switch n := g.IntN(100); {
+		case n < 10:
+			sc = g.receive()
+		case n < 37 && len(recorded) > 0:
 			sc = g.spoil(recorded)
-		} else {
+		default:
 			sc = g.talk()
 		}
 		sc.Name = fmt.Sprintf("random/%d-%05d", seed, i)
@@ -46,13 +49,15 @@ func spoilable() []*Scenario {
 // talker makes one conversation.
 type talker struct {
 	*rand.Rand
-	d      *wire.Dialect
-	net    bool
-	sc     Scenario
-	socks  []string // those that are open
-	opened int      // how many ever were
-	seq    uint32
-	about  []netip.Addr // the endpoints that the next messages are about, if not any
+	d       *wire.Dialect
+	net     bool
+	loop    bool   // between addresses of the host itself
+	arrived uint32 // datagrams sent to it
+	sc      Scenario
+	socks   []string // those that are open
+	opened  int      // how many ever were
+	seq     uint32
+	about   []netip.Addr // the endpoints that the next messages are about, if not any
 }
 
 // chance is true so many times in a hundred.
@@ -92,6 +97,14 @@ func (g *talker) talk() *Scenario {
 		switch {
 		case g.net && g.chance(25):
 			g.traffic()
+		case g.net && g.chance(6):
+			g.transformPolicy()
+		case g.chance(1):
+			g.step(Action{Op: "sysctl", Name: "net/core/xfrm_acq_expires", Val: pick(g, 5, 30, 100, 3600)})
+		case g.chance(1):
+			g.step(Action{Op: "sysc", Socket: s, Name: pick(g, "bind", "connect", "listen", "accept", "getsockname", "getpeername", "shutdown", "fionread", "sendto-addr")})
+		case g.chance(1):
+			g.step(Action{Op: "sndbuf", Socket: s, Val: pick(g, 1, 4608, 100000)})
 		case g.chance(2):
 			g.step(Action{Op: "recv", Socket: s, N: new(1 + g.IntN(5)), Buf: pick(g, 0, 0, 8, 16, 100, 4096), Flags: pick(g, "", "", "peek", "trunc", "oob", "waitall")})
 		case g.chance(2):
@@ -273,7 +286,12 @@ func (g *talker) endpoints() (src, dst netip.Addr) {
 	if g.about != nil {
 		return g.about[0], g.about[1]
 	}
-	if g.net {
+	switch {
+	case g.loop && g.chance(10):
+		return talkLoop6[0], talkLoop6[0]
+	case g.loop:
+		return pick(g, talkLoop4[0], talkLoop4[0], talkLoop4[2]), pick(g, talkLoop4[1], talkLoop4[1], talkLoop4[2])
+	case g.net:
 		return talk4[0], pick(g, talk4[1], talk4[1], talk4[2])
 	}
 	list := talk4

@@ -24,10 +24,14 @@ const (
 	espHeaderLen = 8
 )
 
-// Encap makes a UDP socket whose option UDP_ENCAP is kind: [wire.LinuxNATTESP], [wire.LinuxNATTNonIKE], or 0 for none. Bound to the unspecified
-// address, it is for every one of the family.
+// Encap makes a UDP socket whose option UDP_ENCAP is kind: [wire.LinuxNATTESP], [wire.LinuxNATTNonIKE], 0 for none, or 3 (UDP_ENCAP_L2TPINUDP), which
+// takes no ESP out either. Bound to the unspecified address, it is for every one of the family.
 func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
-	if kind < 0 || kind > int(wire.LinuxNATTESP) {
+	const l2tp = 3
+	switch {
+	case kind == l2tp:
+		kind = 0
+	case kind < 0 || kind > int(wire.LinuxNATTESP):
 		return wire.ENOPROTOOPT
 	}
 	k.encaps.mu.Lock()

@@ -86,10 +86,14 @@ func TestShortDatagramToNATT(t *testing.T) {
 			t.Errorf("%d bytes: %v %v", n, v.Kind, v.Reason)
 		}
 	}
-	for kind, want := range map[int]wire.Errno{-1: wire.ENOPROTOOPT, 0: wire.OK, 1: wire.OK, 2: wire.OK, 3: wire.ENOPROTOOPT} {
+	for kind, want := range map[int]wire.Errno{-1: wire.ENOPROTOOPT, 0: wire.OK, 1: wire.OK, 2: wire.OK, 3: wire.OK, 4: wire.ENOPROTOOPT} {
 		if got := h.k.Encap(netip.AddrPortFrom(me, 4500), kind); got != want {
 			t.Errorf("a socket of kind %d: %v, want %v", kind, got, want)
 		}
+	}
+	h.k.Encap(netip.AddrPortFrom(me, 4500), 3) // L2TP
+	if v := h.inbound(linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte("looks like ESP"))); v.Kind != ipsec.Delivered {
+		t.Errorf("a datagram for L2TP: %v %v", v.Kind, v.Reason)
 	}
 }
 
