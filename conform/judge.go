@@ -73,9 +73,7 @@ func compare(f *family, want []Step, got []Outcome, showKeys bool, tolerance int
 }
 
 func (j *judge) outcome(st *Step, got *Outcome) {
-	if st.Op == "traffic" {
-		j.routes += mostRoutes(&st.Action)
-	}
+	j.routes += mostRoutes(&st.Action)
 	if o, _ := j.f.op(st.Op); o.message {
 		recorded, ours := st.Hex, st.Hex
 		if st.Sent != nil {

@@ -233,7 +233,7 @@ func linuxTraffic(a *Action) (t Traffic, err error) {
 		return t, fmt.Errorf("protocol %d", a.Proto)
 	}
 	const most = 65535
-	if a.Len > most {
+	if a.Len < 0 || a.Len > most {
 		return t, fmt.Errorf("%d bytes", a.Len)
 	}
 	if t.Src, err = optional(a.Src); err != nil {

@@ -24,7 +24,9 @@ func Conversations(seed uint64, messages int) (scs []*Scenario) {
 		switch n := g.IntN(100); {
 		case n < 10:
 			sc = g.receive()
-		case n < 37 && len(recorded) > 0:
+		case n < 20:
+			sc = g.transmit()
+		case n < 45 && len(recorded) > 0:
 			sc = g.spoil(recorded)
 		default:
 			sc = g.talk()

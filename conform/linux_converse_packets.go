@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -111,11 +112,134 @@ func (g *talker) datagram(to netip.AddrPort) {
 	case 3:
 		b = b[:g.IntN(len(b))]
 	}
-	g.step(Action{Op: "inject", Src: src.String(), SPort: uint16(pick(g, encapPort, encapPort, encapPort, 5555, 6666)), Dst: to.Addr().String(), DPort: to.Port(), Hex: b})
+	port := uint16(pick(g, encapPort, encapPort, encapPort, 5555, 6666))
+	if netip.AddrPortFrom(src, port) == to {
+		port++ // the program that sends would take the place of the one that receives
+	}
+	g.step(Action{Op: "inject", Src: src.String(), SPort: port, Dst: to.Addr().String(), DPort: to.Port(), Hex: b})
 }
 
 // transformPolicy adds an output policy by netlink.
 func (g *talker) transformPolicy() {
 	src, dst := g.endpoints()
 	g.step(Action{Op: "xfrmpol", Proto: pick(g, 50, 50, 50, 51, 108, 43, 60, 6, 0), Val: pick(g, 0, 0, 0, 1, 2, 3, 4, 5), Len: pick(g, 0, 0, 7, 9), Src: src.String(), Dst: dst.String()})
+}
+
+// transmit makes a conversation about packets that go out: a policy or two, SAs that suit them or nearly do, and packets.
+func (g *talker) transmit() *Scenario {
+	g.net, g.sc.Net = true, true
+	for range 1 + g.IntN(2) {
+		g.open()
+	}
+	v6 := g.chance(25)
+	for range 1 + g.IntN(2) {
+		g.send(pick(g, g.socks...), g.outPolicy(v6))
+	}
+	for n := 6 + g.IntN(16); n > 0; n-- {
+		s := pick(g, g.socks...)
+		switch {
+		case g.chance(30):
+			g.send(s, g.outSA(v6))
+		case g.chance(55):
+			g.packet(v6)
+		case g.chance(30):
+			g.send(s, g.finish(g.header(wire.MsgDump, 0)))
+		case g.chance(20):
+			g.send(s, g.finish(g.header(wire.LinuxMsgXSPDDump, 0)))
+		case g.chance(20):
+			g.send(s, g.outPolicy(v6))
+		default:
+			g.message(s)
+		}
+	}
+	g.send(g.socks[0], g.finish(g.header(wire.MsgDump, 0)))
+	return &g.sc
+}
+
+// outEnds are the addresses of a packet that goes out, and those of a tunnel for it.
+func outEnds(v6 bool) (src, dst, gateway netip.Addr) {
+	if v6 {
+		return talk6[0], talk6[1], talk6[2]
+	}
+	return talk4[0], talk4[1], talk4[2]
+}
+
+func (g *talker) outPolicy(v6 bool) []byte {
+	src, dst, gateway := outEnds(v6)
+	b := g.header(pick(g, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate), 0)
+	proto := uint8(pick(g, 255, 255, 255, 17, 6))
+	bits := pick(g, src.BitLen(), src.BitLen(), src.BitLen()-8)
+	b = g.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: src, PrefixLen: uint8(bits), Proto: proto})
+	b = g.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: dst, PrefixLen: uint8(bits), Proto: proto})
+	p := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, Priority: uint32(pick(g, 0, 0, 100))}
+	for range pick(g, 1, 1, 1, 2, 3) {
+		r := wire.IPsecRequest{Proto: uint16(pick(g, 50, 50, 51, 108)), Mode: uint8(pick(g, 1, 1, 2)), Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
+		if r.Mode == wire.LinuxModeTunnel {
+			r.Src.Addr, r.Dst.Addr = src, pick(g, gateway, gateway, dst)
+			if g.chance(10) {
+				r.Src.Addr, r.Dst.Addr, _ = outEnds(!v6)
+			}
+		}
+		p.Requests = append(p.Requests, r)
+	}
+	return g.finish(g.d.AppendPolicy(b, p))
+}
+
+func (g *talker) outSA(v6 bool) []byte {
+	src, dst, gateway := outEnds(v6)
+	if g.chance(5) {
+		src, dst, _ = outEnds(!v6)
+	}
+	satype := pick(g, 3, 3, 2, 9)
+	b := g.header(wire.MsgAdd, satype)
+	sa := wire.SA{SPI: pick[wire.SPI](g, 0x1000, 0x1001, 0x1002, 0x1003), Replay: uint8(pick(g, 0, 32)), State: 1, Flags: pick[uint32](g, 0, 0, 0xe0000000)}
+	var keys []byte
+	switch satype {
+	case 2:
+		sa.Auth = 3
+		keys = g.key(nil, wire.ExtKeyAuth, 160)
+	case 9:
+		sa.Encrypt = 2
+		sa.SPI &= 0xf0ff // one of 16 bits
+	default:
+		var bits int
+		sa.Encrypt, bits = g.algorithm(talkEncrypt)
+		keys = g.key(nil, wire.ExtKeyEncrypt, bits)
+		if g.chance(70) {
+			sa.Auth, bits = g.algorithm(talkAuth)
+			keys = append(keys, g.key(nil, wire.ExtKeyAuth, bits)...)
+		}
+	}
+	b = g.d.AppendSA(b, sa)
+	b = g.d.AppendAddress(b, wire.ExtAddressSrc, pfkey.Host(src))
+	b = g.d.AppendAddress(b, wire.ExtAddressDst, pfkey.Host(pick(g, dst, dst, gateway)))
+	b = append(b, keys...)
+	if g.chance(60) {
+		b = g.d.AppendSA2(b, wire.SA2{Mode: uint8(pick(g, 0, 1, 1, 2)), ReqID: pick[uint32](g, 0, 0, 7)})
+	}
+	if g.chance(15) {
+		hard := wire.Lifetime{Allocations: pick[uint32](g, 0, 100), Bytes: pick[uint64](g, 0, 100000)}
+		soft := wire.Lifetime{Allocations: pick[uint32](g, 0, 1, 2, 3), Bytes: pick[uint64](g, 0, 20, 60)}
+		b = g.d.AppendLifetime(g.d.AppendLifetime(b, wire.ExtLifetimeHard, hard), wire.ExtLifetimeSoft, soft)
+	}
+	if satype == 3 && g.chance(10) {
+		b = g.d.AppendNATTType(b, wire.NATTType{Type: uint8(pick(g, 2, 2, 1))})
+		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: encapPort})
+		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: encapPort})
+	}
+	return g.finish(b)
+}
+
+// packet has the host send one.
+func (g *talker) packet(v6 bool) {
+	src, dst, _ := outEnds(v6)
+	a := Action{Op: "traffic", Proto: pick(g, 17, 17, 6, 1), Dst: dst.String(), SPort: uint16(pick(g, 40000, 40000, 0)), DPort: uint16(pick(g, 9, 500)),
+		Len: pick(g, 0, 5, 20, 100, 1400, 3000)}
+	if v6 && a.Proto == 1 {
+		a.Proto = 58
+	}
+	if g.chance(30) {
+		a.Src = src.String()
+	}
+	g.step(a)
 }

@@ -27,16 +27,21 @@ func countsReferences(h wire.Header, size int) bool {
 	return h.Errno == 0 && slices.Contains(counted, h.Type) && size > wire.HeaderLen
 }
 
-// mostRoutes is how many routes a packet may take: a connection for which keys are missing looks for one several times.
+// mostRoutes is how many routes the packet of an action may take: a connection for which keys are missing looks for one several times.
 func mostRoutes(a *Action) int {
 	const tcp = 6
-	if a.Proto == tcp {
+	switch {
+	case a.Op == "inject":
+		return 1
+	case a.Op != "traffic":
+		return 0
+	case a.Proto == tcp:
 		return 4
 	}
 	return 1
 }
 
-// markLinuxExt marks reqids.
+// markLinuxExt marks reqids, and ports that the kernel chose.
 func markLinuxExt(k *marker, h wire.Header, x wire.Ext, copied bool, mark marking) {
 	switch x.Type {
 	case wire.LinuxExtXPolicy:
@@ -46,6 +51,11 @@ func markLinuxExt(k *marker, h wire.Header, x wire.Ext, copied bool, mark markin
 	case wire.LinuxExtXSA2:
 		if v, err := k.f.dialect.ParseSA2(x.Raw); err == nil && k.reqids[v.ReqID] {
 			mark(x.Offset+12, 4, "reqid")
+		}
+	case wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtAddressProxy:
+		const portAt, lowest = 10, 32768 // net.ipv4.ip_local_port_range begins there
+		if v, err := k.f.dialect.ParseAddress(x.Raw); err == nil && k.ports && v.Port >= lowest {
+			mark(x.Offset+portAt, 2, "port")
 		}
 	}
 }

@@ -168,7 +168,7 @@ func (m *hostMachine) expect(sc *Scenario) map[string]int {
 	d, sent, eased := wire.Linux(), false, map[string]int{}
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
-		sent = sent || st.Op == "traffic"
+		sent = sent || mostRoutes(&st.Action) > 0
 		for k := range st.Rx {
 			rx := &st.Rx[k]
 			if h, err := d.Header(rx.Hex); err == nil && sent && countsReferences(h, len(rx.Hex)) {

@@ -18,6 +18,7 @@ type marker struct {
 	echoed map[wire.Seq]bool       // of these, those that a message was patched with
 	reqids map[uint32]bool         // that it chose
 	sends  bool                    // a program has sent a packet
+	ports  bool                    // from a port that the kernel chose
 }
 
 // marking marks n bytes at an offset of a message.
@@ -35,7 +36,8 @@ func (k *marker) step(st *Step) {
 	if o, ok := k.f.op(st.Op); ok && o.message {
 		k.learn(st)
 	}
-	k.sends = k.sends || st.Op == "traffic"
+	k.sends = k.sends || mostRoutes(&st.Action) > 0
+	k.ports = k.ports || st.Op == "traffic" && st.SPort == 0
 	for i := range st.Rx {
 		st.Rx[i].Vol = k.message(st.Rx[i].Hex)
 	}

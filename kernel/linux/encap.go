@@ -28,11 +28,12 @@ const (
 // takes no ESP out either. Bound to the unspecified address, it is for every one of the family.
 func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
 	const l2tp = 3
+	errno := wire.OK
 	switch {
 	case kind == l2tp:
 		kind = 0
 	case kind < 0 || kind > int(wire.LinuxNATTESP):
-		return wire.ENOPROTOOPT
+		kind, errno = 0, wire.ENOPROTOOPT // the socket is there all the same
 	}
 	k.encaps.mu.Lock()
 	defer k.encaps.mu.Unlock()
@@ -40,7 +41,7 @@ func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
 		k.encaps.own = map[netip.AddrPort]uint8{}
 	}
 	k.encaps.own[at] = uint8(kind)
-	return wire.OK
+	return errno
 }
 
 // kind is what a datagram to a socket is, 0 for an ordinary one.

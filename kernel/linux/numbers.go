@@ -37,6 +37,7 @@ const (
 	modeTransport         mode = 0
 	modeTunnel            mode = 1
 	modeRouteOptimization mode = 2
+	modeInTrigger         mode = 3
 	modeBEET              mode = 4
 )
 

@@ -27,8 +27,8 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 	if err != nil {
 		return nil, dropNotIP
 	}
-	if k.own(f.Dst) {
-		return p.Data, noDrop // the loopback interface has no policy
+	if k.unprotected(f) {
+		return p.Data, noDrop
 	}
 	pol := k.policies.rules[out].find(f)
 	if pol == nil {

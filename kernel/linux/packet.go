@@ -13,6 +13,10 @@ import (
 // own tells whether an address is the host's.
 func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Own(a) }
 
+// unprotected tells whether a flow is over the loopback interface, which has neither policies nor transforms for IPv4 (its disable_xfrm and
+// disable_policy). IPv6 has no such exception.
+func (k *Kernel) unprotected(f spd.Flow) bool { return f.Dst.Is4() && k.own(f.Dst) && k.own(f.Src) }
+
 // Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it was protected as it
 // should be.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
@@ -290,6 +294,9 @@ func (k *Kernel) admit(pkt []byte, path []*sa) dropCause {
 	f, err := flowOfPacket(pkt)
 	if err != nil {
 		return dropInHdrError
+	}
+	if len(path) == 0 && k.unprotected(f) {
+		return noDrop
 	}
 	misreadPorts(&f, pkt, k.own(f.Dst))
 	for _, s := range path {

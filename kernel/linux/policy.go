@@ -506,14 +506,14 @@ func requestOf(t template) (q wire.IPsecRequest, ok bool) {
 type OutputPolicy struct {
 	Src, Dst netip.Addr
 	Proto    uint8 // IP protocol of the template
-	Mode     uint8 // as XFRM netlink counts: 0 transport, 1 tunnel, 2 route optimisation, 4 BEET
+	Mode     uint8 // as XFRM netlink counts: 0 transport, 1 tunnel, 2 route optimisation, 3 inbound trigger, 4 BEET
 	ReqID    uint32
 }
 
 // AddOutputPolicy adds a policy as a netlink message would: EINVAL for what netlink refuses, EEXIST if there is one with this selector. It takes
 // the control lock.
 func (k *Kernel) AddOutputPolicy(o OutputPolicy) (errno wire.Errno) {
-	modes := []mode{modeTransport, modeTunnel, modeRouteOptimization, modeBEET}
+	modes := []mode{modeTransport, modeTunnel, modeRouteOptimization, modeInTrigger, modeBEET}
 	if !o.Src.IsValid() || !o.Dst.IsValid() || o.Src.Is4() != o.Dst.Is4() || !slices.Contains(modes, mode(o.Mode)) ||
 		!saProto(o.Proto) && o.Proto != protoRouting && o.Proto != protoDstOpts {
 		return wire.EINVAL

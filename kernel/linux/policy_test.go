@@ -104,7 +104,7 @@ func TestOutputPolicyRefused(t *testing.T) {
 		"no source":       func(o *linux.OutputPolicy) { o.Src = netip.Addr{} },
 		"no destination":  func(o *linux.OutputPolicy) { o.Dst = netip.Addr{} },
 		"two families":    func(o *linux.OutputPolicy) { o.Dst = netip.IPv6Loopback() },
-		"unknown mode":    func(o *linux.OutputPolicy) { o.Mode = 3 },
+		"unknown mode":    func(o *linux.OutputPolicy) { o.Mode = 5 },
 		"not a transform": func(o *linux.OutputPolicy) { o.Proto = 17 },
 	} {
 		o := good
@@ -113,14 +113,23 @@ func TestOutputPolicyRefused(t *testing.T) {
 			t.Errorf("%s: %v, want EINVAL", name, got)
 		}
 	}
-	if got := h.k.AddOutputPolicy(good); got != wire.OK {
-		t.Fatal(got)
-	}
-	if got := h.k.AddOutputPolicy(good); got != wire.EEXIST {
-		t.Errorf("the same once more: %v", got)
-	}
-	if got := h.errno(h.spdGet(1)); got != wire.EINVAL {
-		t.Errorf("SPDGET: %v, want EINVAL", got)
+	for mode := range uint8(5) {
+		h := newHost(t, engine.Options{})
+		o := good
+		o.Mode = mode
+		if got := h.k.AddOutputPolicy(o); got != wire.OK {
+			t.Fatalf("mode %d: %v", mode, got)
+		}
+		if got := h.k.AddOutputPolicy(o); got != wire.EEXIST {
+			t.Errorf("mode %d once more: %v", mode, got)
+		}
+		want := wire.OK
+		if mode == 2 || mode == 3 { // route optimisation, inbound trigger
+			want = wire.EINVAL
+		}
+		if got := h.errno(h.spdGet(1)); got != want {
+			t.Errorf("mode %d: SPDGET: %v, want %v", mode, got, want)
+		}
 	}
 }
 

@@ -14,15 +14,15 @@ type Traffic struct {
 	Proto            uint8      // 17: a UDP datagram; 6: the first packet of a TCP connection; 1 and 58: an echo request
 	Src              netip.Addr // invalid: the host chooses
 	Dst              netip.Addr
-	SrcPort, DstPort uint16
-	Len              int // bytes of payload, which are zero
+	SrcPort, DstPort uint16 // SrcPort 0: the host chooses, for UDP and TCP
+	Payload          []byte
 }
 
 // Send sends a packet and returns what the program's system call does: what the transforms refuse, programs see; what waits for keys is dropped
-// without their knowledge.
+// without their knowledge. A packet to the host itself comes in again.
 func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	const most = 65000
-	if t.Len < 0 || t.Len > most {
+	if len(t.Payload) > most {
 		return wire.EMSGSIZE
 	}
 	bound := t.SrcPort != 0
@@ -37,6 +37,9 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	if !t.Dst.IsValid() || t.Src.Is4() != t.Dst.Is4() {
 		return wire.EAFNOSUPPORT
 	}
+	if t.SrcPort == 0 && (t.Proto == protoUDP || t.Proto == protoTCP) {
+		t.SrcPort = k.ephemeralPort()
+	}
 	pkt := t.packet()
 	if pkt == nil {
 		return wire.EPROTONOSUPPORT
@@ -46,6 +49,11 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	}
 	var end ipsec.Verdict
 	k.e.Outbound(&ipsec.Packet{Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { end = v }}, "")
+	if end.Kind == ipsec.Transmitted {
+		if f, err := flowOfPacket(end.Inner); err == nil && k.own(f.Dst) {
+			k.e.Inbound(&ipsec.Packet{Data: end.Inner, Done: func(*ipsec.Packet, ipsec.Verdict) {}})
+		}
+	}
 	switch end.Counter {
 	case dropRows[dropOutPolBlock].name:
 		return wire.EPERM
@@ -67,13 +75,19 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	return wire.OK
 }
 
+// ephemeralPort chooses a port as net.ipv4.ip_local_port_range has them.
+func (k *Kernel) ephemeralPort() uint16 {
+	const first, last = 32768, 60999
+	return uint16(first + k.e.Uint32()%(last-first+1))
+}
+
 // connect looks for the route of a connection's first packet as often as connect(2) does before the packet itself does it once more. A route whose
 // keys are missing is never good again: the connection looks for its route, once more when it has chosen a port (only IPv4 does, which has chosen the
 // address with it), and once more before it makes the packet (tcp_v4_connect, ip_route_newports, inet_sk_rebuild_header). Each look counts, and holds
 // the policy.
 func (k *Kernel) connect(pkt []byte, bound bool) {
 	f, err := flowOfPacket(pkt)
-	if err != nil || k.own(f.Dst) {
+	if err != nil || k.unprotected(f) {
 		return
 	}
 	p := k.policies.rules[out].find(f)
@@ -98,23 +112,32 @@ func (k *Kernel) connect(pkt []byte, bound bool) {
 func (t *Traffic) packet() []byte {
 	switch t.Proto {
 	case protoUDP:
-		return UDP(netip.AddrPortFrom(t.Src, t.SrcPort), netip.AddrPortFrom(t.Dst, t.DstPort), make([]byte, t.Len))
+		return UDP(netip.AddrPortFrom(t.Src, t.SrcPort), netip.AddrPortFrom(t.Dst, t.DstPort), t.Payload)
 	case protoTCP:
-		const headerLen = 20
+		const headerLen, mss4, mss6 = 40, 1460, 1440
 		b := header(t.Src, t.Dst, protoTCP, hostTTL, headerLen)
 		off := len(b)
 		b = append(b, make([]byte, headerLen)...)
 		binary.BigEndian.PutUint16(b[off:], t.SrcPort)
 		binary.BigEndian.PutUint16(b[off+2:], t.DstPort)
-		b[off+12], b[off+13] = headerLen/4<<4, 2 // SYN
-		b[off+14] = 0xff                         // window
+		b[off+12], b[off+13] = headerLen/4<<4, 2       // SYN
+		binary.BigEndian.PutUint16(b[off+14:], 0xfaf0) // window
+		mss := uint16(mss4)
+		if t.Dst.Is6() {
+			mss = mss6
+		}
+		options := append(b[:off+20], 2, 4)
+		options = binary.BigEndian.AppendUint16(options, mss)
+		options = append(options, 4, 2)                          // selective acknowledgements
+		options = append(options, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0) // timestamps
+		_ = append(options, 1, 3, 3, 7)                          // window scale
 		putChecksum(b, off, off+16, protoTCP)
 		return b
 	case protoICMP, protoICMPv6:
 		const headerLen, echo, echo6 = 8, 8, 128
-		b := header(t.Src, t.Dst, t.Proto, hostTTL, headerLen+t.Len)
+		b := header(t.Src, t.Dst, t.Proto, hostTTL, headerLen+len(t.Payload))
 		off := len(b)
-		b = append(b, make([]byte, headerLen+t.Len)...)
+		b = append(append(b, make([]byte, headerLen)...), t.Payload...)
 		b[off] = echo
 		if t.Dst.Is6() {
 			b[off] = echo6

@@ -29,15 +29,14 @@ spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 		t    linux.Traffic
 		want wire.Errno
 	}{
-		{"a datagram", linux.Traffic{Proto: udp, Src: me, Dst: peer, Len: 65000}, wire.OK},
+		{"a datagram", linux.Traffic{Proto: udp, Src: me, Dst: peer, Payload: make([]byte, 65000)}, wire.OK},
 		{"from the address that suits", linux.Traffic{Proto: udp, Dst: peer6}, wire.OK},
 		{"from the unspecified address", linux.Traffic{Proto: udp, Src: netip.IPv4Unspecified(), Dst: peer}, wire.OK},
 		{"to the host itself", linux.Traffic{Proto: udp, Dst: netip.MustParseAddr("127.0.0.5")}, wire.OK},
 		{"to the host itself, IPv6", linux.Traffic{Proto: udp, Dst: netip.IPv6Loopback()}, wire.OK},
 		{"to the unspecified address", linux.Traffic{Proto: udp, Dst: netip.IPv4Unspecified()}, wire.OK},
 		{"to the unspecified address, IPv6", linux.Traffic{Proto: udp, Dst: netip.IPv6Unspecified()}, wire.OK},
-		{"too long", linux.Traffic{Proto: udp, Src: me, Dst: peer, Len: 65001}, wire.EMSGSIZE},
-		{"of less than nothing", linux.Traffic{Proto: udp, Src: me, Dst: peer, Len: -1}, wire.EMSGSIZE},
+		{"too long", linux.Traffic{Proto: udp, Src: me, Dst: peer, Payload: make([]byte, 65001)}, wire.EMSGSIZE},
 		{"of two families", linux.Traffic{Proto: udp, Src: me, Dst: peer6}, wire.EAFNOSUPPORT},
 		{"to nowhere", linux.Traffic{Proto: udp, Src: me}, wire.EAFNOSUPPORT},
 		{"of another protocol", linux.Traffic{Proto: sctp, Src: me, Dst: peer}, wire.EPROTONOSUPPORT},
@@ -103,6 +102,36 @@ func TestConnectLooks(t *testing.T) {
 				t.Errorf("%d routes hold the policy, want %d", got, held)
 			}
 		})
+	}
+}
+
+// TestSendToItself: between the host's own addresses IPv4 knows no policies, and IPv6 does both ways.
+func TestSendToItself(t *testing.T) {
+	const udp = 17
+	lo4, lo6 := netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()
+	for _, test := range []struct {
+		name   string
+		policy string
+		dst    netip.Addr
+		want   wire.Errno
+		in     uint64 // packets that the policy for those that come in has stopped
+	}{
+		{"IPv4, out", "spdadd 0.0.0.0/0 0.0.0.0/0 any -P out discard;", lo4, wire.OK, 0},
+		{"IPv4, in", "spdadd 0.0.0.0/0 0.0.0.0/0 any -P in discard;", lo4, wire.OK, 0},
+		{"IPv6, out", "spdadd ::/0 ::/0 any -P out discard;", lo6, wire.EPERM, 0},
+		{"IPv6, in", "spdadd ::/0 ::/0 any -P in discard;", lo6, wire.OK, 1},
+		{"IPv6, another address, in", "spdadd ::/0 ::/0 any -P in discard;", netip.MustParseAddr("2001:db8::1"), wire.OK, 1},
+	} {
+		h := newHost(t, engine.Options{})
+		if err := h.k.LoadPolicy(strings.NewReader(test.policy), "f"); err != nil {
+			t.Fatal(err)
+		}
+		if got := h.k.Send(linux.Traffic{Proto: udp, Src: test.dst, Dst: test.dst, DstPort: 9}); got != test.want {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+		if got := h.k.Counters()["XfrmInPolBlock"]; got != test.in {
+			t.Errorf("%s: %d stopped, want %d", test.name, got, test.in)
+		}
 	}
 }
 
