@@ -36,6 +36,9 @@ func (k *Kernel) dump(r *request) wire.Errno {
 		list:  &k.states.all,
 		shows: func(n *node) bool { return protoMatches(n.s.proto, proto) && k.filtered(&f, n.s) },
 		make: func(n *node, seq uint32) (message, wire.Errno) {
+			if !n.s.showable() {
+				return message{}, wire.EINVAL
+			}
 			h.Seq = wire.Seq(seq)
 			b := memory.message(func(b []byte) []byte { return k.appendNow(b, h, n.s, true) })
 			return message{bytes: b, size: len(b)}, wire.OK

@@ -44,20 +44,21 @@ func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
 	return errno
 }
 
-// kind is what a datagram to a socket is, 0 for an ordinary one.
-func (t *encapTable) kind(dst netip.Addr, port uint16) uint8 {
+// kind is what a socket takes out of datagrams, 0 for an ordinary one. bypass tells whether it is that of a daemon, which the policy does not touch
+// (IP_XFRM_POLICY).
+func (t *encapTable) kind(dst netip.Addr, port uint16) (kind uint8, bypass bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.own == nil {
 		if port == ipsec.NATTPort {
-			return wire.LinuxNATTESP
+			return wire.LinuxNATTESP, true
 		}
-		return 0
+		return 0, false
 	}
 	if kind, ok := t.own[netip.AddrPortFrom(dst, port)]; ok {
-		return kind
+		return kind, false
 	}
-	return t.own[netip.AddrPortFrom(wildcard(dst.Is6()), port)]
+	return t.own[netip.AddrPortFrom(wildcard(dst.Is6()), port)], false
 }
 
 // encapsulated is what a UDP datagram may be that came to a socket with UDP_ENCAP.

@@ -111,6 +111,9 @@ func after(at time.Time, seconds int64) time.Time {
 
 // tellExpired sends an EXPIRE to registered sockets.
 func (k *Kernel) tellExpired(s *sa, st sadb.State, u usage, l limits, show int) {
+	if !s.showable() {
+		return
+	}
 	b := k.appendSA(make([]byte, 0, 224), wire.Header{Version: wire.Version, Type: wire.MsgExpire}, s, st, u, l, show, false)
 	k.broadcast(message{bytes: b, size: len(b)}, toRegistered, nil)
 }

@@ -8,6 +8,9 @@ func (k *Kernel) get(r *request) wire.Errno {
 	if errno != wire.OK {
 		return errno
 	}
+	if !s.showable() {
+		return wire.EINVAL
+	}
 	k.broadcast(k.saMessage(resultHeader(r), s, true), toOne, r.sender)
 	return wire.OK
 }

@@ -48,6 +48,9 @@ func (k *Kernel) getSPI(r *request) wire.Errno {
 	if !k.pickSPI(s, least, most) {
 		return wire.ENOENT
 	}
+	if !s.showable() {
+		return wire.EINVAL
+	}
 	k.broadcast(k.saMessage(resultHeader(r), s, false), toOne, r.sender)
 	return wire.OK
 }

@@ -21,7 +21,13 @@ type usage struct {
 
 func (s *sa) usageLocked() usage { return usage{s.Packets, s.Bytes, s.useTime} }
 
-// saMessage describes an SA. The header is h but for the SA type and the length.
+// showable tells whether messages can describe an SA. A LARVAL one for a template that netlink has made may have a mode that PF_KEY has not.
+func (s *sa) showable() bool {
+	_, ok := s.mode.wire()
+	return ok
+}
+
+// saMessage describes an SA that is showable. The header is h but for the SA type and the length.
 func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) message {
 	b := k.appendNow(make([]byte, 0, 352), h, s, keys)
 	return message{bytes: b, size: len(b)}
@@ -87,7 +93,10 @@ func resultHeader(r *request) wire.Header {
 	return wire.Header{Version: wire.Version, Type: r.hdr.Type, Seq: r.hdr.Seq, PID: r.hdr.PID}
 }
 
-// tellSA sends a result about an SA to everybody.
+// tellSA sends a result about an SA to everybody, if it can be told.
 func (k *Kernel) tellSA(r *request, s *sa) {
+	if !s.showable() {
+		return
+	}
 	k.broadcast(k.saMessage(resultHeader(r), s, true), toAll, nil)
 }

@@ -16,6 +16,7 @@ const (
 	protoESP     = 50
 	protoAH      = 51
 	protoICMPv6  = 58
+	protoNone    = 59
 	protoDstOpts = 60
 	protoComp    = 108
 	protoSCTP    = 132

@@ -27,7 +27,7 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 	if err != nil {
 		return nil, dropNotIP
 	}
-	if k.unprotected(f) {
+	if k.toItself(f) {
 		return p.Data, noDrop
 	}
 	pol := k.policies.rules[out].find(f)
@@ -58,6 +58,9 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 	}
 	return pkt, noDrop
 }
+
+// toItself tells whether a flow goes over the loopback interface without a transform, as IPv4 does (its disable_xfrm). IPv6 has no such exception.
+func (k *Kernel) toItself(f spd.Flow) bool { return f.Dst.Is4() && k.own(f.Dst) }
 
 // resolve finds the SA for each template in order. A required one that is missing ends it; key management is asked for every one that is met until
 // then and missing.

@@ -13,17 +13,20 @@ import (
 // own tells whether an address is the host's.
 func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Own(a) }
 
-// unprotected tells whether a flow is over the loopback interface, which has neither policies nor transforms for IPv4 (its disable_xfrm and
-// disable_policy). IPv6 has no such exception.
-func (k *Kernel) unprotected(f spd.Flow) bool { return f.Dst.Is4() && k.own(f.Dst) && k.own(f.Src) }
+// fromItself tells whether a packet that has come in did so over the loopback interface, which asks no policy about IPv4 (its disable_policy).
+func (k *Kernel) fromItself(pkt []byte) bool {
+	f, err := spd.ParseFlow(pkt)
+	return err == nil && k.own(f.Src) && k.own(f.Dst)
+}
 
 // Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it was protected as it
 // should be.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
 	var path [maxTemplates]*sa
 	n, pkt, room := 0, p.Data, p.Room
+	lo := k.fromItself(pkt)
 	for {
-		in, ok, cause := k.parseInbound(pkt)
+		in, ok, cause := k.parseInbound(pkt, path[:n], lo)
 		if cause != noDrop {
 			k.drop(p, cause)
 			return
@@ -44,7 +47,7 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 		n++
 		room = nil // pkt may lie there now
 	}
-	if cause := k.admit(pkt, path[:n]); cause != noDrop {
+	if cause := k.admit(pkt, path[:n], lo); cause != noDrop {
 		k.drop(p, cause)
 		return
 	}
@@ -63,17 +66,25 @@ type arrival struct {
 	from  netip.AddrPort
 }
 
-// parseInbound finds the header of a transform, if there is one: ESP, also in UDP to a socket that wants it, AH or IPCOMP.
-func (k *Kernel) parseInbound(pkt []byte) (a arrival, ok bool, cause dropCause) {
+// parseInbound finds the header of a transform, if there is one: ESP, also in UDP to a socket that wants it, AH or IPCOMP. pkt has come in through a
+// path of SAs, lo tells whether over the loopback interface. Before a socket takes ESP out of a datagram, the policy is asked about that, but not for a
+// socket of key management, which has policies of its own.
+func (k *Kernel) parseInbound(pkt []byte, path []*sa, lo bool) (a arrival, ok bool, cause dropCause) {
 	f, err := spd.ParseFlow(pkt)
 	if err != nil {
 		return a, false, dropNotIP
 	}
 	if f.Proto == protoUDP {
-		if kind := k.encaps.kind(f.Dst, f.DstPort); kind != 0 {
-			return k.parseUDP(pkt, f, kind)
+		kind, bypass := k.encaps.kind(f.Dst, f.DstPort)
+		if kind == 0 {
+			return a, false, noDrop
 		}
-		return a, false, noDrop
+		if !bypass {
+			if cause := k.admit(pkt, path, lo); cause != noDrop {
+				return a, false, cause
+			}
+		}
+		return k.parseUDP(pkt, f, kind)
 	}
 	a = arrival{pkt: pkt, proto: f.Proto}
 	if f.Proto != protoESP && f.Proto != protoAH && f.Proto != protoComp {
@@ -147,13 +158,7 @@ func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte) (s *sa, inner []
 	if cause != noDrop {
 		return nil, nil, cause
 	}
-	if s.mode == modeTunnel {
-		inner, _ = ipsec.DecapTunnel(payload, next)
-		if inner == nil {
-			return nil, nil, dropInStateModeError
-		}
-		payload = inner
-	}
+	// It counts before anybody looks whether the mode fits what is inside.
 	s.Lock()
 	if s.replay != 0 && !s.window.accept(a.Seq, s.replay) {
 		s.Unlock()
@@ -165,6 +170,9 @@ func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte) (s *sa, inner []
 	var err error
 	switch s.mode {
 	case modeTunnel:
+		if inner, err = ipsec.DecapTunnel(payload, next); err != nil {
+			break
+		}
 		if s.flags&wire.LinuxFlagNoECN == 0 {
 			inner = withECN(inner, a.pkt)
 		}
@@ -265,6 +273,9 @@ func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byt
 		sport, from := e.sport, a.from // so that a stays off the heap
 		k.e.TryPost(func() { k.newMapping(s, sport, from) })
 	}
+	if next == protoNone { // a dummy (RFC 4303 section 2.6)
+		return nil, 0, dropInStateProtoError
+	}
 	return ipsec.Payload(plain), next, noDrop
 }
 
@@ -289,13 +300,13 @@ func (s *sa) openBEET(payload []byte, next uint8) []byte {
 	return append(header(rawAddr(l.src, l.v6), rawAddr(l.dst, l.v6), next, hostTTL, len(payload)), payload...)
 }
 
-// admit asks the policy about a packet that has come in through a path of SAs, the outermost first.
-func (k *Kernel) admit(pkt []byte, path []*sa) dropCause {
+// admit asks the policy about a packet that has come in through a path of SAs, the outermost first, over the loopback interface or not.
+func (k *Kernel) admit(pkt []byte, path []*sa, lo bool) dropCause {
 	f, err := flowOfPacket(pkt)
 	if err != nil {
 		return dropInHdrError
 	}
-	if len(path) == 0 && k.unprotected(f) {
+	if lo && f.Dst.Is4() {
 		return noDrop
 	}
 	misreadPorts(&f, pkt, k.own(f.Dst))

@@ -87,7 +87,7 @@ func (k *Kernel) ephemeralPort() uint16 {
 // the policy.
 func (k *Kernel) connect(pkt []byte, bound bool) {
 	f, err := flowOfPacket(pkt)
-	if err != nil || k.unprotected(f) {
+	if err != nil || k.toItself(f) {
 		return
 	}
 	p := k.policies.rules[out].find(f)
