@@ -477,7 +477,7 @@ func (c *capture) mode() uint8 {
 	return wire.LinuxModeTransport
 }
 
-// policy demands the SA for whatever the capture has inside.
+// policy demands the SA for whatever the capture has inside; the datagrams that carry it need no other.
 func (e *captureEnd) policy(c *capture, sa *captureSA, dir uint8) error {
 	any := netip.IPv4Unspecified()
 	if len(c.Packets[0].Inner) > 0 && c.Packets[0].Inner[0]>>4 == 6 {
@@ -490,11 +490,21 @@ func (e *captureEnd) policy(c *capture, sa *captureSA, dir uint8) error {
 	if c.Mode == "tunnel" {
 		r.Src, r.Dst = wire.Sockaddr{Addr: sa.Src}, wire.Sockaddr{Addr: sa.Dst}
 	}
-	d := e.d
-	b := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 2, PID: 1})
-	b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: any})
-	b = d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: any})
-	return e.request(d.Finish(d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: dir, Requests: []wire.IPsecRequest{r}})))
+	if c.UDPEncap && any.Is4() == sa.Dst.Is4() {
+		outer := wire.Address{Addr: any, Proto: 17, Port: c.UDPPort}
+		if err := e.addPolicy(outer, outer, wire.Policy{Type: wire.LinuxPolicyNone, Direction: dir}); err != nil {
+			return err
+		}
+	}
+	inner := wire.Address{Addr: any}
+	return e.addPolicy(inner, inner, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: dir, Priority: 1, Requests: []wire.IPsecRequest{r}})
+}
+
+func (e *captureEnd) addPolicy(src, dst wire.Address, p wire.Policy) error {
+	b := e.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 2, PID: 1})
+	b = e.d.AppendAddress(b, wire.ExtAddressSrc, src)
+	b = e.d.AppendAddress(b, wire.ExtAddressDst, dst)
+	return e.request(e.d.Finish(e.d.AppendPolicy(b, p)))
 }
 
 func (e *captureEnd) inbound(pkt []byte) (v ipsec.Verdict) {

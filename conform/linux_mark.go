@@ -2,6 +2,7 @@ package conform
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -31,7 +32,7 @@ func countsReferences(h wire.Header, size int) bool {
 func mostRoutes(a *Action) int {
 	const tcp = 6
 	switch {
-	case a.Op == "inject":
+	case a.Op == "inject" && strings.Contains(a.Dst, ":"): // IPv4 has no policies there
 		return 1
 	case a.Op != "traffic":
 		return 0

@@ -34,6 +34,18 @@ var (
 	AESCMAC       = &MAC{"aes-cmac", 16, 16, 12, true, newCMAC}                     // RFC 4494
 )
 
+// NullMAC has no ICV and protects nothing. Linux takes it, also for AH, whose header then ends with the sequence number. It is not in the table, as
+// nobody should choose it.
+var NullMAC = &MAC{Name: "null", new: func([]byte) (hash.Hash, error) { return nullHash{}, nil }}
+
+type nullHash struct{}
+
+func (nullHash) Write(p []byte) (int, error) { return len(p), nil }
+func (nullHash) Sum(b []byte) []byte         { return b }
+func (nullHash) Reset()                      {}
+func (nullHash) Size() int                   { return 0 }
+func (nullHash) BlockSize() int              { return 1 }
+
 var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC, AESCMAC}
 
 // MACs lists the table.

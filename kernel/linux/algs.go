@@ -30,7 +30,7 @@ func between(least, most int) func(int) bool {
 // The algorithms in the order of REGISTER and of proposals. To add one: a row, and its implementation in package ipsec.
 var (
 	authAlgs = []algorithm{
-		{id: wire.LinuxAuthNull},
+		{id: wire.LinuxAuthNull, mac: ipsec.NullMAC},
 		{id: wire.LinuxAuthMD5HMAC, minBits: 128, maxBits: 128, icvLen: 12, mac: ipsec.HMACMD5},
 		{id: wire.LinuxAuthSHA1HMAC, minBits: 160, maxBits: 160, icvLen: 12, mac: ipsec.HMACSHA1},
 		{id: wire.LinuxAuthSHA256HMAC, minBits: 256, maxBits: 256, icvLen: 12, mac: ipsec.HMACSHA256},
@@ -84,11 +84,11 @@ func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []
 	return k.d.AppendSupported(b, t, v)
 }
 
-// newTransform makes what protects an SA's packets; nil if there is none: IPCOMP, null authentication of AH, and the few key lengths that no
+// newTransform makes what protects an SA's packets; nil if there is none: IPCOMP, and the few key lengths that no
 // implementation for Go takes.
 func newTransform(s *sa) *ipsec.Transform {
 	suite := ipsec.Suite{}
-	if a := authAlg(s.auth); s.auth != 0 && a != nil && a.mac != nil {
+	if a := authAlg(s.auth); s.auth != 0 && a != nil {
 		suite.MAC, suite.ICV, suite.AuthKey = a.mac, a.icvLen, ipsec.NewKey(s.authKey())
 	}
 	switch s.proto {

@@ -97,7 +97,7 @@ func TestShortDatagramToNATT(t *testing.T) {
 	}
 }
 
-// TestNullAuthentication: AH without an algorithm can be had, but opens nothing.
+// TestNullAuthentication: AH without an algorithm protects nothing. A header that has room for an ICV is not one of it.
 func TestNullAuthentication(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	d := h.d()
@@ -117,7 +117,20 @@ func TestNullAuthentication(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v := h.inbound(pkt); v.Counter != "XfrmInStateProtoError" {
-		t.Errorf("%v %q", v.Kind, v.Counter)
+		t.Errorf("with an ICV: %v %q", v.Kind, v.Counter)
+	}
+	ah.MAC, ah.AuthKey = ipsec.NullMAC, ipsec.Key{}
+	if far, err = ah.New(); err != nil {
+		t.Fatal(err)
+	}
+	for _, align := range []int{4, 8} {
+		if pkt, err = far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1000, Seq: 1, Align: align}); err != nil {
+			t.Fatal(err)
+		}
+		pkt[len(pkt)-1]++ // nobody notices
+		if v := h.inbound(pkt); v.Kind != ipsec.Delivered {
+			t.Errorf("aligned to %d: %v %q", align, v.Kind, v.Counter)
+		}
 	}
 }
 
