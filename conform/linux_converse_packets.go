@@ -234,9 +234,12 @@ func (g *talker) outSA(v6 bool) []byte {
 func (g *talker) packet(v6 bool) {
 	src, dst, _ := outEnds(v6)
 	a := Action{Op: "traffic", Proto: pick(g, 17, 17, 6, 1), Dst: dst.String(), SPort: uint16(pick(g, 40000, 40000, 0)), DPort: uint16(pick(g, 9, 500)),
-		Len: pick(g, 0, 5, 20, 100, 1400, 3000)}
-	if v6 && a.Proto == 1 {
-		a.Proto = 58
+		Len: pick(g, 0, 5, 20, 100, 1000, 3000)}
+	if v6 {
+		a.Len = min(a.Len, 1000) // longer ones are fragmented before a tunnel, which the emulated host does not do
+		if a.Proto == 1 {
+			a.Proto = 58
+		}
 	}
 	if g.chance(30) {
 		a.Src = src.String()

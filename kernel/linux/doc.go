@@ -9,6 +9,11 @@
 // has a timer of its own, which looks at whole seconds of the wall clock but keeps the phase of the moment it was set. A socket's receive buffer
 // is accounted by the memory that messages take, and a DUMP that does not fit goes on as the socket is read.
 //
+// # What is left out
+//
+// Links have no largest packet and nothing is fragmented; the original cuts a large IPv6 packet before a tunnel, and its SA counts the pieces. The host
+// answers nothing by itself: no ICMP error and no TCP reset, which would go through policies and SAs as what programs send does.
+//
 // # Locks
 //
 // The control lock guards everything but what says otherwise. Packets find SAs in an index without it, and policies in tables with locks of
