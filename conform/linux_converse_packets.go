@@ -172,8 +172,12 @@ func (g *talker) outPolicy(v6 bool) []byte {
 	b = g.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: src, PrefixLen: uint8(bits), Proto: proto})
 	b = g.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: dst, PrefixLen: uint8(bits), Proto: proto})
 	p := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, Priority: uint32(pick(g, 0, 0, 100))}
-	for range pick(g, 1, 1, 1, 2, 3) {
-		r := wire.IPsecRequest{Proto: uint16(pick(g, 50, 50, 51, 108)), Mode: uint8(pick(g, 1, 1, 2)), Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
+	for more := pick(g, 1, 1, 1, 2, 3) - 1; more >= 0; more-- {
+		protos := []int{50, 50, 51, 108}
+		if more > 0 {
+			protos = protos[:3] // how well a packet can be compressed does not show if that is done last
+		}
+		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: uint8(pick(g, 1, 1, 2)), Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
 		if r.Mode == wire.LinuxModeTunnel {
 			r.Src.Addr, r.Dst.Addr = src, pick(g, gateway, gateway, dst)
 			if g.chance(10) {

@@ -25,7 +25,7 @@ const reservedAt = 6 // in the header
 
 // countsReferences says whether the reserved field of a message of this size is how many references a policy has.
 func countsReferences(h wire.Header, size int) bool {
-	return h.Errno == 0 && slices.Contains(counted, h.Type) && size > wire.HeaderLen
+	return slices.Contains(counted, h.Type) && size > wire.HeaderLen
 }
 
 // mostRoutes is how many routes the packet of an action may take: a connection for which keys are missing looks for one several times.
