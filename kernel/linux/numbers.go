@@ -35,11 +35,9 @@ const (
 type mode uint8
 
 const (
-	modeTransport         mode = 0
-	modeTunnel            mode = 1
-	modeRouteOptimization mode = 2
-	modeInTrigger         mode = 3
-	modeBEET              mode = 4
+	modeTransport mode = 0
+	modeTunnel    mode = 1
+	modeBEET      mode = 4 // the last one; between are route optimisation and the inbound trigger
 )
 
 // modeOf reads a mode of PF_KEY.

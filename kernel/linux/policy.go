@@ -3,7 +3,6 @@ package linux
 import (
 	"math"
 	"net/netip"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -513,8 +512,7 @@ type OutputPolicy struct {
 // AddOutputPolicy adds a policy as a netlink message would: EINVAL for what netlink refuses, EEXIST if there is one with this selector. It takes
 // the control lock.
 func (k *Kernel) AddOutputPolicy(o OutputPolicy) (errno wire.Errno) {
-	modes := []mode{modeTransport, modeTunnel, modeRouteOptimization, modeInTrigger, modeBEET}
-	if !o.Src.IsValid() || !o.Dst.IsValid() || o.Src.Is4() != o.Dst.Is4() || !slices.Contains(modes, mode(o.Mode)) ||
+	if !o.Src.IsValid() || !o.Dst.IsValid() || o.Src.Is4() != o.Dst.Is4() || mode(o.Mode) > modeBEET ||
 		!saProto(o.Proto) && o.Proto != protoRouting && o.Proto != protoDstOpts {
 		return wire.EINVAL
 	}

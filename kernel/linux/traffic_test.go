@@ -1,11 +1,13 @@
 package linux_test
 
 import (
+	"encoding/hex"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -131,6 +133,27 @@ func TestSendToItself(t *testing.T) {
 		}
 		if got := h.k.Counters()["XfrmInPolBlock"]; got != test.in {
 			t.Errorf("%s: %d stopped, want %d", test.name, got, test.in)
+		}
+	}
+}
+
+// TestFirstPacketOfTCP: its options are those that Linux sends, because an SA counts their bytes.
+func TestFirstPacketOfTCP(t *testing.T) {
+	for dst, want := range map[netip.Addr]string{
+		peer:                               "123400500000000000000000a002faf0 0000 0000 020405b4 0402 080a0000000100000000 01030307",
+		netip.MustParseAddr("2001:db8::2"): "123400500000000000000000a002faf0 0000 0000 020405a0 0402 080a0000000100000000 01030307",
+	} {
+		h := newHost(t, engine.Options{})
+		var sent []byte
+		h.e.Ledger().Watch(func(_ *ipsec.Packet, v ipsec.Verdict) { sent = v.Inner })
+		if got := h.k.Send(linux.Traffic{Proto: 6, Dst: dst, SrcPort: 0x1234, DstPort: 80}); got != wire.EINPROGRESS {
+			t.Errorf("%v: %v", dst, got)
+		}
+		const headerLen, checksumAt = 40, 16
+		tcp := sent[len(sent)-headerLen:]
+		clear(tcp[checksumAt : checksumAt+2])
+		if got := hex.EncodeToString(tcp); got != strings.ReplaceAll(want, " ", "") {
+			t.Errorf("%v: %s", dst, got)
 		}
 	}
 }
