@@ -73,7 +73,7 @@ func TestLinuxSpans(t *testing.T) {
 // What random conversations with a live kernel have shown stays mended.
 func TestLinuxLivePasses(t *testing.T) {
 	results := linuxResults(t, nil, recordingsOf(t, "linux-live/live.jsonl.gz", "linux")...)
-	if len(results) < 151 {
+	if len(results) < 163 {
 		t.Errorf("%d recordings", len(results))
 	}
 	for _, r := range results {

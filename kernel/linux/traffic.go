@@ -6,6 +6,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -25,7 +26,7 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	if len(t.Payload) > most {
 		return wire.EMSGSIZE
 	}
-	bound := t.SrcPort != 0
+	bound := t.SrcPort != 0 // or to an address, which has the socket choose the port before it connects
 	if !t.Src.IsValid() || t.Src.IsUnspecified() {
 		var ok bool
 		if t.Src, ok = k.source(t.Dst); !ok {
@@ -82,24 +83,27 @@ func (k *Kernel) ephemeralPort() uint16 {
 }
 
 // connect looks for the route of a connection's first packet as often as connect(2) does before the packet itself does it once more. A route whose
-// keys are missing is never good again: the connection looks for its route, once more when it has chosen a port (only IPv4 does, which has chosen the
-// address with it), and once more before it makes the packet (tcp_v4_connect, ip_route_newports, inet_sk_rebuild_header). Each look counts, and holds
-// the policy.
+// keys are missing is never good again: the connection looks first, without a port if it has none, again when it has chosen one (IPv4 that chose the
+// address with the route; IPv6 does not), and once more before it makes the packet (tcp_v4_connect, ip_route_newports, inet_sk_rebuild_header). Each
+// look counts, and holds the policy.
 func (k *Kernel) connect(pkt []byte, bound bool) {
 	f, err := flowOfPacket(pkt)
 	if err != nil || k.toItself(f) {
 		return
 	}
-	p := k.policies.rules[out].find(f)
-	if p == nil {
-		return
-	}
-	looks := 2
-	if f.Dst.Is4() && !bound {
-		looks++
+	looks := []spd.Flow{f, f}
+	if !bound {
+		looks[0].SrcPort = 0
+		if f.Dst.Is4() {
+			looks = append(looks, f)
+		}
 	}
 	var hops [maxTemplates]*sa
-	for range looks {
+	for _, f := range looks {
+		p := k.policies.rules[out].find(f)
+		if p == nil {
+			return
+		}
 		if _, cause := k.resolve(p, f, &hops); cause != dropOutNoStates {
 			return
 		}
