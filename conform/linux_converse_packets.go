@@ -177,7 +177,7 @@ func (g *talker) outPolicy(v6 bool) []byte {
 		if more > 0 {
 			protos = protos[:3] // how well a packet can be compressed does not show if that is done last
 		}
-		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: uint8(pick(g, 1, 1, 2)), Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
+		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: uint8(pick(g, 1, 1, 1, 2, 2, 3)), Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
 		if r.Mode == wire.LinuxModeTunnel {
 			r.Src.Addr, r.Dst.Addr = src, pick(g, gateway, gateway, dst)
 			if g.chance(10) {
@@ -219,7 +219,7 @@ func (g *talker) outSA(v6 bool) []byte {
 	b = g.d.AppendAddress(b, wire.ExtAddressDst, pfkey.Host(pick(g, dst, dst, gateway)))
 	b = append(b, keys...)
 	if g.chance(60) {
-		b = g.d.AppendSA2(b, wire.SA2{Mode: uint8(pick(g, 0, 1, 1, 2)), ReqID: pick[uint32](g, 0, 0, 7)})
+		b = g.d.AppendSA2(b, wire.SA2{Mode: uint8(pick(g, 0, 1, 1, 2, 3)), ReqID: pick[uint32](g, 0, 0, 7)})
 	}
 	if g.chance(15) {
 		hard := wire.Lifetime{Allocations: pick[uint32](g, 0, 100), Bytes: pick[uint64](g, 0, 100000)}

@@ -101,14 +101,14 @@ func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[maxTemplates]*sa) (n int,
 	return n, noDrop
 }
 
-// source is the address from which the host sends to another. The unspecified one is the host itself.
+// source is the address from which the host sends to another. Of IPv4 the unspecified one is the host itself.
 func (k *Kernel) source(dst netip.Addr) (netip.Addr, bool) {
 	switch {
 	case dst == netip.IPv4Unspecified():
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), true
 	case dst.IsLoopback() && dst.Is4():
 		return dst, true
-	case dst.IsLoopback(), dst == netip.IPv6Unspecified():
+	case dst.IsLoopback():
 		return netip.IPv6Loopback(), true
 	}
 	return k.e.Host().Source(dst)

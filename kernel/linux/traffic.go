@@ -26,6 +26,12 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	if len(t.Payload) > most {
 		return wire.EMSGSIZE
 	}
+	switch t.Dst {
+	case netip.IPv4Unspecified():
+		t.Dst = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		t.Dst = netip.IPv6Loopback()
+	}
 	bound := t.SrcPort != 0 // or to an address, which has the socket choose the port before it connects
 	if !t.Src.IsValid() || t.Src.IsUnspecified() {
 		var ok bool
