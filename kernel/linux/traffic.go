@@ -26,9 +26,9 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	if len(t.Payload) > most {
 		return wire.EMSGSIZE
 	}
-	switch t.Dst {
+	switch t.Dst { // what is for nobody is for the host itself
 	case netip.IPv4Unspecified():
-		t.Dst = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		t.Dst, _ = k.source(t.Dst)
 	case netip.IPv6Unspecified():
 		t.Dst = netip.IPv6Loopback()
 	}
