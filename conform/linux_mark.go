@@ -21,7 +21,11 @@ func markLinuxHeader(k *marker, h wire.Header, size int, mark marking) (acquire 
 	return false
 }
 
-const reservedAt = 6 // in the header
+const (
+	reservedAt = 6 // in the header
+
+	tcp, udp = 6, 17
+)
 
 // countsReferences says whether the reserved field of a message of this size is how many references a policy has.
 func countsReferences(h wire.Header, size int) bool {
@@ -30,7 +34,6 @@ func countsReferences(h wire.Header, size int) bool {
 
 // mostRoutes is how many routes the packet of an action may take: a connection for which keys are missing looks for one several times.
 func mostRoutes(a *Action) int {
-	const tcp = 6
 	switch {
 	case a.Op == "inject" && strings.Contains(a.Dst, ":"): // IPv4 has no policies there
 		return 1

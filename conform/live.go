@@ -45,8 +45,8 @@ type partial interface {
 	// cannot says why a step cannot be done, or done so that it can be judged; "" if it can.
 	cannot(st *Step) string
 	// expect changes a recording into what is to be expected of this machine, which answers by other ways, and tells what it has made volatile
-	// in it: how many values, by the name of their kind.
-	expect(sc *Scenario) (eased map[string]int)
+	// in its first n steps: how many values, by the name of their kind.
+	expect(sc *Scenario, n int) (eased map[string]int)
 }
 
 const defaultPatience = 10 * time.Second
@@ -214,7 +214,7 @@ const maxOverSocket = wire.MaxLen
 
 // expect puts what send returns where a Unix socket can carry it: into a copy of the header. Numbers that a
 // running engine goes on counting only have to keep apart what is apart.
-func (m *engineMachine) expect(sc *Scenario) map[string]int {
+func (m *engineMachine) expect(sc *Scenario, n int) map[string]int {
 	eased := map[string]int{}
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
@@ -234,7 +234,9 @@ func (m *engineMachine) expect(sc *Scenario) map[string]int {
 		if m.f.numbers != nil {
 			for k := range st.Rx {
 				for _, v := range m.f.numbers(m.d, st.Rx[k].Hex) {
-					st.Rx[k].ease(v, eased)
+					if st.Rx[k].ease(v) && i < n {
+						eased[v.Name]++
+					}
 				}
 			}
 		}
@@ -242,12 +244,13 @@ func (m *engineMachine) expect(sc *Scenario) map[string]int {
 	return eased
 }
 
-// ease makes a value of m volatile and counts it, unless it is already.
-func (m *Message) ease(v Span, eased map[string]int) {
-	if !slices.ContainsFunc(m.Vol, func(old Span) bool { return old.Offset == v.Offset }) {
-		m.Vol = append(m.Vol, v)
-		eased[v.Name]++
+// ease makes a value of m volatile, and says whether it was not so already.
+func (m *Message) ease(v Span) bool {
+	if slices.ContainsFunc(m.Vol, func(old Span) bool { return old.Offset == v.Offset }) {
+		return false
 	}
+	m.Vol = append(m.Vol, v)
+	return true
 }
 
 // engineSocket is a client of a running engine. Its answers come when they come, so whoever reads first sends a message that the

@@ -37,7 +37,7 @@ func (k *marker) step(st *Step) {
 		k.learn(st)
 	}
 	k.sends = k.sends || mostRoutes(&st.Action) > 0
-	k.ports = k.ports || st.Op == "traffic" && st.SPort == 0
+	k.ports = k.ports || st.Op == "traffic" && st.SPort == 0 && (st.Proto == tcp || st.Proto == udp)
 	for i := range st.Rx {
 		st.Rx[i].Vol = k.message(st.Rx[i].Hex)
 	}

@@ -165,7 +165,7 @@ func play(t Target, f *family, sc *Scenario) (r playing) {
 	n, r.skip = doable(f, sc, p.m)
 	if m, ok := p.m.(partial); ok {
 		r.want = sc.clone()
-		r.eased = m.expect(r.want)
+		r.eased = m.expect(r.want, n)
 	}
 	if n == 0 {
 		p.m.Close()

@@ -34,8 +34,7 @@ var (
 	AESCMAC       = &MAC{"aes-cmac", 16, 16, 12, true, newCMAC}                     // RFC 4494
 )
 
-// NullMAC has no ICV and protects nothing. Linux takes it, also for AH, whose header then ends with the sequence number. It is not in the table, as
-// nobody should choose it.
+// NullMAC has no ICV and protects nothing. Linux takes it, also for AH. It is not in the table, as nobody should choose it.
 var NullMAC = &MAC{Name: "null", new: func([]byte) (hash.Hash, error) { return nullHash{}, nil }}
 
 type nullHash struct{}

@@ -25,7 +25,7 @@ func (t *Transform) OpenTransport(pkt []byte, in *Inbound, seqHi uint32) ([]byte
 
 // open verifies and decrypts.
 func (t *Transform) open(pkt []byte, in *Inbound, seqHi uint32) (payload []byte, next uint8, err error) {
-	if in.End > len(pkt) {
+	if in.Off < 0 || in.Off > in.End || in.End > len(pkt) {
 		return nil, 0, ErrShort
 	}
 	pkt = pkt[:in.End]

@@ -26,6 +26,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"nothing, AH", ah, func(pkt []byte, _ *ipsec.Inbound) []byte { return pkt }, nil},
 		{"what follows the packet", ctr, func(pkt []byte, _ *ipsec.Inbound) []byte { return append(pkt, 1, 2, 3) }, nil},
 		{"the packet cut", ctr, func(pkt []byte, _ *ipsec.Inbound) []byte { return pkt[:len(pkt)-1] }, ipsec.ErrShort},
+		{"of another packet", ctr, func(pkt []byte, in *ipsec.Inbound) []byte { in.Off = in.End + 1; return pkt }, ipsec.ErrShort},
+		{"of no packet", ctr, func(pkt []byte, in *ipsec.Inbound) []byte { in.Off, in.End = -2, -1; return pkt }, ipsec.ErrShort},
 		{"a byte of the padding", ctr, func(pkt []byte, in *ipsec.Inbound) []byte { pkt[in.End-3] ^= 1; return pkt }, ipsec.ErrPadding},
 		{"more padding than there is", ctr, func(pkt []byte, in *ipsec.Inbound) []byte { pkt[in.End-2] ^= 0x80; return pkt }, ipsec.ErrPadding},
 		{"the next header", ctr, func(pkt []byte, in *ipsec.Inbound) []byte { pkt[in.End-1] ^= 1; return pkt }, ipsec.ErrProtocol},

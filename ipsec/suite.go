@@ -129,7 +129,7 @@ func (s *Suite) check() error {
 		}
 		return nil
 	}
-	if n := s.icv(); n < 1 && s.MAC != NullMAC || n > s.MAC.Size {
+	if n := s.icv(); n < 0 || n == 0 && s.MAC != NullMAC || n > s.MAC.Size {
 		return fmt.Errorf("the MAC has no ICV of this length")
 	}
 	if n := s.AuthKey.Len(); s.MAC.aes && !AESCBC.KeyOK(n) {

@@ -14,7 +14,7 @@ type algorithm struct {
 	minBits, maxBits uint16 // as REGISTER says
 	icvLen           int    // bytes of an authentication algorithm
 	cipher           *ipsec.Cipher
-	mac              *ipsec.MAC // nil: the null algorithm
+	mac              *ipsec.MAC // nil: a cipher
 	// keyOK is what the implementation takes, in bytes, which is not what REGISTER says; nil: anything.
 	keyOK func(n int) bool
 }

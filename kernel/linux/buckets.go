@@ -24,8 +24,8 @@ func (b *buckets) init(order binary.ByteOrder) {
 	*b = buckets{make([]uint32, fewestBuckets), order.Uint16([]byte{1, 0}) == 1}
 }
 
-// add counts an SA, and says whether the table, which has n now, grows because of it: it shares its bucket, and there are more SAs than buckets
-// (xfrm_hash_grow_check).
+// add counts an SA, and says whether the table, which has n now, grows because of it: it shares its bucket, and there are at least as many SAs
+// as buckets (xfrm_hash_grow_check).
 func (b *buckets) add(s *sa, n int) (grows bool) {
 	u := &b.used[b.hash(s)]
 	*u++

@@ -12,7 +12,8 @@
 // # What is left out
 //
 // Links have no largest packet and nothing is fragmented; the original cuts a large IPv6 packet before a tunnel, and its SA counts the pieces. The host
-// answers nothing by itself: no ICMP error and no TCP reset, which would go through policies and SAs as what programs send does.
+// answers nothing by itself: no ICMP error and no TCP reset, which would go through policies and SAs as what programs send does. Protected packets for
+// other hosts are opened as if they were for this one.
 //
 // # Locks
 //

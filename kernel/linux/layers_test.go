@@ -91,6 +91,17 @@ func TestShortDatagramToNATT(t *testing.T) {
 			t.Errorf("a socket of kind %d: %v, want %v", kind, got, want)
 		}
 	}
+	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
+	ike := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40))
+	fresh := newHost(t, engine.Options{})
+	fresh.must(fresh.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
+	if v := fresh.inbound(ike); v.Kind != ipsec.Delivered {
+		t.Errorf("IKE to the socket of a daemon, whatever the policy: %v %v", v.Kind, v.Reason)
+	}
+	if v := h.inbound(ike); v.Counter != "XfrmInTmplMismatch" {
+		t.Errorf("IKE to a socket without a policy of its own: %v %v", v.Kind, v.Reason)
+	}
+	h = newHost(t, engine.Options{})
 	h.k.Encap(netip.AddrPortFrom(me, 4500), 3) // L2TP
 	if v := h.inbound(linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte("looks like ESP"))); v.Kind != ipsec.Delivered {
 		t.Errorf("a datagram for L2TP: %v %v", v.Kind, v.Reason)

@@ -13,20 +13,19 @@ import (
 // own tells whether an address is the host's.
 func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Own(a) }
 
-// fromItself tells whether a packet that has come in did so over the loopback interface, which asks no policy about IPv4 (its disable_policy).
-func (k *Kernel) fromItself(pkt []byte) bool {
-	f, err := spd.ParseFlow(pkt)
-	return err == nil && k.own(f.Src) && k.own(f.Dst)
-}
-
 // Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it was protected as it
 // should be.
-func (k *Kernel) Inbound(p *ipsec.Packet) {
+func (k *Kernel) Inbound(p *ipsec.Packet) { k.inbound(p, false) }
+
+// inbound is Inbound; lo tells that a packet has come in over the loopback interface, which asks no policy about IPv4 (its disable_policy).
+func (k *Kernel) inbound(p *ipsec.Packet, lo bool) {
 	var path [maxTemplates]*sa
-	n, pkt, room := 0, p.Data, p.Room
-	lo := k.fromItself(pkt)
+	n, pkt, room, admitted := 0, p.Data, p.Room, false
 	for {
-		in, ok, cause := k.parseInbound(pkt, path[:n], lo)
+		var in arrival
+		var ok bool
+		var cause dropCause
+		in, ok, admitted, cause = k.parseInbound(pkt, path[:n], lo)
 		if cause != noDrop {
 			k.drop(p, cause)
 			return
@@ -47,9 +46,11 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 		n++
 		room = nil // pkt may lie there now
 	}
-	if cause := k.admit(pkt, path[:n], lo); cause != noDrop {
-		k.drop(p, cause)
-		return
+	if !admitted {
+		if cause := k.admit(pkt, path[:n], lo); cause != noDrop {
+			k.drop(p, cause)
+			return
+		}
 	}
 	p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: pkt})
 }
@@ -68,29 +69,30 @@ type arrival struct {
 
 // parseInbound finds the header of a transform, if there is one: ESP, also in UDP to a socket that wants it, AH or IPCOMP. pkt has come in through a
 // path of SAs, lo tells whether over the loopback interface. Before a socket takes ESP out of a datagram, the policy is asked about that, but not for a
-// socket of key management, which has policies of its own.
-func (k *Kernel) parseInbound(pkt []byte, path []*sa, lo bool) (a arrival, ok bool, cause dropCause) {
+// socket of key management, which has policies of its own; admitted tells that it need not be asked any more.
+func (k *Kernel) parseInbound(pkt []byte, path []*sa, lo bool) (a arrival, ok, admitted bool, cause dropCause) {
 	f, err := spd.ParseFlow(pkt)
 	if err != nil {
-		return a, false, dropNotIP
+		return a, false, false, dropNotIP
 	}
-	if f.Proto == protoUDP {
+	switch f.Proto {
+	case protoUDP:
 		kind, bypass := k.encaps.kind(f.Dst, f.DstPort)
 		if kind == 0 {
-			return a, false, noDrop
+			return a, false, false, noDrop
 		}
 		if !bypass {
 			if cause := k.admit(pkt, path, lo); cause != noDrop {
-				return a, false, cause
+				return a, false, false, cause
 			}
 		}
-		return k.parseUDP(pkt, f, kind)
+		a, ok, cause = k.parseUDP(pkt, f, kind)
+		return a, ok, true, cause
+	case protoESP, protoAH, protoComp:
+		a, ok, cause = arrival{pkt: pkt, proto: f.Proto}.parse()
+		return a, ok, false, cause
 	}
-	a = arrival{pkt: pkt, proto: f.Proto}
-	if f.Proto != protoESP && f.Proto != protoAH && f.Proto != protoComp {
-		return a, false, noDrop
-	}
-	return a.parse()
+	return a, false, false, noDrop
 }
 
 // parse finds the parts of a packet with a transform's header.

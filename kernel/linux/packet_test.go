@@ -92,13 +92,12 @@ func TestTwoHosts(t *testing.T) {
 				if v := far.inbound(near.outbound(pkt).Inner); v.Counter != "XfrmInTmplMismatch" {
 					t.Errorf("in UDP, which nothing protects: %v %q", v.Kind, v.Counter)
 				}
-				h := far
-				b := h.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.LinuxMsgXSPDAdd, PID: 1})
-				b = h.d().AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyNone, Direction: wire.LinuxDirIn})
+				b := far.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.LinuxMsgXSPDAdd, PID: 1})
+				b = far.d().AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyNone, Direction: wire.LinuxDirIn})
 				bits := uint8(test.src.BitLen()) - 1 // not between hosts, and the first of its kind: it is taken though it is younger
-				b = h.d().AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: bits, Addr: test.src})
-				b = h.d().AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: 17, PrefixLen: bits, Addr: test.dst, Port: 4500})
-				h.must(h.d().Finish(b))
+				b = far.d().AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: bits, Addr: test.src})
+				b = far.d().AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: 17, PrefixLen: bits, Addr: test.dst, Port: 4500})
+				far.must(far.d().Finish(b))
 			}
 			for i := range 3 {
 				v := near.outbound(pkt)

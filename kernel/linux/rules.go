@@ -50,8 +50,8 @@ func (r *rules) insert(p *policy) {
 		return
 	}
 	r.rest = insertRanked(r.rest, p)
-	for i, p := range r.rest {
-		p.place = i
+	for i, o := range r.rest {
+		o.place = i
 	}
 }
 
@@ -63,7 +63,7 @@ func insertRanked(list []*policy, p *policy) []*policy {
 	return slices.Insert(list, i, p)
 }
 
-// remove takes out a policy that is there.
+// remove takes out a policy, which must be there.
 func (r *rules) remove(p *policy) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -26,6 +26,9 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	if len(t.Payload) > most {
 		return wire.EMSGSIZE
 	}
+	if !t.Dst.IsValid() {
+		return wire.EAFNOSUPPORT
+	}
 	switch t.Dst { // what is for nobody is for the host itself
 	case netip.IPv4Unspecified():
 		t.Dst, _ = k.source(t.Dst)
@@ -41,7 +44,7 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	} else {
 		bound = true
 	}
-	if !t.Dst.IsValid() || t.Src.Is4() != t.Dst.Is4() {
+	if t.Src.Is4() != t.Dst.Is4() {
 		return wire.EAFNOSUPPORT
 	}
 	if t.SrcPort == 0 && (t.Proto == protoUDP || t.Proto == protoTCP) {
@@ -58,7 +61,9 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	k.e.Outbound(&ipsec.Packet{Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { end = v }}, "")
 	if end.Kind == ipsec.Transmitted {
 		if f, err := flowOfPacket(end.Inner); err == nil && k.own(f.Dst) {
-			k.e.Inbound(&ipsec.Packet{Data: end.Inner, Done: func(*ipsec.Packet, ipsec.Verdict) {}})
+			in := &ipsec.Packet{Data: end.Inner, Done: func(*ipsec.Packet, ipsec.Verdict) {}}
+			k.e.Ledger().Inject(in)
+			k.inbound(in, true)
 		}
 	}
 	switch end.Counter {

@@ -40,6 +40,7 @@ spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 		{"to the unspecified address, IPv6", linux.Traffic{Proto: udp, Dst: netip.IPv6Unspecified()}, wire.OK},
 		{"too long", linux.Traffic{Proto: udp, Src: me, Dst: peer, Payload: make([]byte, 65001)}, wire.EMSGSIZE},
 		{"of two families", linux.Traffic{Proto: udp, Src: me, Dst: peer6}, wire.EAFNOSUPPORT},
+		{"to nowhere from anywhere", linux.Traffic{Proto: udp}, wire.EAFNOSUPPORT},
 		{"to nowhere", linux.Traffic{Proto: udp, Src: me}, wire.EAFNOSUPPORT},
 		{"of another protocol", linux.Traffic{Proto: sctp, Src: me, Dst: peer}, wire.EPROTONOSUPPORT},
 		// The policies tell what is in the packets.
@@ -133,6 +134,11 @@ func TestSendToItself(t *testing.T) {
 		}
 		if got := h.k.Counters()["XfrmInPolBlock"]; got != test.in {
 			t.Errorf("%s: %d stopped, want %d", test.name, got, test.in)
+		}
+		// What comes from the network is not trusted to be from the host.
+		forged := linux.UDP(netip.AddrPortFrom(test.dst, 1), netip.AddrPortFrom(test.dst, 9), nil)
+		if v := h.inbound(forged); strings.Contains(test.policy, "-P in") != (v.Counter == "XfrmInPolBlock") {
+			t.Errorf("%s: forged: %v %q", test.name, v.Kind, v.Counter)
 		}
 	}
 }
