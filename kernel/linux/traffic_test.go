@@ -40,6 +40,7 @@ spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 		{"to the unspecified address, IPv6", linux.Traffic{Proto: udp, Dst: netip.IPv6Unspecified()}, wire.OK},
 		{"too long", linux.Traffic{Proto: udp, Src: me, Dst: peer, Payload: make([]byte, 65001)}, wire.EMSGSIZE},
 		{"of two families", linux.Traffic{Proto: udp, Src: me, Dst: peer6}, wire.EAFNOSUPPORT},
+		{"too long, and to nowhere", linux.Traffic{Proto: udp, Payload: make([]byte, 65001)}, wire.EMSGSIZE},
 		{"to nowhere from anywhere", linux.Traffic{Proto: udp}, wire.EAFNOSUPPORT},
 		{"to nowhere", linux.Traffic{Proto: udp, Src: me}, wire.EAFNOSUPPORT},
 		{"of another protocol", linux.Traffic{Proto: sctp, Src: me, Dst: peer}, wire.EPROTONOSUPPORT},
