@@ -4,6 +4,7 @@ GO       ?= go
 FUZZTIME ?= 10s
 BENCH    ?= .
 QEMU     ?= qemu-s390x
+QEMU32   ?= qemu-arm
 
 # Systems the module must build for: GOOS/GOARCH. linux/386 is 32 bits, linux/s390x big-endian.
 PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/arm64 openbsd/amd64 openbsd/arm64 \
@@ -61,7 +62,7 @@ bigendian:
 	GOARCH=s390x CGO_ENABLED=0 $(GO) test -exec $(QEMU) $(BYTES)
 
 bits32:
-	GOARCH=386 CGO_ENABLED=0 $(GO) test $(BYTES)
+	GOARCH=arm CGO_ENABLED=0 $(GO) test -exec $(QEMU32) $(BYTES)
 
 tidy:
 	$(GO) mod tidy -diff
