@@ -133,8 +133,19 @@ func (m *hostMachine) Close() {
 // Now implements [Passing].
 func (m *hostMachine) Now() time.Time { return m.clock() }
 
-// Align implements [Passing].
-func (m *hostMachine) Align() { align(m.clock) }
+// Align implements [Passing]. The kernel counts seconds by a coarse clock, which is behind the other by a tick, or by more where ticks come late: it has
+// to be in the new second as well.
+func (m *hostMachine) Align() {
+	align(m.clock)
+	second := m.clock().Unix()
+	for {
+		var t unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &t) != nil || int64(t.Sec) >= second {
+			return
+		}
+		sleep(time.Millisecond)
+	}
+}
 
 // Wait implements [Passing].
 func (m *hostMachine) Wait(until time.Time) {

@@ -225,7 +225,7 @@ func inOrder[T any](ctx context.Context, n, workers int, do func(int) T, take fu
 // again plays a scenario that failed on the host's kernel once more: whoever else uses the host can hold a conversation up until the
 // kernel does what it does a second later. A kernel that answers otherwise does so every time.
 func again(t Target, play func() Result) (r Result) {
-	const tries = 3
+	const tries = 5
 	live, ok := t.(Live)
 	for n := 1; ; n++ {
 		if r = play(); r.Status != Failed || r.err != nil || n == tries || !ok || live.Address.Kernel != pfkey.HostKernel {
