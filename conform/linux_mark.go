@@ -58,7 +58,7 @@ func markLinuxExt(k *marker, h wire.Header, x wire.Ext, copied bool, mark markin
 		}
 	case wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtAddressProxy:
 		const portAt, lowest = 10, 32768 // net.ipv4.ip_local_port_range begins there
-		if v, err := k.f.dialect.ParseAddress(x.Raw); err == nil && k.ports && v.Port >= lowest {
+		if v, err := k.f.dialect.ParseAddress(x.Raw); err == nil && k.ports && v.Port >= lowest && !slices.Contains(k.named, v.Port) {
 			mark(x.Offset+portAt, 2, "port")
 		}
 	}

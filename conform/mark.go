@@ -19,6 +19,7 @@ type marker struct {
 	reqids map[uint32]bool         // that it chose
 	sends  bool                    // a program has sent a packet
 	ports  bool                    // from a port that the kernel chose
+	named  []uint16                // ports that it did not choose
 }
 
 // marking marks n bytes at an offset of a message.
@@ -38,6 +39,7 @@ func (k *marker) step(st *Step) {
 	}
 	k.sends = k.sends || mostRoutes(&st.Action) > 0
 	k.ports = k.ports || st.Op == "traffic" && st.SPort == 0 && (st.Proto == tcp || st.Proto == udp)
+	k.named = append(k.named, st.SPort, st.DPort)
 	for i := range st.Rx {
 		st.Rx[i].Vol = k.message(st.Rx[i].Hex)
 	}
