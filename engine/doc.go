@@ -1,12 +1,12 @@
 // Package engine is what every emulated kernel stands on: one running instance with its control lock, its PF_KEY sockets
-// and their receive queues, its clock, its packet ledger and its host. What a message means, who hears it, and how a packet
-// goes is the [Kernel]'s.
+// and their receive queues, its clock, its packet ledger and its host. The [Kernel] decides what a message means, who hears
+// it, and how a packet goes.
 //
 // # Locks
 //
-// Control (requests, timers, reads of a socket's queue) runs one at a time under Engine.mu. That is what all these kernels
-// look like through a socket, and why the order in which sockets hear things is total. Packets never take Engine.mu on their
-// way: if they did, promotion would exclude arrival, and the race this project exists for could not occur.
+// Control work (requests, timers, reads of a socket's queue) runs one piece at a time under Engine.mu. That is what all these
+// kernels look like through a socket. It makes the order in which sockets hear things total. Packets never take Engine.mu on
+// their way: if they did, promotion would exclude arrival, and the race this project exists for could not occur.
 //
 // The lock order of the whole module:
 //
@@ -17,9 +17,10 @@
 // leaf is held: a kernel hands such work to [Engine.After].
 //
 // A packet that causes control work (an ACQUIRE to send, a lifetime that ran out) hands it to [Engine.Post] and goes on. Post
-// runs it at once when the control lock is free, and otherwise leaves it to the holder, who looks for such work when it
-// lets go. So nothing waits and nothing is forgotten, and in a single thread everything has happened when the call returns. What waits is bounded: by
-// the SAs and records it belongs to, and what packets could ask for without end goes to [Engine.TryPost], which may refuse it.
+// runs it at once when the control lock is free. Otherwise the holder runs it before letting go of the lock. So nothing waits
+// and nothing is forgotten, and in a single thread everything has happened when the call returns. The SAs and records that
+// the work belongs to bound how much of it waits. What packets could ask for without end goes to [Engine.TryPost], which may
+// refuse it.
 //
 // # Time
 //

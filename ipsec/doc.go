@@ -15,7 +15,7 @@
 //
 // For AH, [Transform.VerifyAH] and [ParseAH] take the place of the middle. Outbound, [Transform.SealTunnel] and
 // [Transform.SealTransport] do everything; [Transform.SealESP] and [Transform.SealAH] are the parts. [Transform.OpenTunnel] and
-// [Transform.OpenTransport] undo them, for whoever is no kernel.
+// [Transform.OpenTransport] undo them. They are for programs other than kernels.
 //
 // Functions that make packets append to a slice of the caller and return the longer one; given room they allocate nothing.
 // No function keeps a slice. No input, however hostile, makes one panic. Keys print with no verb.

@@ -7,12 +7,13 @@
 //
 // # Clients
 //
-// A [Client] has a call for each message. An answer is recognised by its type, sequence and process number; whatever else comes is an event, raw from
-// [Client.Events] or typed from [Client.Watch]. Messages that succeed without an answer are followed by a GET that finds nothing, so that their call returns
-// at the right moment. All of this is the same over an engine, in process or behind a socket, and over the host's own kernel.
+// A [Client] has a call for each message. It recognises an answer by its type, sequence and process number. Whatever else
+// comes is an event, raw from [Client.Events] or typed from [Client.Watch]. Some messages succeed without an answer. The
+// client sends a GET that finds nothing after them, so that their call returns at the right moment. All of this is the same
+// over an engine, in process or behind a socket, and over the host's own kernel.
 //
-// A message that the dialect does not have is not sent: the error names it and has [errors.ErrUnsupported] in its chain. What the kernel refuses is a
-// [unix.Errno] of this system, see [OpError].
+// The client does not send a message that the dialect does not have: the error names the message and wraps
+// [errors.ErrUnsupported]. When the kernel refuses, the error holds a [unix.Errno] of this system, see [OpError].
 //
 // # What a Unix socket cannot say
 //
@@ -27,8 +28,8 @@
 //  1. Requests are handled one at a time, in the order they were sent.
 //  2. Messages reach a client in the order in which the engine queued them for it.
 //  3. What a request makes the engine say to other clients is written to them before the answer is written to the asker,
-//     unless they have no room or somebody else is writing to them at that moment. So who has read an answer normally finds
-//     what the request caused in the other sockets, as on a real kernel.
+//     unless they have no room or somebody else is writing to them at that moment. So after reading an answer you normally
+//     find in the other sockets what the request caused there, as on a real kernel.
 //  4. A client that does not read delays nobody. Its messages stay in the engine's receive queue, whose bounds are those of
 //     the emulated kernel.
 //  5. A client's end is never closed first, except by [Server.Close]: on AF_KEY there is no end of file, and programs that

@@ -1,5 +1,5 @@
-// Package spd is what kernels' security policy databases have in common: selectors, and the test of a flow of packets against them. Which
-// policies there are, which of several is taken and what it wants is each kernel's own.
+// Package spd is what the security policy databases of kernels have in common: selectors, and the test of a flow of packets
+// against them. Each kernel decides which policies there are, which of several applies, and what it asks for.
 package spd
 
 import "net/netip"
