@@ -2,6 +2,8 @@ package sadb
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
@@ -23,6 +25,9 @@ const (
 
 var faultNames = [...]string{"", "larval-unlocked", "larval-window"}
 
+// FaultNames are the names of the faults, in the order of the years; a new slice each time.
+func FaultNames() []string { return slices.Clone(faultNames[1:]) }
+
 // String returns the name of the option --fault, empty for NoFault.
 func (f Fault) String() string {
 	if int(f) < len(faultNames) {
@@ -38,7 +43,7 @@ func FaultByName(name string) (Fault, error) {
 			return Fault(f), nil
 		}
 	}
-	return NoFault, fmt.Errorf("sadb: unknown fault %q (known: larval-unlocked, larval-window)", name)
+	return NoFault, fmt.Errorf("sadb: unknown fault %q (known: %s)", name, strings.Join(faultNames[1:], ", "))
 }
 
 // Offer is [SA.Offer], bent by the fault.

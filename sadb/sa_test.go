@@ -2,6 +2,8 @@ package sadb_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -176,8 +178,18 @@ func TestFaultNames(t *testing.T) {
 			t.Errorf("%q: %v, %v", f, got, err)
 		}
 	}
-	if _, err := sadb.FaultByName("larval-locked"); err == nil {
-		t.Error("an unknown fault was accepted")
+	_, err := sadb.FaultByName("larval-locked")
+	if err == nil || !strings.Contains(err.Error(), "larval-unlocked, larval-window") {
+		t.Errorf("an unknown fault: %v, want the known ones", err)
+	}
+	want := []string{sadb.LarvalUnlocked.String(), sadb.LarvalWindow.String()}
+	names := sadb.FaultNames()
+	if !slices.Equal(names, want) {
+		t.Errorf("names %q, want %q", names, want)
+	}
+	names[0] = "somebody else's"
+	if got := sadb.FaultNames(); !slices.Equal(got, want) {
+		t.Errorf("then names %q, want %q", got, want)
 	}
 }
 

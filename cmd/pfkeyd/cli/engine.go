@@ -14,6 +14,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
 // engineFlags are the options that say what an engine is like; commands that make one share them.
@@ -24,6 +25,7 @@ type engineFlags struct {
 	policy  []string
 	fault   string
 	clock   string
+	begin   time.Time // what the clock shows at first if it is virtual; zero: the time of this machine
 }
 
 func (f *engineFlags) register(cmd *cobra.Command) {
@@ -32,21 +34,28 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
 	flags.StringArrayVarP(&f.options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
 	flags.StringArrayVar(&f.policy, "policy", nil, "security policies in the kernel's own form, a `FILE`, repeatable; illumos: rules of ipsecconf, linux: spdadd and spdupdate of setkey")
-	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: larval-unlocked, larval-window")
+	faults := strings.Join(sadb.FaultNames(), ", ")
+	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: "+faults)
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
-	for name, values := range map[string][]string{
-		"kernel": kernel.Names(), "fault": {"larval-unlocked", "larval-window"}, "clock": {"real", "virtual"},
-	} {
-		err := cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-		if err != nil {
-			panic(err) // no such flag
-		}
+	complete(cmd, "kernel", kernel.Names()...)
+	complete(cmd, "fault", sadb.FaultNames()...)
+	complete(cmd, "clock", "real", "virtual")
+}
+
+// complete says what the shell proposes for the value of a flag.
+func complete(cmd *cobra.Command, flag string, values ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // no such flag
 	}
 }
 
 // start makes the engine. Errors are those of usage.
 func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
-	o := engine.Options{Fault: f.fault, Log: log, Start: time.Now()}
+	o := engine.Options{Fault: f.fault, Log: log, Start: f.begin}
+	if f.begin.IsZero() {
+		o.Start = time.Now()
+	}
 	switch f.clock {
 	case "real":
 		o.Clock = time.Now
