@@ -8,6 +8,9 @@
 // and its name is that order: one letter for each stretch. [Lab.Explore] plays all schedules there are, each on a new engine, and [Lab.Play] one by its
 // name. The Promela model in the folder proof has the same actors and the same points, and as many schedules.
 //
+// [Lab.PlayTurns] plays an order of events that all variants have, such as [Crossing]. Each variant spells it with
+// other letters, because its points are others.
+//
 // The points and what lies between them:
 //
 //	packet   ─ finds the SA, reads its state ─ store ─ checks and stores ─ stored ─ goes on with what it saw ─ accept ─ is charged and delivered

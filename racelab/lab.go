@@ -21,9 +21,7 @@ import (
 const Ours = "ours"
 
 // Variants are the names of what can be explored: the two faults (package sadb), and [Ours].
-func Variants() []string {
-	return []string{sadb.LarvalUnlocked.String(), sadb.LarvalWindow.String(), Ours}
-}
+func Variants() []string { return append(sadb.FaultNames(), Ours) }
 
 // faultOf is the name of the engine's option.
 func faultOf(variant string) string {
@@ -63,6 +61,8 @@ const larvalTime = 96 * time.Second
 // A Lab plays schedules of one variant with one ending. It is not safe for concurrent use; several labs are independent.
 type Lab struct {
 	Variant, Ending string
+	// Detail has each step tell which messages and which counters moved in it. Explore is faster without.
+	Detail bool
 
 	start          time.Time
 	packets        [2][]byte
@@ -152,6 +152,15 @@ type Step struct {
 	Held   []uint64 // the packets that wait on it, by number
 	// What became known in it:
 	Verdicts []Verdict
+	// With Detail, what moved in it:
+	Messages []Message
+	Counters map[string]uint64 // by how much, under the real kernel's names
+}
+
+// A Message went through the PF_KEY socket of a run.
+type Message struct {
+	Sent bool   // to the kernel, otherwise from it
+	Data []byte // the whole message, keys included; nobody changes it
 }
 
 // A Verdict is told of a packet, by its number, 1 or 2.
@@ -174,6 +183,7 @@ func (v Verdict) String() string {
 // A Run is one schedule that was played.
 type Run struct {
 	Schedule string
+	Opening  []Message // with Detail: what made the SA, before the first step
 	Steps    []Step
 	Fates    [2]Fate // of packet 1 and packet 2
 	// Trouble is what must not be under any variant: a ledger that does not add up, a packet that ended twice or not at all.
@@ -234,6 +244,12 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 		return nil, errors.New("GETSPI made no SA")
 	}
 	r := &Run{}
+	var look *lookout
+	if l.Detail {
+		look = &lookout{kernel: e.Kernel().(*illumos.Kernel), sock: sock}
+		r.Opening = append([]Message{{Sent: true, Data: l.getSPI}}, look.answers()...)
+		look.moved()
+	}
 	var told []Verdict
 	packet := func(i int) func() {
 		return func() {
@@ -262,12 +278,12 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 		}))
 	}
 	var name []byte
-	for n := 0; ; n++ {
+	for {
 		l.enabled = st.enabled(l.enabled[:0])
 		if len(l.enabled) == 0 {
 			break
 		}
-		i, err := choose(n, l.enabled)
+		i, err := choose(r, l.enabled)
 		if err != nil {
 			return nil, err
 		}
@@ -281,6 +297,15 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 		sa.Lock()
 		sa.HeldLocked(func(id uint64, _ int) { step.Held = append(step.Held, id) })
 		sa.Unlock()
+		if l.Detail {
+			step.Counters = look.moved()
+			if step.From == "" {
+				step.Messages = l.asked(p.actor)
+			}
+			if !st.busy() { // otherwise the socket cannot be read, and has nothing new
+				step.Messages = append(step.Messages, look.answers()...)
+			}
+		}
 		r.Steps = append(r.Steps, step)
 	}
 	r.Schedule = string(name)
@@ -292,4 +317,15 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 	r.judge(l.Variant)
 	r.balance(e.Ledger().Balance())
 	return r, nil
+}
+
+// asked is the message with which an actor begins, if it begins with one.
+func (l *Lab) asked(a Actor) []Message {
+	switch {
+	case a == Update:
+		return []Message{{Sent: true, Data: l.update}}
+	case a == End && l.ending != nil:
+		return []Message{{Sent: true, Data: l.ending}}
+	}
+	return nil
 }

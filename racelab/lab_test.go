@@ -82,10 +82,11 @@ func TestEverySchedule(t *testing.T) {
 	}
 }
 
-// recorded reads what became of the packets in a scenario of the recordings of 2008, as lines like "packet 1 delivered".
-func recorded(t *testing.T, scenario string) (ends []string) {
+// recorded reads what became of the packets in a scenario of a set of recordings, as sorted lines like "packet 1
+// delivered".
+func recorded(t *testing.T, set, scenario string) (ends []string) {
 	t.Helper()
-	f, err := os.Open("../testdata/golden/illumos-2008/interleave.jsonl.gz")
+	f, err := os.Open("../testdata/golden/" + set + "/interleave.jsonl.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +126,22 @@ func recorded(t *testing.T, scenario string) (ends []string) {
 			}
 		}
 	}
+	if len(ends) < 3 {
+		t.Fatalf("recording %s tells only %q", scenario, ends)
+	}
+	// A recording tells that a packet was queued when the call returned, which was after what the call had caused.
+	slices.Sort(ends)
+	return ends
+}
+
+// ends is the same of a run.
+func ends(r *racelab.Run) (ends []string) {
+	for _, s := range r.Steps {
+		for _, v := range s.Verdicts {
+			ends = append(ends, v.String())
+		}
+	}
+	slices.Sort(ends)
 	return ends
 }
 
@@ -139,10 +156,7 @@ func TestSameEndsAs2008(t *testing.T) {
 		{"interleave/esp-packet-after-take", "111UU222UUU", racelab.EndNone},
 	} {
 		t.Run(tt.scenario, func(t *testing.T) {
-			want := recorded(t, tt.scenario)
-			if len(want) < 3 {
-				t.Fatalf("the recording tells only %q", want)
-			}
+			want := recorded(t, "illumos-2008", tt.scenario)
 			lab, err := racelab.New("larval-unlocked", tt.ending)
 			if err != nil {
 				t.Fatal(err)
@@ -151,16 +165,7 @@ func TestSameEndsAs2008(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var got []string
-			for _, s := range r.Steps {
-				for _, v := range s.Verdicts {
-					got = append(got, v.String())
-				}
-			}
-			// A recording tells that a packet was queued when the call returned, which was after what the call had caused.
-			slices.Sort(got)
-			slices.Sort(want)
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := cmp.Diff(want, ends(r)); diff != "" {
 				t.Errorf("the ends differ (-recorded +ours):\n%s", diff)
 			}
 			if !r.Fates[1].Stranded {

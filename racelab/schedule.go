@@ -82,12 +82,13 @@ func (s *stage) step(p *player) {
 	p.at, p.done = at, !more
 }
 
-// chooser says which of the enabled players goes on; n counts the choices.
-type chooser func(n int, enabled []*player) (int, error)
+// chooser says which of the enabled players goes on after the steps of a run.
+type chooser func(r *Run, enabled []*player) (int, error)
 
 // named plays the schedule of a name.
 func named(name string) chooser {
-	return func(n int, enabled []*player) (int, error) {
+	return func(r *Run, enabled []*player) (int, error) {
+		n := len(r.Steps)
 		if n >= len(name) {
 			return 0, fmt.Errorf("schedule %q ends while %d actors have not", name, len(enabled))
 		}
@@ -106,7 +107,8 @@ type search struct {
 	of    []int // how many there were to choose from
 }
 
-func (d *search) choose(n int, enabled []*player) (int, error) {
+func (d *search) choose(r *Run, enabled []*player) (int, error) {
+	n := len(r.Steps)
 	if n == len(d.taken) {
 		d.taken = append(d.taken, 0)
 		d.of = append(d.of, len(enabled))
