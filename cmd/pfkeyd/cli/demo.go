@@ -6,58 +6,149 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// demoPatience bounds every wait of the demo: what it waits for takes microseconds.
+// demoPatience is how long the demo waits for the engine, in all or between two pauses. The engine takes microseconds.
 const demoPatience = 30 * time.Second
 
+// demoKernel is the only kernel that has packets wait on a LARVAL SA.
+const demoKernel = "illumos"
+
+// demoBegin is what the engine's clock shows at first, so that messages are the same in every performance.
+var demoBegin = time.Date(2008, 1, 1, 0, 0, 0, 0, time.UTC)
+
+type demoFlags struct {
+	kernel   string
+	fault    string
+	slow     time.Duration
+	step     bool
+	messages bool
+}
+
 func (e *env) demo() *cobra.Command {
-	var fault string
+	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Play the IKE Quick Mode race with real packets",
-		Long: `Demo plays RFC 2409 Quick Mode between an initiator and a responder. The responder
-speaks PF_KEY to an emulated illumos over a Unix socket; the initiator's ESP packets
-were protected by a real Linux kernel and come in through the packet port. They
-arrive before the responder has the keys, and wait on the LARVAL SA.
+		Short: "Show the race between IKE's keys and its first packets",
+		Long: `Demo shows in four acts what happens to packets that arrive before their keys.
 
-It needs no privilege and leaves nothing behind. It exits with 1 unless every packet
-ended as it should.`,
+Acts 1 to 3 play RFC 2409 Quick Mode between an initiator and a responder. The
+responder speaks PF_KEY to an emulated illumos over a Unix socket. The ESP
+packets of the initiator were protected by a real Linux kernel and come in
+through the packet port. They arrive before the responder has the keys, and
+wait on the LARVAL SA.
+
+Act 4 is the race of 2008: a packet and the keys come at the same moment. The
+engine's own code is stopped at named points, so that two packets and an UPDATE
+always come in the same order, on three kernels: Solaris until 2008
+(larval-unlocked), illumos since then (larval-window), and pfkeyd. A table says
+who does what, in which state the SA is after that, and which packets it holds.
+
+--fault plays all acts on one of the two old kernels. --kernel takes illumos
+only, because no other kernel has packets wait for keys.
+
+--step waits for a key before it shows what comes next; Ctrl-C ends the demo.
+Where the standard input is not a terminal, the end of a line is the key.
+
+--messages shows each PF_KEY message to the kernel (>) and from it (<) in one
+line, folded where it is long, without its keys.
+
+The demo needs no privilege and leaves nothing behind.
+
+Exit status: 0 every packet ended as it should; 1 a packet did not, and the
+error names it; 2 usage.`,
+		Example: `  pfkeyd demo
+  pfkeyd demo --fault larval-unlocked
+  pfkeyd demo --step --messages`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), demoPatience)
-			defer cancel()
-			d, err := openDemo(ctx, fault, newScreen(e.stdout))
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			if err := d.play(ctx); err != nil {
-				return command.Failed(err)
-			}
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.runDemo(cmd.Context(), &f) },
 	}
-	cmd.Flags().StringVar(&fault, "fault", "", "a deliberate `DEFECT` of the larval queue: larval-unlocked, larval-window")
+	fl := cmd.Flags()
+	fl.StringVar(&f.kernel, "kernel", demoKernel, "the kernel to emulate, by `NAME`")
+	fl.StringVar(&f.fault, "fault", "", "an old `KERNEL`: "+strings.Join(sadb.FaultNames(), ", "))
+	fl.DurationVar(&f.slow, "slow", 0, "wait `TIME` for each line that is shown")
+	fl.Lookup("slow").NoOptDefVal = "500ms"
+	fl.BoolVar(&f.step, "step", false, "wait for a key before each thing that is shown")
+	fl.BoolVar(&f.messages, "messages", false, "show each PF_KEY message in one line")
+	complete(cmd, "kernel", demoKernel)
+	complete(cmd, "fault", sadb.FaultNames()...)
 	return cmd
+}
+
+func (e *env) runDemo(ctx context.Context, f *demoFlags) error {
+	switch {
+	case f.kernel != demoKernel:
+		return command.Usagef("--kernel %s: the demo needs %s, where packets wait for keys", f.kernel, demoKernel)
+	case f.slow < 0:
+		return command.Usagef("--slow %v is less than nothing", f.slow)
+	case f.slow > 0 && f.step:
+		return command.Usagef("--slow and --step exclude each other")
+	}
+	// Who reads the output may have enough of it. Then a write fails, and the demo still takes its files away.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	defer signal.Stop(pipe)
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	patience := time.AfterFunc(demoPatience, func() {
+		cancel(fmt.Errorf("the engine has not answered within %v", demoPatience))
+	})
+	defer patience.Stop()
+
+	d, err := openDemo(ctx, f, newScreen(e.stdout))
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if p := f.pace(e); p != nil {
+		d.screen.pause = func(lines int) error { // what the audience takes does not count
+			patience.Stop()
+			defer patience.Reset(demoPatience)
+			return p.pause(ctx, lines)
+		}
+	}
+	err = d.play(ctx)
+	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
+		err = errInterrupted
+	} else if cause != nil {
+		err = cause
+	}
+	if err != nil {
+		return command.Failed(err)
+	}
+	return nil
+}
+
+// pace is nil where nobody waits.
+func (f *demoFlags) pace(e *env) pace {
+	switch {
+	case f.step:
+		return newStepper(e.stdin)
+	case f.slow > 0:
+		return slow(f.slow)
+	}
+	return nil
 }
 
 // demo is one performance: an engine behind its sockets, the responder's client, and the initiator's way to the wire.
 type demo struct {
+	flags     *demoFlags
 	screen    *screen
 	capture   *capture
 	address   pfkey.Address
@@ -68,19 +159,35 @@ type demo struct {
 
 	spi      wire.SPI
 	src, dst wire.Address
+	act      int
 	sent     int
-	wrong    int // packets that ended otherwise than they should
+	wrong    []error // packets that ended otherwise than they should
+
+	mu       sync.Mutex // guards what follows
+	messages []message
 }
 
-func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error) {
-	d = &demo{screen: sc}
+// message is a PF_KEY message in one line, without its keys.
+type message struct {
+	sent bool // to the kernel
+	line string
+}
+
+func newMessage(d *wire.Dialect, sent bool, msg []byte) message {
+	return message{sent, d.Line(d.Redact(msg))}
+}
+
+func openDemo(ctx context.Context, f *demoFlags, sc *screen) (d *demo, err error) {
+	d = &demo{flags: f, screen: sc}
 	if d.capture, err = openCapture("esp-aes128cbc-sha1-tra4"); err != nil {
 		return nil, command.Failed(err)
 	}
 	sa := d.capture.sa
 	d.spi, d.src, d.dst = sa.spi, pfkey.Host(sa.src), pfkey.Host(sa.dst)
 
-	flags := engineFlags{kernel: "illumos", addrs: []string{sa.dst.String()}, fault: fault, clock: "virtual"}
+	flags := engineFlags{
+		kernel: f.kernel, addrs: []string{sa.dst.String()}, fault: f.fault, clock: "virtual", begin: demoBegin,
+	}
 	eng, err := flags.start(slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
@@ -111,7 +218,9 @@ func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error
 		wg.Wait()
 		os.RemoveAll(dir)
 	}
-	if d.responder, err = pfkey.Dial(ctx, d.address.String()); err != nil {
+	// So are the numbers.
+	options := []pfkey.ClientOption{pfkey.WithPID(1), pfkey.WithFirstSeq(1), pfkey.WithTrace(d.heard)}
+	if d.responder, err = pfkey.Dial(ctx, d.address.String(), options...); err != nil {
 		d.close()
 		return nil, command.Failed(err)
 	}
@@ -122,11 +231,17 @@ func openDemo(ctx context.Context, fault string, sc *screen) (d *demo, err error
 	return d, nil
 }
 
-// play performs the three acts and says how they went.
+// play performs the four acts and says how they went.
 func (d *demo) play(ctx context.Context) error {
 	d.screen.title("pfkeyd demo: RFC 2409 Quick Mode on an emulated %s", d.address.Kernel)
+	if d.flags.fault != "" {
+		d.screen.text("with the fault %s, as %s has it", d.flags.fault, oldKernel(d.flags.fault))
+	}
 	d.screen.text("initiator %s, responder %s; ESP packets protected by Linux 6.1,", d.src.Addr, d.dst.Addr)
 	d.screen.text("capture %s", d.capture.name)
+	if d.flags.step {
+		d.screen.text("(a key shows what comes next, Ctrl-C ends)")
+	}
 	acts := []struct {
 		title string
 		play  func(context.Context) error
@@ -134,189 +249,21 @@ func (d *demo) play(ctx context.Context) error {
 		{"A packet comes before the keys do", d.overtaken},
 		{"A second packet takes the place of the first", d.replaced},
 		{"The keys never come", d.timedOut},
+		{"The race of 2008: a packet and the keys come at the same moment", d.crossed},
 	}
 	for i, act := range acts {
-		d.screen.act(i+1, act.title)
+		d.act = i + 1
+		d.screen.act(d.act, act.title)
 		if err := act.play(ctx); err != nil {
-			return fmt.Errorf("act %d: %w", i+1, err)
+			return fmt.Errorf("act %d: %w", d.act, err)
+		}
+		if d.screen.err != nil {
+			return d.screen.err
 		}
 	}
-	return d.balance(ctx)
-}
-
-// overtaken is the race itself: the initiator has its keys one message earlier than the responder, and uses them.
-func (d *demo) overtaken(ctx context.Context) error {
-	d.screen.line("initiator", "message 1: HASH(1), SA, Ni", "")
-	if err := d.reserve(ctx); err != nil {
-		return err
-	}
-	d.screen.line("responder", "message 2: HASH(2), SA, Nr: please use that SPI", "")
-	d.screen.line("initiator", "has its keys now, and uses them at once", "")
-	if err := d.inject(ctx, ipsec.Queued, ""); err != nil {
-		return err
-	}
-	d.screen.line("initiator", "message 3: HASH(3)", "")
-	if err := d.promote(ctx); err != nil {
-		return err
-	}
-	return d.expect(ctx, ipsec.Delivered, "")
-}
-
-// replaced shows how much an illumos keeps: the newest packet.
-func (d *demo) replaced(ctx context.Context) error {
-	if err := d.startOver(ctx); err != nil {
-		return err
-	}
-	if err := d.inject(ctx, ipsec.Queued, ""); err != nil {
-		return err
-	}
-	// Which of the two verdicts comes first is the engine's business.
-	if err := d.inject(ctx, ipsec.Queued, ipsec.LarvalReplaced.String()); err != nil {
-		return err
-	}
-	if err := d.promote(ctx); err != nil {
-		return err
-	}
-	return d.expect(ctx, ipsec.Delivered, "")
-}
-
-// timedOut lets message 3 be lost.
-func (d *demo) timedOut(ctx context.Context) error {
-	if err := d.startOver(ctx); err != nil {
-		return err
-	}
-	if err := d.inject(ctx, ipsec.Queued, ""); err != nil {
-		return err
-	}
-	for _, by := range []time.Duration{90 * time.Second, 8 * time.Second} {
-		if _, err := d.clock.Advance(ctx, by); err != nil {
-			return err
-		}
-		d.screen.elapsed += by
-	}
-	d.screen.line("kernel", "the first ageing pass after 90 s finds the LARVAL SA", "")
-	if err := d.expect(ctx, ipsec.Dropped, ipsec.LarvalGone.String()); err != nil {
-		return err
-	}
-	_, err := d.responder.Get(ctx, d.id())
-	if !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("GET of the SA that timed out: %v, want ESRCH", err)
-	}
-	d.screen.line("responder", "GET: no such SA (ESRCH)", "")
-	return nil
-}
-
-func (d *demo) id() pfkey.SAID {
-	return pfkey.SAID{Type: wire.SATypeESP, SPI: d.spi, Src: d.src, Dst: d.dst}
-}
-
-// startOver removes what the act before has left, and plays the first two messages.
-func (d *demo) startOver(ctx context.Context) error {
-	if err := d.responder.Delete(ctx, d.id()); err != nil {
-		return err
-	}
-	return d.reserve(ctx)
-}
-
-// reserve is the responder's GETSPI. It asks for the one SPI that the packets of the capture have.
-func (d *demo) reserve(ctx context.Context) error {
-	spi, err := d.responder.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: d.src, Dst: d.dst, Min: d.spi, Max: d.spi})
-	if err != nil {
-		return err
-	}
-	d.screen.line("responder", fmt.Sprintf("GETSPI: the kernel makes a LARVAL SA, SPI %s", spi), "")
-	return nil
-}
-
-// promote is the responder's UPDATE, for which it needed message 3.
-func (d *demo) promote(ctx context.Context) error {
-	sa := d.capture.sa
-	err := d.responder.Update(ctx, pfkey.SA{
-		SAID: d.id(), Replay: 32, Auth: wire.AuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC,
-		AuthKey: pfkey.NewKey(sa.authKey), EncryptKey: pfkey.NewKey(sa.encryptKey),
-		Hard: &wire.Lifetime{AddTime: 28800}, Soft: &wire.Lifetime{AddTime: 24000},
-	}, 0)
-	if err != nil {
-		return err
-	}
-	d.screen.line("responder", "UPDATE with the keys: the SA is MATURE", "")
-	return nil
-}
-
-// inject sends the initiator's next packet. Its first verdict must be want; with replaces, an older packet must end, with that reason, too.
-func (d *demo) inject(ctx context.Context, want ipsec.Kind, replaces string) error {
-	p := d.capture.packets[d.sent]
-	d.sent++
-	if _, err := d.wire.Inject(ctx, p.data, packetport.Inbound, ""); err != nil {
-		return err
-	}
-	d.screen.line(fmt.Sprintf("packet %d", d.sent), fmt.Sprintf("arrives: ESP, SPI %s, sequence number %d", d.spi, p.seq), "")
-	if replaces == "" {
-		return d.expect(ctx, want, "")
-	}
-	vs := make([]packetport.Verdict, 2)
-	for i := range vs {
-		v, err := d.wire.Recv(ctx)
-		if err != nil {
-			return err
-		}
-		vs[i] = v
-	}
-	slices.SortFunc(vs, func(a, b packetport.Verdict) int { return int(a.ID) - int(b.ID) })
-	d.judge(vs[0], d.sent-1, ipsec.Dropped, replaces)
-	d.judge(vs[1], d.sent, want, "")
-	return nil
-}
-
-// expect waits for the next verdict, which must be that of the packet sent last.
-func (d *demo) expect(ctx context.Context, want ipsec.Kind, reason string) error {
-	v, err := d.wire.Recv(ctx)
-	if err != nil {
-		return err
-	}
-	d.judge(v, d.sent, want, reason)
-	return nil
-}
-
-// judge prints a verdict, and compares it with what it should be, down to the bytes of the inner packet.
-func (d *demo) judge(v packetport.Verdict, packet int, want ipsec.Kind, reason string) {
-	what := ""
-	switch v.Kind {
-	case ipsec.Queued:
-		what = "waits on the LARVAL SA"
-	case ipsec.Delivered:
-		what = packetport.Line(v.Inner)
-	case ipsec.Dropped:
-		what = fmt.Sprintf("%s (%s)", v.Reason, v.Counter)
-	}
-	d.screen.line(fmt.Sprintf("packet %d", v.ID), what, v.Kind.String())
-	good := int(v.ID) == packet && v.Kind == want && v.Reason == reason
-	if good && v.Kind == ipsec.Delivered {
-		good = slices.Equal(v.Inner, d.capture.packets[packet-1].inner)
-	}
-	if !good {
-		d.wrong++
-		d.screen.wrong("this should be packet %d: %s %s", packet, want, reason)
-	}
-}
-
-// balance closes with the ledger, which must add up.
-func (d *demo) balance(ctx context.Context) error {
-	st, err := d.clock.Status(ctx, 0)
-	if err != nil {
-		return err
-	}
-	b := st.Ledger
-	d.screen.blank()
-	d.screen.text("ledger: %d injected = %d ended + %d held + %d in flight", b.Injected, b.Ended, b.Held, b.InFlight)
-	d.screen.text("        %d delivered, %d dropped (%d replaced, %d timed out)", b.Verdicts[ipsec.Delivered.String()], b.Verdicts[ipsec.Dropped.String()],
-		b.Reasons[ipsec.LarvalReplaced.String()], b.Reasons[ipsec.LarvalGone.String()])
-	switch {
-	case d.wrong > 0:
-		return fmt.Errorf("%d packets ended otherwise than they should", d.wrong)
-	case b.Injected != uint64(d.sent) || b.Ended != b.Injected || b.Held != 0 || b.InFlight != 0:
-		return errors.New("the ledger does not add up")
+	if len(d.wrong) > 0 {
+		return errors.Join(d.wrong...)
 	}
 	d.screen.text("Every packet ended as it should.")
-	return nil
+	return d.screen.err
 }

@@ -4,16 +4,25 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 )
 
-// screen prints the time line of a performance, readable in 80 columns, in colour on a terminal that wants it.
+// columns is how wide a line may be.
+const columns = 79
+
+// screen prints what happens in a performance, in colour on a terminal that wants it. After an error of a write or of
+// the pause it shows nothing any more.
 type screen struct {
 	out     io.Writer
 	colour  bool
 	elapsed time.Duration // on the engine's clock
+
+	pause func(lines int) error // comes between two things; lines is how much there is to read; nil: none
+	fresh int                   // lines since the last pause
+	err   error                 // the first one
 }
 
 func newScreen(out io.Writer) *screen { return &screen{out: out, colour: wantsColour(out)} }
@@ -43,16 +52,27 @@ func (s *screen) paint(colour, text string) string {
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }
 
-func (s *screen) title(format string, a ...any) {
-	fmt.Fprintln(s.out, s.paint(bold, fmt.Sprintf(format, a...)))
+// show prints one thing, after a pause for what was there before.
+func (s *screen) show(text string) {
+	if s.err == nil && s.fresh > 0 && s.pause != nil {
+		s.err = s.pause(s.fresh)
+		s.fresh = 0
+	}
+	if s.err == nil {
+		s.fresh += strings.Count(text, "\n")
+		_, s.err = io.WriteString(s.out, text)
+	}
 }
 
-func (s *screen) text(format string, a ...any) { fmt.Fprintf(s.out, format+"\n", a...) }
+func (s *screen) title(format string, a ...any) {
+	s.show(s.paint(bold, fmt.Sprintf(format, a...)) + "\n")
+}
 
-func (s *screen) blank() { fmt.Fprintln(s.out) }
+// text prints lines as they are.
+func (s *screen) text(format string, a ...any) { s.show(fmt.Sprintf(format, a...) + "\n") }
 
 func (s *screen) act(n int, title string) {
-	fmt.Fprintf(s.out, "\n%s\n", s.paint(bold, fmt.Sprintf("%d. %s", n, title)))
+	s.show("\n" + s.paint(bold, fmt.Sprintf("%d. %s", n, title)) + "\n")
 }
 
 // verdictColours are by the name of the verdict.
@@ -66,18 +86,27 @@ func (s *screen) line(who, what, verdict string) {
 		mark = fmt.Sprintf("%-9s  ", verdict)
 	}
 	indent := len(start) + len(mark)
-	for i, part := range command.Wrap(what, columns-indent) {
-		if i == 0 {
-			fmt.Fprintf(s.out, "%s%s%s\n", start, s.paint(verdictColours[verdict], mark), part)
-		} else {
-			fmt.Fprintf(s.out, "%*s%s\n", indent, "", part)
-		}
+	parts := command.Wrap(what, columns-indent)
+	text := start + s.paint(verdictColours[verdict], mark) + parts[0] + "\n"
+	for _, part := range parts[1:] {
+		text += strings.Repeat(" ", indent) + part + "\n"
 	}
+	s.show(text)
 }
 
-// columns is how wide a line may be.
-const columns = 80
+// message shows the one line of a message; what is too long goes on below it.
+func (s *screen) message(sent bool, line string) {
+	text, arrow := "", "<"
+	if sent {
+		arrow = ">"
+	}
+	for _, part := range command.Wrap(line, columns-9) {
+		text += fmt.Sprintf("       %s %s\n", arrow, part)
+		arrow = " "
+	}
+	s.show(text)
+}
 
 func (s *screen) wrong(format string, a ...any) {
-	fmt.Fprintf(s.out, "       %s\n", s.paint(red, "wrong: "+fmt.Sprintf(format, a...)))
+	s.show("       " + s.paint(red, "wrong: "+fmt.Sprintf(format, a...)) + "\n")
 }
