@@ -18,12 +18,13 @@ const raceText = `   An SA is what the kernel needs to open packets. LARVAL: its
    there yet, and packets wait on it. MATURE: the keys are there.
 
    Two sides use the same SA at the same time:
-     a packet  looks at the SA; if it is LARVAL, the packet is stored on it
-     UPDATE    brings the keys, makes the SA MATURE, sends on what waits on it
+     the packet path  looks at the SA; if it is LARVAL, stores the packet there
+     key management   brings the keys with UPDATE: makes the SA MATURE, sends
+                      the packets on that are stored there
 
-   Between its look and its store, a packet relies on what it has seen: that is
-   the window. Here the UPDATE comes while packet 2 is in it. The engine's own
-   code runs, and is stopped at named points so that all happens in this order.`
+   The window is between look and store: the packet path relies on what it saw.
+   Here the UPDATE comes while packet 2 is in the window. The engine's own code
+   runs, and is stopped at named points so that all happens in this order.`
 
 // oldKernel names the kernel that has a fault, "" for none.
 func oldKernel(fault string) string {
