@@ -17,6 +17,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
+	"github.com/pfkeyd/pfkeyd/internal/station"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -197,14 +198,14 @@ func openDemo(ctx context.Context, f *demoFlags, sc *screen) (d *demo, err error
 		return nil, command.Failed(err)
 	}
 	d.address = pfkey.Address{Kernel: eng.Name(), Path: filepath.Join(dir, "demo.sock")}
-	s, err := openStation(eng, nil, d.address.Path, &packetFlags{}, slog.New(slog.DiscardHandler))
+	s, err := station.Listen(eng, d.address.Path)
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, command.Failed(err)
 	}
 	serving, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = s.run(serving) })
+	wg.Go(func() { _ = s.Run(serving, station.Options{}) })
 	d.clock = control.NewClient(control.Path(d.address.Path))
 	d.close = func() {
 		if d.responder != nil {
