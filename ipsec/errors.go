@@ -20,7 +20,7 @@ var (
 	ErrPadding   = errors.New("ipsec: malformed padding")
 	ErrInner     = errors.New("ipsec: malformed inner packet")
 	ErrTooLong   = errors.New("ipsec: packet would exceed 65535 bytes")
-	ErrAddress   = errors.New("ipsec: outer addresses are not of one family")
+	ErrAddress   = errors.New("ipsec: addresses are not of one family")
 	ErrIV        = errors.New("ipsec: IV has the wrong length")
 	ErrAlign     = errors.New("ipsec: impossible alignment")
 )

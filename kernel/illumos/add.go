@@ -337,32 +337,26 @@ func (k *Kernel) fillKeys(s *sa, r *request) result {
 	if r.has(wire.ExtKeyAuth) {
 		key := k.readKey(r.ext[wire.ExtKeyAuth])
 		s.authKey, s.authBits = append([]byte(nil), key.Data...), key.Bits
-		alg := authAlg(s.auth)
-		suite.MAC, suite.AuthKey, suite.ICV = alg.mac, ipsec.NewKey(s.authKey), alg.icvLen
 	}
 	if s.p.isESP() {
 		alg := encryptAlg(s.encrypt)
-		suite.Cipher = alg.cipher
 		c.align = max(alg.block, 4)
 		if r.has(wire.ExtKeyEncrypt) {
 			key := k.readKey(r.ext[wire.ExtKeyEncrypt])
-			bits := int(key.Bits) - int(key.Reserved) - alg.saltLen*8
+			bits := alg.keyBits(key)
 			n := bits / 8
 			s.encryptKey = append([]byte{}, key.Data[:n]...)
 			s.encryptBits = uint16(bits)
 			s.salt = append([]byte(nil), key.Data[n:n+alg.saltLen]...)
-			suite.Key, suite.Salt = ipsec.NewKey(s.encryptKey), ipsec.NewKey(s.salt)
 			if alg.counter() {
 				s.ivCounter.init(k, key.Data[n+alg.saltLen:], int(key.Reserved))
 			}
-		}
-		if alg.combined() { // an authentication algorithm beside it is shown, and not used
-			suite.ICV, suite.MAC, suite.AuthKey = alg.icvLen, nil, ipsec.Key{}
 		}
 		if s.encryptBits%8 != 0 {
 			return einval(wire.IllumosDiagBadCtx)
 		}
 	}
+	fillSuite(&suite, s.auth, s.encrypt, s.authKey, s.encryptKey, s.salt)
 	t, err := suite.New()
 	if err != nil { // a key length that the table allows and the cipher does not have
 		return einval(wire.IllumosDiagBadCtx)

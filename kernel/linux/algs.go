@@ -87,26 +87,18 @@ func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []
 // newTransform makes what protects an SA's packets; nil if there is none: IPCOMP, and the few key lengths that no
 // implementation for Go takes.
 func newTransform(s *sa) *ipsec.Transform {
-	suite := ipsec.Suite{}
-	if a := authAlg(s.auth); s.auth != 0 && a != nil {
-		suite.MAC, suite.ICV, suite.AuthKey = a.mac, a.icvLen, ipsec.NewKey(s.authKey())
-	}
+	suite := ipsec.Suite{Proto: ipsec.AH}
 	switch s.proto {
 	case protoAH:
-		suite.Proto = ipsec.AH
 	case protoESP:
 		suite.Proto = ipsec.ESP
-		a := encryptAlg(s.encrypt)
-		if a == nil {
+		if encryptAlg(s.encrypt) == nil {
 			return nil
 		}
-		suite.Cipher = a.cipher
-		key := s.encryptKey()
-		split := len(key) - min(a.cipher.SaltLen, len(key))
-		suite.Key, suite.Salt = ipsec.NewKey(key[:split]), ipsec.NewKey(key[split:])
 	default:
 		return nil
 	}
+	fillSuite(&suite, s.auth, s.encrypt, s.authKey(), s.encryptKey())
 	t, err := suite.New()
 	if err != nil {
 		return nil

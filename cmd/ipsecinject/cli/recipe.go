@@ -188,7 +188,6 @@ func resealGCM(s *ipsec.Suite, esp, plain []byte, t *ipsec.Transform, seqHi uint
 
 const (
 	protoUDP  = 17
-	headerIP4 = 20
 	headerIP6 = 40
 	headerUDP = 8
 )
@@ -198,28 +197,7 @@ func udpPacket(src, dst netip.Addr, ports ipsec.Ports, data string) ([]byte, err
 	if headerIP6+headerUDP+len(data) > 65535 {
 		return nil, errors.New("--data is too long for a UDP datagram")
 	}
-	head := headerIP4
-	if src.Is6() {
-		head = headerIP6
-	}
-	p := make([]byte, head+headerUDP+len(data))
-	s, d := src.AsSlice(), dst.AsSlice()
-	if src.Is4() {
-		p[0], p[8], p[9] = 0x45, 64, protoUDP
-		copy(p[12:], s)
-		copy(p[16:], d)
-	} else {
-		p[0], p[6], p[7] = 0x60, protoUDP, 64
-		copy(p[8:], s)
-		copy(p[24:], d)
-	}
-	udp := p[head:]
-	binary.BigEndian.PutUint16(udp, ports.Src)
-	binary.BigEndian.PutUint16(udp[2:], ports.Dst)
-	copy(udp[headerUDP:], data)
-	fixLengths(p, head)
-	fixUDP(p, head)
-	return p, nil
+	return ipsec.MakeUDP(netip.AddrPortFrom(src, ports.Src), netip.AddrPortFrom(dst, ports.Dst), []byte(data))
 }
 
 // fixLengths makes the lengths in the headers those that are there, and the header checksum right. udp is the offset of a

@@ -1,0 +1,63 @@
+package linux
+
+import (
+	"fmt"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// Suite is how an SA that PF_KEY describes so protects packets: with which algorithms and keys, in tunnel mode or not, and
+// between which ports of UDP encapsulation, if any. Errors name what the kernel does not have.
+func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipsec.Ports, err error) {
+	s = &ipsec.Suite{Proto: ipsec.ESP}
+	switch sa.Type {
+	case wire.SATypeESP:
+	case wire.SATypeAH:
+		s.Proto = ipsec.AH
+	default:
+		return nil, false, udp, fmt.Errorf("SA type %s protects no packets here", sa.Type)
+	}
+	if sa.Auth != 0 && authAlg(sa.Auth) == nil {
+		return nil, false, udp, fmt.Errorf("linux has no authentication algorithm %d", sa.Auth)
+	}
+	if s.Proto == ipsec.ESP && encryptAlg(sa.Encrypt) == nil {
+		return nil, false, udp, fmt.Errorf("linux has no encryption algorithm %d", sa.Encrypt)
+	}
+	fillSuite(s, sa.Auth, sa.Encrypt, sa.AuthKey.Data, sa.EncryptKey.Data)
+	if sa.SA2 != nil {
+		switch sa.SA2.Mode {
+		case wire.LinuxModeAny, wire.LinuxModeTransport:
+		case wire.LinuxModeTunnel:
+			tunnel = true
+		default:
+			return nil, false, udp, fmt.Errorf("mode %d is neither transport nor tunnel", sa.SA2.Mode)
+		}
+	}
+	msg := d.Finish(sa.AppendExtensions(d, d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgAdd})))
+	if x, ok := d.Find(msg, wire.LinuxExtXNATTType); ok {
+		v, err := d.ParseNATTType(x.Raw)
+		if err != nil || v.Type != wire.LinuxNATTESP {
+			return nil, false, udp, fmt.Errorf("UDP encapsulation of type %d is not that of RFC 3948", v.Type)
+		}
+		for t, to := range map[wire.ExtType]*uint16{wire.LinuxExtXNATTSPort: &udp.Src, wire.LinuxExtXNATTDPort: &udp.Dst} {
+			if x, ok := d.Find(msg, t); ok {
+				p, _ := d.ParseNATTPort(x.Raw)
+				*to = p.Port
+			}
+		}
+	}
+	return s, tunnel, udp, nil
+}
+
+// fillSuite sets algorithms and keys, where the kernel has the algorithms. The key of a cipher has its salt at the end.
+func fillSuite(s *ipsec.Suite, auth, encrypt uint8, authKey, encryptKey []byte) {
+	if a := authAlg(auth); auth != 0 && a != nil {
+		s.MAC, s.ICV, s.AuthKey = a.mac, a.icvLen, ipsec.NewKey(authKey)
+	}
+	if a := encryptAlg(encrypt); s.Proto == ipsec.ESP && a != nil {
+		split := len(encryptKey) - min(a.cipher.SaltLen, len(encryptKey))
+		s.Cipher, s.Key, s.Salt = a.cipher, ipsec.NewKey(encryptKey[:split]), ipsec.NewKey(encryptKey[split:])
+	}
+}
