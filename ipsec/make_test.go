@@ -19,13 +19,21 @@ func TestMake(t *testing.T) {
 		made func() ([]byte, error)
 		want []string
 	}{
-		{"UDP, IPv4", func() ([]byte, error) { return ipsec.MakeUDP(at("192.0.2.1:1000"), at("192.0.2.2:2000"), []byte("hello")) }, []string{
+		{"UDP, IPv4", func() ([]byte, error) {
+			return ipsec.MakeUDP(at("192.0.2.1:1000"), at("192.0.2.2:2000"), []byte("hello"))
+		}, []string{
 			"45000021000000004011f6c8c0000201c0000202", "03e807d0000d2c46", "68656c6c6f"}},
-		{"UDP, IPv6", func() ([]byte, error) { return ipsec.MakeUDP(at("[2001:db8::1]:1000"), at("[2001:db8::2]:2000"), []byte("hello")) }, []string{
+		{"UDP, IPv6", func() ([]byte, error) {
+			return ipsec.MakeUDP(at("[2001:db8::1]:1000"), at("[2001:db8::2]:2000"), []byte("hello"))
+		}, []string{
 			"60000000000d1140", "20010db8000000000000000000000001", "20010db8000000000000000000000002", "03e807d0000d54d5", "68656c6c6f"}},
-		{"echo, IPv4", func() ([]byte, error) { return ipsec.MakeEcho(addr("192.0.2.1"), addr("192.0.2.2"), 0x1234, 1, []byte("ping")) }, []string{
+		{"echo, IPv4", func() ([]byte, error) {
+			return ipsec.MakeEcho(addr("192.0.2.1"), addr("192.0.2.2"), 0x1234, 1, []byte("ping"))
+		}, []string{
 			"45000020000000004001f6d9c0000201c0000202", "080006fa12340001", "70696e67"}},
-		{"echo, IPv6", func() ([]byte, error) { return ipsec.MakeEcho(addr("2001:db8::1"), addr("2001:db8::2"), 0x1234, 1, []byte("ping")) }, []string{
+		{"echo, IPv6", func() ([]byte, error) {
+			return ipsec.MakeEcho(addr("2001:db8::1"), addr("2001:db8::2"), 0x1234, 1, []byte("ping"))
+		}, []string{
 			"60000000000c3a40", "20010db8000000000000000000000001", "20010db8000000000000000000000002", "8000333e12340001", "70696e67"}},
 		{"SYN, IPv4", func() ([]byte, error) { return ipsec.MakeSYN(at("192.0.2.1:1000"), at("192.0.2.2:80"), 7) }, []string{
 			"45000028000000004006f6ccc0000201c0000202", "03e8005000000007000000005002ffff27a00000"}},
