@@ -198,6 +198,7 @@ func TestRefused(t *testing.T) {
 			b := newMachine(t, "illumos", addrB, addrA, pfkeytest.Hostile("errno ENOMEM GETSPI times 1"))
 			manage(t, a, b)
 			first := a.InjectOutbound(datagram(addrA, addrB, "hello"))
+			a.waitFor(wire.MsgDelete) // of what it had reserved
 			if r := a.waitFor(wire.MsgAcquire); r.SendErrno != wire.OK || r.Errno == 0 {
 				t.Errorf("the kernel is told %v", r)
 			}
@@ -210,7 +211,6 @@ func TestRefused(t *testing.T) {
 			if n := <-b.notes; n.what != "failed" || !errors.Is(n.err, unix.ENOMEM) {
 				t.Errorf("%s says %+v", addrB, n)
 			}
-			a.waitFor(wire.MsgDelete) // of what it had reserved
 			if name == "linux" {
 				a.Advance(time.Minute) // it does not ask again so soon
 			}

@@ -3,10 +3,10 @@ package pfkeytest
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,7 +15,6 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/hostile"
 	"github.com/pfkeyd/pfkeyd/kernel"
-	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -25,25 +24,32 @@ type TB interface {
 	Helper()
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any)
+	Skipf(format string, args ...any)
 	Cleanup(func())
+	Context() context.Context
+	Output() io.Writer
 }
 
 // A Host is a machine whose kernel is emulated. It is safe for concurrent use.
 type Host struct {
-	t       TB
-	engine  *engine.Engine
-	liar    *hostile.Kernel // nil: an honest one
-	sockets pfkey.Engine    // the engine, or the liar in front of it, behind log
-	log     *requestLog
-	options engine.Options
-	pids    atomic.Int32
-	ids     atomic.Uint64
+	t        TB
+	engine   *engine.Engine
+	liar     *hostile.Kernel // nil: an honest one
+	sockets  pfkey.Engine    // the engine, or the liar in front of it, behind log
+	log      *requestLog
+	patience time.Duration
+	options  engine.Options
+	seals    seals
+	cable    atomic.Pointer[cable] // nil: none
+	pids     atomic.Int32
+	ids      atomic.Uint64
 
-	mu      sync.Mutex
-	clients []*pfkey.Client
-	address string   // of Serve
-	closers []func() // of what Serve started, last first
-	closed  bool
+	mu       sync.Mutex
+	clients  []*pfkey.Client
+	programs []*Program
+	address  string   // of Serve
+	closers  []func() // of what Serve started, last first
+	closed   bool
 }
 
 // New makes a host for a test, and closes it when the test ends. Wrong options fail the test.
@@ -66,11 +72,15 @@ type outside struct{}
 func (outside) Helper()                           {}
 func (outside) Errorf(format string, args ...any) { panic(fmt.Sprintf("pfkeytest: "+format, args...)) }
 func (outside) Fatalf(format string, args ...any) { panic(fmt.Sprintf("pfkeytest: "+format, args...)) }
+func (outside) Skipf(format string, args ...any)  { panic(fmt.Sprintf("pfkeytest: "+format, args...)) }
 func (outside) Cleanup(func())                    {}
+func (outside) Context() context.Context          { return context.Background() }
+func (outside) Output() io.Writer                 { return os.Stderr }
 
 func newHost(t TB, options []HostOption) (*Host, error) {
 	c := config{
-		kernel: "illumos",
+		kernel:   "illumos",
+		patience: defaultPatience,
 		engine: engine.Options{
 			Addrs:    []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 			Tunables: map[string]string{},
@@ -96,7 +106,7 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 			return nil, fmt.Errorf("pfkeytest: %w", err)
 		}
 	}
-	h := &Host{t: t, engine: e, sockets: e, options: c.engine}
+	h := &Host{t: t, engine: e, sockets: e, options: c.engine, patience: c.patience, seals: newSeals(c.seed)}
 	if c.liar != "" {
 		script, err := hostile.Parse(strings.NewReader(c.liar), e.Dialect())
 		if err != nil {
@@ -159,10 +169,17 @@ func (h *Host) Client(options ...pfkey.ClientOption) *pfkey.Client {
 func (h *Host) Now() time.Time { return h.engine.Now() }
 
 // Advance moves the clock forward and does everything that is due until then: states change, EXPIRE messages are queued,
-// packets that waited too long are dropped. When it returns all of that has happened.
-func (h *Host) Advance(d time.Duration) { h.engine.Advance(h.engine.Now().Add(d)) }
+// packets that waited too long are dropped. When it returns all of that has happened. A host on a [Cable] takes the other
+// one along.
+func (h *Host) Advance(d time.Duration) {
+	if c := h.cable.Load(); c != nil {
+		c.advance(d)
+		return
+	}
+	h.engine.Advance(h.engine.Now().Add(d))
+}
 
-// Inject hands the host an IP datagram from the network: ESP, AH or ESP in UDP. When it returns the packet has a verdict or
+// Inject hands the host an IP datagram from the network: ESP, AH or ESP in UDP ([Host.Seal] makes them). When it returns the packet has a verdict or
 // waits, as far as nothing else happens on the host at the same time. The host does not keep data.
 func (h *Host) Inject(data []byte) *Packet {
 	p := h.packet(data)
@@ -170,71 +187,15 @@ func (h *Host) Inject(data []byte) *Packet {
 	return p
 }
 
-// InjectOutbound hands the host a plaintext IP datagram that it is to send; otherwise it is as Inject.
+// InjectOutbound hands the host a plaintext IP datagram that it is to send ([UDP], [Ping] and [SYN] make some); otherwise
+// it is as Inject.
 func (h *Host) InjectOutbound(data []byte) *Packet {
 	p := h.packet(data)
 	h.engine.Outbound(&p.packet, "")
 	return p
 }
 
-// Serve makes the host's PF_KEY sockets reachable through a Unix socket, and its packet port beside it, and returns the
-// address for other programs (their PFKEY_ENGINE). A second call returns the same.
-func (h *Host) Serve() string {
-	h.t.Helper()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.address != "" {
-		return h.address
-	}
-	address, err := h.serveLocked()
-	if err != nil {
-		h.t.Fatalf("%v", err)
-		return ""
-	}
-	h.address = address
-	return address
-}
-
-// serveLocked needs h.mu held.
-func (h *Host) serveLocked() (string, error) {
-	// A test's own temporary directory may have a name that is too long for the address of a socket.
-	dir, err := os.MkdirTemp("", "pfkey")
-	if err != nil {
-		return "", err
-	}
-	h.closers = append(h.closers, func() { os.RemoveAll(dir) })
-	path := filepath.Join(dir, "s")
-	messages, err := pfkey.Listen(path)
-	if err != nil {
-		return "", err
-	}
-	packets, err := pfkey.Listen(path + ".packets")
-	if err != nil {
-		messages.Close()
-		return "", err
-	}
-	ps := pfkey.NewServer(h.sockets, pfkey.ServerOptions{Log: h.options.Log})
-	pp := packetport.NewServer(h.engine, packetport.Options{Name: h.engine.Name(), Log: h.options.Log})
-	var serving sync.WaitGroup
-	for _, serve := range []func() error{
-		func() error { return ps.Serve(context.Background(), messages) },
-		func() error { return pp.Serve(context.Background(), packets) },
-	} {
-		serving.Go(func() {
-			if err := serve(); err != nil {
-				h.t.Errorf("serve: %v", err)
-			}
-		})
-	}
-	h.closers = append(h.closers, func() {
-		ps.Close()
-		pp.Close()
-		serving.Wait()
-	})
-	return h.engine.Name() + ":" + path, nil
-}
-
-// Close ends everything that the host has started: servers, clients, at last the engine, whose waiting packets are dropped
+// Close ends everything that the host has started: programs, clients, servers, at last the engine, whose waiting packets are dropped
 // with the reason shutdown. A second call does nothing. Tests need not call it.
 //
 // It is an error of the test if a packet has no verdict then: somebody has lost it.
@@ -246,8 +207,14 @@ func (h *Host) Close() {
 		return
 	}
 	h.closed = true
-	clients, closers := h.clients, h.closers
+	clients, closers, programs := h.clients, h.closers, h.programs
 	h.mu.Unlock()
+	for _, p := range programs {
+		p.end()
+	}
+	if c := h.cable.Load(); c != nil {
+		c.unplug()
+	}
 	for _, c := range clients {
 		c.Close()
 	}

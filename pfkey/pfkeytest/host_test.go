@@ -50,6 +50,10 @@ func inbound(d *wire.Dialect, spi wire.SPI) pfkey.SA {
 	}
 }
 
+// softly is when the soft lifetime of [inbound] is over and the kernel has noticed, and not much later: a key manager that
+// answers while the clock still moves would have its LARVAL SA expire.
+const softly = 50*time.Minute + 10*time.Second
+
 // larval has the host choose an SPI for the peer.
 func larval(t testing.TB, c *pfkey.Client) wire.SPI {
 	t.Helper()
@@ -318,6 +322,10 @@ type recorder struct {
 func (r *recorder) Errorf(format string, args ...any) {
 	r.failures = append(r.failures, fmt.Sprintf(format, args...))
 }
+
+func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...) }
+
+func (r *recorder) Skipf(format string, args ...any) { r.Errorf("skipped: "+format, args...) }
 
 // The expectations fail when they should, and say what was and what should have been.
 func TestExpectations(t *testing.T) {

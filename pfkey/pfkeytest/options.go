@@ -21,6 +21,8 @@ type config struct {
 	seed   [32]byte
 	policy []string
 	liar   string // the script of a lying kernel
+
+	patience time.Duration
 }
 
 // Kernel chooses the emulated kernel by name; the default is illumos.
@@ -82,6 +84,18 @@ func Fault(name string) HostOption {
 func Start(now time.Time) HostOption {
 	return func(c *config) error {
 		c.engine.Start = now
+		return nil
+	}
+}
+
+// Patience is how long [Host.WaitRequest] waits for a program where its context sets no time. The default is 10 seconds, of
+// the machine's clock and not the host's.
+func Patience(d time.Duration) HostOption {
+	return func(c *config) error {
+		if d <= 0 {
+			return fmt.Errorf("pfkeytest: patience of %v", d)
+		}
+		c.patience = d
 		return nil
 	}
 }

@@ -17,6 +17,7 @@ type Packet struct {
 
 	mu       sync.Mutex
 	verdicts []ipsec.Verdict
+	arrival  *Packet // at the other end of a cable
 }
 
 func (h *Host) packet(data []byte) *Packet {
@@ -29,6 +30,9 @@ func (h *Host) packet(data []byte) *Packet {
 			close(p.ended)
 		}
 	}}
+	if c := h.cable.Load(); c != nil {
+		c.know(p)
+	}
 	return p
 }
 

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -41,13 +43,62 @@ func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 // MarshalText keeps the bytes out of JSON and the like.
 func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// WaitRequest waits until a program has sent a message of one of the types, of any type if none is given, and the kernel has handled it; then everything
-// that the message brings about has happened, but for what the program does next. Each message is returned once, the oldest first, also those that were
-// sent before the call. At the end of ctx it returns its error.
+// defaultPatience is that of a host without [Patience].
+const defaultPatience = 10 * time.Second
+
+// WaitRequest waits until a program has sent a message of one of the types, of any type if none is given, and the kernel has
+// handled it; then everything that the message brings about has happened, but for what the program does next.
 //
-// Whatever sends counts: programs behind [Host.Serve], clients of [Host.Client], sockets of [Host.Open]. A host remembers at least the last 4096 messages.
+// It goes through the messages in the order in which the kernel was done with them, and only forward: it returns the first
+// one of the types that came later than the one it has returned last, whether that was before the call or comes during it.
+// Messages of other types that lie between are passed over for good; [Host.Requests] has them all. So after
+//
+//	host.WaitRequest(ctx, wire.MsgAdd)
+//	host.WaitRequest(ctx, wire.MsgGetSPI)
+//
+// there was a GETSPI later than an ADD. Goroutines that wait at the same time share this one position.
+//
+// If ctx has no deadline of its own, as that of a test, WaitRequest waits for 10 seconds, or as [Patience] says. When its
+// time is over, or ctx ends, the error says what it has waited for and what has come instead, and has
+// [context.DeadlineExceeded] or the cause of ctx in its chain. A wait in vain passes nothing over.
+//
+// Whatever sends counts: programs of [Host.Start] and behind [Host.Serve], clients of [Host.Client], sockets of [Host.Open].
+// A host remembers at least the last 4096 messages.
 func (h *Host) WaitRequest(ctx context.Context, types ...wire.MsgType) (Request, error) {
-	return h.log.wait(ctx, types)
+	what := "request"
+	if len(types) > 0 {
+		names := make([]string, len(types))
+		for i, t := range types {
+			names[i] = h.engine.Dialect().MsgName(t)
+		}
+		what = strings.Join(names, " or ")
+	}
+	bounded, long := ctx, ""
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, h.patience)
+		defer cancel()
+		long = fmt.Sprintf(" in %v", h.patience)
+	}
+	r, instead, ok := h.log.wait(bounded, types)
+	if !ok {
+		err := context.Cause(bounded)
+		if ctx.Err() != nil {
+			err, long = context.Cause(ctx), ""
+		}
+		return Request{}, fmt.Errorf("pfkeytest: no %s%s: %w%s%s", what, long, err, instead, h.programStates())
+	}
+	return r, nil
+}
+
+// ExpectRequest is WaitRequest with the context of the host's test, and ends the test if there is no such request.
+func (h *Host) ExpectRequest(types ...wire.MsgType) Request {
+	h.t.Helper()
+	r, err := h.WaitRequest(h.t.Context(), types...)
+	if err != nil {
+		h.t.Fatalf("%v", err)
+	}
+	return r
 }
 
 // Requests returns the messages that programs have sent so far, in the order in which the kernel was done with them, whether WaitRequest has returned
@@ -61,14 +112,11 @@ const maxRequests = 4096
 type requestLog struct {
 	pfkey.Engine
 
-	mu      sync.Mutex // a leaf
-	entries []entry
-	more    chan struct{} // closed, and replaced, when there is a new entry
-}
-
-type entry struct {
-	Request
-	returned bool
+	mu       sync.Mutex // a leaf
+	requests []Request
+	next     int           // where WaitRequest goes on
+	last     Request       // what it has returned last
+	more     chan struct{} // closed, and replaced, when there is a new one
 }
 
 func newRequestLog(e pfkey.Engine) *requestLog {
@@ -101,40 +149,69 @@ func (s *loggedSocket) Send(msg []byte, from pfkey.Cred) pfkey.Errno {
 func (l *requestLog) add(r Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.entries) == 2*maxRequests { // rarely, for the rest has to move
-		l.entries = slices.Delete(l.entries, 0, maxRequests)
+	if len(l.requests) == 2*maxRequests { // rarely, for the rest has to move
+		l.requests = slices.Delete(l.requests, 0, maxRequests)
+		l.next = max(l.next-maxRequests, 0)
 	}
-	l.entries = append(l.entries, entry{Request: r})
+	l.requests = append(l.requests, r)
 	close(l.more)
 	l.more = make(chan struct{})
 }
 
-func (l *requestLog) wait(ctx context.Context, types []wire.MsgType) (Request, error) {
+// wait returns the next request of one of the types. If ctx ends before, it says what came instead.
+func (l *requestLog) wait(ctx context.Context, types []wire.MsgType) (r Request, instead string, ok bool) {
 	for {
 		l.mu.Lock()
-		more := l.more
-		for i := range l.entries {
-			if e := &l.entries[i]; !e.returned && (len(types) == 0 || slices.Contains(types, e.Type)) {
-				e.returned = true
+		for i := l.next; i < len(l.requests); i++ {
+			if r := l.requests[i]; len(types) == 0 || slices.Contains(types, r.Type) {
+				l.next, l.last = i+1, r
 				l.mu.Unlock()
-				return e.Request, nil
+				return r, "", true
 			}
 		}
+		more := l.more
 		l.mu.Unlock()
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return Request{}, ctx.Err()
+			return Request{}, l.instead(), false
 		}
 	}
+}
+
+// maxInstead is how many requests an error shows, the last ones.
+const maxInstead = 10
+
+// instead tells what has come since the last request that was returned.
+func (l *requestLog) instead() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	since := ""
+	if l.last.dialect != nil {
+		since = fmt.Sprintf(" since %s", l.last)
+	}
+	came := l.requests[l.next:]
+	if len(came) == 0 {
+		fmt.Fprintf(&b, "; nothing came%s", since)
+		return b.String()
+	}
+	fmt.Fprintf(&b, "; instead there came%s:", since)
+	if n := len(came) - maxInstead; n > 0 {
+		fmt.Fprintf(&b, "\n\t%d others", n)
+		came = came[n:]
+	}
+	for _, r := range came {
+		fmt.Fprintf(&b, "\n\t%s", r)
+		if r.SendErrno != wire.OK {
+			fmt.Fprintf(&b, " (send fails: %s)", r.SendErrno)
+		}
+	}
+	return b.String()
 }
 
 func (l *requestLog) all() []Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rs := make([]Request, len(l.entries))
-	for i, e := range l.entries {
-		rs[i] = e.Request
-	}
-	return rs
+	return slices.Clone(l.requests)
 }

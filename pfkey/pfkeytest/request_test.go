@@ -9,9 +9,12 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
@@ -38,12 +41,8 @@ func TestWaitRequest(t *testing.T) {
 				_, err := client.Register(ctx, wire.SATypeESP)
 				done <- errors.Join(append(errs, err)...)
 			}()
-			// What came earlier is not lost by waiting for something else first.
-			if r, err := host.WaitRequest(ctx, wire.MsgRegister, wire.MsgFlush); err != nil || r.Type != wire.MsgRegister || r.SAType != wire.SATypeESP {
-				t.Fatalf("%v %v", r, err)
-			}
 			for i := range 3 {
-				r, err := host.WaitRequest(ctx, wire.MsgAdd)
+				r, err := host.WaitRequest(ctx, wire.MsgAdd, wire.MsgFlush)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -54,6 +53,9 @@ func TestWaitRequest(t *testing.T) {
 				if n := len(host.SAs()); n <= i {
 					t.Errorf("request %d has not been handled: %d SAs", i, n)
 				}
+			}
+			if r := host.ExpectRequest(); r.Type != wire.MsgRegister || r.SAType != wire.SATypeESP {
+				t.Errorf("%v, want the REGISTER", r)
 			}
 			if err := <-done; err != nil {
 				t.Fatal(err)
@@ -69,6 +71,139 @@ func TestWaitRequest(t *testing.T) {
 			}
 			if diff := cmp.Diff([]wire.MsgType{wire.MsgAdd, wire.MsgAdd, wire.MsgAdd, wire.MsgRegister}, types); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// What WaitRequest returns is always later than what it has returned before, whatever it passes over; a wait in vain passes
+// over nothing.
+func TestWaitRequestGoesForward(t *testing.T) {
+	host := pfkeytest.New(t)
+	client := host.Client()
+	ask := func(types ...wire.MsgType) {
+		t.Helper()
+		for _, typ := range types {
+			var err error
+			switch typ {
+			case wire.MsgFlush:
+				err = client.Flush(t.Context(), wire.SATypeESP)
+			case wire.MsgRegister:
+				_, err = client.Register(t.Context(), wire.SATypeESP)
+			case wire.MsgGetSPI:
+				larval(t, client)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	want := func(seq wire.Seq, types ...wire.MsgType) {
+		t.Helper()
+		r, err := host.WaitRequest(over, types...)
+		if seq == 0 && err == nil || seq != 0 && (err != nil || r.Seq != seq) {
+			t.Errorf("wait for %v: %v, %v; want number %d", types, r, err, seq)
+		}
+	}
+	ask(wire.MsgGetSPI, wire.MsgFlush, wire.MsgRegister, wire.MsgGetSPI, wire.MsgFlush)
+	want(0, wire.MsgDump)                 // passes over nothing
+	want(3, wire.MsgRegister)             // and over 1 and 2
+	want(4, wire.MsgGetSPI)               // not 1
+	want(0, wire.MsgGetSPI)               // there was one before
+	want(5)                               // any
+	want(0)                               // no more
+	ask(wire.MsgGetSPI)                   // comes meanwhile
+	want(6, wire.MsgDump, wire.MsgGetSPI) // one of several
+	if n := len(host.Requests()); n != 6 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// A wait in vain ends, also where the context never would, and says what it was for and what came instead.
+func TestWaitRequestInVain(t *testing.T) {
+	host := pfkeytest.New(t, pfkeytest.Patience(20*time.Millisecond))
+	client := host.Client()
+	_, err := host.WaitRequest(t.Context(), wire.MsgGetSPI, wire.MsgAcquire)
+	if want := "pfkeytest: no GETSPI or ACQUIRE in 20ms: context deadline exceeded; nothing came"; fmt.Sprint(err) != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v is no time-out", err)
+	}
+	if err := client.Add(t.Context(), inbound(client.Dialect(), 0x1000), 0); err != nil {
+		t.Fatal(err)
+	}
+	host.ExpectRequest(wire.MsgAdd)
+	if _, err := client.Register(t.Context(), wire.SATypeESP); err != nil {
+		t.Fatal(err)
+	}
+	for range 12 {
+		if err := client.Flush(t.Context(), wire.SATypeAH); err != nil {
+			t.Fatal(err)
+		}
+	}
+	why := errors.New("the program has crashed")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	_, err = host.WaitRequest(ctx)
+	if err != nil {
+		t.Errorf("a request that is there already: %v", err)
+	}
+	_, err = host.WaitRequest(ctx, wire.MsgGetSPI)
+	lines := strings.Split(fmt.Sprint(err), "\n")
+	first := "pfkeytest: no GETSPI: the program has crashed; instead there came since REGISTER esp seq=2 pid=1001:"
+	if !errors.Is(err, why) || len(lines) != 12 || lines[0] != first || lines[1] != "\t2 others" || lines[11] != "\tFLUSH ah seq=14 pid=1001" {
+		t.Errorf("the error is %q", lines)
+	}
+	if strings.Contains(fmt.Sprint(err), string(encryptKey)) {
+		t.Error("a key is shown")
+	}
+
+	// A context with a time of its own has that.
+	short, cancel2 := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel2()
+	_, err = host.WaitRequest(short, wire.MsgGetSPI)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(fmt.Sprint(err), "pfkeytest: no GETSPI: context deadline exceeded; ") {
+		t.Errorf("%v", err)
+	}
+	r := &recorder{TB: t}
+	strict := pfkeytest.New(r, pfkeytest.Patience(time.Millisecond))
+	strict.ExpectRequest(wire.MsgAdd)
+	if want := []string{"pfkeytest: no ADD in 1ms: context deadline exceeded; nothing came"}; !cmp.Equal(r.failures, want) {
+		t.Errorf("failures %q", r.failures)
+	}
+}
+
+// The lines of the package comment are a test: a manager that renews its keys passes it, and one that forgets does not.
+func TestRenewal(t *testing.T) {
+	for _, tt := range []struct {
+		renews bool
+		want   []string
+	}{
+		{true, nil},
+		{false, []string{"pfkeytest: no GETSPI in 10s: context deadline exceeded; nothing came since ADD"}},
+	} {
+		synctest.Test(t, func(t *testing.T) { // so that waiting in vain takes no time
+			r := &recorder{TB: t}
+			host := pfkeytest.New(r, pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}"))
+			m := manager{client: host.Client(), renews: tt.renews}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			go func() { _ = m.run(ctx) }()
+
+			host.ExpectRequest(wire.MsgRegister)
+			host.InjectOutbound(pfkeytest.UDP("192.0.2.1:9", "192.0.2.2:9", "hello")).Expect(ipsec.Held)
+			host.ExpectRequest(wire.MsgAdd)
+			host.Advance(softly)
+			host.ExpectRequest(wire.MsgGetSPI)
+
+			for i := range r.failures {
+				r.failures[i], _, _ = strings.Cut(r.failures[i], " esp seq=")
+			}
+			if diff := cmp.Diff(tt.want, r.failures); diff != "" {
+				t.Errorf("renews: %v (-want +got)\n%s", tt.renews, diff)
 			}
 		})
 	}

@@ -1,0 +1,116 @@
+package pfkeytest_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// programVariable makes the test binary a program that opens AF_KEY by itself and knows nothing of this package.
+const programVariable = "PFKEYTEST_TEST_PROGRAM"
+
+// command runs the test binary as such a program.
+func command(program string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), programVariable+"="+program)
+	return cmd
+}
+
+// program is what it does then; its result is the exit status.
+func program(name string) int {
+	name, argument, _ := strings.Cut(name, " ")
+	client, err := pfkey.Dial(context.Background(), "af_key:")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer client.Close()
+	switch name {
+	case "manage", "forget":
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		m := manager{client: client, renews: name == "manage"}
+		if err := m.run(ctx); err != nil && ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		fmt.Println("done")
+		return 7
+	case "register":
+		if _, err := client.Register(context.Background(), wire.SATypeESP); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	case "daemon": // leaves a daemon behind: of a session of its own, deaf to SIGTERM, with nobody for a parent
+		cmd := command("deaf " + argument)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		if err := cmd.Start(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		if _, err := client.Register(context.Background(), wire.SATypeAH); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		select {}
+	}
+	return 99
+}
+
+// A manager is a small key manager: it answers ACQUIREs by a pair of SAs, and renews a pair when one of it grows old; one
+// that forgets does not.
+type manager struct {
+	client *pfkey.Client
+	renews bool
+}
+
+func (m *manager) run(ctx context.Context) error {
+	if _, err := m.client.Register(ctx, wire.SATypeESP); err != nil {
+		return err
+	}
+	for event, err := range m.client.Watch(ctx) {
+		if err != nil {
+			return err
+		}
+		switch e := event.(type) {
+		case *pfkey.Acquire:
+			if e.PID == 0 && e.Err == nil {
+				err = m.pair(ctx, e.Src, e.Dst, e.Seq)
+			}
+		case *pfkey.Expire:
+			if e.Limit == pfkey.LimitSoft && e.Src.Addr == own && m.renews {
+				err = m.pair(ctx, e.Src, e.Dst, 0)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pair makes SAs in both directions, the other way first.
+func (m *manager) pair(ctx context.Context, src, dst wire.Address, seq wire.Seq) error {
+	in, err := m.client.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: dst, Dst: src})
+	if err != nil {
+		return err
+	}
+	sa := inbound(m.client.Dialect(), in)
+	if err := m.client.Update(ctx, sa, 0); err != nil {
+		return err
+	}
+	sa.Src, sa.Dst, sa.SPI = src, dst, in^1 // a real one asks its peer
+	return m.client.Add(ctx, sa, seq)
+}

@@ -1,0 +1,267 @@
+package pfkeytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+)
+
+// A Program is an unmodified program on the kernel of a [Host], with all that it starts. It is safe for concurrent use.
+type Program struct {
+	t    TB
+	name string
+	cmd  *exec.Cmd
+	mark string // an assignment in the environment of all that it starts
+
+	exited chan struct{} // closed when the first process has ended; err is set then
+	err    error
+	gone   chan struct{} // closed when the last process is gone
+
+	ending  sync.Once
+	abandon context.CancelFunc // ends the supervisor
+	board   *launch.Switchboard
+	output  sync.WaitGroup // copies what the program writes
+	read    *os.File       // its end of the pipe, nil if there is none
+	lines   *lineWriter
+}
+
+// programs counts those of this process.
+var programs atomic.Uint64
+
+// Start runs an unmodified program, such as exec.Command("iked", "-d"), on the host's kernel: the PF_KEY sockets that it and
+// its children open are the host's, whatever the machine's own kernel has. [Host.WaitRequest] hears what it asks. It needs no
+// privilege and nothing that the program is linked with; see package launch for the few limits.
+//
+// What the program writes appears in the log of t, line by line, unless cmd says where it goes. PFKEY_ENGINE is set in its
+// environment. When t ends, the program is ended with everything that it has started: by SIGTERM, and by SIGKILL if it does
+// not go. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
+//
+// A program that cannot be started fails t. Where programs cannot be run in this way (other systems than Linux, or inside of
+// another seccomp supervisor) t is skipped with the reason.
+func (h *Host) Start(t TB, cmd *exec.Cmd, options ...ProgramOption) *Program {
+	t.Helper()
+	var o launch.Options
+	for _, set := range options {
+		set(&o)
+	}
+	name := filepath.Base(cmd.Path)
+	p, err := h.start(t, name, cmd, o)
+	switch {
+	case errors.Is(err, launch.ErrUnsupported), errors.Is(err, launch.ErrNested):
+		t.Skipf("%s cannot be started: %v", name, err)
+	case err != nil:
+		t.Fatalf("%s cannot be started: %v", name, err)
+	default:
+		h.mu.Lock()
+		h.programs = append(h.programs, p)
+		h.mu.Unlock()
+		t.Cleanup(p.end)
+	}
+	return p
+}
+
+func (h *Host) start(t TB, name string, cmd *exec.Cmd, o launch.Options) (_ *Program, err error) {
+	if err := launch.Supported(); err != nil {
+		return nil, err
+	}
+	a, err := pfkey.ParseAddress(h.Serve())
+	if err != nil {
+		return nil, err
+	}
+	p := &Program{
+		t: t, name: name, cmd: cmd, mark: fmt.Sprintf("PFKEYTEST_PROGRAM=%s,%d", a.Path, programs.Add(1)),
+		exited: make(chan struct{}), gone: make(chan struct{}), lines: &lineWriter{prefix: name, w: t.Output()},
+	}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.board, err = launch.NewSwitchboard(h.options.Log); err != nil {
+		return nil, err
+	}
+	session, err := launch.Dial(launch.AttachPath(a.Path))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.board.Use(session); err != nil {
+		return nil, err
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, pfkey.EngineVariable+"="+a.String(), p.mark)
+	var write *os.File
+	if cmd.Stdout == nil || cmd.Stderr == nil {
+		// A pipe of ours: that of package exec would have Wait wait for every daemon that has inherited it.
+		if p.read, write, err = os.Pipe(); err != nil {
+			return nil, err
+		}
+		defer write.Close()
+		if cmd.Stdout == nil {
+			cmd.Stdout = write
+		}
+		if cmd.Stderr == nil {
+			cmd.Stderr = write
+		}
+	}
+	program, err := launch.Start(cmd, o)
+	if err != nil {
+		return nil, err
+	}
+	if p.read != nil {
+		p.output.Go(func() { _, _ = io.Copy(p.lines, p.read) })
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	p.abandon = cancel
+	go func() {
+		defer close(p.gone)
+		_ = program.Supervise(ctx, p.board)
+	}()
+	go func() {
+		defer close(p.exited)
+		p.err = cmd.Wait()
+	}()
+	return p, nil
+}
+
+// PID is the number of the first process.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends a signal to the first process. It is an error, [os.ErrProcessDone], if that has ended.
+func (p *Program) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Wait waits until the first process has ended, and returns what cmd.Wait would: nil for exit status 0, an [exec.ExitError]
+// for others. Daemons that it has left behind may still run. If ctx ends before, the error says so and has the cause of ctx
+// in its chain. It may be called more than once.
+func (p *Program) Wait(ctx context.Context) error {
+	select {
+	case <-p.exited:
+		return p.err
+	case <-ctx.Done():
+		return fmt.Errorf("pfkeytest: %s still runs: %w", p.name, context.Cause(ctx))
+	}
+}
+
+// Stop ends the program with everything that it has started, as the end of the test does, and returns what [Program.Wait]
+// returns then.
+func (p *Program) Stop() error {
+	p.t.Helper()
+	p.end()
+	return p.Wait(p.t.Context())
+}
+
+// state is what a reader of an error wants to know.
+func (p *Program) state() string {
+	select {
+	case <-p.exited:
+		if p.err != nil {
+			return "has ended: " + p.err.Error()
+		}
+		return "has ended: exit status 0"
+	default:
+		return "runs"
+	}
+}
+
+const (
+	// A program gets this long to go by itself,
+	termPatience = 2 * time.Second
+	// and this long to be gone once it is killed.
+	killPatience = 10 * time.Second
+	// So long its output may take to come through the pipe after that.
+	outputPatience = time.Second
+	lookPause      = 20 * time.Millisecond
+)
+
+// end ends the program, unless that has been done, and waits for that.
+func (p *Program) end() {
+	p.ending.Do(func() {
+		p.signalAll(syscall.SIGTERM)
+		if !p.goneWithin(termPatience, nil) {
+			// Again and again: a program may start others meanwhile.
+			if !p.goneWithin(killPatience, func() { p.signalAll(syscall.SIGKILL) }) {
+				p.t.Errorf("%s cannot be ended: processes %v", p.name, p.processes())
+			}
+		}
+		p.close()
+	})
+}
+
+// goneWithin says whether all processes are gone before d is over. In every round it calls again, if that is not nil.
+//
+// A process that has ended and that nobody buries keeps the supervisor waiting, so the processes are looked for as well.
+func (p *Program) goneWithin(d time.Duration, again func()) bool {
+	for ; d > 0; d -= lookPause {
+		if again != nil {
+			again()
+		}
+		if p.within(lookPause, p.gone) || len(p.processes()) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// within says whether c is closed before d is over.
+func (p *Program) within(d time.Duration, c <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-c:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// processes finds the processes that the program has.
+func (p *Program) processes() []process {
+	root := p.PID()
+	select {
+	case <-p.exited:
+		root = 0 // somebody else may have its number
+	default:
+	}
+	return processes(p.mark, root)
+}
+
+// signalAll sends a signal to every process of the program.
+func (p *Program) signalAll(s syscall.Signal) {
+	for _, found := range p.processes() {
+		found.signal(s)
+	}
+}
+
+// close gives up what belongs to a program that is gone, or has not started.
+func (p *Program) close() {
+	if p.abandon != nil {
+		p.abandon()
+		<-p.gone
+	}
+	if p.board != nil {
+		p.board.Close()
+	}
+	if p.read != nil {
+		read := make(chan struct{})
+		go func() {
+			defer close(read)
+			p.output.Wait()
+		}()
+		p.within(outputPatience, read)
+		p.read.Close() // ends the copying if somebody still holds the other end
+		<-read
+	}
+	p.lines.flush()
+}

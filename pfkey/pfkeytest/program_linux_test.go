@@ -1,0 +1,243 @@
+package pfkeytest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// A logged test keeps its log.
+type logged struct {
+	recorder
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+func (l *logged) Output() io.Writer { return l }
+
+func (l *logged) Skipf(format string, args ...any) { l.TB.Skipf(format, args...) }
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.Write(b)
+}
+
+func (l *logged) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.log.String()
+}
+
+// alive says whether a process is there that is not a zombie.
+func alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(b), ") Z ")
+}
+
+// A program that knows nothing of this package has its sockets from the host: a key manager from ACQUIRE to renewal.
+func TestStart(t *testing.T) {
+	policies := map[string]string{
+		"illumos": "{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}",
+		"linux":   "spdadd 0.0.0.0/0 192.0.2.2 any -P out ipsec esp/transport//require;",
+	}
+	for _, name := range kernel.Names() {
+		t.Run(name, func(t *testing.T) {
+			host := pfkeytest.New(t, pfkeytest.Kernel(name), pfkeytest.Policy(policies[name]))
+			program := host.Start(t, command("manage"))
+			if r := host.ExpectRequest(wire.MsgRegister); int(r.Cred.PID) != program.PID() {
+				t.Errorf("process %d has registered, and %d was started", r.Cred.PID, program.PID())
+			}
+			packet := host.InjectOutbound(pfkeytest.UDP("192.0.2.1:9", "192.0.2.2:9", "hello"))
+			host.ExpectRequest(wire.MsgAdd)
+			if name == "illumos" { // Linux drops the first packet
+				packet.Expect(ipsec.Held, ipsec.Transmitted)
+			}
+			host.Advance(softly)
+			host.ExpectRequest(wire.MsgGetSPI)
+			host.ExpectRequest(wire.MsgAdd)
+			if n := len(host.SAs()); n != 4 {
+				t.Errorf("%d SAs, want two pairs", n)
+			}
+			if err := program.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			var exit *exec.ExitError
+			if err := program.Wait(t.Context()); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+				t.Errorf("it ends with %v", err)
+			}
+			if err := program.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+				t.Errorf("a signal to one that has ended: %v", err)
+			}
+		})
+	}
+}
+
+// The end of the test ends the program. What it wrote is in the test's log.
+func TestStartEnds(t *testing.T) {
+	var pid int
+	l := &logged{recorder: recorder{TB: t}}
+	t.Run("test", func(sub *testing.T) {
+		host := pfkeytest.New(sub)
+		l.TB = sub
+		program := host.Start(l, command("manage"))
+		pid = program.PID()
+		host.ExpectRequest(wire.MsgRegister)
+		ctx, cancel := context.WithCancel(sub.Context())
+		cancel()
+		if err := program.Wait(ctx); !errors.Is(err, context.Canceled) || !strings.HasSuffix(fmt.Sprint(err), " still runs: context canceled") {
+			t.Errorf("it runs, and Wait says %v", err)
+		}
+	})
+	if pid == 0 || alive(pid) {
+		t.Errorf("process %d still runs", pid)
+	}
+	if want := filepath.Base(os.Args[0]) + ": done\n"; l.text() != want {
+		t.Errorf("the log is %q, want %q", l.text(), want)
+	}
+	if len(l.failures) != 0 {
+		t.Errorf("failures %q", l.failures)
+	}
+}
+
+// So does Close of the host; Stop tells the exit status, and may be called again.
+func TestStop(t *testing.T) {
+	host := pfkeytest.New(t)
+	stopped, left := host.Start(t, command("manage")), host.Start(t, command("manage"))
+	host.ExpectRequest(wire.MsgRegister)
+	host.ExpectRequest(wire.MsgRegister)
+	for range 2 {
+		var exit *exec.ExitError
+		if err := stopped.Stop(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+			t.Errorf("it ends with %v", err)
+		}
+	}
+	if !alive(left.PID()) {
+		t.Error("the other one is gone, too")
+	}
+	host.Close()
+	if alive(left.PID()) {
+		t.Error("a program outlives its host")
+	}
+}
+
+// A daemon that has left its session and its parent, and ignores SIGTERM, does not outlive the test either.
+func TestStartDaemon(t *testing.T) {
+	var pid int
+	t.Run("test", func(t *testing.T) {
+		host := pfkeytest.New(t)
+		program := host.Start(t, command("daemon"))
+		pid = int(host.ExpectRequest(wire.MsgRegister).Cred.PID)
+		if err := program.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if pid == program.PID() || !alive(pid) {
+			t.Errorf("process %d is no daemon", pid)
+		}
+	})
+	if alive(pid) {
+		t.Errorf("the daemon %d still runs", pid)
+	}
+}
+
+// A wait in vain says that the program is gone, and why.
+func TestStartedProgramDies(t *testing.T) {
+	host := pfkeytest.New(t, pfkeytest.Patience(time.Millisecond))
+	program := host.Start(t, exec.Command("/bin/sh", "-c", "echo no configuration >&2; exit 3"))
+	var exit *exec.ExitError
+	if err := program.Wait(t.Context()); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Errorf("it ends with %v", err)
+	}
+	_, err := host.WaitRequest(t.Context(), wire.MsgRegister)
+	want := "pfkeytest: no REGISTER in 1ms: context deadline exceeded; nothing came\n\tsh has ended: exit status 3"
+	if fmt.Sprint(err) != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// The program's own streams and environment stay as the caller has set them, but for the engine's address.
+func TestStartCommand(t *testing.T) {
+	host := pfkeytest.New(t)
+	var out bytes.Buffer
+	cmd := exec.Command("/bin/sh", "-c", "echo $WORD $PFKEY_ENGINE; cat")
+	cmd.Env, cmd.Stdin, cmd.Stdout = []string{"WORD=hello"}, strings.NewReader("in\n"), &out
+	if err := host.Start(t, cmd).Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if want := "hello " + host.Serve() + "\nin\n"; out.String() != want {
+		t.Errorf("it says %q, want %q", &out, want)
+	}
+}
+
+// Options are those of pfkeyd run.
+func TestProgramOptions(t *testing.T) {
+	host := pfkeytest.New(t)
+	script := "setpriv --reuid 4321 --regid 4321 --clear-groups id -u"
+	if _, err := exec.LookPath("setpriv"); err != nil {
+		t.Skip(err)
+	}
+	if unix.Geteuid() != 0 {
+		t.Skip("an ordinary user cannot see the difference")
+	}
+	for want, options := range map[string][]pfkeytest.ProgramOption{
+		"4321\n": nil,
+		"0\n":    {pfkeytest.FakeIDs(), pfkeytest.UDPEncap()},
+	} {
+		var out bytes.Buffer
+		cmd := exec.Command("/bin/sh", "-c", script)
+		cmd.Stdout = &out
+		if err := host.Start(t, cmd, options...).Wait(t.Context()); err != nil || out.String() != want {
+			t.Errorf("user %q, want %q (%v)", &out, want, err)
+		}
+	}
+}
+
+// What cannot be started fails the test with the reason.
+func TestStartFails(t *testing.T) {
+	pfkeytest.New(t).Start(t, exec.Command("/bin/true")) // or the test is skipped
+	r := &recorder{TB: t}
+	host := pfkeytest.New(r)
+	for _, cmd := range []*exec.Cmd{exec.Command("no-such-program"), exec.Command("/etc/passwd")} {
+		host.Start(r, cmd)
+	}
+	want := []string{
+		`no-such-program cannot be started: launch: exec: "no-such-program": executable file not found in $PATH`,
+		"passwd cannot be started: launch: fork/exec /etc/passwd: permission denied",
+	}
+	if diff := cmp.Diff(want, r.failures); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// Inside of another supervisor the test is skipped, with the reason.
+func TestStartNested(t *testing.T) {
+	var out bytes.Buffer
+	cmd := exec.Command(os.Args[0], "-test.run=^TestStop$", "-test.v")
+	cmd.Stdout = &out
+	if err := pfkeytest.New(t).Start(t, cmd).Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	why := "cannot be started: launch: " + launch.ErrNested.Error()
+	if !strings.Contains(out.String(), "--- SKIP: TestStop ") || !strings.Contains(out.String(), why) {
+		t.Errorf("the test inside says:\n%s", &out)
+	}
+}
