@@ -100,6 +100,91 @@ func ExamplePacket() {
 	// true true true
 }
 
+// What a peer would send, without a peer.
+func ExampleHost_Seal() {
+	host, err := pfkeytest.NewHost()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	sa := inbound(client.Dialect(), 0x1234)
+	if err := client.Add(context.Background(), sa, 0); err != nil {
+		log.Fatal(err)
+	}
+	first := host.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1))
+	second := host.Seal(sa, pfkeytest.SYN("192.0.2.2:1000", "192.0.2.1:80"))
+	fmt.Println(host.Inject(second))
+	fmt.Println(host.Inject(first)) // late, but in the replay window
+	fmt.Println(host.Inject(first))
+	// Output:
+	// delivered
+	// delivered
+	// dropped (replay-early, esp_early_replay)
+}
+
+// Two hosts: one has its keys earlier than the other.
+func ExampleCable() {
+	var hosts [2]*pfkeytest.Host
+	for i, addr := range []string{"192.0.2.2", "192.0.2.1"} {
+		host, err := pfkeytest.NewHost(pfkeytest.Addr(addr), pfkeytest.Policy("{} ipsec {encr_algs aes encr_auth_algs sha1}"))
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer host.Close()
+		hosts[i] = host
+	}
+	initiator, responder := hosts[0], hosts[1]
+	pfkeytest.Cable(initiator, responder)
+
+	ctx, ike := context.Background(), responder.Client()
+	spi, err := ike.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer), Dst: pfkey.Host(own)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sa := inbound(ike.Dialect(), spi)
+	if err := initiator.Client().Add(ctx, sa, 0); err != nil {
+		log.Fatal(err)
+	}
+	sent := initiator.InjectOutbound(pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello"))
+	fmt.Println(sent, "and then", sent.Arrival())
+	if err := ike.Update(ctx, sa, 0); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(sent, "and then", sent.Arrival())
+	// Output:
+	// transmitted and then queued
+	// transmitted and then queued, delivered
+}
+
+func ExampleUDP() {
+	host, err := pfkeytest.NewHost()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	fmt.Println(host.InjectOutbound(pfkeytest.UDP("192.0.2.1:1000", "192.0.2.2:2000", "hello")))
+	// Output:
+	// transmitted
+}
+
+// A wait in vain says what came instead, also where the context has no end.
+func ExamplePatience() {
+	host, err := pfkeytest.NewHost(pfkeytest.Patience(10 * time.Millisecond))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	if err := host.Client().Flush(context.Background(), wire.SATypeESP); err != nil {
+		log.Fatal(err)
+	}
+	_, err = host.WaitRequest(context.Background(), wire.MsgAdd)
+	fmt.Println(err)
+	// Output:
+	// pfkeytest: no ADD in 10ms: context deadline exceeded; instead there came:
+	// 	FLUSH esp seq=1 pid=1001
+}
+
 // Another program gets an address.
 func ExampleHost_Serve() {
 	host, err := pfkeytest.NewHost()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,8 +17,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
@@ -273,9 +276,9 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// Other programs reach the host through its address: messages and packets.
+// Other programs reach the host through its address, by all the ports that an engine has.
 func TestServe(t *testing.T) {
-	host := pfkeytest.New(t)
+	host := pfkeytest.New(t, pfkeytest.Hostile("drop FLUSH"))
 	address := host.Serve()
 	if again := host.Serve(); again != address {
 		t.Errorf("addresses %s and %s", address, again)
@@ -303,9 +306,27 @@ func TestServe(t *testing.T) {
 	if v, err := early.Wait(t.Context()); err != nil || v.Kind != ipsec.Delivered {
 		t.Errorf("%v %v", early, err)
 	}
+	port := control.NewClient(control.Path(a.Path))
+	defer port.Close()
+	st, err := port.Status(t.Context(), -1)
+	if err != nil || st.Kernel != "illumos" || len(st.SAs) != 1 {
+		t.Errorf("status: %v, %v with %d SAs", err, st.Kernel, len(st.SAs))
+	}
+	for _, name := range []string{"pfkey", "packets", "attach", "hostile"} {
+		if st.Servers[name] == nil {
+			t.Errorf("the status has no counters of %s", name)
+		}
+	}
+	before := host.Now()
+	if _, err := port.Advance(t.Context(), time.Minute); err != nil || host.Now().Sub(before) != time.Minute {
+		t.Errorf("the clock has moved by %v (%v)", host.Now().Sub(before), err)
+	}
+	if _, err := os.Lstat(launch.AttachPath(a.Path)); err != nil {
+		t.Error(err)
+	}
 	host.Close()
-	if _, err := os.Lstat(a.Path); !os.IsNotExist(err) {
-		t.Errorf("the socket is still there: %v", err)
+	if left, err := filepath.Glob(a.Path + "*"); err != nil || len(left) != 0 {
+		t.Errorf("sockets are still there: %v (%v)", left, err)
 	}
 	if err := client.Flush(t.Context(), 0); err == nil {
 		t.Error("the host still answers")
