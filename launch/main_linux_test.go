@@ -2,6 +2,8 @@ package launch_test
 
 import (
 	"encoding/binary"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/internal/leak"
+	"github.com/pfkeyd/pfkeyd/launch"
 )
 
 // programVariable makes the test binary one of the programs that the tests run: a Go program on AF_KEY sockets.
@@ -25,9 +28,26 @@ func TestMain(m *testing.M) {
 	case name != "":
 		os.Exit(goProgram())
 	}
+	skipExample()
 	code := leak.Run(m, "/launch.", "/pfkey.")
 	cleanBuilt()
 	os.Exit(code)
+}
+
+// skipExample leaves out the example that starts a program, where that is not possible: examples cannot skip themselves.
+func skipExample() {
+	err := canLaunch()
+	if !errors.Is(err, launch.ErrUnsupported) && !errors.Is(err, launch.ErrNested) {
+		return
+	}
+	flag.Parse()
+	pattern := "^Example$"
+	if given := flag.Lookup("test.skip").Value.String(); given != "" {
+		pattern = given + "|" + pattern
+	}
+	if flag.Set("test.skip", pattern) == nil {
+		fmt.Fprintln(os.Stderr, "skipped: Example:", err)
+	}
 }
 
 // goProgram opens and uses sockets from several goroutines, whose threads the runtime interrupts with signals all the time.
