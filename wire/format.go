@@ -146,7 +146,11 @@ func (p *printer) fields(fs []field) bool {
 		if show == nil {
 			show = asDecimal
 		}
-		p.line(b, f.name+" = "+show(p.d, b))
+		text := show(p.d, b)
+		if f.name == "state" && b[0] == 0 && !p.d.tellsState(p.msg) {
+			text = "0 (not said)"
+		}
+		p.line(b, f.name+" = "+text)
 	}
 	return true
 }

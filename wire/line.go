@@ -11,8 +11,9 @@ import (
 //
 //	GETSPI esp seq=1 pid=1234 src=192.0.2.2 dst=192.0.2.1 spirange=0x1000-0x1fff
 //
-// Inside an extension what is zero is mostly left out. Key bytes never appear; when a malformed message could hold one
-// anywhere, the line ends there.
+// Inside an extension what is zero is mostly left out. State 0 is LARVAL where a kernel tells of an SA (GETSPI, DUMP, EXPIRE,
+// the answer to GET), and is left out elsewhere: in a request it says nothing. Key bytes never appear; when a malformed
+// message could hold one anywhere, the line ends there.
 func (d *Dialect) Line(msg []byte) string {
 	var b strings.Builder
 	h, err := d.Header(msg)
@@ -67,7 +68,25 @@ func (d *Dialect) lineOf(msg []byte, x Ext, valid bool) (string, bool) {
 	if err := d.checkExt(x); err != nil {
 		return fmt.Sprintf("%s=malformed(%v)", r.name, err.(*DecodeError).Err), !r.secret
 	}
+	if x.Type == ExtSA {
+		return lineOfSA(d, x.Raw, d.tellsState(msg)), true
+	}
 	return r.brief(d, x.Raw), true
+}
+
+// tellsState says whether state 0 in msg is that of an SA, LARVAL. That is so in what a kernel says of an SA that it has or had.
+// In a request, which its answer may repeat, nobody has said a state: programs leave the field zero where it has no meaning,
+// and many where it should be MATURE. A GET without LIFETIME_CURRENT is a request.
+func (d *Dialect) tellsState(msg []byte) bool {
+	h, err := d.Header(msg)
+	switch {
+	case err != nil:
+		return false
+	case h.Type == MsgGet:
+		_, ok := d.Find(msg, ExtLifetimeCurrent)
+		return ok
+	}
+	return h.Type == MsgGetSPI || h.Type == MsgDump || h.Type == MsgExpire
 }
 
 // list joins the parts of one extension that are not empty; "0" if all are.
@@ -94,9 +113,15 @@ func pair[T uint8 | uint16 | uint32 | uint64](name string, v T) string {
 
 // The briefs run after validation, so their Parse does not fail.
 
-func briefSA(d *Dialect, raw []byte) string {
+func briefSA(d *Dialect, raw []byte) string { return lineOfSA(d, raw, true) }
+
+// lineOfSA leaves state 0 out unless it is that of an SA; see tellsState.
+func lineOfSA(d *Dialect, raw []byte, tells bool) string {
 	v, _ := d.ParseSA(raw)
-	s := fmt.Sprintf("spi=%v state=%s", v.SPI, d.StateName(v.State))
+	s := fmt.Sprintf("spi=%v", v.SPI)
+	if v.State != 0 || tells {
+		s += " state=" + d.StateName(v.State)
+	}
 	if v.Replay != 0 {
 		s += fmt.Sprintf(" replay=%d", v.Replay)
 	}
