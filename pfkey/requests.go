@@ -37,12 +37,16 @@ func (c *Client) request(ctx context.Context, msg []byte) ([]byte, error) {
 	return c.Do(ctx, c.dialect.Finish(msg))
 }
 
+// NoAcquire, 0, is the sequence number of an ADD, an UPDATE or a GETSPI that answers no ACQUIRE. The message is sent with the
+// client's next own number ([Client.NextSeq]).
+const NoAcquire wire.Seq = 0
+
 // GetSPIParams are what a GETSPI asks for.
 type GetSPIParams struct {
 	Type     wire.SAType
 	Src, Dst wire.Address
 	Min, Max wire.SPI   // both 0: 0x100 to 0xffffffff, everything that is not reserved
-	Seq      wire.Seq   // of the ACQUIRE that this answers; 0: the client's next one
+	Seq      wire.Seq   // of the ACQUIRE that this answers, or NoAcquire
 	Extra    Extensions // sent behind the others, such as Linux' X_SA2
 }
 
@@ -64,14 +68,14 @@ func (c *Client) GetSPI(ctx context.Context, p GetSPIParams) (wire.SPI, error) {
 	return sa.SPI, nil
 }
 
-// Add makes a complete security association (RFC 2367 section 3.1.3). A seq other than 0 is that of the ACQUIRE that asked
-// for it.
+// Add makes a complete security association (RFC 2367 section 3.1.3). seq is that of the ACQUIRE that asked for it,
+// [Acquire].Seq, by which the kernel finds the packets that wait for it; [NoAcquire] if none did.
 func (c *Client) Add(ctx context.Context, sa SA, seq wire.Seq) error {
 	return c.put(ctx, wire.MsgAdd, sa, seq)
 }
 
 // Update completes the LARVAL security association that GetSPI made, or changes the lifetimes of a complete one (RFC 2367
-// section 3.1.2). A seq other than 0 is that of the ACQUIRE that asked for it.
+// section 3.1.2). seq is as for [Client.Add].
 func (c *Client) Update(ctx context.Context, sa SA, seq wire.Seq) error {
 	return c.put(ctx, wire.MsgUpdate, sa, seq)
 }

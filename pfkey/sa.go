@@ -22,10 +22,12 @@ type SAID struct {
 // logged or turned into JSON, it does not show its keys.
 type SA struct {
 	SAID
-	State   wire.State // in requests LARVAL, the zero value, is sent as MATURE
-	Replay  uint8      // window in packets
-	Auth    uint8      // algorithm, 0 for none
-	Encrypt uint8      // algorithm, 0 for none
+	// In requests zero means that nothing is said of the state, and is sent as MATURE. It cannot mean LARVAL there, which has
+	// the same number: only GetSPI makes LARVAL SAs. In answers it does.
+	State   wire.State
+	Replay  uint8 // window in packets
+	Auth    uint8 // algorithm, 0 for none
+	Encrypt uint8 // algorithm, 0 for none
 
 	// Keys are sent if Data is not nil; Linux wants an empty one for the null ciphers.
 	AuthKey, EncryptKey wire.Key

@@ -207,7 +207,7 @@ func (m *manager) onMessage(ctx context.Context, msg message) error {
 	case "offer":
 		p = &pair{id: msg.ID, out: msg.SPI, keys: msg.Keys}
 		if p.in, err = m.reserve(ctx); err == nil {
-			err = m.client.Update(ctx, m.inbound(p), 0)
+			err = m.client.Update(ctx, m.inbound(p), pfkey.NoAcquire)
 		}
 		if err != nil {
 			return errors.Join(m.link.send(message{Step: "refuse", ID: p.id}), m.fail(ctx, p, err))
@@ -216,7 +216,7 @@ func (m *manager) onMessage(ctx context.Context, msg message) error {
 		return m.link.send(message{Step: "accept", ID: p.id, SPI: p.in})
 	case "accept":
 		p.out = msg.SPI
-		if err = m.client.Update(ctx, m.inbound(p), 0); err == nil {
+		if err = m.client.Update(ctx, m.inbound(p), pfkey.NoAcquire); err == nil {
 			err = m.establish(ctx, p)
 		}
 		if err != nil {

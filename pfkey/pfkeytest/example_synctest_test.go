@@ -48,7 +48,7 @@ func testWatchdog(t *testing.T) {
 
 		sa := inbound(client.Dialect(), 0x1000)
 		sa.Soft, sa.Hard = &wire.Lifetime{AddTime: 600}, &wire.Lifetime{AddTime: 3600}
-		if err := client.Add(ctx, sa, 0); err != nil {
+		if err := client.Add(ctx, sa, pfkey.NoAcquire); err != nil {
 			t.Fatal(err)
 		}
 		host.Advance(10*time.Minute + time.Second) // the kernel's clock: the soft limit

@@ -35,7 +35,7 @@ func Example() {
 		SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: src, Dst: dst},
 		Auth: wire.IllumosAuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey),
 		Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey(encryptKey),
-	}, 0)
+	}, pfkey.NoAcquire)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func ExampleHost_Advance() {
 	client := host.Client()
 	sa := inbound(client.Dialect(), 0x1234)
 	sa.Hard, sa.Soft = &wire.Lifetime{AddTime: 8 * 3600}, &wire.Lifetime{AddTime: 7 * 3600}
-	if err := client.Add(ctx, sa, 0); err != nil {
+	if err := client.Add(ctx, sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	for _, d := range []time.Duration{7*time.Hour + time.Minute, time.Hour} {
@@ -109,7 +109,7 @@ func ExampleHost_Seal() {
 	defer host.Close()
 	client := host.Client()
 	sa := inbound(client.Dialect(), 0x1234)
-	if err := client.Add(context.Background(), sa, 0); err != nil {
+	if err := client.Add(context.Background(), sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	first := host.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1))
@@ -143,12 +143,12 @@ func ExampleCable() {
 		log.Fatal(err)
 	}
 	sa := inbound(ike.Dialect(), spi)
-	if err := initiator.Client().Add(ctx, sa, 0); err != nil {
+	if err := initiator.Client().Add(ctx, sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	sent := initiator.InjectOutbound(pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello"))
 	fmt.Println(sent, "and then", sent.Arrival())
-	if err := ike.Update(ctx, sa, 0); err != nil {
+	if err := ike.Update(ctx, sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(sent, "and then", sent.Arrival())
@@ -222,7 +222,7 @@ func ExampleHost_WaitRequest() {
 	client := host.Client()
 	go func() { // stands for the program
 		_, _ = client.Register(context.Background(), wire.SATypeESP)
-		_ = client.Add(context.Background(), inbound(client.Dialect(), 0x1234), 0)
+		_ = client.Add(context.Background(), inbound(client.Dialect(), 0x1234), pfkey.NoAcquire)
 	}()
 	request, err := host.WaitRequest(context.Background(), wire.MsgAdd)
 	if err != nil {
@@ -264,7 +264,7 @@ func ExampleHost_SAs() {
 	}
 	defer host.Close()
 	client := host.Client()
-	if err := client.Add(context.Background(), inbound(client.Dialect(), 0x1234), 0); err != nil {
+	if err := client.Add(context.Background(), inbound(client.Dialect(), 0x1234), pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	host.Inject(seal(0x1234, 1, datagram("hello"))).Expect(ipsec.Delivered)
@@ -304,7 +304,7 @@ func ExampleHost_InjectOutbound() {
 	client := host.Client()
 	sa := inbound(client.Dialect(), 0x1234)
 	sa.Src, sa.Dst = sa.Dst, sa.Src
-	if err := client.Add(context.Background(), sa, 0); err != nil {
+	if err := client.Add(context.Background(), sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	plain := datagram("hello")
@@ -342,7 +342,7 @@ func ExamplePacket_Wait() {
 		log.Fatal(err)
 	}
 	packet := host.Inject(seal(spi, 1, datagram("hello")))
-	go func() { _ = client.Update(context.Background(), inbound(client.Dialect(), spi), 0) }()
+	go func() { _ = client.Update(context.Background(), inbound(client.Dialect(), spi), pfkey.NoAcquire) }()
 	v, err := packet.Wait(context.Background())
 	fmt.Println(v.Kind, err)
 	// Output:
@@ -375,7 +375,7 @@ func ExampleHostile() {
 	defer host.Close()
 	client := host.Client()
 	sa := inbound(client.Dialect(), 0x1234)
-	if err := client.Add(context.Background(), sa, 0); err != nil {
+	if err := client.Add(context.Background(), sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
