@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -197,20 +196,8 @@ func (h *host) close() {
 
 const discard = 9 // the port of the discard service
 
-// udp is a UDP datagram in IPv4 to the discard service.
+// udp is a UDP datagram to the discard service. Addresses of two families, which no pair of hosts has, make none.
 func udp(src, dst netip.Addr, payload []byte) []byte {
-	b := []byte{0x45, 0, 0, 0, 0, 1, 0, 0, 64, 17, 0, 0}
-	binary.BigEndian.PutUint16(b[2:], uint16(20+8+len(payload)))
-	b = append(append(b, src.AsSlice()...), dst.AsSlice()...)
-	var sum uint32
-	for i := 0; i < 20; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	sum = sum>>16 + sum&0xffff
-	binary.BigEndian.PutUint16(b[10:], ^uint16(sum+sum>>16))
-	b = binary.BigEndian.AppendUint16(b, discard)
-	b = binary.BigEndian.AppendUint16(b, discard)
-	b = binary.BigEndian.AppendUint16(b, uint16(8+len(payload)))
-	b = binary.BigEndian.AppendUint16(b, 0)
-	return append(b, payload...)
+	b, _ := ipsec.MakeUDP(netip.AddrPortFrom(src, discard), netip.AddrPortFrom(dst, discard), payload)
+	return b
 }

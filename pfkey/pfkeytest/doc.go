@@ -8,8 +8,8 @@
 //	client := host.Client()
 //	spi, err := client.GetSPI(ctx, ...)
 //	packet := host.Inject(host.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)))
-//	packet.Expect(ipsec.Queued)      // it has arrived on the LARVAL security association
-//	err = client.Update(ctx, sa, 0)  // completes that
+//	packet.Expect(ipsec.Queued) // it has arrived on the LARVAL security association
+//	err = client.Update(ctx, sa, pfkey.NoAcquire) // completes that
 //	packet.Expect(ipsec.Queued, ipsec.Delivered)
 //
 // When the test ends everything is closed, and the host checks that no packet got lost.
@@ -41,6 +41,6 @@
 // Sockets of [Host.Client] and [Host.Open] are no system calls, so they work in the bubbles of [testing/synctest]. There,
 // synctest.Wait returns when everything that the test has started waits for something: when a key manager in a goroutine
 // has done all that it has to do. Its timers run on the bubble's clock, and a wait in vain takes no time. The kernel's clock
-// is another one, moved by Advance. Programs and sockets of [Host.Serve] do not belong into a bubble. The example "Synctest" is a whole
-// test to copy.
+// is another one, moved by Advance. Programs and sockets of [Host.Serve] do not belong into a bubble. The example "Synctest"
+// is a whole test to copy.
 package pfkeytest

@@ -13,6 +13,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
+// hello is a packet from the peer to the host.
+var hello = pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello")
+
 // The race that gave this project its reason: the first packet of a tunnel arrives before IKE has installed the keys.
 func Example() {
 	ctx := context.Background()
@@ -28,15 +31,15 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	packet := host.Inject(seal(spi, 1, datagram("hello")))
-	fmt.Println(packet)
-
-	err = ike.Update(ctx, pfkey.SA{
+	sa := pfkey.SA{
 		SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: src, Dst: dst},
 		Auth: wire.IllumosAuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey),
 		Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey(encryptKey),
-	}, pfkey.NoAcquire)
-	if err != nil {
+	}
+	packet := host.Inject(host.Seal(sa, pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello"))) // the peer is faster
+	fmt.Println(packet)
+
+	if err := ike.Update(ctx, sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(packet)
@@ -90,7 +93,7 @@ func ExamplePacket() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	packet := host.Inject(seal(spi, 1, datagram("hello")))
+	packet := host.Inject(host.Seal(inbound(host.Engine().Dialect(), spi), hello))
 	host.Advance(time.Minute)
 	fmt.Println(packet)
 	v, ok := packet.Final()
@@ -267,7 +270,7 @@ func ExampleHost_SAs() {
 	if err := client.Add(context.Background(), inbound(client.Dialect(), 0x1234), pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
-	host.Inject(seal(0x1234, 1, datagram("hello"))).Expect(ipsec.Delivered)
+	host.Inject(host.Seal(inbound(client.Dialect(), 0x1234), hello)).Expect(ipsec.Delivered)
 	for _, sa := range host.SAs() {
 		fmt.Println(sa.SAID, sa.State, "has carried", sa.Current.Bytes, "bytes")
 	}
@@ -307,10 +310,7 @@ func ExampleHost_InjectOutbound() {
 	if err := client.Add(context.Background(), sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
-	plain := datagram("hello")
-	copy(plain[12:], own.AsSlice())
-	copy(plain[16:], peer.AsSlice())
-	packet := host.InjectOutbound(plain)
+	packet := host.InjectOutbound(pfkeytest.UDP("192.0.2.1:1000", "192.0.2.2:2000", "hello"))
 	sealed, _ := packet.Final()
 	fmt.Println(packet, sealed.Inner[9] == 50)
 	// Output:
@@ -324,7 +324,7 @@ func ExampleHost_Inject() {
 		log.Fatal(err)
 	}
 	defer host.Close()
-	fmt.Println(host.Inject(seal(0x1234, 1, datagram("hello"))).ExpectDropped(ipsec.NoSA))
+	fmt.Println(host.Inject(host.Seal(inbound(host.Engine().Dialect(), 0x1234), hello)).ExpectDropped(ipsec.NoSA))
 	// Output:
 	// dropped (no-sa, XfrmInNoStates)
 }
@@ -341,7 +341,7 @@ func ExamplePacket_Wait() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	packet := host.Inject(seal(spi, 1, datagram("hello")))
+	packet := host.Inject(host.Seal(inbound(host.Engine().Dialect(), spi), hello))
 	go func() { _ = client.Update(context.Background(), inbound(client.Dialect(), spi), pfkey.NoAcquire) }()
 	v, err := packet.Wait(context.Background())
 	fmt.Println(v.Kind, err)

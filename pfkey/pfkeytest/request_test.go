@@ -187,7 +187,7 @@ func TestRenewal(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) { // so that waiting in vain takes no time
 			r := &recorder{TB: t}
-			host := pfkeytest.New(r, pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}"))
+			host := pfkeytest.New(r, pfkeytest.Policy("{raddr 192.0.2.2} ipsec {encr_algs aes encr_auth_algs sha1}"))
 			m := manager{client: host.Client(), renews: tt.renews}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
