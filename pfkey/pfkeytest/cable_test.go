@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -204,4 +205,34 @@ func TestCableUnplugged(t *testing.T) {
 	}
 	pfkeytest.Cable(a, c)
 	a.InjectOutbound(plain).Arrival().Expect(ipsec.Delivered)
+}
+
+// A host is closed once a packet that is on its way through the cable has arrived.
+func TestCableCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *pfkeytest.Host
+		closed := make(chan struct{})
+		a := pfkeytest.New(t, pfkeytest.Addr("192.0.2.2"))
+		b = pfkeytest.New(t, pfkeytest.Step(func(point string, _ *ipsec.Packet) {
+			if point != "store" {
+				return
+			}
+			go func() {
+				b.Close()
+				close(closed)
+			}()
+			synctest.Wait() // until Close can do no more
+			select {
+			case <-closed:
+				t.Error("the host is closed, and a packet arrives")
+			default:
+			}
+		}))
+		pfkeytest.Cable(a, b)
+		client := b.Client()
+		sa := inbound(client.Dialect(), larval(t, client))
+		sent := a.InjectOutbound(b.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)))
+		<-closed
+		sent.Arrival().Expect(ipsec.Queued, ipsec.Dropped)
+	})
 }

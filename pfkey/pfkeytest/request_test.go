@@ -245,6 +245,16 @@ func TestManyRequests(t *testing.T) {
 	if len(rs) < 4096 || len(rs) > 8192 || rs[len(rs)-1].Seq != n || rs[0].Seq != n+1-wire.Seq(len(rs)) {
 		t.Errorf("%d requests, from %d to %d", len(rs), rs[0].Seq, rs[len(rs)-1].Seq)
 	}
+	// WaitRequest goes on behind what it has returned, or where the memory begins.
+	host.ExpectRequest()
+	for range 2 * n {
+		if err := client.Flush(t.Context(), wire.SATypeUnspec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, oldest := host.ExpectRequest(), host.Requests()[0]; r.Seq != oldest.Seq {
+		t.Errorf("it goes on with %d, and the oldest one is %d", r.Seq, oldest.Seq)
+	}
 }
 
 func TestRequestHidesKeys(t *testing.T) {

@@ -24,8 +24,8 @@ func (h *Host) Seal(sa pfkey.SA, inner []byte) []byte {
 	return sealed
 }
 
-// seals are the packets that a host's test has sealed: how many by which SA, and the source of their IVs, which is not the
-// kernel's, so that sealing changes nothing of what that chooses.
+// seals are the packets that a host's test has sealed: how many by which SA, and the source of their IVs. It is another one
+// than the kernel's, so that sealing changes nothing of what that chooses.
 type seals struct {
 	random random
 	last   map[sealer]uint64 // guarded by random.mu
@@ -39,7 +39,6 @@ type sealer struct {
 }
 
 func newSeals(seed [32]byte) seals {
-	seed[31] ^= 1 // not the kernel's own
 	return seals{random: random{source: rand.NewChaCha8(seed)}, last: map[sealer]uint64{}}
 }
 
