@@ -59,8 +59,8 @@ var layers = map[string]layer{
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "hostile",
-			"internal/station"},
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch",
+			"hostile", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
@@ -110,7 +110,8 @@ var banned = []struct {
 	{"unsafe", "bytes are read with bounds checks; seccomp takes structures of the kernel", []string{"launch"}},
 	{"math/rand", "keys and SPIs come from the injected source of randomness; math/rand/v2 is for the rest", nil},
 	{"io/ioutil", "io and os have replaced it", nil},
-	{"os/exec", "only what says so starts programs", []string{"launch", "pfkey/pfkeytest", "conform", "internal/mutants", "cmd"}},
+	{"os/exec", "only what says so starts programs",
+		[]string{"launch", "pfkey/pfkeytest", "conform", "internal/mutants", "cmd"}},
 	{"net/http", "the control port is the only HTTP", []string{"control", "cmd"}},
 }
 

@@ -34,7 +34,7 @@ empty:   strip SA GETSPI after 1
 	liar := hostile.New(eng, script)
 
 	cred := pfkey.Cred{PID: 1234, Privileged: true}
-	sock, errno := liar.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2; pfkey.NewServer(liar, ...) makes it reachable for others
+	sock, errno := liar.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2; pfkey.NewServer(liar, ...) serves others
 	if errno != wire.OK {
 		log.Fatal(errno)
 	}

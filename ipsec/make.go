@@ -15,8 +15,8 @@ const (
 	echoLen = 8
 )
 
-// MakeUDP makes an IP packet with a UDP datagram, lengths and checksums right. Its time to live is 64, its identification 0.
-// Errors: ErrAddress for addresses that are not of one family, ErrTooLong.
+// MakeUDP makes an IP packet with a UDP datagram, lengths and checksums right. Its time to live is 64, its
+// identification 0. Errors: ErrAddress for addresses that are not of one family, ErrTooLong.
 func MakeUDP(src, dst netip.AddrPort, payload []byte) ([]byte, error) {
 	segment := make([]byte, udpLen, udpLen+len(payload))
 	binary.BigEndian.PutUint16(segment, src.Port())
@@ -64,7 +64,8 @@ func makeIP(src, dst netip.Addr, proto uint8, segment []byte, sum int) ([]byte, 
 		return nil, ErrTooLong
 	}
 	if proto != protoICMP {
-		pseudo = uint32(proto) + uint32(len(segment)) + uint32(Checksum(uint32(Checksum(0, src.AsSlice())), dst.AsSlice()))
+		addrs := Checksum(uint32(Checksum(0, src.AsSlice())), dst.AsSlice())
+		pseudo = uint32(proto) + uint32(len(segment)) + uint32(addrs)
 	}
 	c := ^Checksum(pseudo, segment)
 	if c == 0 && proto == protoUDP {

@@ -26,7 +26,8 @@ func TestMake(t *testing.T) {
 		{"UDP, IPv6", func() ([]byte, error) {
 			return ipsec.MakeUDP(at("[2001:db8::1]:1000"), at("[2001:db8::2]:2000"), []byte("hello"))
 		}, []string{
-			"60000000000d1140", "20010db8000000000000000000000001", "20010db8000000000000000000000002", "03e807d0000d54d5", "68656c6c6f"}},
+			"60000000000d1140", "20010db8000000000000000000000001", "20010db8000000000000000000000002",
+			"03e807d0000d54d5", "68656c6c6f"}},
 		{"echo, IPv4", func() ([]byte, error) {
 			return ipsec.MakeEcho(addr("192.0.2.1"), addr("192.0.2.2"), 0x1234, 1, []byte("ping"))
 		}, []string{
@@ -34,9 +35,11 @@ func TestMake(t *testing.T) {
 		{"echo, IPv6", func() ([]byte, error) {
 			return ipsec.MakeEcho(addr("2001:db8::1"), addr("2001:db8::2"), 0x1234, 1, []byte("ping"))
 		}, []string{
-			"60000000000c3a40", "20010db8000000000000000000000001", "20010db8000000000000000000000002", "8000333e12340001", "70696e67"}},
-		{"SYN, IPv4", func() ([]byte, error) { return ipsec.MakeSYN(at("192.0.2.1:1000"), at("192.0.2.2:80"), 7) }, []string{
-			"45000028000000004006f6ccc0000201c0000202", "03e8005000000007000000005002ffff27a00000"}},
+			"60000000000c3a40", "20010db8000000000000000000000001", "20010db8000000000000000000000002",
+			"8000333e12340001", "70696e67"}},
+		{"SYN, IPv4", func() ([]byte, error) { return ipsec.MakeSYN(at("192.0.2.1:1000"), at("192.0.2.2:80"), 7) },
+			[]string{
+				"45000028000000004006f6ccc0000201c0000202", "03e8005000000007000000005002ffff27a00000"}},
 	} {
 		got, err := tt.made()
 		if err != nil || hex.EncodeToString(got) != strings.Join(tt.want, "") {

@@ -15,8 +15,8 @@ import (
 // Seal protects inner, an IP packet, as the sender of sa does, which is the peer of e or e itself: in the mode and with
 // the UDP encapsulation that sa says in the dialect of e. e need not have the SA, and takes no notice.
 //
-// seq is the sequence number; rand makes the IV. The result belongs to the caller. Errors say what of sa the kernel of e
-// does not have, or why inner cannot be protected with it.
+// seq is the sequence number; rand makes the IV. The result belongs to the caller. Errors say what of sa the kernel of
+// e does not have, or why inner cannot be protected with it.
 func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Reader) ([]byte, error) {
 	describe, inward := linux.Suite, false
 	if _, ok := e.Kernel().(*illumos.Kernel); ok {
@@ -53,7 +53,8 @@ func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Read
 	return out, nil
 }
 
-// sameEnds says whether a packet is between the ends of sa: in transport mode its header stays, and by that the SA is found.
+// sameEnds says whether a packet is between the ends of sa: in transport mode its header stays, and by that the SA is
+// found.
 func sameEnds(sa *pfkey.SA, inner []byte) error {
 	f, err := spd.ParseFlow(inner)
 	if err != nil {

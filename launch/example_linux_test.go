@@ -16,8 +16,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
-// An unmodified program on an engine in this process. Here it is the test binary itself, which opens and closes 400 sockets;
-// it could as well be exec.Command("setkey", "-D").
+// An unmodified program on an engine in this process. Here it is the test binary itself, which opens and closes 400
+// sockets; it could as well be exec.Command("setkey", "-D").
 func Example() {
 	// The engine, and its desk, which takes sockets over.
 	eng, err := kernel.New("linux", engine.Options{})

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// skipExample leaves out the example that starts a program, where that is not possible: examples cannot skip themselves.
+// skipExample leaves out the example that starts a program, where that is not possible: examples cannot skip
+// themselves.
 func skipExample() {
 	err := canLaunch()
 	if !errors.Is(err, launch.ErrUnsupported) && !errors.Is(err, launch.ErrNested) {
@@ -50,7 +51,8 @@ func skipExample() {
 	}
 }
 
-// goProgram opens and uses sockets from several goroutines, whose threads the runtime interrupts with signals all the time.
+// goProgram opens and uses sockets from several goroutines, whose threads the runtime interrupts with signals all the
+// time.
 func goProgram() int {
 	var wg sync.WaitGroup
 	errs := make(chan error, 8)

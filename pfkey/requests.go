@@ -37,8 +37,8 @@ func (c *Client) request(ctx context.Context, msg []byte) ([]byte, error) {
 	return c.Do(ctx, c.dialect.Finish(msg))
 }
 
-// NoAcquire, 0, is the sequence number of an ADD, an UPDATE or a GETSPI that answers no ACQUIRE. The message is sent with the
-// client's next own number ([Client.NextSeq]).
+// NoAcquire, 0, is the sequence number of an ADD, an UPDATE or a GETSPI that answers no ACQUIRE. The message is sent
+// with the client's next own number ([Client.NextSeq]).
 const NoAcquire wire.Seq = 0
 
 // GetSPIParams are what a GETSPI asks for.

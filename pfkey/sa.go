@@ -22,8 +22,8 @@ type SAID struct {
 // logged or turned into JSON, it does not show its keys.
 type SA struct {
 	SAID
-	// In requests zero means that nothing is said of the state, and is sent as MATURE. It cannot mean LARVAL there, which has
-	// the same number: only GetSPI makes LARVAL SAs. In answers it does.
+	// In requests zero means that nothing is said of the state, and is sent as MATURE. It cannot mean LARVAL there,
+	// which has the same number: only GetSPI makes LARVAL SAs. In answers it does.
 	State   wire.State
 	Replay  uint8 // window in packets
 	Auth    uint8 // algorithm, 0 for none

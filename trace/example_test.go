@@ -15,8 +15,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Everything that a client and a kernel say to each other. Below the line of each message stand its fields, which are left
-// out here; key bytes are zero in them.
+// Everything that a client and a kernel say to each other. Below the line of each message stand its fields, which are
+// left out here; key bytes are zero in them.
 func Example() {
 	eng, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	if err != nil {
@@ -27,7 +27,7 @@ func Example() {
 	traced := trace.New(eng, &text, trace.Options{Now: eng.Now})
 
 	cred := pfkey.Cred{PID: 1234, Privileged: true}
-	sock, errno := traced.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2; pfkey.NewServer(traced, ...) makes it reachable for others
+	sock, errno := traced.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2; pfkey.NewServer(traced, ...) serves others
 	if errno != wire.OK {
 		log.Fatal(errno)
 	}

@@ -11,9 +11,9 @@ import (
 //
 //	GETSPI esp seq=1 pid=1234 src=192.0.2.2 dst=192.0.2.1 spirange=0x1000-0x1fff
 //
-// Inside an extension what is zero is mostly left out. State 0 is LARVAL where a kernel tells of an SA (GETSPI, DUMP, EXPIRE,
-// the answer to GET), and is left out elsewhere: in a request it says nothing. Key bytes never appear; when a malformed
-// message could hold one anywhere, the line ends there.
+// Inside an extension what is zero is mostly left out. State 0 is LARVAL where a kernel tells of an SA (GETSPI, DUMP,
+// EXPIRE, the answer to GET), and is left out elsewhere: in a request it says nothing. Key bytes never appear; when a
+// malformed message could hold one anywhere, the line ends there.
 func (d *Dialect) Line(msg []byte) string {
 	var b strings.Builder
 	h, err := d.Header(msg)
@@ -74,9 +74,9 @@ func (d *Dialect) lineOf(msg []byte, x Ext, valid bool) (string, bool) {
 	return r.brief(d, x.Raw), true
 }
 
-// tellsState says whether state 0 in msg is that of an SA, LARVAL. That is so in what a kernel says of an SA that it has or had.
-// In a request, which its answer may repeat, nobody has said a state: programs leave the field zero where it has no meaning,
-// and many where it should be MATURE. A GET without LIFETIME_CURRENT is a request.
+// tellsState says whether state 0 in msg is that of an SA, LARVAL. That is so in what a kernel says of an SA that it
+// has or had. In a request, which its answer may repeat, nobody has said a state: programs leave the field zero where
+// it has no meaning, and many where it should be MATURE. A GET without LIFETIME_CURRENT is a request.
 func (d *Dialect) tellsState(msg []byte) bool {
 	h, err := d.Header(msg)
 	switch {

@@ -36,7 +36,8 @@ func TestStateZero(t *testing.T) {
 		msg = d.Finish(append(d.AppendSA(msg, wire.SA{SPI: 1, State: tt.state}), tt.more...))
 		name := d.MsgName(tt.typ)
 		line := d.Line(msg)
-		if want := name + " esp seq=0 pid=0 spi=0x1" + tt.line; line != want && !strings.HasPrefix(line, want+" current") {
+		want := name + " esp seq=0 pid=0 spi=0x1" + tt.line
+		if line != want && !strings.HasPrefix(line, want+" current") {
 			t.Errorf("%s: %s, want %s", name, line, want)
 		}
 		var b bytes.Buffer

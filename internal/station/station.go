@@ -125,8 +125,8 @@ func (s *Station) open(o *Options) {
 }
 
 // Run serves until ctx ends or one of the servers fails, and then stops in order: nothing new comes in, what is under
-// way is finished, packets that wait end, and their verdicts still reach those who sent them. The engine is closed then.
-// It may be called once. The error is that of the first server that failed; the end of ctx is none.
+// way is finished, packets that wait end, and their verdicts still reach those who sent them. The engine is closed
+// then. It may be called once. The error is that of the first server that failed; the end of ctx is none.
 func (s *Station) Run(ctx context.Context, o Options) error {
 	s.open(&o)
 	ctx, cancel := context.WithCancel(ctx)

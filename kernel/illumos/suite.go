@@ -10,8 +10,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Suite is how an SA that PF_KEY describes so protects packets: with which algorithms and keys, in tunnel mode or not, and
-// between which ports of UDP encapsulation, if any, as the host sends. Errors name what the kernel does not have.
+// Suite is how an SA that PF_KEY describes so protects packets: with which algorithms and keys, in tunnel mode or not,
+// and between which ports of UDP encapsulation, if any, as the host sends. Errors name what the kernel does not have.
 func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipsec.Ports, err error) {
 	s = &ipsec.Suite{Proto: ipsec.ESP}
 	switch sa.Type {
@@ -55,8 +55,8 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 	return s, tunnel, udp, nil
 }
 
-// fillSuite sets algorithms and keys. A cipher that makes the ICV itself leaves an authentication algorithm unused, which
-// is shown all the same.
+// fillSuite sets algorithms and keys. A cipher that makes the ICV itself leaves an authentication algorithm unused,
+// which is shown all the same.
 func fillSuite(s *ipsec.Suite, auth, encrypt uint8, authKey, encryptKey, salt []byte) {
 	if authKey != nil {
 		alg := authAlg(auth)

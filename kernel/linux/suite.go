@@ -8,8 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Suite is how an SA that PF_KEY describes so protects packets: with which algorithms and keys, in tunnel mode or not, and
-// between which ports of UDP encapsulation, if any. Errors name what the kernel does not have.
+// Suite is how an SA that PF_KEY describes so protects packets: with which algorithms and keys, in tunnel mode or not,
+// and between which ports of UDP encapsulation, if any. Errors name what the kernel does not have.
 func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipsec.Ports, err error) {
 	s = &ipsec.Suite{Proto: ipsec.ESP}
 	switch sa.Type {
@@ -41,7 +41,8 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 		if err != nil || v.Type != wire.LinuxNATTESP {
 			return nil, false, udp, fmt.Errorf("UDP encapsulation of type %d is not that of RFC 3948", v.Type)
 		}
-		for t, to := range map[wire.ExtType]*uint16{wire.LinuxExtXNATTSPort: &udp.Src, wire.LinuxExtXNATTDPort: &udp.Dst} {
+		ports := map[wire.ExtType]*uint16{wire.LinuxExtXNATTSPort: &udp.Src, wire.LinuxExtXNATTDPort: &udp.Dst}
+		for t, to := range ports {
 			if x, ok := d.Find(msg, t); ok {
 				p, _ := d.ParseNATTPort(x.Raw)
 				*to = p.Port

@@ -7,13 +7,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// Cable connects two hosts: every packet that one transmits arrives at the other at once, also what programs send through
-// the packet port, and what a kernel sends by itself. Nothing asks for whom it is. [Packet.Arrival] is the packet at the
-// other end, of packets injected after Cable.
+// Cable connects two hosts: every packet that one transmits arrives at the other at once, also what programs send
+// through the packet port, and what a kernel sends by itself. Nothing asks for whom it is. [Packet.Arrival] is the
+// packet at the other end, of packets injected after Cable.
 //
-// From then on [Host.Advance] of either moves the clocks of both, by the same time and in steps: each thing that is due on
-// one host happens before what is due later on the other. A host has one cable. It is unplugged when one of the two is
-// closed.
+// From then on [Host.Advance] of either moves the clocks of both, by the same time and in steps: each thing that is due
+// on one host happens before what is due later on the other. A host has one cable. It is unplugged when one of the two
+// is closed.
 func Cable(a, b *Host) {
 	a.t.Helper()
 	c := &cable{hosts: [2]*Host{a, b}, own: map[*ipsec.Packet]*Packet{}}
@@ -108,8 +108,8 @@ func (c *cable) advance(d time.Duration) {
 	}
 }
 
-// Arrival is the packet as it came out of the [Cable] at the other host; nil as long as it has not been transmitted, and
-// where there is no cable.
+// Arrival is the packet as it came out of the [Cable] at the other host; nil as long as it has not been transmitted,
+// and where there is no cable.
 func (p *Packet) Arrival() *Packet {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -22,17 +22,20 @@ func twoHosts(t *testing.T, name string, options ...pfkeytest.HostOption) (a, b 
 	t.Helper()
 	policy := map[string]string{
 		"illumos": "{raddr %s} ipsec {encr_algs aes encr_auth_algs sha1}",
-		"linux":   "spdadd 0.0.0.0/0 %[1]s any -P out ipsec esp/transport//require; spdadd %[1]s 0.0.0.0/0 any -P in ipsec esp/transport//require;",
+		"linux": "spdadd 0.0.0.0/0 %[1]s any -P out ipsec esp/transport//require;" +
+			"spdadd %[1]s 0.0.0.0/0 any -P in ipsec esp/transport//require;",
 	}[name]
 	host := func(own, peer string) *pfkeytest.Host {
-		return pfkeytest.New(t, append(options, pfkeytest.Kernel(name), pfkeytest.Addr(own), pfkeytest.Policy(fmt.Sprintf(policy, peer)), pfkeytest.Seed(own))...)
+		return pfkeytest.New(t, append(options, pfkeytest.Kernel(name), pfkeytest.Addr(own), pfkeytest.Seed(own),
+			pfkeytest.Policy(fmt.Sprintf(policy, peer)))...)
 	}
 	a, b = host("192.0.2.1", "192.0.2.2"), host("192.0.2.2", "192.0.2.1")
 	pfkeytest.Cable(a, b)
 	return a, b
 }
 
-// towards is an SA from a to b, whose SPI is b's choice; a has it already. seq is that of the ACQUIRE that asks a for it.
+// towards is an SA from a to b, whose SPI is b's choice; a has it already. seq is that of the ACQUIRE that asks a for
+// it.
 func towards(t *testing.T, a, b *pfkey.Client, seq wire.Seq) pfkey.SA {
 	t.Helper()
 	sa := inbound(a.Dialect(), 0)
@@ -77,8 +80,8 @@ func TestCable(t *testing.T) {
 	}
 }
 
-// A packet that waits for keys arrives when there are some; one that is dropped never does; what a program injects through
-// the packet port arrives as well.
+// A packet that waits for keys arrives when there are some; one that is dropped never does; what a program injects
+// through the packet port arrives as well.
 func TestCableLater(t *testing.T) {
 	a, b := twoHosts(t, "illumos")
 	ca, cb := a.Client(), b.Client()
@@ -151,8 +154,9 @@ func TestCableClock(t *testing.T) {
 					t.Fatal(errno)
 				}
 				t.Cleanup(sock.Close)
-				register := wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: wire.SATypeESP, Seq: 1, PID: 1}
-				if errno := sock.Send(c.Dialect().Finish(c.Dialect().AppendHeader(nil, register)), cred); errno != wire.OK {
+				d := c.Dialect()
+				register := wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: wire.SATypeESP, Seq: 1}
+				if errno := sock.Send(d.Finish(d.AppendHeader(nil, register)), cred); errno != wire.OK {
 					t.Fatal(errno)
 				}
 				for errno == wire.OK {
@@ -160,7 +164,8 @@ func TestCableClock(t *testing.T) {
 				}
 				sock.Notify(func() {
 					buf := make([]byte, 4096)
-					if n, _, errno := sock.Recv(buf, 0); errno == wire.OK && n > 1 && wire.MsgType(buf[1]) == wire.MsgExpire {
+					n, _, errno := sock.Recv(buf, 0)
+					if errno == wire.OK && n > 1 && wire.MsgType(buf[1]) == wire.MsgExpire {
 						order = append(order, fmt.Sprintf("%s at %v", label, h.Now().Sub(start).Round(time.Minute)))
 					}
 				})
@@ -190,11 +195,13 @@ func TestCableClock(t *testing.T) {
 // A host that is closed gets nothing more, and a host has one cable.
 func TestCableUnplugged(t *testing.T) {
 	r := &recorder{TB: t}
-	a, b, c := pfkeytest.New(r, pfkeytest.Addr("192.0.2.1")), pfkeytest.New(t, pfkeytest.Addr("192.0.2.2")), pfkeytest.New(t)
+	a, b := pfkeytest.New(r, pfkeytest.Addr("192.0.2.1")), pfkeytest.New(t, pfkeytest.Addr("192.0.2.2"))
+	c := pfkeytest.New(t)
 	pfkeytest.Cable(a, a)
 	pfkeytest.Cable(a, b)
 	pfkeytest.Cable(a, c)
-	if diff := cmp.Diff([]string{"a host can have one cable, to another host", "a host can have one cable, to another host"}, r.failures); diff != "" {
+	const one = "a host can have one cable, to another host"
+	if diff := cmp.Diff([]string{one, one}, r.failures); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	plain := pfkeytest.UDP("192.0.2.1:1", "192.0.2.2:2", "")

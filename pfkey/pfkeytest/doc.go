@@ -1,8 +1,8 @@
 // Package pfkeytest gives a test a host with an emulated kernel, as net/http/httptest gives it a web server.
 //
 // Everything runs inside the test's own process: no root, no kernel modules, no network. The clock stands still until
-// [Host.Advance] moves it, and the choices of the kernel (SPIs, IVs) are the same in every run. So lifetimes of hours pass at
-// once, and outputs can be compared.
+// [Host.Advance] moves it, and the choices of the kernel (SPIs, IVs) are the same in every run. So lifetimes of hours
+// pass at once, and outputs can be compared.
 //
 //	host := pfkeytest.New(t, pfkeytest.Kernel("illumos"), pfkeytest.Addr("192.0.2.1"))
 //	client := host.Client()
@@ -16,9 +16,9 @@
 //
 // # Programs
 //
-// [Host.Start] runs an unmodified program on the host's kernel (Linux). A program that finds its engine by an address gets it
-// from [Host.Serve]. A test waits for what a program does with [Host.ExpectRequest] or [Host.WaitRequest], never by sleeping.
-// What has become of it shows in [Host.SAs] and [Host.Policies].
+// [Host.Start] runs an unmodified program on the host's kernel (Linux). A program that finds its engine by an address
+// gets it from [Host.Serve]. A test waits for what a program does with [Host.ExpectRequest] or [Host.WaitRequest],
+// never by sleeping. What has become of it shows in [Host.SAs] and [Host.Policies].
 //
 //	host := pfkeytest.New(t, pfkeytest.Policy("{raddr 192.0.2.2} ipsec {encr_algs aes encr_auth_algs sha1}"))
 //	host.Start(t, exec.Command("mydaemon", "--lifetime", "50m"))
@@ -28,9 +28,9 @@
 //	host.Advance(50*time.Minute + 10*time.Second)
 //	host.ExpectRequest(wire.MsgGetSPI) // it renews them: later than the ADD
 //
-// The clock should stand still while a program is at work. If Advance goes on far beyond an EXPIRE, the program answers while
-// the clock still moves, at a moment that is different in each run. So advance to just behind what shall happen, wait for what the
-// program does, and go on from there.
+// The clock should stand still while a program is at work. If Advance goes on far beyond an EXPIRE, the program answers
+// while the clock still moves, at a moment that is different in each run. So advance to just behind what shall happen,
+// wait for what the program does, and go on from there.
 //
 // # Two hosts
 //
@@ -38,9 +38,9 @@
 //
 // # Bubbles
 //
-// Sockets of [Host.Client] and [Host.Open] are no system calls, so they work in the bubbles of [testing/synctest]. There,
-// synctest.Wait returns when everything that the test has started waits for something: when a key manager in a goroutine
-// has done all that it has to do. Its timers run on the bubble's clock, and a wait in vain takes no time. The kernel's clock
-// is another one, moved by Advance. Programs and sockets of [Host.Serve] do not belong into a bubble. The example "Synctest"
-// is a whole test to copy.
+// Sockets of [Host.Client] and [Host.Open] are no system calls, so they work in the bubbles of [testing/synctest].
+// There, synctest.Wait returns when everything that the test has started waits for something: when a key manager in a
+// goroutine has done all that it has to do. Its timers run on the bubble's clock, and a wait in vain takes no time. The
+// kernel's clock is another one, moved by Advance. Programs and sockets of [Host.Serve] do not belong into a bubble.
+// The example "Synctest" is a whole test to copy.
 package pfkeytest

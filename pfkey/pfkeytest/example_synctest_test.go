@@ -11,8 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// watchdog stands for the code under test: it deletes an SA that has reached its soft limit, unless there is traffic within a
-// minute.
+// watchdog stands for the code under test: it deletes an SA that has reached its soft limit, unless there is traffic
+// within a minute.
 func watchdog(ctx context.Context, client *pfkey.Client) error {
 	if _, err := client.Register(ctx, wire.SATypeESP); err != nil {
 		return err

@@ -36,7 +36,7 @@ func Example() {
 		Auth: wire.IllumosAuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey),
 		Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey(encryptKey),
 	}
-	packet := host.Inject(host.Seal(sa, pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello"))) // the peer is faster
+	packet := host.Inject(host.Seal(sa, pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello")))
 	fmt.Println(packet)
 
 	if err := ike.Update(ctx, sa, pfkey.NoAcquire); err != nil {
@@ -130,7 +130,8 @@ func ExampleHost_Seal() {
 func ExampleCable() {
 	var hosts [2]*pfkeytest.Host
 	for i, addr := range []string{"192.0.2.2", "192.0.2.1"} {
-		host, err := pfkeytest.NewHost(pfkeytest.Addr(addr), pfkeytest.Policy("{} ipsec {encr_algs aes encr_auth_algs sha1}"))
+		policy := pfkeytest.Policy("{} ipsec {encr_algs aes encr_auth_algs sha1}")
+		host, err := pfkeytest.NewHost(pfkeytest.Addr(addr), policy)
 		if err != nil {
 			log.Fatal(err)
 		}

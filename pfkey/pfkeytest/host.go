@@ -63,7 +63,8 @@ func New(t TB, options ...HostOption) *Host {
 	return h
 }
 
-// NewHost makes a host outside of a test, for examples and programs; [Host.Close] ends it. What would fail a test panics.
+// NewHost makes a host outside of a test, for examples and programs; [Host.Close] ends it. What would fail a test
+// panics.
 func NewHost(options ...HostOption) (*Host, error) { return newHost(outside{}, options) }
 
 // outside stands where there is no test.
@@ -149,8 +150,8 @@ func (h *Host) Open(cred pfkey.Cred) (pfkey.Socket, pfkey.Errno) {
 	return h.sockets.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2
 }
 
-// Client opens a PF_KEY socket for a privileged process of its own, with a process number of its own, and returns a client
-// on it. Host.Close closes it.
+// Client opens a PF_KEY socket for a privileged process of its own, with a process number of its own, and returns a
+// client on it. Host.Close closes it.
 func (h *Host) Client(options ...pfkey.ClientOption) *pfkey.Client {
 	h.t.Helper()
 	cred := pfkey.Cred{PID: h.pids.Add(1), Privileged: true}
@@ -168,9 +169,9 @@ func (h *Host) Client(options ...pfkey.ClientOption) *pfkey.Client {
 // Now returns what the host's clock shows.
 func (h *Host) Now() time.Time { return h.engine.Now() }
 
-// Advance moves the clock forward and does everything that is due until then: states change, EXPIRE messages are queued,
-// packets that waited too long are dropped. When it returns all of that has happened. A host on a [Cable] takes the other
-// one along.
+// Advance moves the clock forward and does everything that is due until then: states change, EXPIRE messages are
+// queued, packets that waited too long are dropped. When it returns all of that has happened. A host on a [Cable] takes
+// the other one along.
 func (h *Host) Advance(d time.Duration) {
 	if c := h.cable.Load(); c != nil {
 		c.advance(d)
@@ -179,24 +180,25 @@ func (h *Host) Advance(d time.Duration) {
 	h.engine.Advance(h.engine.Now().Add(d))
 }
 
-// Inject hands the host an IP datagram from the network: ESP, AH or ESP in UDP ([Host.Seal] makes them). When it returns the packet has a verdict or
-// waits, as far as nothing else happens on the host at the same time. The host does not keep data.
+// Inject hands the host an IP datagram from the network: ESP, AH or ESP in UDP ([Host.Seal] makes them). When it
+// returns the packet has a verdict or waits, as far as nothing else happens on the host at the same time. The host does
+// not keep data.
 func (h *Host) Inject(data []byte) *Packet {
 	p := h.packet(data)
 	h.engine.Inbound(&p.packet)
 	return p
 }
 
-// InjectOutbound hands the host a plaintext IP datagram that it is to send ([UDP], [Ping] and [SYN] make some); otherwise
-// it is as Inject.
+// InjectOutbound hands the host a plaintext IP datagram that it is to send ([UDP], [Ping] and [SYN] make some);
+// otherwise it is as Inject.
 func (h *Host) InjectOutbound(data []byte) *Packet {
 	p := h.packet(data)
 	h.engine.Outbound(&p.packet, "")
 	return p
 }
 
-// Close ends everything that the host has started: programs, clients, servers, at last the engine, whose waiting packets are dropped
-// with the reason shutdown. A second call does nothing. Tests need not call it.
+// Close ends everything that the host has started: programs, clients, servers, at last the engine, whose waiting
+// packets are dropped with the reason shutdown. A second call does nothing. Tests need not call it.
 //
 // It is an error of the test if a packet has no verdict then: somebody has lost it.
 func (h *Host) Close() {

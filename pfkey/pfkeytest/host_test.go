@@ -53,8 +53,8 @@ func inbound(d *wire.Dialect, spi wire.SPI) pfkey.SA {
 	}
 }
 
-// softly is when the soft lifetime of [inbound] is over and the kernel has noticed, and not much later: a key manager that
-// answers while the clock still moves would have its LARVAL SA expire.
+// softly is when the soft lifetime of [inbound] is over and the kernel has noticed, and not much later: a key manager
+// that answers while the clock still moves would have its LARVAL SA expire.
 const softly = 50*time.Minute + 10*time.Second
 
 // larval has the host choose an SPI for the peer.
@@ -102,7 +102,8 @@ func seal(spi wire.SPI, seq uint64, plain []byte) []byte {
 	return b
 }
 
-// A packet that comes too early waits on the LARVAL SA and is delivered when that is completed; in every kernel that keeps it.
+// A packet that comes too early waits on the LARVAL SA and is delivered when that is completed; in every kernel that
+// keeps it.
 func TestEarlyPacket(t *testing.T) {
 	host := pfkeytest.New(t)
 	client := host.Client()
@@ -202,8 +203,8 @@ func TestExpire(t *testing.T) {
 	}
 }
 
-// The race: key management completes the SA after the packet has seen it LARVAL and before it is stored. The right kernel
-// delivers it; the faulty one strands it, and the test sees that.
+// The race: key management completes the SA after the packet has seen it LARVAL and before it is stored. The right
+// kernel delivers it; the faulty one strands it, and the test sees that.
 func TestFault(t *testing.T) {
 	for _, tt := range []struct {
 		fault string

@@ -69,8 +69,8 @@ func program(name string) int {
 	return 99
 }
 
-// A manager is a small key manager: it answers ACQUIREs by a pair of SAs, and renews a pair when one of it grows old; one
-// that forgets does not.
+// A manager is a small key manager: it answers ACQUIREs by a pair of SAs, and renews a pair when one of it grows old;
+// one that forgets does not.
 type manager struct {
 	client *pfkey.Client
 	renews bool

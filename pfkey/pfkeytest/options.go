@@ -71,8 +71,8 @@ func Policy(text string) HostOption {
 	}
 }
 
-// Fault makes the kernel treat its LARVAL queue wrongly on purpose, by the name of the fault such as "larval-unlocked", so
-// that a test can be seen to fail.
+// Fault makes the kernel treat its LARVAL queue wrongly on purpose, by the name of the fault such as "larval-unlocked",
+// so that a test can be seen to fail.
 func Fault(name string) HostOption {
 	return func(c *config) error {
 		c.engine.Fault = name
@@ -88,8 +88,8 @@ func Start(now time.Time) HostOption {
 	}
 }
 
-// Patience is how long [Host.WaitRequest] waits for a program where its context sets no time. The default is 10 seconds, of
-// the machine's clock and not the host's.
+// Patience is how long [Host.WaitRequest] waits for a program where its context sets no time. The default is 10
+// seconds, of the machine's clock and not the host's.
 func Patience(d time.Duration) HostOption {
 	return func(c *config) error {
 		if d <= 0 {
@@ -117,8 +117,8 @@ func Log(l *slog.Logger) HostOption {
 	}
 }
 
-// Hostile makes the kernel lie, by a script as package hostile describes them: answers get lost, say that something failed, have
-// too little or too much in them. [Host.Faults] tells how often.
+// Hostile makes the kernel lie, by a script as package hostile describes them: answers get lost, say that something
+// failed, have too little or too much in them. [Host.Faults] tells how often.
 func Hostile(script string) HostOption {
 	return func(c *config) error {
 		c.liar = script
@@ -126,8 +126,8 @@ func Hostile(script string) HostOption {
 	}
 }
 
-// Step has f called at named points of the race between packets and key management, from inside the code that races; see
-// engine.Options.
+// Step has f called at named points of the race between packets and key management, from inside the code that races;
+// see engine.Options.
 func Step(f func(point string, p *ipsec.Packet)) HostOption {
 	return func(c *config) error {
 		c.engine.Step = f

@@ -67,7 +67,8 @@ func (p *Packet) ExpectDropped(reason ipsec.Reason) *Packet {
 	return p
 }
 
-// Final returns the final verdict; false if the packet still waits. Its Inner is the packet that was delivered or goes out.
+// Final returns the final verdict; false if the packet still waits. Its Inner is the packet that was delivered or goes
+// out.
 func (p *Packet) Final() (ipsec.Verdict, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

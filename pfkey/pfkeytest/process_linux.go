@@ -30,9 +30,9 @@ func (p process) signal(s syscall.Signal) {
 	}
 }
 
-// processes finds all processes with an assignment in their environment, and what descends from these and from the process
-// root. So it finds daemons that have left their session and lost their parent, and children that have cleared their
-// environment; not who does all of that.
+// processes finds all processes with an assignment in their environment, and what descends from these and from the
+// process root. So it finds daemons that have left their session and lost their parent, and children that have cleared
+// their environment; not who does all of that.
 func processes(assignment string, root int) (found []process) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {

@@ -39,16 +39,16 @@ type Program struct {
 // programs counts those of this process.
 var programs atomic.Uint64
 
-// Start runs an unmodified program, such as exec.Command("iked", "-d"), on the host's kernel: the PF_KEY sockets that it and
-// its children open are the host's, whatever the machine's own kernel has. [Host.WaitRequest] hears what it asks. It needs no
-// privilege and nothing that the program is linked with; see package launch for the few limits.
+// Start runs an unmodified program, such as exec.Command("iked", "-d"), on the host's kernel: the PF_KEY sockets that
+// it and its children open are the host's, whatever the machine's own kernel has. [Host.WaitRequest] hears what it
+// asks. It needs no privilege and nothing that the program is linked with; see package launch for the few limits.
 //
-// What the program writes appears in the log of t, line by line, unless cmd says where it goes. PFKEY_ENGINE is set in its
-// environment. When t ends, the program is ended with everything that it has started: by SIGTERM, and by SIGKILL if it does
-// not go. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
+// What the program writes appears in the log of t, line by line, unless cmd says where it goes. PFKEY_ENGINE is set in
+// its environment. When t ends, the program is ended with everything that it has started: by SIGTERM, and by SIGKILL if
+// it does not go. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
 //
-// A program that cannot be started fails t. Where programs cannot be run in this way (other systems than Linux, or inside of
-// another seccomp supervisor) t is skipped with the reason.
+// A program that cannot be started fails t. Where programs cannot be run in this way (other systems than Linux, or
+// inside of another seccomp supervisor) t is skipped with the reason.
 func (h *Host) Start(t TB, cmd *exec.Cmd, options ...ProgramOption) *Program {
 	t.Helper()
 	var o launch.Options
@@ -142,9 +142,9 @@ func (p *Program) PID() int { return p.cmd.Process.Pid }
 // Signal sends a signal to the first process. It is an error, [os.ErrProcessDone], if that has ended.
 func (p *Program) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
-// Wait waits until the first process has ended, and returns what cmd.Wait would: nil for exit status 0, an [exec.ExitError]
-// for others. Daemons that it has left behind may still run. If ctx ends before, the error says so and has the cause of ctx
-// in its chain. It may be called more than once.
+// Wait waits until the first process has ended, and returns what cmd.Wait would: nil for exit status 0, an
+// [exec.ExitError] for others. Daemons that it has left behind may still run. If ctx ends before, the error says so and
+// has the cause of ctx in its chain. It may be called more than once.
 func (p *Program) Wait(ctx context.Context) error {
 	select {
 	case <-p.exited:
@@ -154,8 +154,8 @@ func (p *Program) Wait(ctx context.Context) error {
 	}
 }
 
-// Stop ends the program with everything that it has started, as the end of the test does, and returns what [Program.Wait]
-// returns then.
+// Stop ends the program with everything that it has started, as the end of the test does, and returns what
+// [Program.Wait] returns then.
 func (p *Program) Stop() error {
 	p.t.Helper()
 	p.end()
@@ -201,7 +201,8 @@ func (p *Program) end() {
 
 // goneWithin says whether all processes are gone before d is over. In every round it calls again, if that is not nil.
 //
-// A process that has ended and that nobody buries keeps the supervisor waiting, so the processes are looked for as well.
+// A process that has ended and that nobody buries keeps the supervisor waiting, so the processes are looked for as
+// well.
 func (p *Program) goneWithin(d time.Duration, again func()) bool {
 	for ; d > 0; d -= lookPause {
 		if again != nil {

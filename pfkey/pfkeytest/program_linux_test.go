@@ -104,7 +104,8 @@ func TestStartEnds(t *testing.T) {
 		host.ExpectRequest(wire.MsgRegister)
 		ctx, cancel := context.WithCancel(sub.Context())
 		cancel()
-		if err := program.Wait(ctx); !errors.Is(err, context.Canceled) || !strings.HasSuffix(fmt.Sprint(err), " still runs: context canceled") {
+		err := program.Wait(ctx)
+		if !errors.Is(err, context.Canceled) || !strings.HasSuffix(err.Error(), " still runs: context canceled") {
 			t.Errorf("it runs, and Wait says %v", err)
 		}
 	})

@@ -46,24 +46,25 @@ func (r Request) MarshalText() ([]byte, error) { return []byte(r.String()), nil 
 // defaultPatience is that of a host without [Patience].
 const defaultPatience = 10 * time.Second
 
-// WaitRequest waits until a program has sent a message of one of the types, of any type if none is given, and the kernel has
-// handled it; then everything that the message brings about has happened, but for what the program does next.
+// WaitRequest waits until a program has sent a message of one of the types, of any type if none is given, and the
+// kernel has handled it; then everything that the message brings about has happened, but for what the program does
+// next.
 //
-// It goes through the messages in the order in which the kernel was done with them, and only forward: it returns the first
-// one of the types that came later than the one it has returned last, whether that was before the call or comes during it.
-// Messages of other types that lie between are passed over for good; [Host.Requests] has them all. So after
+// It goes through the messages in the order in which the kernel was done with them, and only forward: it returns the
+// first one of the types that came later than the one it has returned last, whether that was before the call or comes
+// during it. Messages of other types that lie between are passed over for good; [Host.Requests] has them all. So after
 //
 //	host.WaitRequest(ctx, wire.MsgAdd)
 //	host.WaitRequest(ctx, wire.MsgGetSPI)
 //
 // there was a GETSPI later than an ADD. Goroutines that wait at the same time share this one position.
 //
-// If ctx has no deadline of its own, as that of a test, WaitRequest waits for 10 seconds, or as [Patience] says. When its
-// time is over, or ctx ends, the error says what it has waited for and what has come instead, and has
+// If ctx has no deadline of its own, as that of a test, WaitRequest waits for 10 seconds, or as [Patience] says. When
+// its time is over, or ctx ends, the error says what it has waited for and what has come instead, and has
 // [context.DeadlineExceeded] or the cause of ctx in its chain. A wait in vain passes nothing over.
 //
-// Whatever sends counts: programs of [Host.Start] and behind [Host.Serve], clients of [Host.Client], sockets of [Host.Open].
-// A host remembers at least the last 4096 messages.
+// Whatever sends counts: programs of [Host.Start] and behind [Host.Serve], clients of [Host.Client], sockets of
+// [Host.Open]. A host remembers at least the last 4096 messages.
 func (h *Host) WaitRequest(ctx context.Context, types ...wire.MsgType) (Request, error) {
 	what := "request"
 	if len(types) > 0 {
@@ -101,8 +102,8 @@ func (h *Host) ExpectRequest(types ...wire.MsgType) Request {
 	return r
 }
 
-// Requests returns the messages that programs have sent so far, in the order in which the kernel was done with them, whether WaitRequest has returned
-// them or not.
+// Requests returns the messages that programs have sent so far, in the order in which the kernel was done with them,
+// whether WaitRequest has returned them or not.
 func (h *Host) Requests() []Request { return h.log.all() }
 
 // maxRequests is how many messages a host remembers at least.

@@ -76,8 +76,8 @@ func TestWaitRequest(t *testing.T) {
 	}
 }
 
-// What WaitRequest returns is always later than what it has returned before, whatever it passes over; a wait in vain passes
-// over nothing.
+// What WaitRequest returns is always later than what it has returned before, whatever it passes over; a wait in vain
+// passes over nothing.
 func TestWaitRequestGoesForward(t *testing.T) {
 	host := pfkeytest.New(t)
 	client := host.Client()
@@ -126,7 +126,8 @@ func TestWaitRequestInVain(t *testing.T) {
 	host := pfkeytest.New(t, pfkeytest.Patience(20*time.Millisecond))
 	client := host.Client()
 	_, err := host.WaitRequest(t.Context(), wire.MsgGetSPI, wire.MsgAcquire)
-	if want := "pfkeytest: no GETSPI or ACQUIRE in 20ms: context deadline exceeded; nothing came"; fmt.Sprint(err) != want {
+	want := "pfkeytest: no GETSPI or ACQUIRE in 20ms: context deadline exceeded; nothing came"
+	if fmt.Sprint(err) != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 	if !errors.Is(err, context.DeadlineExceeded) {
@@ -154,7 +155,8 @@ func TestWaitRequestInVain(t *testing.T) {
 	_, err = host.WaitRequest(ctx, wire.MsgGetSPI)
 	lines := strings.Split(fmt.Sprint(err), "\n")
 	first := "pfkeytest: no GETSPI: the program has crashed; instead there came since REGISTER esp seq=2 pid=1001:"
-	if !errors.Is(err, why) || len(lines) != 12 || lines[0] != first || lines[1] != "\t2 others" || lines[11] != "\tFLUSH ah seq=14 pid=1001" {
+	if !errors.Is(err, why) || len(lines) != 12 || lines[0] != first || lines[1] != "\t2 others" ||
+		lines[11] != "\tFLUSH ah seq=14 pid=1001" {
 		t.Errorf("the error is %q", lines)
 	}
 	if strings.Contains(fmt.Sprint(err), string(encryptKey)) {
@@ -165,14 +167,16 @@ func TestWaitRequestInVain(t *testing.T) {
 	short, cancel2 := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel2()
 	_, err = host.WaitRequest(short, wire.MsgGetSPI)
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(fmt.Sprint(err), "pfkeytest: no GETSPI: context deadline exceeded; ") {
-		t.Errorf("%v", err)
+	want = "pfkeytest: no GETSPI: context deadline exceeded; "
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
 	}
 	r := &recorder{TB: t}
 	strict := pfkeytest.New(r, pfkeytest.Patience(time.Millisecond))
 	strict.ExpectRequest(wire.MsgAdd)
-	if want := []string{"pfkeytest: no ADD in 1ms: context deadline exceeded; nothing came"}; !cmp.Equal(r.failures, want) {
-		t.Errorf("failures %q", r.failures)
+	want = "pfkeytest: no ADD in 1ms: context deadline exceeded; nothing came"
+	if diff := cmp.Diff([]string{want}, r.failures); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
 

@@ -9,12 +9,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Seal protects inner, an IP packet, as whoever sends through sa does, so that [Host.Inject] can hand the host what its peer
-// would send. Algorithms, mode and UDP encapsulation are those that sa says in the dialect of the host's kernel; the kernel
-// need not have sa, or not yet.
+// Seal protects inner, an IP packet, as whoever sends through sa does, so that [Host.Inject] can hand the host what its
+// peer would send. Algorithms, mode and UDP encapsulation are those that sa says in the dialect of the host's kernel;
+// the kernel need not have sa, or not yet.
 //
 // The sequence number is the next one of this SPI and destination; the first is 1. The same bytes injected twice are a
-// replay; packets sealed first and injected last come out of order. An SA with which inner cannot be sealed fails the test.
+// replay; packets sealed first and injected last come out of order. An SA with which inner cannot be sealed fails the
+// test.
 func (h *Host) Seal(sa pfkey.SA, inner []byte) []byte {
 	h.t.Helper()
 	sealed, err := h.seals.seal(h, &sa, inner)
@@ -24,8 +25,8 @@ func (h *Host) Seal(sa pfkey.SA, inner []byte) []byte {
 	return sealed
 }
 
-// seals are the packets that a host's test has sealed: how many by which SA, and the source of their IVs. It is another one
-// than the kernel's, so that sealing changes nothing of what that chooses.
+// seals are the packets that a host's test has sealed: how many by which SA, and the source of their IVs. It is another
+// one than the kernel's, so that sealing changes nothing of what that chooses.
 type seals struct {
 	random random
 	last   map[sealer]uint64 // guarded by random.mu

@@ -169,7 +169,8 @@ func TestSealModes(t *testing.T) {
 			host := pfkeytest.New(t, pfkeytest.Kernel(name))
 			client := host.Client()
 			sa := inbound(client.Dialect(), 0x1000)
-			sa.Src, sa.Dst = pfkey.Host(netip.MustParseAddr("2001:db8::2")), pfkey.Host(netip.MustParseAddr("2001:db8::1"))
+			sa.Src = pfkey.Host(netip.MustParseAddr("2001:db8::2"))
+			sa.Dst = pfkey.Host(netip.MustParseAddr("2001:db8::1"))
 			if err := client.Add(t.Context(), sa, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -186,16 +187,16 @@ func TestSealRefuses(t *testing.T) {
 		inner  []byte
 		want   string
 	}{
-		{"illumos", func(sa *pfkey.SA) { sa.Encrypt = 99 }, nil, "kernel: seal: illumos has no encryption algorithm 99"},
-		{"linux", func(sa *pfkey.SA) { sa.Encrypt = 99 }, nil, "kernel: seal: linux has no encryption algorithm 99"},
-		{"illumos", func(sa *pfkey.SA) { sa.Auth = 99 }, nil, "kernel: seal: illumos has no authentication algorithm 99"},
-		{"linux", func(sa *pfkey.SA) { sa.Auth = 99 }, nil, "kernel: seal: linux has no authentication algorithm 99"},
-		{"linux", func(sa *pfkey.SA) { sa.Type = wire.SATypeUnspec }, nil, "kernel: seal: SA type unspec protects no packets here"},
+		{"illumos", func(sa *pfkey.SA) { sa.Encrypt = 99 }, nil, "illumos has no encryption algorithm 99"},
+		{"linux", func(sa *pfkey.SA) { sa.Encrypt = 99 }, nil, "linux has no encryption algorithm 99"},
+		{"illumos", func(sa *pfkey.SA) { sa.Auth = 99 }, nil, "illumos has no authentication algorithm 99"},
+		{"linux", func(sa *pfkey.SA) { sa.Auth = 99 }, nil, "linux has no authentication algorithm 99"},
+		{"linux", func(sa *pfkey.SA) { sa.Type = wire.SATypeUnspec }, nil, "SA type unspec protects no packets here"},
 		{"linux", func(sa *pfkey.SA) { sa.EncryptKey = pfkey.NewKey([]byte("short")) }, nil,
-			"kernel: seal: ipsec: esp aes-cbc-40 hmac-sha1 icv-96: no key length of this cipher"},
+			"ipsec: esp aes-cbc-40 hmac-sha1 icv-96: no key length of this cipher"},
 		{"illumos", func(*pfkey.SA) {}, pfkeytest.Ping("192.0.2.1", "192.0.2.2", 1),
-			"kernel: seal: a packet from 192.0.2.1 to 192.0.2.2 in transport mode of esp 0x1000 from 192.0.2.2 to 192.0.2.1"},
-		{"illumos", func(*pfkey.SA) {}, []byte("no packet"), "kernel: seal: spd: not an IP packet"},
+			"a packet from 192.0.2.1 to 192.0.2.2 in transport mode of esp 0x1000 from 192.0.2.2 to 192.0.2.1"},
+		{"illumos", func(*pfkey.SA) {}, []byte("no packet"), "spd: not an IP packet"},
 	} {
 		r := &recorder{TB: t}
 		host := pfkeytest.New(r, pfkeytest.Kernel(tt.kernel))
@@ -205,7 +206,7 @@ func TestSealRefuses(t *testing.T) {
 			tt.inner = pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)
 		}
 		host.Seal(sa, tt.inner)
-		if diff := cmp.Diff([]string{tt.want}, r.failures); diff != "" {
+		if diff := cmp.Diff([]string{"kernel: seal: " + tt.want}, r.failures); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	}

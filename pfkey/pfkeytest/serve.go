@@ -9,9 +9,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/station"
 )
 
-// Serve makes the host reachable for other programs, as "pfkeyd serve" does with an engine, and returns the address (their
-// PFKEY_ENGINE): PF_KEY sockets, and beside them the packet port, the control port ("pfkeyd status" and "pfkeyd clock" of a
-// host under test) and the one for "pfkeyd run --engine". A second call returns the same.
+// Serve makes the host reachable for other programs, as "pfkeyd serve" does with an engine, and returns the address
+// (their PFKEY_ENGINE): PF_KEY sockets, and beside them the packet port, the control port ("pfkeyd status" and "pfkeyd
+// clock" of a host under test) and the one for "pfkeyd run --engine". A second call returns the same.
 //
 // What comes through any of them is heard by [Host.WaitRequest].
 func (h *Host) Serve() string {
