@@ -54,6 +54,12 @@ func alive(pid int) bool {
 	return err == nil && !strings.Contains(string(b), ") Z ")
 }
 
+// needStart skips the test where no program can be started.
+func needStart(t *testing.T) {
+	t.Helper()
+	pfkeytest.New(t).Start(t, exec.Command("/bin/true"))
+}
+
 // A program that knows nothing of this package has its sockets from the host: a key manager from ACQUIRE to renewal.
 func TestStart(t *testing.T) {
 	policies := map[string]string{
@@ -94,6 +100,7 @@ func TestStart(t *testing.T) {
 
 // The end of the test ends the program. What it wrote is in the test's log.
 func TestStartEnds(t *testing.T) {
+	needStart(t)
 	var pid int
 	l := &logged{recorder: recorder{TB: t}}
 	t.Run("test", func(sub *testing.T) {
@@ -143,6 +150,7 @@ func TestStop(t *testing.T) {
 
 // A daemon that has left its session and its parent, and ignores SIGTERM, does not outlive the test either.
 func TestStartDaemon(t *testing.T) {
+	needStart(t)
 	var pid int
 	t.Run("test", func(t *testing.T) {
 		host := pfkeytest.New(t)
@@ -214,7 +222,7 @@ func TestProgramOptions(t *testing.T) {
 
 // What cannot be started fails the test with the reason.
 func TestStartFails(t *testing.T) {
-	pfkeytest.New(t).Start(t, exec.Command("/bin/true")) // or the test is skipped
+	needStart(t)
 	r := &recorder{TB: t}
 	host := pfkeytest.New(r)
 	for _, cmd := range []*exec.Cmd{exec.Command("no-such-program"), exec.Command("/etc/passwd")} {

@@ -145,6 +145,19 @@ func TestSealModes(t *testing.T) {
 		}
 		host.Inject(sealed).Expect(ipsec.Delivered)
 	})
+	t.Run("illumos tunnel", func(t *testing.T) {
+		host := pfkeytest.New(t)
+		sa := inbound(host.Engine().Dialect(), 0x1000)
+		for typ, net := range map[wire.ExtType]string{
+			wire.IllumosExtXAddressInnerSrc: "10.0.2.0/24", wire.IllumosExtXAddressInnerDst: "10.0.1.0/24",
+		} {
+			sa.Extra = host.Engine().Dialect().AppendAddress(sa.Extra, typ, pfkey.Prefix(netip.MustParsePrefix(net)))
+		}
+		sealed := host.Seal(sa, pfkeytest.SYN("10.0.2.2:1000", "10.0.1.1:80"))
+		if got := fmt.Sprintf("%d %v %v", sealed[9], sealed[12:16], sealed[16:20]); got != "50 [192 0 2 2] [192 0 2 1]" {
+			t.Errorf("the outer header says %s", got)
+		}
+	})
 	t.Run("illumos NAT-T", func(t *testing.T) {
 		host := pfkeytest.New(t)
 		client := host.Client()
