@@ -36,4 +36,5 @@ func testIked(t *testing.T) {
 // A test of an unmodified program.
 func Example_program() {
 	_ = testIked // called TestIked in a file of yours
+	// Output:
 }

@@ -67,4 +67,5 @@ func testWatchdog(t *testing.T) {
 // A test in a bubble of testing/synctest: the code under test is a goroutine, and no step waits for a moment of chance.
 func Example_synctest() {
 	_ = testWatchdog // called TestWatchdog in a file of yours
+	// Output:
 }
