@@ -38,7 +38,7 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 	}
 	fillSuite(s, sa.Auth, sa.Encrypt, sa.AuthKey.Data, encryptKey, salt)
 
-	msg := d.Finish(sa.AppendExtensions(d, d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgAdd})))
+	msg := d.Finish(append(make([]byte, wire.HeaderLen), sa.Extra...)) // to be walked over
 	_, tunnel = d.Find(msg, wire.IllumosExtXAddressInnerSrc)
 	if sa.Flags&flagNATT != 0 {
 		var nat natAddrs

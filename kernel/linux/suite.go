@@ -35,7 +35,7 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 			return nil, false, udp, fmt.Errorf("mode %d is neither transport nor tunnel", sa.SA2.Mode)
 		}
 	}
-	msg := d.Finish(sa.AppendExtensions(d, d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgAdd})))
+	msg := d.Finish(append(make([]byte, wire.HeaderLen), sa.Extra...)) // to be walked over
 	if x, ok := d.Find(msg, wire.LinuxExtXNATTType); ok {
 		v, err := d.ParseNATTType(x.Raw)
 		if err != nil || v.Type != wire.LinuxNATTESP {

@@ -163,8 +163,7 @@ func TestSealModes(t *testing.T) {
 		client := host.Client()
 		d := client.Dialect()
 		sa := inbound(d, 0x1000)
-		const natted = 0x80000 | 0x1000 // X_NATT_REM, X_NATTED
-		sa.Flags = natted
+		sa.Flags = wire.IllumosFlagXNattRem | wire.IllumosFlagXNatted
 		remote := pfkey.Host(peer)
 		remote.Port, remote.Proto = 4501, 17
 		sa.Extra = d.AppendAddress(sa.Extra, wire.IllumosExtXAddressNattRem, remote)
