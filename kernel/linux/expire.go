@@ -11,6 +11,7 @@ import (
 // outcome is what a look at the packet and byte limits has found.
 type outcome struct {
 	hard, soft bool // reached just now
+	packets    bool // the hard one is that of packets
 	usage      usage
 	limits     limits
 }
@@ -24,7 +25,7 @@ func (s *sa) checkLimitsLocked(now int64) (out outcome) {
 	switch {
 	case s.Bytes >= s.limits.hard.bytes || s.Packets >= s.limits.hard.packets:
 		s.BecomeLocked(stateExpired)
-		out.hard = true
+		out.hard, out.packets = true, s.Bytes < s.limits.hard.bytes
 	case s.State() == sadb.Mature && (s.Bytes >= s.limits.soft.bytes || s.Packets >= s.limits.soft.packets):
 		s.BecomeLocked(sadb.Dying)
 		out.soft = true

@@ -29,7 +29,7 @@ func TestLayers(t *testing.T) {
 		switch {
 		case spi <= 6 && (v.Kind != ipsec.Delivered || cmp.Diff(inner, v.Inner) != ""):
 			t.Errorf("%d layers: %v %q", spi, v.Kind, v.Counter)
-		case spi > 6 && (v.Kind != ipsec.Dropped || v.Counter != "XfrmInBufferError" || v.Reason != ipsec.BadHeader):
+		case spi > 6 && (v.Kind != ipsec.Dropped || v.Counter != "XfrmInBufferError" || v.Reason != ipsec.TooManyLayers):
 			t.Errorf("%d layers: %v %q", spi, v.Kind, v.Counter)
 		}
 	}
@@ -134,13 +134,13 @@ func TestNullAuthentication(t *testing.T) {
 	if far, err = ah.New(); err != nil {
 		t.Fatal(err)
 	}
-	for _, align := range []int{4, 8} {
+	for align, want := range map[int]ipsec.Reason{4: ipsec.BadLength, 8: ipsec.NoReason} {
 		if pkt, err = far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1000, Seq: 1, Align: align}); err != nil {
 			t.Fatal(err)
 		}
 		pkt[len(pkt)-1]++ // nobody notices
-		if v := h.inbound(pkt); v.Kind != ipsec.Delivered {
-			t.Errorf("aligned to %d: %v %q", align, v.Kind, v.Counter)
+		if v := h.inbound(pkt); v.Reason != want {
+			t.Errorf("aligned to %d: %v %v %q, want %v", align, v.Kind, v.Reason, v.Counter, want)
 		}
 	}
 }

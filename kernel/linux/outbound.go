@@ -131,7 +131,10 @@ func (k *Kernel) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 	if found.hard {
 		s.Unlock()
 		k.postReached(s, found)
-		return nil, dropOutStateExpired
+		if found.packets {
+			return nil, dropOutPacketsExpired
+		}
+		return nil, dropOutBytesExpired
 	}
 	if s.proto != protoComp && s.Seq >= math.MaxUint32 {
 		s.Unlock()
@@ -178,7 +181,7 @@ func ipProto(pkt []byte) uint8 {
 func (k *Kernel) sealWith(s *sa, e *encap, pkt, room []byte, seq uint64) ([]byte, dropCause) {
 	t := s.transform()
 	if t == nil {
-		return nil, dropOutStateProtoError
+		return nil, dropOutCryptoFailed
 	}
 	seal := ipsec.Sealing{SPI: uint32(s.spi), Seq: seq}
 	if s.proto == protoAH {
@@ -206,8 +209,14 @@ func (k *Kernel) sealWith(s *sa, e *encap, pkt, room []byte, seq uint64) ([]byte
 	} else {
 		sealed, err = t.SealTransport(room, pkt, ports, seal)
 	}
-	if err != nil {
-		return nil, dropOutStateProtoError
+	switch err {
+	case nil:
+	case ipsec.ErrFragment:
+		return nil, dropOutFragment
+	case ipsec.ErrTooLong:
+		return nil, dropOutTooLong
+	default:
+		return nil, dropOutBadHeader
 	}
 	if e != nil && e.typ == wire.LinuxNATTNonIKE {
 		sealed = withMarker(sealed)

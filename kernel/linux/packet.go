@@ -20,7 +20,12 @@ func (k *Kernel) Inbound(p *ipsec.Packet) { k.inbound(p, false) }
 // inbound is Inbound; lo tells that a packet has come in over the loopback interface, which asks no policy about IPv4 (its disable_policy).
 func (k *Kernel) inbound(p *ipsec.Packet, lo bool) {
 	var path [maxTemplates]*sa
-	n, pkt, room, admitted := 0, p.Data, p.Room, false
+	n, room, admitted := 0, p.Room, false
+	pkt, cause := k.ipInput(p.Data, versionOf(p.Data), lo)
+	if cause != noDrop {
+		k.drop(p, cause)
+		return
+	}
 	for {
 		var in arrival
 		var ok bool
@@ -37,7 +42,7 @@ func (k *Kernel) inbound(p *ipsec.Packet, lo bool) {
 			k.drop(p, dropInBufferError)
 			return
 		}
-		s, inner, cause := k.open(p, &in, room)
+		s, inner, cause := k.open(p, &in, room, lo)
 		if cause != noDrop {
 			k.drop(p, cause)
 			return
@@ -129,7 +134,7 @@ func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok boo
 	}
 	switch what, skip := inspect(pkt[:end], off, kind); {
 	case what == keepalive:
-		return a, false, dropEncap
+		return a, false, dropKeepalive
 	case what == notESP:
 		return a, false, noDrop
 	case tooShort(pkt[:end], off, skip):
@@ -142,7 +147,7 @@ func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok boo
 
 // open takes one layer of protection off a packet. It returns the SA, and the packet that was inside, which is put into room if that is large
 // enough.
-func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte) (s *sa, inner []byte, cause dropCause) {
+func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte, lo bool) (s *sa, inner []byte, cause dropCause) {
 	s, ok := k.states.bySPI.Find(sadb.Key{Dst: a.Dst, SPI: a.SPI, Proto: a.proto}, nil)
 	if !ok {
 		return nil, nil, dropInNoStates
@@ -169,28 +174,48 @@ func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte) (s *sa, inner []
 	s.Bytes += uint64(len(payload))
 	s.Packets++
 	s.Unlock()
-	var err error
 	switch s.mode {
 	case modeTunnel:
-		if inner, err = ipsec.DecapTunnel(payload, next); err != nil {
-			break
-		}
-		if s.flags&wire.LinuxFlagNoECN == 0 {
-			inner = withECN(inner, a.pkt)
-		}
-		if s.flags&wire.LinuxFlagDecapDSCP != 0 {
-			inner = append([]byte(nil), inner...)
-			ipsec.SetTOS(inner, ipsec.TOS(a.pkt)&^3|ipsec.TOS(inner)&3)
-		}
+		inner, cause = k.openTunnel(s, payload, next, a.pkt, lo)
 	case modeBEET:
 		inner = s.openBEET(payload, next)
 	default:
-		inner, err = ipsec.DecapTransport(room[:0], a.pkt, &a.Inbound, payload, next)
+		var err error
+		if inner, err = ipsec.DecapTransport(room[:0], a.pkt, &a.Inbound, payload, next); err != nil {
+			return nil, nil, dropInStateModeError
+		}
+		if a.Src.Is6() && k.own(a.Dst) {
+			cause = extensions6(inner, a.HeaderEnd(), next, false)
+		}
 	}
-	if err != nil {
-		return nil, nil, dropInStateModeError
+	return s, inner, cause
+}
+
+// openTunnel looks at what an SA of tunnel mode carried, as IP does with a packet that comes in.
+func (k *Kernel) openTunnel(s *sa, payload []byte, next uint8, outer []byte, lo bool) (inner []byte, cause dropCause) {
+	version, least := 0, 0
+	switch next {
+	case protoIPIP:
+		version, least = 4, headerLen4
+	case protoIPv6:
+		version, least = 6, headerLen6
+	default:
+		return nil, dropInStateModeError
 	}
-	return s, inner, noDrop
+	if len(payload) < least {
+		return nil, dropInStateModeError
+	}
+	if inner, cause = k.ipInput(payload, version, lo); cause != noDrop {
+		return nil, cause
+	}
+	if s.flags&wire.LinuxFlagNoECN == 0 {
+		inner = withECN(inner, outer)
+	}
+	if s.flags&wire.LinuxFlagDecapDSCP != 0 {
+		inner = append([]byte(nil), inner...)
+		ipsec.SetTOS(inner, ipsec.TOS(outer)&^3|ipsec.TOS(inner)&3)
+	}
+	return inner, noDrop
 }
 
 // begin looks at the SA before any cipher is run, all under its lock: its state, the encapsulation, the replay window, the limits.
@@ -214,7 +239,7 @@ func (k *Kernel) begin(s *sa, a *arrival) (e *encap, cause dropCause) {
 	switch {
 	case kind != a.encap:
 		s.Unlock()
-		return nil, dropInStateMismatch
+		return nil, dropEncapMismatch
 	case s.replay != 0 && !s.window.fresh(a.Seq, s.replay):
 		s.Unlock()
 		return nil, dropInStateSeqError
@@ -222,8 +247,11 @@ func (k *Kernel) begin(s *sa, a *arrival) (e *encap, cause dropCause) {
 	found := s.checkLimitsLocked(now)
 	s.Unlock()
 	k.postReached(s, found)
-	if found.hard {
-		return nil, dropInStateExpired
+	switch {
+	case found.hard && found.packets:
+		return nil, dropInPacketsExpired
+	case found.hard:
+		return nil, dropInBytesExpired
 	}
 	return e, noDrop
 }
@@ -243,42 +271,57 @@ func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byt
 	if s.proto == protoComp {
 		payload, next, ok := decompress(a.pkt[a.Off:a.End])
 		if !ok {
-			return nil, 0, dropInStateProtoError
+			return nil, 0, dropBadCompression
 		}
 		return payload, next, noDrop
 	}
 	t := s.transform()
 	if t == nil {
-		return nil, 0, dropInStateProtoError
+		return nil, 0, dropCryptoFailed
 	}
 	if s.proto == protoAH {
-		if t.VerifyAH(a.pkt[:a.End], a.Off, 0) != nil {
-			return nil, 0, dropInStateProtoError
-		}
-		head := ipsec.ParseAH(a.pkt, &a.Inbound)
-		// The header is padded to 8 bytes, or in the way of IPv4 to 4.
-		if head.Len != ipsec.AHLen(t.ICVLen(), 8) && head.Len != ipsec.AHLen(t.ICVLen(), 4) || a.Off+head.Len > a.End {
-			return nil, 0, dropInStateProtoError
-		}
-		return a.pkt[a.Off+head.Len : a.End], head.Next, noDrop
+		return revealAH(t, a)
 	}
 	plain, err := t.OpenESP(room, a.ESP(a.pkt), 0)
-	if err != nil {
-		return nil, 0, dropInStateProtoError
+	switch err {
+	case nil:
+	case ipsec.ErrICV:
+		return nil, 0, dropBadICV
+	case ipsec.ErrShort:
+		return nil, 0, dropShortESP
+	default:
+		return nil, 0, dropCryptoFailed
 	}
 	plain = plain[len(room):]
-	_, next, ok := ipsec.Trailer(plain)
-	if !ok {
-		return nil, 0, dropInStateProtoError
+	padLen, next, ok := ipsec.Trailer(plain)
+	if !ok || padLen+2 == len(plain) { // a packet of padding alone is refused, too
+		return nil, 0, dropBadPadLength
 	}
 	if e != nil && (a.from.Addr() != s.src || a.from.Port() != e.sport) {
 		sport, from := e.sport, a.from // so that a stays off the heap
 		k.e.TryPost(func() { k.newMapping(s, sport, from) })
 	}
-	if next == protoNone { // a dummy (RFC 4303 section 2.6)
-		return nil, 0, dropInStateProtoError
+	if next == protoNone { // RFC 4303 section 2.6
+		return nil, 0, dropDummy
 	}
 	return ipsec.Payload(plain), next, noDrop
+}
+
+// revealAH proves that a packet of AH is genuine. Its header is as long as the ICV asks for, cut or whole, padded to 8 bytes.
+func revealAH(t *ipsec.Transform, a *arrival) (payload []byte, next uint8, cause dropCause) {
+	head := ipsec.ParseAH(a.pkt, &a.Inbound)
+	if head.Len != ipsec.AHLen(t.ICVLen(), 8) && head.Len != ipsec.AHLen(t.Suite().MAC.Size, 8) || a.Off+head.Len > a.End {
+		return nil, 0, dropAHLength
+	}
+	switch t.VerifyAH(a.pkt[:a.End], a.Off, 0) {
+	case nil:
+		return a.pkt[a.Off+head.Len : a.End], head.Next, noDrop
+	case ipsec.ErrICV:
+		return nil, 0, dropBadICV
+	case ipsec.ErrAHLen:
+		return nil, 0, dropAHLength
+	}
+	return nil, 0, dropAHHeader
 }
 
 // withECN takes over that the outer packet has met congestion.
@@ -314,7 +357,7 @@ func (k *Kernel) admit(pkt []byte, path []*sa, lo bool) dropCause {
 	misreadPorts(&f, pkt, k.own(f.Dst))
 	for _, s := range path {
 		if s.sel != nil && !s.selects(f) {
-			return dropInStateMismatch
+			return dropSelectorMismatch
 		}
 	}
 	dir := in

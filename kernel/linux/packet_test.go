@@ -147,6 +147,8 @@ func TestInboundDrops(t *testing.T) {
 	}
 	fragment := append([]byte(nil), h.sealed(0x1000, 1)...)
 	binary.BigEndian.PutUint16(fragment[6:], 0x2000)
+	fragment[10], fragment[11] = 0, 0
+	binary.BigEndian.PutUint16(fragment[10:], ^ipsec.Checksum(0, fragment[:20]))
 	for _, test := range []struct {
 		name    string
 		pkt     []byte
@@ -160,17 +162,17 @@ func TestInboundDrops(t *testing.T) {
 		{"number 0", h.sealed(0x1000, 0), "XfrmInStateSeqError", ipsec.Replayed},
 		{"wrong ICV", h.sealedAs(0x1000, 30, broken), "XfrmInStateProtoError", ipsec.BadICV},
 		{"unknown SPI", h.sealed(0x9999, 1), "XfrmInNoStates", ipsec.NoSA},
-		{"not in UDP", h.sealed(0x3000, 1), "XfrmInStateMismatch", ipsec.NoSA},
+		{"not in UDP", h.sealed(0x3000, 1), "XfrmInStateMismatch", ipsec.EncapMismatch},
 		{"in UDP", inUDP(0x3000), "", ipsec.NoReason},
-		{"in UDP though it should not", inUDP(0x1000), "XfrmInStateMismatch", ipsec.NoSA},
+		{"in UDP though it should not", inUDP(0x1000), "XfrmInStateMismatch", ipsec.EncapMismatch},
 		{"tunnel without a policy", inner, "XfrmInNoPols", ipsec.PolicyMismatch},
-		{"not a tunnel's packet", h.sealed(0x2000, 2), "XfrmInStateModeError", ipsec.BadHeader},
+		{"not a tunnel's packet", h.sealed(0x2000, 2), "XfrmInStateModeError", ipsec.BadMode},
 		{"fragment", fragment, "", ipsec.Fragment},
 		{"keepalive", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte{0xff}), "", ipsec.Keepalive},
 		{"IKE", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40)), "", ipsec.NoReason},
 		{"plain", plain, "", ipsec.NoReason},
 		{"nothing", nil, "", ipsec.BadHeader},
-		{"cut", h.sealed(0x1000, 40)[:30], "XfrmInHdrError", ipsec.BadHeader},
+		{"cut", h.sealed(0x1000, 40)[:30], "IpExtInTruncatedPkts", ipsec.Truncated},
 	} {
 		if v := h.inbound(test.pkt); v.Counter != test.counter || v.Reason != test.reason {
 			t.Errorf("%s: %v %v %q, want %v %q", test.name, v.Kind, v.Reason, v.Counter, test.reason, test.counter)

@@ -69,7 +69,7 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	switch end.Counter {
 	case dropRows[dropOutPolBlock].name:
 		return wire.EPERM
-	case dropRows[dropOutStateExpired].name, dropRows[dropOutStateInvalid].name:
+	case dropRows[dropOutBytesExpired].name, dropRows[dropOutStateInvalid].name:
 		if t.Proto != protoTCP {
 			return wire.EINVAL
 		}
