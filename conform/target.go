@@ -149,6 +149,17 @@ func randomness(scenario string, seed uint64) io.Reader {
 
 type inProcess struct{ *engine.Engine }
 
+// Inbound implements [PacketPath]. Recordings of illumos begin where IP hands a packet to IPsec, so what IP itself refuses is not asked there.
+func (m inProcess) Inbound(p *ipsec.Packet) {
+	k, ok := m.Kernel().(interface{ InboundIPsec(*ipsec.Packet) })
+	if !ok {
+		m.Engine.Inbound(p)
+		return
+	}
+	m.Ledger().Inject(p)
+	k.InboundIPsec(p)
+}
+
 func (m inProcess) Watch(f func(*ipsec.Packet, ipsec.Verdict)) func() { return m.Ledger().Watch(f) }
 func (m inProcess) InFlight() uint64                                  { return m.Ledger().Balance().InFlight }
 

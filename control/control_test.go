@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -106,6 +107,7 @@ func esp() []byte {
 	copy(b[12:], peer.AsSlice())
 	copy(b[16:], own.AsSlice())
 	b[22] = 0x10
+	binary.BigEndian.PutUint16(b[10:], ^ipsec.Checksum(0, b[:20]))
 	return b
 }
 

@@ -473,7 +473,7 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 				k.drop(p, dropTaskRefused)
 				continue
 			}
-			k.Inbound(p)
+			k.InboundIPsec(p)
 		}
 	})
 }

@@ -540,11 +540,13 @@ func TestStrayPackets(t *testing.T) {
 	}
 	fragment := h.sealed(0x1001, 1)
 	fragment[6] = 0x20
+	summed(fragment)
 	if v := k.inject(fragment); v.Reason != ipsec.Fragment {
 		t.Errorf("a fragment: %v", v.Reason)
 	}
 	// AH that claims to be longer than the packet: the sequence number is looked at first.
-	ah := slices.Concat([]byte{0x45, 0, 0, 44, 0, 1, 0, 0, 64, 51, 0, 0}, peer.AsSlice(), me.AsSlice(), []byte{17, 200, 0, 0, 0, 0, 0x10, 1, 0, 0, 0, 0}, make([]byte, 12))
+	ah := summed(slices.Concat([]byte{0x45, 0, 0, 44, 0, 1, 0, 0, 64, 51, 0, 0}, peer.AsSlice(), me.AsSlice(),
+		[]byte{17, 200, 0, 0, 0, 0, 0x10, 1, 0, 0, 0, 0}, make([]byte, 12)))
 	if v := k.inject(ah); v.Counter != "ah_early_replay" {
 		t.Errorf("AH, number 0, too long: %v %q", v.Reason, v.Counter)
 	}

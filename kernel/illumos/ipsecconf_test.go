@@ -23,7 +23,7 @@ func udp(t testing.TB, src, dst string, sport, dport uint16) []byte {
 	payload := []byte{byte(sport >> 8), byte(sport), byte(dport >> 8), byte(dport), 0, 8, 0, 0}
 	if s.Is4() {
 		h := []byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0}
-		return append(append(append(h, s.AsSlice()...), d.AsSlice()...), payload...)
+		return summed(append(append(append(h, s.AsSlice()...), d.AsSlice()...), payload...))
 	}
 	h := []byte{0x60, 0, 0, 0, 0, 8, 17, 64}
 	return append(append(append(h, s.AsSlice()...), d.AsSlice()...), payload...)

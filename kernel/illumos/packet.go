@@ -11,8 +11,18 @@ import (
 // larvalPackets is how many packets wait on a LARVAL SA: the newest.
 const larvalPackets = 1
 
-// Inbound implements [engine.Kernel]. What is neither ESP nor AH is none of IPsec's business and goes on as it is.
+// Inbound implements [engine.Kernel]: IP looks at the packet, and then IPsec.
 func (k *Kernel) Inbound(p *ipsec.Packet) {
+	if cause := ipInput(p.Data); cause != noDrop {
+		k.drop(p, cause)
+		return
+	}
+	k.InboundIPsec(p)
+}
+
+// InboundIPsec is what IPsec does with a packet that IP has handed to it. Recordings of the original begin here. What is neither ESP nor AH is none of
+// IPsec's business and goes on as it is.
+func (k *Kernel) InboundIPsec(p *ipsec.Packet) {
 	k.settleFirst()
 	var in ipsec.Inbound
 	err := in.Parse(p.Data)
