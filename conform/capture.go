@@ -7,14 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"path"
 	"strings"
 
-	"github.com/gopacket/gopacket/pcapgo"
-
+	packets "github.com/pfkeyd/pfkeyd/internal/capture"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -130,19 +128,12 @@ func readCapture(fsys fs.FS, file, shown string) (*capture, error) {
 		return nil, plain(err)
 	}
 	defer f.Close()
-	r, err := pcapgo.NewReader(f)
-	if err != nil {
-		return nil, fmt.Errorf("not a pcap file: %w", err)
+	r, err := packets.NewReader(f)
+	if err == nil {
+		c.records, err = r.Packets()
 	}
-	for {
-		b, _, err := r.ReadPacketData()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("record %d: %w", len(c.records)+1, err)
-		}
-		c.records = append(c.records, b)
+	if err != nil {
+		return nil, err
 	}
 	if len(c.records) != len(c.Packets) || len(c.records) == 0 {
 		return nil, fmt.Errorf("%d packets, of which its .json describes %d", len(c.records), len(c.Packets))

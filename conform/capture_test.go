@@ -3,6 +3,7 @@ package conform_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -134,7 +135,7 @@ func TestCaptureUnreadable(t *testing.T) {
 		describe func(map[string]any)
 		want     string
 	}{
-		{"no pcap", cut(3), nil, "not a pcap file"},
+		{"no pcap", cut(3), nil, "broken capture: file header"},
 		{"cut off", cut(100), nil, "record 1"},
 		{"no packets", cut(24), nil, "0 packets"},
 		{"no description", nil, func(m map[string]any) { clear(m) }, `protocol ""`},
@@ -165,5 +166,43 @@ func TestCaptureUnreadable(t *testing.T) {
 	}
 	if code, _, stderr := run(t, conform.Config{Kernel: "linux", Paths: []string{alone}}); code != 2 || !strings.Contains(stderr, "what is in it is not told") {
 		t.Error(fmt.Sprint(code), stderr)
+	}
+}
+
+// TestCaptureLinkTypes: the link layer under the packets does not matter, and one that is not known is named.
+func TestCaptureLinkTypes(t *testing.T) {
+	const header, record, linkAt = 24, 16, 20
+	framed := func(link byte, head []byte) func([]byte) []byte {
+		return func(b []byte) []byte {
+			out := bytes.Clone(b[:header])
+			out[linkAt] = link
+			for b = b[header:]; len(b) > 0; {
+				n := binary.LittleEndian.Uint32(b[8:])
+				out = append(out, b[:8]...)
+				for range 2 { // captured, and on the wire
+					out = binary.LittleEndian.AppendUint32(out, n+uint32(len(head)))
+				}
+				out = append(append(out, head...), b[record:record+n]...)
+				b = b[record+n:]
+			}
+			return out
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		packets func([]byte) []byte
+		refuse  string
+	}{
+		{"Ethernet", framed(1, append(make([]byte, 12), 8, 0)), ""},
+		{"Linux cooked", framed(113, append(make([]byte, 14), 8, 0)), ""},
+		{"loop", framed(108, []byte{0, 0, 0, 2}), ""},
+		{"wireless", framed(105, nil), "record 1: link type 105 (802.11) is not read"},
+		{"ARP", framed(1, append(make([]byte, 12), 8, 6)), "record 1: no IP packet is in it"},
+	} {
+		p := bentCapture(t, "esp-aes128cbc-sha1-tun4", tt.packets, nil)
+		code, out, stderr := run(t, conform.Config{Kernel: "linux", Paths: []string{p}})
+		if want := map[bool]int{true: 0, false: 2}[tt.refuse == ""]; code != want || !strings.Contains(stderr, tt.refuse) {
+			t.Errorf("%s: exit %d, %s%s; want %d, %q", tt.name, code, out, stderr, want, tt.refuse)
+		}
 	}
 }

@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gopacket/gopacket/pcapgo"
 	"golang.org/x/sys/unix"
 
+	frames "github.com/pfkeyd/pfkeyd/internal/capture"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -242,24 +242,28 @@ func TestServeTUN(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	r, err := pcapgo.NewNgReader(f, pcapgo.DefaultNgReaderOptions)
+	r, err := frames.NewReader(f)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var protocols []string
 	for {
-		data, info, err := r.ReadPacketData()
+		record, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		data, err := record.IP()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(data) >= 20 && data[0]>>4 == 4 && data[9] != 2 { // IPv6 and IGMP that the machine sends of its own
-			protocols = append(protocols, fmt.Sprint(info.InterfaceIndex, ":", data[9]))
+			protocols = append(protocols, fmt.Sprint(record.Interface, ":", data[9]))
 		}
 	}
-	if got, want := strings.Join(protocols, " "), "1:17 0:50 0:50 1:17"; got != want {
+	if got, want := strings.Join(protocols, " "), "host:17 wire:50 wire:50 host:17"; got != want {
 		t.Errorf("captured, as interface:protocol, %s; want %s", got, want)
 	}
 }

@@ -386,7 +386,7 @@ func TestBrokenCaptures(t *testing.T) {
 		{"record cut", "record 2: the file ends in the middle of it", whole[:len(whole)-1], 1},
 		{"record not captured whole", "record 2: only 36 of its 100 bytes were captured", change(second+12, 100), 1},
 		{"record of absurd length", "record 2: ", change(second+8, 0xfffffff0), 1},
-		{"link type", "record 1: link type 147 is none of", classic(t, 147, p), 0},
+		{"link type", "record 1: link type 147 is not read", classic(t, 147, p), 0},
 		{"short ethernet", "record 1: 10 bytes are too short", classic(t, layers.LinkTypeEthernet, p[:10]), 0},
 		{"gzip", "file header", []byte{0x1f, 0x8b, 0, 0, 0, 0}, 0},
 		{"pcapng cut", "section header", ng(t, []layers.LinkType{layers.LinkTypeRaw}, p)[:14], 0},

@@ -13,13 +13,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/capture"
 )
 
 type pcapFlags struct {
 	injection
-	packets  string
-	timing   string
-	src, dst string
+	packets   string
+	timing    string
+	src, dst  string
+	iface     string
+	direction string
 }
 
 func (e *env) pcapCommand() *cobra.Command {
@@ -34,6 +37,12 @@ FILE is classic pcap or pcapng, also compressed with gzip; "-" is standard
 input, read as it comes ("tcpdump -U -w - esp | ipsecinject pcap -"). Link types:
 raw IP (101, 228, 229), Ethernet (1, also with VLAN tags), null and loopback
 (0, 108), Linux cooked (113, 276). Records that carry no IP are left out.
+
+A capture of 'pfkeyd serve --pcap' has each packet where it came in and where it
+went out. Of such a one the packets that came in are injected, once: those that
+came in by the interface "wire", or with --outbound those that the host sent, by
+"host". --interface and --direction choose others. Of all other captures every
+record is taken, unless these options say which.
 
 A broken capture, or a selected record that was not captured whole, ends the
 command with exit status 2 and an error that names the record; the packets before
@@ -52,9 +61,13 @@ it have been injected.`,
 	f.injection.addTo(cmd)
 	cmd.Flags().StringVar(&f.packets, "packets", "", "only these records, such as `1-3,7,10-`")
 	cmd.Flags().StringVar(&f.timing, "timing", "none", "pauses between packets: none, original, or a `DURATION`")
+	cmd.Flags().StringVar(&f.iface, "interface", "", "only records of the interface of this `NAME` of a pcapng; all: of every one")
+	cmd.Flags().StringVar(&f.direction, "direction", "", "only records of a pcapng that went this `WAY`: in or out; all: either")
 	cmd.Flags().StringVar(&f.src, "src", "", "only packets from this IP `ADDRESS`")
 	cmd.Flags().StringVar(&f.dst, "dst", "", "only packets to this IP `ADDRESS`")
 	complete(cmd, "timing", "none", "original")
+	complete(cmd, "interface", "all", "wire", "host", "dropped")
+	complete(cmd, "direction", "all", "in", "out")
 	return cmd
 }
 
@@ -89,9 +102,13 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 	} else {
 		name = "standard input"
 	}
-	c, err := openCapture(in)
+	c, err := capture.NewReader(in)
 	if err != nil {
 		return command.Usagef("%s: %w", name, err)
+	}
+	chosen, err := f.choice(c.Application() == capture.Application)
+	if err != nil {
+		return err
 	}
 	s, err := e.open(ctx, &f.injection)
 	if err != nil {
@@ -101,13 +118,13 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 
 	var last time.Time // of the packet before
 	first := true
-	skipped := 0
+	skipped, other := 0, 0
 	var broken error
-	for !sel.past(c.n + 1) {
-		r, err := c.next()
+	for !sel.past(c.Last() + 1) {
+		r, err := c.Next()
 		if err == io.EOF {
-			if n := sel.missing(c.n); n > 0 {
-				broken = command.Usagef("%s: there is no record %d, the last one is %d", name, n, c.n)
+			if n := sel.missing(c.Last()); n > 0 {
+				broken = command.Usagef("%s: there is no record %d, the last one is %d", name, n, c.Last())
 			}
 			break
 		}
@@ -115,10 +132,14 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 			broken = command.Usagef("%s: %w", name, err)
 			break
 		}
-		if !sel.has(r.n) {
+		if !sel.has(r.N) {
 			continue
 		}
-		packet, err := r.ip()
+		if !chosen.takes(&r) {
+			other++
+			continue
+		}
+		packet, err := r.IP()
 		if err != nil {
 			broken = command.Usagef("%s: %w", name, err)
 			break
@@ -132,27 +153,69 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 		}
 		d := pause.fixed
 		if pause.original {
-			d = r.at.Sub(last)
+			d = r.At.Sub(last)
 		}
 		if !first && d > 0 {
 			if err := sleep(ctx, d); err != nil {
 				return err
 			}
 		}
-		first, last = false, r.at
-		if err := s.inject(ctx, uint64(r.n), packet); err != nil {
+		first, last = false, r.At
+		if err := s.inject(ctx, uint64(r.N), packet); err != nil {
 			return err
 		}
 	}
 	if err := s.finish(ctx); err != nil {
 		return err
 	}
-	extra := ""
+	var extra []string
 	if skipped > 0 {
-		extra = fmt.Sprintf("%d records without IP left out", skipped)
+		extra = append(extra, fmt.Sprintf("%d records without IP left out", skipped))
 	}
-	s.summary(extra)
+	if other > 0 {
+		extra = append(extra, fmt.Sprintf("%d records of another interface or direction left out", other))
+	}
+	s.summary(strings.Join(extra, ", "))
 	return broken
+}
+
+// choice is which records are injected; an empty interface stands for any, [capture.Unknown] for either direction.
+type choice struct {
+	iface     string
+	direction capture.Direction
+}
+
+// choice reads the two options. ours tells that the capture is one of 'pfkeyd serve --pcap'.
+func (f *pcapFlags) choice(ours bool) (c choice, err error) {
+	const any = "all"
+	if ours && f.iface == "" {
+		c.iface = capture.Wire
+		if f.outbound {
+			c.iface = capture.Host
+		}
+		c.direction = capture.In
+		if f.outbound {
+			c.direction = capture.Out
+		}
+	} else if f.iface != any {
+		c.iface = f.iface
+	}
+	switch f.direction {
+	case "":
+	case any:
+		c.direction = capture.Unknown
+	case "in":
+		c.direction = capture.In
+	case "out":
+		c.direction = capture.Out
+	default:
+		return c, command.Usagef("--direction %q is none of in, out, all", f.direction)
+	}
+	return c, nil
+}
+
+func (c choice) takes(r *capture.Record) bool {
+	return (c.iface == "" || c.iface == r.Interface) && (c.direction == capture.Unknown || c.direction == r.Direction)
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -1,17 +1,14 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strconv"
 
-	"github.com/gopacket/gopacket/pcapgo"
-
+	"github.com/pfkeyd/pfkeyd/internal/capture"
 	"github.com/pfkeyd/pfkeyd/testdata/pcaps"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -19,8 +16,8 @@ import (
 // captureFolder is where the captures come from: its README says how they were made.
 const captureFolder = "esp-linux-6.1/"
 
-// capture is one direction of a recorded conversation: packets that a real kernel protected, the SA, and what was in them.
-type capture struct {
+// recordedTalk is one direction of a recorded conversation: packets that a real kernel protected, the SA, and what was in them.
+type recordedTalk struct {
 	name    string
 	sa      captureSA
 	packets []capturePacket
@@ -54,7 +51,7 @@ type sidecar struct {
 }
 
 // openCapture reads the packets from A to B of a capture that is built in.
-func openCapture(name string) (*capture, error) {
+func openCapture(name string) (*recordedTalk, error) {
 	c, err := readCapture(name)
 	if err != nil {
 		return nil, fmt.Errorf("capture %s: %w", name, err)
@@ -62,7 +59,7 @@ func openCapture(name string) (*capture, error) {
 	return c, nil
 }
 
-func readCapture(name string) (*capture, error) {
+func readCapture(name string) (*recordedTalk, error) {
 	text, err := pcaps.Files.ReadFile(captureFolder + name + ".json")
 	if err != nil {
 		return nil, err
@@ -71,7 +68,7 @@ func readCapture(name string) (*capture, error) {
 	if err := json.Unmarshal(text, &side); err != nil {
 		return nil, err
 	}
-	c := &capture{name: name}
+	c := &recordedTalk{name: name}
 	for _, sa := range side.SAs {
 		if sa.Dir != "ab" {
 			continue
@@ -105,23 +102,15 @@ func readCapture(name string) (*capture, error) {
 	return c, nil
 }
 
-func readRecords(name string) (records [][]byte, err error) {
-	file, err := pcaps.Files.ReadFile(captureFolder + name + ".pcap")
+func readRecords(name string) (packets [][]byte, err error) {
+	file, err := pcaps.Files.Open(captureFolder + name + ".pcap")
 	if err != nil {
 		return nil, err
 	}
-	r, err := pcapgo.NewReader(bytes.NewReader(file))
+	defer file.Close()
+	r, err := capture.NewReader(file)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		data, _, err := r.ReadPacketData()
-		switch {
-		case err == io.EOF:
-			return records, nil
-		case err != nil:
-			return nil, fmt.Errorf("record %d: %w", len(records)+1, err)
-		}
-		records = append(records, data)
-	}
+	return r.Packets()
 }

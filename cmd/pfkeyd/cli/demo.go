@@ -151,7 +151,7 @@ func (f *demoFlags) pace(e *env) pace {
 type demo struct {
 	flags     *demoFlags
 	screen    *screen
-	capture   *capture
+	capture   *recordedTalk
 	address   pfkey.Address
 	responder *pfkey.Client
 	wire      *packetport.Client

@@ -13,15 +13,16 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"github.com/pfkeyd/pfkeyd/internal/capture"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
 // The interfaces of a capture.
 const (
-	onWire    = iota // what comes off the wire and what goes onto it
-	onHost           // what the emulated host sends, and what it gets
-	onDropped        // once more what was dropped, with the reason
+	onWire = iota
+	onHost
+	onDropped
 	interfaces
 )
 
@@ -34,8 +35,9 @@ var interfaceNames = [interfaces][2]string{
 // pcapQueue is how many bytes may wait to be written. What comes on top of them is left out of the capture: packets do not wait for a disk.
 const pcapQueue = 16 << 20
 
-// packetPcap stands before the engine behind a packet port and writes down what goes in, when it does, and what comes out, as pcapng of raw IP.
-// A packet has one number on its way in and on its way out.
+// packetPcap stands before the engine behind a packet port and writes down what goes in, when it does, and what comes out, as pcapng. A packet has one
+// number on its way in and on its way out. The frames are those of a loopback interface, because libpcap (1.10) reads no capture with several interfaces
+// of raw IP, whose link type has another number in there.
 //
 // Its own goroutine writes, a packet at a time whenever there is one and many at a time when there are more; nothing stays in a buffer.
 type packetPcap struct {
@@ -94,9 +96,9 @@ func newPacketPcap(name string, target packetport.Target, kernel string, now fun
 // begin writes the head of the file, so that a reader has something to begin with.
 func (p *packetPcap) begin(kernel string) (err error) {
 	describe := func(i int) pcapgo.NgInterface {
-		return pcapgo.NgInterface{Name: interfaceNames[i][0], Description: interfaceNames[i][1], LinkType: layers.LinkTypeRaw}
+		return pcapgo.NgInterface{Name: interfaceNames[i][0], Description: interfaceNames[i][1], LinkType: layers.LinkTypeLoop}
 	}
-	about := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: "pfkeyd", OS: kernel + " (emulated)"}}
+	about := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: capture.Application, OS: kernel + " (emulated)"}}
 	if p.w, err = pcapgo.NewNgWriterInterface(p.file, describe(0), about); err != nil {
 		return err
 	}
@@ -193,6 +195,7 @@ func (p *packetPcap) write() {
 }
 
 func (p *packetPcap) writeBatch(batch []pcapRecord) error {
+	var frame []byte
 	for i := range batch {
 		r := &batch[i]
 		flags := pcapgo.NgEpbFlags{Direction: pcapgo.NgEpbFlagDirectionInbound}
@@ -209,8 +212,10 @@ func (p *packetPcap) writeBatch(batch []pcapRecord) error {
 		if r.comment != "" {
 			o.Comments = []string{strings.ToValidUTF8(r.comment, "?")}
 		}
-		info := gopacket.CaptureInfo{Timestamp: r.at, CaptureLength: len(r.data), Length: len(r.data), InterfaceIndex: r.where}
-		if err := p.w.WritePacketWithOptions(info, r.data, o); err != nil {
+		head := capture.LoopHeader(r.data)
+		frame = append(append(frame[:0], head[:]...), r.data...)
+		info := gopacket.CaptureInfo{Timestamp: r.at, CaptureLength: len(frame), Length: len(frame), InterfaceIndex: r.where}
+		if err := p.w.WritePacketWithOptions(info, frame, o); err != nil {
 			return err
 		}
 	}

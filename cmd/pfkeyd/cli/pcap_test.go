@@ -8,11 +8,14 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 	"golang.org/x/sys/unix"
 
@@ -75,7 +78,10 @@ func readPcap(t *testing.T, r *pcapgo.NgReader, n int) (got []seen) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := seen{Where: iface.Name, Data: fmt.Sprintf("%x", data), Out: o.Flags.Direction == pcapgo.NgEpbFlagDirectionOutbound}
+		if iface.LinkType != layers.LinkTypeLoop || !bytes.HasPrefix(data, []byte{0, 0, 0, 2}) {
+			t.Fatalf("link type %v, %x", iface.LinkType, data)
+		}
+		s := seen{Where: iface.Name, Data: fmt.Sprintf("%x", data[4:]), Out: o.Flags.Direction == pcapgo.NgEpbFlagDirectionOutbound}
 		if o.PacketID != nil {
 			s.ID = *o.PacketID
 		}
@@ -250,5 +256,56 @@ func TestPcapNobodyReads(t *testing.T) {
 	defer cancel()
 	if err := p.close(over); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("at the end: %v", err)
+	}
+}
+
+// TestPcapOthers has tcpdump and tshark read a capture: every packet on each of the interfaces, of either IP version, and what is no IP at all.
+func TestPcapOthers(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "c.pcapng")
+	e := newEngine(t)
+	p, err := newPacketPcap(name, e, e.Name(), e.Now, func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	here6, there6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+	p.Outbound(&ipsec.Packet{ID: 1, Data: datagram(here, there, "out")}, "")
+	p.Inbound(&ipsec.Packet{ID: 2, Data: unknown(t)})
+	p.Inbound(&ipsec.Packet{ID: 3, Data: datagram(there6, here6, "six")})
+	p.Inbound(&ipsec.Packet{ID: 4, Data: []byte("0 is no version of IP")})
+	if err := p.close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, reader := range []struct {
+		program string
+		args    []string
+		want    []string
+	}{
+		{"tcpdump", []string{"-nn", "-t", "-r", name}, []string{
+			"IP 192.0.2.1.7 > 192.0.2.2.9: UDP", "IP 192.0.2.1.7 > 192.0.2.2.9: UDP",
+			"IP 192.0.2.2 > 192.0.2.1: ESP(spi=0x00001000", "IP 192.0.2.2 > 192.0.2.1: ESP(spi=0x00001000",
+			"IP6 2001:db8::2.7 > 2001:db8::1.9: UDP", "IP6 2001:db8::2.7 > 2001:db8::1.9: UDP", "", "",
+		}},
+		{"tshark", []string{"-r", name, "-T", "fields", "-E", "separator=/s", "-e", "frame.interface_name", "-e", "_ws.col.Protocol"}, []string{
+			"host ECHO", "wire ECHO", "wire ESP", "dropped ESP", "wire ECHO", "host ECHO", "wire IP", "dropped IP", // UDP to port 7
+		}},
+	} {
+		t.Run(reader.program, func(t *testing.T) {
+			if _, err := exec.LookPath(reader.program); err != nil {
+				t.Skip("there is no " + reader.program)
+			}
+			out, err := exec.Command(reader.program, reader.args...).Output()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			lines := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+			if len(lines) != len(reader.want) {
+				t.Fatalf("%d packets, want %d\n%s", len(lines), len(reader.want), out)
+			}
+			for i, want := range reader.want {
+				if !strings.HasPrefix(lines[i], want) {
+					t.Errorf("packet %d: %q, want %q", i+1, lines[i], want)
+				}
+			}
+		})
 	}
 }

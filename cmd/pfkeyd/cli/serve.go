@@ -65,7 +65,8 @@ be, which takes root; bringing them up, addresses and routes are left to ip(8):
 
 --pcap writes a pcapng file of every packet on its way in and on its way out, with
 the two sides as interfaces, wire and host, and a third, dropped, that has the
-reasons. It may be a pipe:
+reasons. tcpdump and Wireshark read it, and 'ipsecinject pcap' injects what came in,
+once more. It may be a pipe:
 
   pfkeyd serve --pcap >(wireshark -k -i -)
 

@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"bufio"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+)
+
+// writeCapture makes a classic pcap file of raw IP packets; "-" is standard output.
+func (e *env) writeCapture(name string, each func(yield func([]byte) error) error) error {
+	out, done := e.stdout, func() error { return nil }
+	if name != "-" {
+		file, err := os.Create(name)
+		if err != nil {
+			return command.Failed(err)
+		}
+		out, done = file, file.Close
+	}
+	b := bufio.NewWriter(out)
+	w := pcapgo.NewWriterNanos(b)
+	err := w.WriteFileHeader(headerIP6+1<<16-1, layers.LinkTypeRaw)
+	if err == nil {
+		err = each(func(p []byte) error {
+			return w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Now(), CaptureLength: len(p), Length: len(p)}, p)
+		})
+	}
+	err = errors.Join(err, b.Flush(), done())
+	if _, ok := errors.AsType[*command.Failure](err); ok || err == nil {
+		return err // of a packet that could not be made
+	}
+	return command.Failed(err)
+}
