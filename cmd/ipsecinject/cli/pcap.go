@@ -42,7 +42,8 @@ A capture of 'pfkeyd serve --pcap' has each packet where it came in and where it
 went out. Of such a one the packets that came in are injected, once: those that
 came in by the interface "wire", or with --outbound those that the host sent, by
 "host". --interface and --direction choose others. Of all other captures every
-record is taken, unless these options say which.
+record is taken, unless these options say which. A file is read as far as it goes
+when the command begins, so it may be the one that the engine writes.
 
 A broken capture, or a selected record that was not captured whole, ends the
 command with exit status 2 and an error that names the record; the packets before
@@ -99,6 +100,10 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 		}
 		defer file.Close()
 		in = file
+		// Of a file that grows only what is there now, or an engine that writes into it what is injected would never come to an end.
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			in = io.LimitReader(file, info.Size())
+		}
 	} else {
 		name = "standard input"
 	}

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/internal/capture"
+	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
 // served is what 'pfkeyd serve --pcap' writes, with a link type: packet 1 came in and was delivered, 2 came in and was dropped, 3 was sent, and 4 went
@@ -97,4 +99,29 @@ func TestPcapServed(t *testing.T) {
 	}
 	r := run(t, "pcap", file(t, served(t, "", layers.LinkTypeRaw)), "--engine", e.address, "--direction", "up")
 	r.check(t, 2, `--direction "up" is none of in, out, all`)
+}
+
+// TestPcapGrowing injects a capture that the engine writes: what is in it when the command begins, and no more.
+func TestPcapGrowing(t *testing.T) {
+	content := classic(t, layers.LinkTypeRaw, espPacket(spiDeliver, 1), espPacket(spiDeliver, 2))
+	name := file(t, content)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const fileHeader = 24
+	e := start(t, nil)
+	written := 0
+	e.ledger.Watch(func(p *ipsec.Packet, _ ipsec.Verdict) {
+		if written++; written > 100 {
+			return // or the test would not end
+		}
+		record := append(bytes.Clone(content[fileHeader:][:16]), p.Data...) // they are equally long
+		if _, err := f.Write(record); err != nil {
+			t.Error(err)
+		}
+	})
+	r := run(t, "pcap", name, "--engine", e.address, "--timing", "20ms") // the first is written again meanwhile
+	r.check(t, 0, "2 packets: 2 delivered\n")
 }
