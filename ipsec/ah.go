@@ -41,8 +41,8 @@ func (t *Transform) VerifyAH(pkt []byte, off int, seqHi uint32) error {
 	return nil
 }
 
-// SealAH writes the ICV into a complete datagram that has its AH header at off, with everything but the ICV filled in. Errors
-// are those of [Transform.VerifyAH].
+// SealAH writes the ICV into a complete datagram that has its AH header at off, with everything but the ICV filled in; an IV, if the MAC has one, stands in
+// front of it already. Errors are those of [Transform.VerifyAH].
 func (t *Transform) SealAH(pkt []byte, off int, seqHi uint32) error {
 	m, err := t.computeAH(pkt, off, seqHi)
 	if err != nil {
@@ -86,7 +86,12 @@ func (t *Transform) computeAH(pkt []byte, off int, seqHi uint32) (*macState, err
 	m := t.startMAC()
 	m.h.Write(s.buf)
 	m.h.Write(pkt[off : off+ahHeaderLen])
-	m.h.Write(zeroICV[:t.icv])
+	if t.ivLen > 0 {
+		iv := pkt[off+ahHeaderLen:][:t.ivLen]
+		m.h.(interface{ setIV([]byte) }).setIV(iv)
+		m.h.Write(iv)
+	}
+	m.h.Write(zeroICV[:t.icv-t.ivLen])
 	m.h.Write(pkt[off+ahHeaderLen+t.icv:])
 	t.finish(m, seqHi)
 	return m, nil
@@ -207,10 +212,11 @@ func maskRouting6(ext, dst []byte) error {
 	return nil
 }
 
-// putAH lays out an AH header of n bytes whose ICV and padding are zero.
+// putAH lays out an AH header of n bytes whose ICV and padding are zero but for the IV.
 func putAH(b []byte, n int, next uint8, s Sealing) {
 	clear(b[:n])
 	b[0], b[1] = next, byte(n/4-2)
 	binary.BigEndian.PutUint32(b[4:], s.SPI)
 	binary.BigEndian.PutUint32(b[8:], uint32(s.Seq))
+	copy(b[ahHeaderLen:], s.IV)
 }

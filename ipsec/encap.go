@@ -107,6 +107,9 @@ func (t *Transform) seal(out []byte, n int, h ip, payload []byte, next uint8, ud
 		if udp != (Ports{}) {
 			return out, ErrProtocol
 		}
+		if len(s.IV) != t.ivLen {
+			return out, ErrIV
+		}
 		if ahLen, err = t.ahLen(h.v6, s.Align); err != nil {
 			return out, err
 		}

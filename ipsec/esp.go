@@ -12,7 +12,7 @@ const espHeaderLen = 8
 type Sealing struct {
 	SPI   uint32
 	Seq   uint64 // the high half counts only with extended sequence numbers
-	IV    []byte // ESP: Transform.IVLen bytes, see [Transform.AppendIV]
+	IV    []byte // Transform.IVLen bytes, see [Transform.AppendIV]; none for most of AH
 	Align int    // ESP: payload, padding and trailer become a multiple of it; AH: the header does. In bytes, 0: as RFC 4303 and RFC 4302 want it
 }
 

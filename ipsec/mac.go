@@ -17,21 +17,25 @@ type MAC struct {
 	Name   string
 	KeyLen int // bytes of the key that the RFC demands; an HMAC takes any, the others those of AES
 	Size   int // bytes of the full output
-	ICV    int // bytes sent unless a kernel says otherwise
+	ICV    int // bytes sent unless a kernel says otherwise, with the IV
+	IVLen  int // bytes of an IV that stands in front of the ICV in every packet, and must never repeat; such a MAC is for AH only
 	aes    bool
 	new    func(key []byte) (hash.Hash, error)
 }
 
 // The integrity algorithms.
 var (
-	HMACMD5       = &MAC{"hmac-md5", 16, 16, 12, false, hmacOf(md5.New)}            // RFC 2403
-	HMACSHA1      = &MAC{"hmac-sha1", 20, 20, 12, false, hmacOf(sha1.New)}          // RFC 2404
-	HMACSHA256    = &MAC{"hmac-sha256", 32, 32, 16, false, hmacOf(sha256.New)}      // RFC 4868; 12 bytes in old drafts and Linux PF_KEY
-	HMACSHA384    = &MAC{"hmac-sha384", 48, 48, 24, false, hmacOf(sha512.New384)}   // RFC 4868
-	HMACSHA512    = &MAC{"hmac-sha512", 64, 64, 32, false, hmacOf(sha512.New)}      // RFC 4868
-	HMACRIPEMD160 = &MAC{"hmac-ripemd160", 20, 20, 12, false, hmacOf(newRIPEMD160)} // RFC 2857
-	AESXCBC       = &MAC{"aes-xcbc", 16, 16, 12, true, newXCBC}                     // RFC 3566
-	AESCMAC       = &MAC{"aes-cmac", 16, 16, 12, true, newCMAC}                     // RFC 4494
+	HMACMD5       = &MAC{"hmac-md5", 16, 16, 12, 0, false, hmacOf(md5.New)}            // RFC 2403
+	HMACSHA1      = &MAC{"hmac-sha1", 20, 20, 12, 0, false, hmacOf(sha1.New)}          // RFC 2404
+	HMACSHA256    = &MAC{"hmac-sha256", 32, 32, 16, 0, false, hmacOf(sha256.New)}      // RFC 4868; 12 bytes in old drafts and Linux PF_KEY
+	HMACSHA384    = &MAC{"hmac-sha384", 48, 48, 24, 0, false, hmacOf(sha512.New384)}   // RFC 4868
+	HMACSHA512    = &MAC{"hmac-sha512", 64, 64, 32, 0, false, hmacOf(sha512.New)}      // RFC 4868
+	HMACRIPEMD160 = &MAC{"hmac-ripemd160", 20, 20, 12, 0, false, hmacOf(newRIPEMD160)} // RFC 2857
+	AESXCBC       = &MAC{"aes-xcbc", 16, 16, 12, 0, true, newXCBC}                     // RFC 3566
+	AESCMAC       = &MAC{"aes-cmac", 16, 16, 12, 0, true, newCMAC}                     // RFC 4494
+
+	// GMAC is AES-GMAC for AH (RFC 4543 section 4); its key has the salt behind it. For ESP it is a cipher, [AESGMAC].
+	GMAC = &MAC{"aes-gmac", 20, 24, 24, 8, true, newAHGMAC}
 )
 
 // NullMAC has no ICV and protects nothing. Linux takes it, also for AH. It is not in the table, as nobody should choose it.
@@ -45,7 +49,7 @@ func (nullHash) Reset()                      {}
 func (nullHash) Size() int                   { return 0 }
 func (nullHash) BlockSize() int              { return 1 }
 
-var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC, AESCMAC}
+var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC, AESCMAC, GMAC}
 
 // MACs lists the table.
 func MACs() []*MAC { return append([]*MAC(nil), macs...) }
@@ -56,6 +60,14 @@ func (m *MAC) String() string {
 		return "none"
 	}
 	return m.Name
+}
+
+// saltLen is how many bytes of the key are no key of the cipher in it.
+func (m *MAC) saltLen() int {
+	if m == GMAC {
+		return gmacSalt
+	}
+	return 0
 }
 
 func hmacOf(h func() hash.Hash) func([]byte) (hash.Hash, error) {
@@ -150,3 +162,43 @@ func (x *blockMAC) Reset() {
 
 func (x *blockMAC) Size() int      { return 16 }
 func (x *blockMAC) BlockSize() int { return 16 }
+
+// gmacSalt is how many bytes of the key are the salt of the nonce.
+const gmacSalt = 4
+
+// ahGMAC is AES-GMAC as AH has it: the first bytes of what is written as the ICV are the IV, and so are those of the sum.
+type ahGMAC struct {
+	a     cipher.AEAD
+	nonce [gmacSalt + 8]byte
+	buf   []byte
+}
+
+func newAHGMAC(key []byte) (hash.Hash, error) {
+	if len(key) < gmacSalt {
+		return nil, aes.KeySizeError(len(key))
+	}
+	n := len(key) - gmacSalt
+	b, err := aes.NewCipher(key[:n])
+	if err != nil {
+		return nil, err
+	}
+	a, err := cipher.NewGCM(b)
+	g := &ahGMAC{a: a}
+	copy(g.nonce[:], key[n:])
+	return g, err
+}
+
+func (g *ahGMAC) setIV(iv []byte) { copy(g.nonce[gmacSalt:], iv) }
+
+func (g *ahGMAC) Write(p []byte) (int, error) {
+	g.buf = append(g.buf, p...)
+	return len(p), nil
+}
+
+func (g *ahGMAC) Sum(in []byte) []byte {
+	return g.a.Seal(append(in, g.nonce[gmacSalt:]...), g.nonce[:], nil, g.buf)
+}
+
+func (g *ahGMAC) Reset()         { g.buf = g.buf[:0] }
+func (g *ahGMAC) Size() int      { return len(g.nonce) - gmacSalt + g.a.Overhead() }
+func (g *ahGMAC) BlockSize() int { return aes.BlockSize }

@@ -1,6 +1,7 @@
 package ipsec
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
@@ -38,9 +39,9 @@ type Suite struct {
 	Key     Key     // without salt
 	Salt    Key     // Cipher.SaltLen bytes
 	MAC     *MAC    // nil: no integrity, or the AEAD's own
-	AuthKey Key
-	ICV     int  // bytes on the wire; 0: the MAC's usual length, or the longest of the AEAD
-	ESN     bool // extended sequence numbers: the high half enters the ICV
+	AuthKey Key     // with the salt of [GMAC]
+	ICV     int     // bytes on the wire; 0: the MAC's usual length, or the longest of the AEAD
+	ESN     bool    // extended sequence numbers: the high half enters the ICV
 }
 
 // String describes the suite without its keys.
@@ -96,6 +97,8 @@ func (s *Suite) New() (*Transform, error) {
 	t := &Transform{suite: s, icv: s.icv(), block: 1}
 	if c := s.cipher(); s.Proto == ESP {
 		t.ivLen, t.block = c.IVLen, c.Block
+	} else {
+		t.ivLen = s.MAC.IVLen
 	}
 	return t, nil
 }
@@ -129,10 +132,13 @@ func (s *Suite) check() error {
 		}
 		return nil
 	}
+	if s.MAC == GMAC && (s.Proto != AH || s.icv() != s.MAC.ICV) {
+		return fmt.Errorf("this MAC is for AH, with an ICV of %d bytes; for ESP it is a cipher", s.MAC.ICV)
+	}
 	if n := s.icv(); n < 0 || n == 0 && s.MAC != NullMAC || n > s.MAC.Size {
 		return fmt.Errorf("the MAC has no ICV of this length")
 	}
-	if n := s.AuthKey.Len(); s.MAC.aes && !AESCBC.KeyOK(n) {
+	if n := s.AuthKey.Len(); s.MAC.aes && !AESCBC.KeyOK(n-s.MAC.saltLen()) {
 		return fmt.Errorf("no key length of this MAC")
 	}
 	return nil
@@ -174,8 +180,15 @@ func (t *Transform) Block() int { return t.block }
 // Authenticated tells whether packets have an ICV at all.
 func (t *Transform) Authenticated() bool { return t.icv > 0 }
 
-// AppendIV is [Cipher.AppendIV] of its cipher.
+// AppendIV is [Cipher.AppendIV] of its cipher. A MAC that has an IV counts as well.
 func (t *Transform) AppendIV(dst []byte, counter uint64, rand io.Reader) ([]byte, error) {
+	switch {
+	case t.suite.Proto != AH:
+	case t.ivLen > 0:
+		return binary.BigEndian.AppendUint64(dst, counter), nil
+	default:
+		return dst, nil
+	}
 	return t.suite.cipher().AppendIV(dst, counter, rand)
 }
 

@@ -55,10 +55,8 @@ func (r *recipe) packet(i uint64) ([]byte, error) {
 	seq := r.seq + i
 	s := ipsec.Sealing{SPI: r.spi, Seq: seq}
 	var err error
-	if r.suite.Proto == ipsec.ESP {
-		if s.IV, err = r.transform.AppendIV(nil, seq, rand.Reader); err != nil {
-			return nil, err
-		}
+	if s.IV, err = r.transform.AppendIV(nil, seq, rand.Reader); err != nil {
+		return nil, err
 	}
 	var p []byte
 	if r.tunnelMode {
