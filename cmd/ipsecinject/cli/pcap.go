@@ -181,7 +181,10 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 		extra = append(extra, fmt.Sprintf("%d records of another interface or direction left out", other))
 	}
 	s.summary(strings.Join(extra, ", "))
-	return broken
+	if broken != nil {
+		return broken
+	}
+	return s.verdict()
 }
 
 // choice is which records are injected; an empty interface stands for any, [capture.Unknown] for either direction.

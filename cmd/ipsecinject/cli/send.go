@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/ipsec"
@@ -31,6 +33,23 @@ type sendFlags struct {
 	repeat                     int
 	dry                        bool
 	write                      string
+	hex                        []string
+	finished                   [][]byte // the packets of --hex
+}
+
+// encapDefault is what --encap means without ports.
+const encapDefault = "4500:4500"
+
+// onlyPorts is what may stand behind --encap and a blank.
+var onlyPorts = regexp.MustCompile(`^[0-9]{1,5}:[0-9]{1,5}$`)
+
+// args takes no arguments but the ports of an --encap that has none: pflag does not know whether what follows such an option belongs to it.
+func (f *sendFlags) args(cmd *cobra.Command, args []string) error {
+	if f.encap == encapDefault && len(args) == 1 && onlyPorts.MatchString(args[0]) {
+		f.encap = args[0]
+		return nil
+	}
+	return noArgs(cmd, args)
 }
 
 func (e *env) sendCommand() *cobra.Command {
@@ -60,13 +79,26 @@ Packets can be spoiled: --bad-icv changes the ICV; --bad-padding and
 aes-cbc and aes-gcm; integrity none, hmac-md5, hmac-sha1, hmac-sha256/384/512);
 --short cuts the packet; --repeat sends the same bytes again, a replay.
 
+With --hex a finished packet is sent as it is, and nothing is built.
+
+With --expect the exit status tells what became of the packets: 0 if the last
+verdict of each is the one that is named, 1 if not. A packet that waits has that
+verdict when --wait is over.
+
 With --write the packets go into a capture instead, for wireshark or for pcap.`,
 			listed("Encryption: ", cipherNames()), listed("Integrity: none, ", macNames())),
 		Example: `  ipsecinject send --src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 \
       --enc aes-cbc --enc-key @enc.key --auth hmac-sha1 --auth-key @auth.key
-  ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500`,
-		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return e.send(cmd.Context(), &f) },
+  ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500
+  ipsecinject send --expect delivered \
+      --hex 4500001c00000000401166cf0a0000010a0000020007000900080000`,
+		Args: f.args,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.checkFinished(cmd); err != nil {
+				return err
+			}
+			return e.send(cmd.Context(), &f)
+		},
 	}
 	f.injection.addTo(cmd)
 	fl := cmd.Flags()
@@ -84,7 +116,7 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.IntVar(&f.icv, "icv", 0, "length of the ICV in `BITS`; 0: as the RFC has it")
 	fl.BoolVar(&f.fromEngine, "from-engine", false, "algorithms and keys of the SA that the engine has for --proto, --spi, --src and --dst")
 	fl.StringVar(&f.encap, "encap", "", "ESP in UDP, from and to these `PORTS`")
-	fl.Lookup("encap").NoOptDefVal = "4500:4500"
+	fl.Lookup("encap").NoOptDefVal = encapDefault
 	fl.StringVar(&f.ports, "ports", "40000:9", "`PORTS` of the UDP datagram inside")
 	fl.StringVar(&f.data, "data", "ipsecinject", "`TEXT` in the UDP datagram inside")
 	fl.StringVar(&f.innerSrc, "inner-src", "", "source `ADDRESS` of the packet inside a tunnel (default: --src)")
@@ -96,6 +128,7 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.BoolVar(&f.badPadding, "bad-padding", false, "padding that is not 1, 2, 3, ...")
 	fl.BoolVar(&f.badPadLength, "bad-pad-length", false, "a pad length larger than the payload")
 	fl.IntVar(&f.short, "short", -1, "only this many `BYTES` of the ESP or AH part")
+	fl.StringArrayVar(&f.hex, "hex", nil, "a finished packet, from its IP header on, `HEX` or @FILE; may be repeated")
 	fl.BoolVar(&f.dry, "dry-run", false, "print the packets in hexadecimal, one on a line, and send nothing")
 	fl.StringVar(&f.write, "write", "", "write the packets into a capture, a pcap `FILE` or - for standard output, and send nothing")
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "write")
@@ -121,6 +154,16 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 		}
 	}
 	each := func(yield func([]byte) error) error {
+		for _, p := range f.finished {
+			for range f.repeat + 1 {
+				if err := yield(p); err != nil {
+					return err
+				}
+			}
+		}
+		if f.finished != nil {
+			return nil
+		}
 		for i := range f.count {
 			p, err := f.packet(i)
 			if err != nil {
@@ -158,9 +201,25 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 	if err == nil {
 		err = s.finish(ctx)
 	}
-	if err == nil {
-		s.summary("")
+	if err != nil {
+		return err
 	}
+	s.summary("")
+	return s.verdict()
+}
+
+// checkFinished refuses options that build a packet beside one that is finished.
+func (f *sendFlags) checkFinished(cmd *cobra.Command) (err error) {
+	if len(f.hex) == 0 {
+		return nil
+	}
+	cmd.Flags().Visit(func(fl *pflag.Flag) {
+		switch fl.Name {
+		case "hex", "repeat", "dry-run", "write", "outbound", "tunnel", "wait", "expect", "engine", "json":
+		default:
+			err = command.Usagef("--hex is a finished packet, which takes no --%s", fl.Name)
+		}
+	})
 	return err
 }
 
@@ -169,9 +228,15 @@ func (f *sendFlags) parse() (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
-	f.plain = f.outbound
 	if f.repeat < 0 {
 		return command.Usagef("--repeat %d is less than nothing", f.repeat)
+	}
+	if f.expect != "" && (f.dry || f.write != "") {
+		return command.Usagef("--expect is for packets that are sent, not --dry-run and --write")
+	}
+	f.plain = f.outbound
+	if len(f.hex) > 0 {
+		return f.parseFinished()
 	}
 	if f.inner != "" {
 		if f.packetInside, err = readHex("--inner", f.inner); err != nil {
@@ -224,6 +289,22 @@ func (f *sendFlags) parse() (err error) {
 		}
 	}
 	return f.parseSA()
+}
+
+// parseFinished reads the packets of --hex. What they are is for the engine to judge.
+func (f *sendFlags) parseFinished() error {
+	f.plain = true
+	for _, text := range f.hex {
+		p, err := readHex("--hex", text)
+		if err != nil {
+			return err
+		}
+		if len(p) == 0 {
+			return command.Usagef("--hex: no bytes")
+		}
+		f.finished = append(f.finished, p)
+	}
+	return nil
 }
 
 func (f *sendFlags) parseSA() error {

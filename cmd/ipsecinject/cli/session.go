@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -80,12 +81,17 @@ type injection struct {
 	outbound bool
 	tunnel   string
 	wait     time.Duration
+	expect   string
+
+	wanted *expectation // what --expect says; nil: anything
 }
 
 func (i *injection) addTo(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&i.outbound, "outbound", false, "the packets are plaintext on their way out")
 	cmd.Flags().StringVar(&i.tunnel, "tunnel", "", "`NAME` of the tunnel interface the outbound packets belong to")
 	cmd.Flags().DurationVar(&i.wait, "wait", time.Second, "after the last packet, wait at most this long for those that are queued or held; 0: not at all")
+	cmd.Flags().StringVar(&i.expect, "expect", "", "exit with 1 unless this `VERDICT` is the last of every packet, such as delivered or dropped/no-sa")
+	complete(cmd, "expect", expectations()...)
 }
 
 func (i *injection) check() error {
@@ -95,7 +101,7 @@ func (i *injection) check() error {
 	case i.tunnel != "" && !i.outbound:
 		return command.Usagef("--tunnel is for outbound packets, add --outbound")
 	}
-	return nil
+	return i.parseExpect()
 }
 
 func (i *injection) direction() packetport.Direction {
@@ -121,6 +127,8 @@ type session struct {
 	waiting    map[uint64]bool
 	unanswered int
 	tally      map[ipsec.Kind]int // of final verdicts
+	held       map[uint64]ipsec.Kind
+	surprises  surprises
 }
 
 // open connects. The caller closes.
@@ -138,6 +146,7 @@ func (e *env) open(ctx context.Context, how *injection) (*session, error) {
 		stop:    stop,
 		waiting: map[uint64]bool{},
 		tally:   map[ipsec.Kind]int{},
+		held:    map[uint64]ipsec.Kind{},
 	}
 	go func() { // ends with stop or the connection; close waits for it
 		defer close(s.done)
@@ -176,8 +185,11 @@ func (s *session) receive(ctx context.Context) error {
 		if v.Final() {
 			s.tally[v.Kind]++
 			delete(s.waiting, v.ID)
+			delete(s.held, v.ID)
+			s.surprises.compare(s.how.wanted, v.ID, v.Kind, v.Reason)
 		} else if ok {
 			s.waiting[v.ID] = true
+			s.held[v.ID] = v.Kind
 		}
 		s.mu.Unlock()
 		select {
@@ -258,6 +270,16 @@ func (s *session) finish(ctx context.Context) error {
 			return interrupted()
 		}
 	}
+}
+
+// verdict is an error if packets have come to another end than --expect says. Those that wait have come no further for now.
+func (s *session) verdict() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range slices.Sorted(maps.Keys(s.held)) {
+		s.surprises.compare(s.how.wanted, id, s.held[id], "")
+	}
+	return s.surprises.err(s.how.expect)
 }
 
 // summary tells people, on stderr, what the lines add up to; programs only what is missing.
