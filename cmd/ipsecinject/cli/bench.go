@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,25 +38,50 @@ type benchFlags struct {
 
 // benchSuite is a suite under the names that every kernel has for its algorithms, and with an ICV that every kernel gives it.
 type benchSuite struct {
-	name, auth, encrypt string
-	suite               ipsec.Suite
+	name, auth, encrypt string // auth is empty for a combined cipher
+	cipher              *ipsec.Cipher
+	keyLen              int // bytes, without salt
+	mac                 *ipsec.MAC
 }
 
 var (
-	benchKey  = []byte("ipsecinject bench, a key of nobody's")
+	benchKey = []byte("ipsecinject bench, a key of nobody's, which is as long as the longest of them")
+	// benchList begins with what one would choose: the first that a kernel has is the default.
 	benchList = []benchSuite{
-		{"aes-gcm", "", "aes-gcm16", ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(benchKey[:16]), Salt: ipsec.NewKey(benchKey[16:20]), ICV: 16}},
-		{"aes-cbc-hmac-sha1", "hmac-sha1", "aes-cbc", ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(benchKey[:16]),
-			MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(benchKey[:20])}},
+		{"aes-gcm", "", "aes-gcm16", ipsec.AESGCM, 16, nil},
+		{"aes-cbc-hmac-sha1", "hmac-sha1", "aes-cbc", ipsec.AESCBC, 16, ipsec.HMACSHA1},
+		{"aes-cbc-hmac-sha384", "hmac-sha384", "aes-cbc", ipsec.AESCBC, 32, ipsec.HMACSHA384},
+		{"aes-cbc-hmac-sha512", "hmac-sha512", "aes-cbc", ipsec.AESCBC, 32, ipsec.HMACSHA512},
+		{"aes-ccm", "", "aes-ccm16", ipsec.AESCCM, 16, nil},
+		{"aes-ctr-hmac-sha1", "hmac-sha1", "aes-ctr", ipsec.AESCTR, 16, ipsec.HMACSHA1},
+		{"camellia-cbc-hmac-sha1", "hmac-sha1", "camellia-cbc", ipsec.CamelliaCBC, 16, ipsec.HMACSHA1},
+		{"3des-cbc-hmac-sha1", "hmac-sha1", "3des-cbc", ipsec.TripleDES, 24, ipsec.HMACSHA1},
+		{"3des-cbc-hmac-md5", "hmac-md5", "3des-cbc", ipsec.TripleDES, 24, ipsec.HMACMD5},
 	}
 )
 
+// suite is what packets are made with.
+func (s *benchSuite) suite() *ipsec.Suite {
+	salt := benchKey[s.keyLen : s.keyLen+s.cipher.SaltLen]
+	suite := &ipsec.Suite{Proto: ipsec.ESP, Cipher: s.cipher, Key: ipsec.NewKey(benchKey[:s.keyLen]), Salt: ipsec.NewKey(salt)}
+	if s.mac != nil {
+		suite.MAC, suite.AuthKey = s.mac, ipsec.NewKey(benchKey[:s.mac.KeyLen])
+	}
+	return suite
+}
+
+func benchNames(list []benchSuite) (names []string) {
+	for _, s := range list {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// listSuites is the value of --suite that asks what there is.
+const listSuites = "list"
+
 func (e *env) benchCommand() *cobra.Command {
 	var f benchFlags
-	var suites []string
-	for _, s := range benchList {
-		suites = append(suites, s.name)
-	}
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure how fast an engine takes packets, and how long each takes",
@@ -67,6 +93,8 @@ each of --cores; with --in-process straight into an engine of bench's own. With
 --rate they are sent at that rate, and time counts from when a packet was to be
 sent, so that one that had to wait is not forgotten; without it as fast as they
 are answered. The SAs have no replay window. They are deleted at the end.
+
+Kernels do not have the same algorithms: '--suite list' prints what there is.
 
 Exit status: 0 done; 1 refused or failed, or a packet was not delivered; 2 usage;
 3 no engine at the address.`,
@@ -81,14 +109,14 @@ Exit status: 0 done; 1 refused or failed, or a packet was not delivered; 2 usage
 	fl.StringVar(&f.kernel, "kernel", "illumos", "`NAME` of the kernel of --in-process")
 	fl.StringVar(&f.src, "src", "192.0.2.2", "source `ADDRESS`")
 	fl.StringVar(&f.dst, "dst", "192.0.2.1", "destination `ADDRESS`, the engine's own")
-	fl.StringVar(&f.suite, "suite", "aes-gcm", "`SUITE` of the SAs")
+	fl.StringVar(&f.suite, "suite", "", "`SUITE` of the SAs; list: prints those that the kernel has, of which the first is the default")
 	fl.Uint32Var(&f.spi, "spi", 0x10000, "`SPI` of the first SA")
 	fl.IntSliceVar(&f.sizes, "sizes", []int{64, 1400}, "`BYTES` of UDP datagram in each packet")
 	fl.IntVar(&f.sas, "sas", 100, "`NUMBER` of SAs")
 	fl.IntVar(&f.cores, "cores", 1, "`NUMBER` of senders at the same time")
 	fl.Float64Var(&f.rate, "rate", 0, "`PACKETS` per second, of all senders; 0: as fast as they are answered")
 	fl.DurationVar(&f.time, "time", 2*time.Second, "how long for each size")
-	complete(cmd, "suite", suites...)
+	complete(cmd, "suite", append([]string{listSuites}, benchNames(benchList)...)...)
 	complete(cmd, "kernel", kernel.Names()...)
 	return cmd
 }
@@ -111,12 +139,11 @@ type benchResult struct {
 }
 
 func (e *env) bench(ctx context.Context, f *benchFlags) error {
-	i := slices.IndexFunc(benchList, func(s benchSuite) bool { return s.name == f.suite })
 	src, errSrc := netip.ParseAddr(f.src)
 	dst, errDst := netip.ParseAddr(f.dst)
 	switch {
-	case i < 0:
-		return command.Usagef("--suite %q is unknown", f.suite)
+	case f.suite != "" && f.suite != listSuites && !slices.Contains(benchNames(benchList), f.suite):
+		return command.Usagef("--suite %q is none of %s", f.suite, strings.Join(benchNames(benchList), ", "))
 	case errSrc != nil || errDst != nil:
 		return command.Usagef("%w", errors.Join(errSrc, errDst))
 	case !src.Is4() || !dst.Is4():
@@ -126,11 +153,21 @@ func (e *env) bench(ctx context.Context, f *benchFlags) error {
 	case slices.ContainsFunc(f.sizes, func(n int) bool { return n < 8 || n > 16000 }):
 		return command.Usagef("--sizes are from 8 to 16000 bytes")
 	}
-	b := &bencher{e: e, f: f, suite: &benchList[i], src: src, dst: dst}
+	b := &bencher{e: e, f: f, src: src, dst: dst}
 	if err := b.connect(ctx); err != nil {
 		return err
 	}
 	defer b.close()
+	there, err := b.suites(ctx)
+	if err != nil {
+		return err
+	}
+	if f.suite == listSuites {
+		return e.printSuites(there)
+	}
+	if err := b.choose(there); err != nil {
+		return err
+	}
 	if err := b.addSAs(ctx); err != nil {
 		return err
 	}
@@ -177,6 +214,7 @@ type bencher struct {
 	suite    *benchSuite
 	src, dst netip.Addr
 	keys     *pfkey.Client
+	address  string               // of a running engine
 	own      *engine.Engine       // of --in-process
 	wires    []*packetport.Client // else, one for each core
 	added    int
@@ -188,13 +226,8 @@ func (b *bencher) connect(ctx context.Context) error {
 		if b.own, err = kernel.New(b.f.kernel, engine.Options{Addrs: []netip.Addr{b.dst}, Clock: time.Now}); err != nil {
 			return command.Usagef("--kernel: %w", err)
 		}
-		cred := pfkey.Cred{PID: 1, Privileged: true}
-		sock, errno := b.own.Open(cred, 3, wire.Version) // SOCK_RAW
-		if errno != wire.OK {
-			return command.Failed(fmt.Errorf("a socket of our own engine: %v", errno))
-		}
-		b.keys = pfkey.NewClientOn(sock, b.own.Dialect(), cred)
-		return nil
+		b.keys, err = b.dialKeys(ctx)
+		return err
 	}
 	for range b.f.cores {
 		c, a, err := b.e.dial(ctx)
@@ -203,15 +236,30 @@ func (b *bencher) connect(ctx context.Context) error {
 			return err
 		}
 		b.wires = append(b.wires, c)
-		if b.keys != nil {
-			continue
-		}
-		if b.keys, err = pfkey.Dial(ctx, a.String()); err != nil {
-			b.close()
-			return command.Failed(err)
-		}
+		b.address = a.String()
 	}
-	return nil
+	var err error
+	if b.keys, err = b.dialKeys(ctx); err != nil {
+		b.close()
+	}
+	return err
+}
+
+// dialKeys opens a PF_KEY socket of the engine.
+func (b *bencher) dialKeys(ctx context.Context) (*pfkey.Client, error) {
+	if b.own == nil {
+		c, err := pfkey.Dial(ctx, b.address)
+		if err != nil {
+			return nil, command.Failed(err)
+		}
+		return c, nil
+	}
+	cred := pfkey.Cred{PID: 1, Privileged: true}
+	sock, errno := b.own.Open(cred, 3, wire.Version) // SOCK_RAW
+	if errno != wire.OK {
+		return nil, command.Failed(fmt.Errorf("a socket of our own engine: %v", errno))
+	}
+	return pfkey.NewClientOn(sock, b.own.Dialect(), cred), nil
 }
 
 func (b *bencher) close() {
@@ -226,24 +274,80 @@ func (b *bencher) close() {
 	}
 }
 
+// suites are those of the list whose algorithms the kernel names when a program registers, which a socket of its own does.
+func (b *bencher) suites(ctx context.Context) ([]benchSuite, error) {
+	c, err := b.dialKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	algs, err := c.Register(ctx, wire.SATypeESP)
+	if err != nil {
+		return nil, command.Failed(err)
+	}
+	has := func(list []wire.Alg, id uint8, known bool) bool {
+		return known && slices.ContainsFunc(list, func(a wire.Alg) bool { return a.ID == id })
+	}
+	d := c.Dialect()
+	var there []benchSuite
+	for _, s := range benchList {
+		encrypt, ok := d.EncryptByName(s.encrypt)
+		if !has(algs.Encrypt, encrypt, ok) {
+			continue
+		}
+		if auth, ok := d.AuthByName(s.auth); s.auth == "" || has(algs.Auth, auth, ok) {
+			there = append(there, s)
+		}
+	}
+	if len(there) == 0 {
+		return nil, command.Failed(errors.New("the kernel has none of the suites that can be measured"))
+	}
+	return there, nil
+}
+
+// choose takes the suite of --suite, or the first.
+func (b *bencher) choose(there []benchSuite) error {
+	i := 0
+	if b.f.suite != "" {
+		i = slices.IndexFunc(there, func(s benchSuite) bool { return s.name == b.f.suite })
+	}
+	if i < 0 {
+		return command.Usagef("--suite %s: this kernel does not have it, but %s", b.f.suite, strings.Join(benchNames(there), ", "))
+	}
+	b.suite = &there[i]
+	return nil
+}
+
+// printSuites prints the names, one on a line.
+func (e *env) printSuites(list []benchSuite) error {
+	for _, s := range list {
+		var err error
+		if e.json {
+			err = e.printJSON(struct {
+				Suite string `json:"suite"`
+			}{s.name})
+		} else {
+			_, err = fmt.Fprintln(e.stdout, s.name)
+		}
+		if err != nil {
+			return command.Failed(err)
+		}
+	}
+	return nil
+}
+
 func (b *bencher) id(i int) pfkey.SAID {
 	return pfkey.SAID{Type: wire.SATypeESP, SPI: wire.SPI(b.f.spi) + wire.SPI(i), Src: pfkey.Host(b.src), Dst: pfkey.Host(b.dst)}
 }
 
 func (b *bencher) addSAs(ctx context.Context) error {
 	d := b.keys.Dialect()
-	sa := pfkey.SA{EncryptKey: pfkey.NewKey(benchKey[:16])}
-	if b.suite.auth == "" {
-		sa.EncryptKey = pfkey.NewKey(benchKey[:20]) // with its salt
-	} else {
-		sa.AuthKey = pfkey.NewKey(benchKey[:20])
+	sa := pfkey.SA{EncryptKey: pfkey.NewKey(benchKey[:b.suite.keyLen+b.suite.cipher.SaltLen])} // with its salt
+	if b.suite.mac != nil {
+		sa.AuthKey = pfkey.NewKey(benchKey[:b.suite.mac.KeyLen])
+		sa.Auth, _ = d.AuthByName(b.suite.auth)
 	}
-	var ok, okAuth bool
-	sa.Encrypt, ok = d.EncryptByName(b.suite.encrypt)
-	sa.Auth, okAuth = d.AuthByName(b.suite.auth)
-	if !ok || !okAuth && b.suite.auth != "" {
-		return command.Usagef("--suite %s: the engine's kernel has no name for it", b.suite.name)
-	}
+	sa.Encrypt, _ = d.EncryptByName(b.suite.encrypt)
 	bar := b.e.progress()
 	defer bar.clear()
 	for ; b.added < b.f.sas; b.added++ {
@@ -274,7 +378,7 @@ func (b *bencher) deleteSAs() {
 
 // packets seals one packet for each SA, or for some of very many.
 func (b *bencher) packets(size int) ([][]byte, error) {
-	t, err := b.suite.suite.New()
+	t, err := b.suite.suite().New()
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
+	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
 )
 
@@ -44,14 +45,43 @@ func checkBench(t *testing.T, out string, lines int) (all []benchLine) {
 	return all
 }
 
+// TestBenchInProcess measures every suite that each kernel says it has, and the default.
 func TestBenchInProcess(t *testing.T) {
-	for _, suite := range []string{"aes-gcm", "aes-cbc-hmac-sha1"} {
-		code, out, errs := runBench("--in-process", "--suite", suite, "--time", "30ms", "--cores", "2", "--json")
-		if code != 0 {
-			t.Errorf("%s: exit %d: %s", suite, code, errs)
-			continue
+	first := map[string]string{"illumos": "aes-gcm", "linux": "aes-cbc-hmac-sha1"}
+	for _, kernel := range kernel.Names() {
+		code, list, errs := runBench("--in-process", "--kernel", kernel, "--suite", "list")
+		suites := strings.Fields(list)
+		if code != 0 || len(suites) < 5 || suites[0] != first[kernel] {
+			t.Fatalf("%s: exit %d, %q: %s", kernel, code, suites, errs)
 		}
-		checkBench(t, out, 2)
+		for _, suite := range append(suites, "") {
+			args := []string{"--in-process", "--kernel", kernel, "--time", "10ms", "--sizes", "64", "--cores", "2", "--json"}
+			if suite != "" {
+				args = append(args, "--suite", suite)
+			}
+			code, out, errs := runBench(args...)
+			if code != 0 {
+				t.Errorf("%s %s: exit %d: %s", kernel, suite, code, errs)
+				continue
+			}
+			checkBench(t, out, 1)
+		}
+	}
+}
+
+// TestBenchSuites: what a kernel does not have is refused with what it has.
+func TestBenchSuites(t *testing.T) {
+	code, _, errs := runBench("--in-process", "--kernel", "linux", "--suite", "aes-gcm")
+	if want := "--suite aes-gcm: this kernel does not have it, but aes-cbc-hmac-sha1, "; code != 2 || !strings.Contains(errs, want) {
+		t.Errorf("exit %d, %q; want %q", code, errs, want)
+	}
+	h := pfkeytest.New(t, pfkeytest.Kernel("linux"), pfkeytest.Addr("192.0.2.1"))
+	code, out, errs := runBench("--engine", h.Serve(), "--suite", "list", "--json")
+	if code != 0 || !strings.HasPrefix(out, `{"suite":"aes-cbc-hmac-sha1"}`+"\n") {
+		t.Errorf("exit %d, %q, %s", code, out, errs)
+	}
+	if code, out, errs := runBench("--engine", h.Serve(), "--time", "20ms"); code != 0 || strings.Count(out, "\n") != 3 {
+		t.Errorf("exit %d, %q, %s", code, out, errs)
 	}
 }
 
