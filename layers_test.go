@@ -92,6 +92,10 @@ var layers = map[string]layer{
 		own: []string{"conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
 	},
+	"internal/refusals": {
+		own: []string{"wire", "ipsec", "pfkey", "kernel"},
+		why: "it is a table for tests",
+	},
 	"examples": {
 		own:   []string{"wire", "ipsec", "pfkey", "engine", "kernel", "packetport"},
 		third: []string{"golang.org/x/sys"},
