@@ -6,7 +6,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// dropCause is why a packet was dropped. Several causes may be counted in one counter of the original, which has fewer.
+// dropCause is why a packet was dropped. Several causes may be counted in one counter of the original, which has fewer. Its other counters (XfrmInError,
+// XfrmInPolError, XfrmFwdHdrError, XfrmOutError, XfrmOutBundleGenError, XfrmOutBundleCheckError, XfrmOutStateModeError, XfrmOutPolDead, XfrmOutPolError)
+// count what does not happen here: a lack of memory, routes that go away, offloading, other kinds of policies.
 type dropCause uint8
 
 const (

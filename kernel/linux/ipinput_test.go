@@ -1,6 +1,8 @@
 package linux_test
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
@@ -43,6 +45,36 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%s: the ledger counts %v %d times more", r.Name, r.Reason, n-ledger)
 			}
 			r.Judge(t, got.Kind == ipsec.Delivered, refusals.Moved(before, k.Counters()))
+		}
+	}
+}
+
+// TestForwardedExtensions: of a packet for another host only the hop-by-hop options are looked at, which is for every host on its way.
+func TestForwardedExtensions(t *testing.T) {
+	const hopByHop, routing, destination, none = 0, 43, 60, 59
+	h := newHost(t, engine.Options{})
+	from, own, other := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::3")
+	good, bad, toGo := []byte{none, 0, 1, 4, 0, 0, 0, 0}, []byte{none, 0, 1, 4, 0, 0, 0, 1}, []byte{none, 0, 0, 1, 0, 0, 0, 0}
+	for _, tt := range []struct {
+		name   string
+		to     netip.Addr
+		proto  byte
+		header []byte // all that the packet carries
+		want   ipsec.Reason
+	}{
+		{"own, options", own, destination, good, ipsec.NoReason},
+		{"own, bad options", own, destination, bad, ipsec.BadOption},
+		{"own, a routing header", own, routing, toGo, ipsec.SourceRoute},
+		{"other, bad options", other, destination, bad, ipsec.NoReason},
+		{"other, a routing header", other, routing, toGo, ipsec.NoReason},
+		{"own, hop-by-hop options", own, hopByHop, good, ipsec.NoReason},
+		{"other, hop-by-hop options", other, hopByHop, good, ipsec.NoReason},
+		{"other, bad hop-by-hop options", other, hopByHop, bad, ipsec.BadOption},
+		{"other, half of them", other, hopByHop, good[:4], ipsec.BadHeader},
+	} {
+		pkt := slices.Concat([]byte{0x60, 0, 0, 0, 0, byte(len(tt.header)), tt.proto, 64}, from.AsSlice(), tt.to.AsSlice(), tt.header)
+		if v := h.inbound(pkt); v.Reason != tt.want {
+			t.Errorf("%s: %v %v, want %v", tt.name, v.Kind, v.Reason, tt.want)
 		}
 	}
 }
