@@ -64,7 +64,8 @@ var layers = map[string]layer{
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "internal/capture",
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey",
+			"internal/capture",
 			"testdata"},
 		third: []string{"golang.org/x/sys"},
 		why:   "it plays on the public API, as any user could",

@@ -201,7 +201,8 @@ func TestCaptureLinkTypes(t *testing.T) {
 	} {
 		p := bentCapture(t, "esp-aes128cbc-sha1-tun4", tt.packets, nil)
 		code, out, stderr := run(t, conform.Config{Kernel: "linux", Paths: []string{p}})
-		if want := map[bool]int{true: 0, false: 2}[tt.refuse == ""]; code != want || !strings.Contains(stderr, tt.refuse) {
+		want := map[bool]int{true: 0, false: 2}[tt.refuse == ""]
+		if code != want || !strings.Contains(stderr, tt.refuse) {
 			t.Errorf("%s: exit %d, %s%s; want %d, %q", tt.name, code, out, stderr, want, tt.refuse)
 		}
 	}

@@ -149,7 +149,8 @@ func randomness(scenario string, seed uint64) io.Reader {
 
 type inProcess struct{ *engine.Engine }
 
-// Inbound implements [PacketPath]. Recordings of illumos begin where IP hands a packet to IPsec, so what IP itself refuses is not asked there.
+// Inbound implements [PacketPath]. Recordings of illumos begin where IP hands a packet to IPsec, so what IP itself
+// refuses is not asked there.
 func (m inProcess) Inbound(p *ipsec.Packet) {
 	k, ok := m.Kernel().(interface{ InboundIPsec(*ipsec.Packet) })
 	if !ok {

@@ -41,8 +41,8 @@ func (t *Transform) VerifyAH(pkt []byte, off int, seqHi uint32) error {
 	return nil
 }
 
-// SealAH writes the ICV into a complete datagram that has its AH header at off, with everything but the ICV filled in; an IV, if the MAC has one, stands in
-// front of it already. Errors are those of [Transform.VerifyAH].
+// SealAH writes the ICV into a complete datagram that has its AH header at off, with everything but the ICV filled in;
+// an IV, if the MAC has one, stands in front of it already. Errors are those of [Transform.VerifyAH].
 func (t *Transform) SealAH(pkt []byte, off int, seqHi uint32) error {
 	m, err := t.computeAH(pkt, off, seqHi)
 	if err != nil {

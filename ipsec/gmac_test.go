@@ -10,8 +10,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// TestAHGMACVector opens a packet that somebody else protected with AH and AES-GMAC, and makes it again: the one of OpenDataPlane's validation suite
-// (pkt_ipv4_icmp_0_ah_aes_gmac_128_1).
+// TestAHGMACVector opens a packet that somebody else protected with AH and AES-GMAC, and makes it again: the one of
+// OpenDataPlane's validation suite (pkt_ipv4_icmp_0_ah_aes_gmac_128_1).
 func TestAHGMACVector(t *testing.T) {
 	icmp := slices.Concat(unhex("0800fb37 12340000 babe0123 4567cafe"), sequence(0, 0x5c))
 	plain := slices.Concat(unhex("45000080 00000000 4001ac27 c0a86f02 c0a8de02"), icmp)
@@ -22,7 +22,8 @@ func TestAHGMACVector(t *testing.T) {
 	if tr.IVLen() != 8 || tr.ICVLen() != 24 {
 		t.Errorf("IV of %d bytes, ICV of %d with it; want 8 and 24", tr.IVLen(), tr.ICVLen())
 	}
-	got, err := tr.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 123, Seq: 1, IV: unhex("0100000000000000")})
+	got, err := tr.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 123, Seq: 1,
+		IV: unhex("0100000000000000")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,15 +47,19 @@ func TestAHGMACVector(t *testing.T) {
 	}
 }
 
-// TestESPGMACVector does the same with ESP, where AES-GMAC is a cipher that encrypts nothing (pkt_ipv4_icmp_0_esp_null_aes_gmac_128_1).
+// TestESPGMACVector does the same with ESP, where AES-GMAC is a cipher that encrypts nothing
+// (pkt_ipv4_icmp_0_esp_null_aes_gmac_128_1).
 func TestESPGMACVector(t *testing.T) {
 	icmp := slices.Concat(unhex("0800fb37 12340000 babe0123 4567cafe"), sequence(0, 0x5c))
 	plain := slices.Concat(unhex("45000080 00000000 4001ac27 c0a86f02 c0a8de02"), icmp)
-	want := slices.Concat(unhex("450000a4 00000000 4032abd2 c0a86f02 c0a8de02 0000007b 00000001 0100000000000000"), icmp,
+	want := slices.Concat(unhex("450000a4 00000000 4032abd2 c0a86f02 c0a8de02 0000007b 00000001 0100000000000000"),
+		icmp,
 		unhex("01020201 160ea68fb3a68c74195972809198775e"))
-	tr := newTransform(t, ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGMAC, Key: ipsec.NewKey(bytes.Repeat([]byte{0xa5}, 16)),
+	tr := newTransform(t, ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGMAC,
+		Key:  ipsec.NewKey(bytes.Repeat([]byte{0xa5}, 16)),
 		Salt: ipsec.NewKey(unhex("cafebabe"))})
-	got, err := tr.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 123, Seq: 1, IV: unhex("0100000000000000")})
+	got, err := tr.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 123, Seq: 1,
+		IV: unhex("0100000000000000")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,12 +75,14 @@ func TestESPGMACVector(t *testing.T) {
 	}
 }
 
-// TestAHGMAC: every key length, either IP version, with and without extended sequence numbers. In IPv6 the header is padded to 8 bytes.
+// TestAHGMAC: every key length, either IP version, with and without extended sequence numbers. In IPv6 the header is
+// padded to 8 bytes.
 func TestAHGMAC(t *testing.T) {
 	for _, size := range []int{20, 28, 36} {
 		for _, esn := range []bool{false, true} {
 			tr := newTransform(t, ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.GMAC, AuthKey: key(size), ESN: esn})
-			for length, pkt := range map[int][]byte{36: ip4(17, nil, udp(1, 2, sequence(0, 9))), 40: ip6(17, udp(1, 2, sequence(0, 9)))} {
+			for length, pkt := range map[int][]byte{36: ip4(17, nil, udp(1, 2, sequence(0, 9))), 40: ip6(17,
+				udp(1, 2, sequence(0, 9)))} {
 				iv, err := tr.AppendIV(nil, 7, nil)
 				if err != nil || !bytes.Equal(iv, unhex("0000000000000007")) {
 					t.Fatalf("IV %x, %v", iv, err)
@@ -101,7 +108,8 @@ func TestAHGMAC(t *testing.T) {
 		}
 	}
 	tr := newTransform(t, ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.GMAC, AuthKey: key(20)})
-	if _, err := tr.SealTransport(nil, ip4(17, nil, udp(1, 2, nil)), ipsec.Ports{}, ipsec.Sealing{SPI: 1, Seq: 1}); err != ipsec.ErrIV {
+	if _, err := tr.SealTransport(nil, ip4(17, nil, udp(1, 2, nil)), ipsec.Ports{}, ipsec.Sealing{SPI: 1,
+		Seq: 1}); err != ipsec.ErrIV {
 		t.Errorf("without an IV: %v", err)
 	}
 	for name, s := range map[string]ipsec.Suite{

@@ -18,16 +18,17 @@ type MAC struct {
 	KeyLen int // bytes of the key that the RFC demands; an HMAC takes any, the others those of AES
 	Size   int // bytes of the full output
 	ICV    int // bytes sent unless a kernel says otherwise, with the IV
-	IVLen  int // bytes of an IV that stands in front of the ICV in every packet, and must never repeat; such a MAC is for AH only
+	IVLen  int // bytes of an IV in front of the ICV, which must never repeat; such a MAC is for AH only
 	aes    bool
 	new    func(key []byte) (hash.Hash, error)
 }
 
 // The integrity algorithms.
 var (
-	HMACMD5       = &MAC{"hmac-md5", 16, 16, 12, 0, false, hmacOf(md5.New)}            // RFC 2403
-	HMACSHA1      = &MAC{"hmac-sha1", 20, 20, 12, 0, false, hmacOf(sha1.New)}          // RFC 2404
-	HMACSHA256    = &MAC{"hmac-sha256", 32, 32, 16, 0, false, hmacOf(sha256.New)}      // RFC 4868; 12 bytes in old drafts and Linux PF_KEY
+	HMACMD5    = &MAC{"hmac-md5", 16, 16, 12, 0, false, hmacOf(md5.New)}   // RFC 2403
+	HMACSHA1   = &MAC{"hmac-sha1", 20, 20, 12, 0, false, hmacOf(sha1.New)} // RFC 2404
+	HMACSHA256 = &MAC{"hmac-sha256", 32, 32, 16, 0, false,
+		hmacOf(sha256.New)} // RFC 4868; 12 bytes in old drafts and Linux PF_KEY
 	HMACSHA384    = &MAC{"hmac-sha384", 48, 48, 24, 0, false, hmacOf(sha512.New384)}   // RFC 4868
 	HMACSHA512    = &MAC{"hmac-sha512", 64, 64, 32, 0, false, hmacOf(sha512.New)}      // RFC 4868
 	HMACRIPEMD160 = &MAC{"hmac-ripemd160", 20, 20, 12, 0, false, hmacOf(newRIPEMD160)} // RFC 2857
@@ -166,7 +167,8 @@ func (x *blockMAC) BlockSize() int { return 16 }
 // gmacSalt is how many bytes of the key are the salt of the nonce.
 const gmacSalt = 4
 
-// ahGMAC is AES-GMAC as AH has it: the first bytes of what is written as the ICV are the IV, and so are those of the sum.
+// ahGMAC is AES-GMAC as AH has it: the first bytes of what is written as the ICV are the IV, and so are those of the
+// sum.
 type ahGMAC struct {
 	a     cipher.AEAD
 	nonce [gmacSalt + 8]byte

@@ -58,7 +58,8 @@ const (
 // ErrBroken is in the chain of every error about the contents of a capture.
 var ErrBroken = errors.New("broken capture")
 
-// NewReader reads the beginning of a classic pcap or a pcapng, also compressed with gzip. An error about it has [ErrBroken] in its chain.
+// NewReader reads the beginning of a classic pcap or a pcapng, also compressed with gzip. An error about it has
+// [ErrBroken] in its chain.
 func NewReader(r io.Reader) (*Reader, error) {
 	b := bufio.NewReaderSize(r, 1<<16)
 	magic, err := b.Peek(4)
@@ -109,7 +110,8 @@ func (c *Reader) Application() string {
 // Last is the number of the record that was read last, 0 before the first.
 func (c *Reader) Last() int { return c.n }
 
-// Next returns io.EOF behind the last record, and otherwise errors that name the record and have [ErrBroken] in their chain. The record is the caller's.
+// Next returns io.EOF behind the last record, and otherwise errors that name the record and have [ErrBroken] in their
+// chain. The record is the caller's.
 func (c *Reader) Next() (Record, error) {
 	data, ci, o, err := c.read()
 	if err == io.EOF && ci.CaptureLength == 0 {
@@ -173,7 +175,8 @@ const (
 	etherQinQ = 0x88a8
 )
 
-// LoopHeader is what stands before a packet of any IP version in a frame of [layers.LinkTypeLoop]: the family, as OpenBSD numbers it.
+// LoopHeader is what stands before a packet of any IP version in a frame of [layers.LinkTypeLoop]: the family, as
+// OpenBSD numbers it.
 func LoopHeader(packet []byte) [4]byte {
 	if len(packet) > 0 && packet[0]>>4 == 6 {
 		return [4]byte{3: 24}
@@ -181,8 +184,9 @@ func LoopHeader(packet []byte) [4]byte {
 	return [4]byte{3: 2}
 }
 
-// IP takes the link layer off. It returns nil if the frame carries something else than IP, and otherwise a view of the record. The error names the record,
-// and has [ErrBroken] in its chain: the frame was not captured whole, or is too short for its link layer, or that is one which is not known here.
+// IP takes the link layer off. It returns nil if the frame carries something else than IP, and otherwise a view of the
+// record. The error names the record, and has [ErrBroken] in its chain: the frame was not captured whole, or is too
+// short for its link layer, or that is one which is not known here.
 func (r *Record) IP() ([]byte, error) {
 	bad := func(format string, a ...any) error {
 		return fmt.Errorf("%w: record %d: %s", ErrBroken, r.N, fmt.Sprintf(format, a...))
@@ -244,14 +248,15 @@ const LinkTypes = "raw IP (101, 228, 229), Ethernet (1), null and loopback (0, 1
 
 // linkName is the number of a link type, and its name if it has one.
 func linkName(l layers.LinkType) string {
-	if l < layers.LinkTypeMax && layers.LinkTypeMetadata[l].Name != "" && !strings.HasPrefix(layers.LinkTypeMetadata[l].Name, "Unknown") {
+	if l < layers.LinkTypeMax && layers.LinkTypeMetadata[l].Name != "" &&
+		!strings.HasPrefix(layers.LinkTypeMetadata[l].Name, "Unknown") {
 		return fmt.Sprintf("%d (%s)", uint16(l), layers.LinkTypeMetadata[l].Name)
 	}
 	return fmt.Sprint(uint16(l))
 }
 
-// trim takes off what Ethernet puts behind a short packet. What is not IP becomes nil. An IP header that makes no sense, or
-// claims more than is there, is left for the engine to judge.
+// trim takes off what Ethernet puts behind a short packet. What is not IP becomes nil. An IP header that makes no
+// sense, or claims more than is there, is left for the engine to judge.
 func trim(ethertype uint16, b []byte) []byte {
 	n := len(b)
 	switch ethertype {

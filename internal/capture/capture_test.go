@@ -53,16 +53,21 @@ func TestLinkTypes(t *testing.T) {
 		{"IPv4", layers.LinkTypeIPv4, packet4, packet4, ""},
 		{"IPv6", layers.LinkTypeIPv6, packet6, packet6, ""},
 		{"Ethernet", layers.LinkTypeEthernet, slices.Concat(ethernet(8, 0), packet4), packet4, ""},
-		{"Ethernet, padded", layers.LinkTypeEthernet, slices.Concat(ethernet(8, 0), packet4, make([]byte, 22)), packet4, ""},
-		{"Ethernet, IPv6 with two tags", layers.LinkTypeEthernet, slices.Concat(ethernet(0x88, 0xa8, 0, 1, 0x81, 0, 0, 2, 0x86, 0xdd), packet6), packet6, ""},
+		{"Ethernet, padded", layers.LinkTypeEthernet, slices.Concat(ethernet(8, 0), packet4, make([]byte, 22)), packet4,
+			""},
+		{"Ethernet, IPv6 with two tags", layers.LinkTypeEthernet,
+			slices.Concat(ethernet(0x88, 0xa8, 0, 1, 0x81, 0, 0, 2, 0x86, 0xdd), packet6), packet6, ""},
 		{"Ethernet, ARP", layers.LinkTypeEthernet, ethernet(8, 6, 0, 1), nil, ""},
-		{"Ethernet, cut", layers.LinkTypeEthernet, ethernet(8), nil, "13 bytes are too short for a frame of link type 1 (Ethernet)"},
+		{"Ethernet, cut", layers.LinkTypeEthernet, ethernet(8), nil,
+			"13 bytes are too short for a frame of link type 1 (Ethernet)"},
 		{"Linux cooked", layers.LinkTypeLinuxSLL, slices.Concat(sll, []byte{8, 0}, packet4), packet4, ""},
-		{"Linux cooked, version 2", layers.LinkTypeLinuxSLL2, slices.Concat([]byte{0x86, 0xdd}, make([]byte, 18), packet6), packet6, ""},
+		{"Linux cooked, version 2", layers.LinkTypeLinuxSLL2,
+			slices.Concat([]byte{0x86, 0xdd}, make([]byte, 18), packet6), packet6, ""},
 		{"null, little endian", layers.LinkTypeNull, slices.Concat([]byte{30, 0, 0, 0}, packet6), packet6, ""},
 		{"loop", layers.LinkTypeLoop, slices.Concat(loop4[:], packet4), packet4, ""},
 		{"loop, IPv6", layers.LinkTypeLoop, slices.Concat(loop6[:], packet6), packet6, ""},
-		{"loop, bytes behind the packet", layers.LinkTypeLoop, slices.Concat(loop4[:], packet4, []byte("x")), append(packet4[:24:24], 'x'), ""},
+		{"loop, bytes behind the packet", layers.LinkTypeLoop, slices.Concat(loop4[:], packet4, []byte("x")),
+			append(packet4[:24:24], 'x'), ""},
 		{"loop, another family", layers.LinkTypeLoop, []byte{0, 0, 0, 7, 1, 2, 3}, nil, ""},
 		{"wireless", layers.LinkTypeIEEE802_11, packet4, nil, "link type 105 (802.11) is not read, only raw IP (101"},
 		{"unknown", 147, packet4, nil, "link type 147 is not read"},
@@ -141,7 +146,11 @@ func TestInterfaces(t *testing.T) {
 		}
 		got = append(got, seen{record.N, record.Interface, record.Direction, string(p)})
 	}
-	want := []seen{{1, "tun0", capture.In, string(packet4)}, {2, "eth0", capture.Out, string(packet4)}, {3, "tun0", capture.Unknown, string(packet6)}}
+	want := []seen{
+		{1, "tun0", capture.In, string(packet4)},
+		{2, "eth0", capture.Out, string(packet4)},
+		{3, "tun0", capture.Unknown, string(packet6)},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -156,7 +165,8 @@ func TestPackets(t *testing.T) {
 		refuse string
 	}{
 		{"raw", classic(t, layers.LinkTypeRaw, packet4, packet6), 2, ""},
-		{"nothing of IP", classic(t, layers.LinkTypeLoop, append([]byte{0, 0, 0, 2}, packet4...), []byte{0, 0, 0, 7}), 0, "record 2: no IP packet is in it"},
+		{"nothing of IP", classic(t, layers.LinkTypeLoop, append([]byte{0, 0, 0, 2}, packet4...), []byte{0, 0, 0, 7}),
+			0, "record 2: no IP packet is in it"},
 		{"cut off", classic(t, layers.LinkTypeRaw, packet4)[:50], 0, "record 1: the file ends in the middle of it"},
 		{"another link", classic(t, layers.LinkTypePPP, packet4), 0, "record 1: link type 9 (PPP) is not read"},
 	} {
@@ -165,7 +175,8 @@ func TestPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := r.Packets()
-		if len(got) != tt.want || (err == nil) != (tt.refuse == "") || err != nil && !strings.Contains(err.Error(), tt.refuse) {
+		if len(got) != tt.want || (err == nil) != (tt.refuse == "") ||
+			err != nil && !strings.Contains(err.Error(), tt.refuse) {
 			t.Errorf("%s: %d packets, %v; want %d, %q", tt.name, len(got), err, tt.want, tt.refuse)
 		}
 	}
@@ -179,7 +190,8 @@ func TestNoCapture(t *testing.T) {
 		"in the middle of it":  classic(t, layers.LinkTypeRaw)[:10],
 		"gzip: invalid header": {0x1f, 0x8b, 9, 9, 9, 9, 9, 9, 9, 9, 9},
 	} {
-		if _, err := capture.NewReader(bytes.NewReader(b)); !errors.Is(err, capture.ErrBroken) || !strings.Contains(err.Error(), want) {
+		if _, err := capture.NewReader(bytes.NewReader(b)); !errors.Is(err, capture.ErrBroken) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package refusals is a table of packets that are wrong, and what Linux 6.1 does with each: it is there to be compared with the emulated kernel, by the
-// tests of kernel/linux, and with a real one, by .ci/packets.
+// Package refusals is a table of packets that are wrong, and what Linux 6.1 does with each: it is there to be compared
+// with the emulated kernel, by the tests of kernel/linux, and with a real one, by .ci/packets.
 package refusals
 
 import (
@@ -46,7 +46,8 @@ func keyBytes(n int) []byte {
 	return b
 }
 
-// Refusal is a packet, and what Linux does with it: the reason by our name, and all counters that move by one. No reason: a program gets it.
+// Refusal is a packet, and what Linux does with it: the reason by our name, and all counters that move by one. No
+// reason: a program gets it.
 type Refusal struct {
 	Name     string
 	Packet   []byte
@@ -78,7 +79,8 @@ func md5Suite(proto ipsec.Proto) *ipsec.Suite {
 	return &ipsec.Suite{Proto: proto, MAC: ipsec.HMACMD5, AuthKey: ipsec.NewKey(key)}
 }
 
-// SetUp makes the SAs and policies that the packets are for on a kernel that has the addresses of [Host], and no others.
+// SetUp makes the SAs and policies that the packets are for on a kernel that has the addresses of [Host], and no
+// others.
 func SetUp(t testing.TB, c *pfkey.Client) {
 	t.Helper()
 	ctx, d := t.Context(), c.Dialect()
@@ -90,9 +92,11 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 		add := func(spi wire.SPI, change func(*pfkey.SA)) {
 			t.Helper()
 			sa := pfkey.SA{
-				SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(src), Dst: pfkey.Host(dst)}, Replay: 32,
-				Auth: wire.LinuxAuthMD5HMAC, AuthKey: pfkey.NewKey(key), Encrypt: wire.LinuxEncNull, EncryptKey: wire.Key{Data: []byte{}},
-				SA2: &wire.SA2{Mode: wire.LinuxModeTransport},
+				SAID:   pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(src), Dst: pfkey.Host(dst)},
+				Replay: 32,
+				Auth:   wire.LinuxAuthMD5HMAC, AuthKey: pfkey.NewKey(key), Encrypt: wire.LinuxEncNull,
+				EncryptKey: wire.Key{Data: []byte{}},
+				SA2:        &wire.SA2{Mode: wire.LinuxModeTransport},
 			}
 			if change != nil {
 				change(&sa)
@@ -103,10 +107,12 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 		}
 		add(spiNull, nil)
 		add(spiCBC, func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxEncAESCBC, pfkey.NewKey(keyBytes(16)), wire.LinuxAuthSHA1HMAC, pfkey.NewKey(keyBytes(20))
+			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxEncAESCBC, pfkey.NewKey(keyBytes(16)),
+				wire.LinuxAuthSHA1HMAC, pfkey.NewKey(keyBytes(20))
 		})
 		add(spiBare, func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxEncAESCBC, pfkey.NewKey(keyBytes(16)), 0, wire.Key{}
+			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxEncAESCBC, pfkey.NewKey(keyBytes(16)), 0,
+				wire.Key{}
 		})
 		add(spiAH, func(sa *pfkey.SA) { sa.Type, sa.Encrypt, sa.EncryptKey = wire.SATypeAH, 0, wire.Key{} })
 		add(spiAHNull, func(sa *pfkey.SA) {
@@ -124,7 +130,8 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 			sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: ipsec.NATTPort})
 		})
 		add(spiComp, func(sa *pfkey.SA) {
-			sa.Type, sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxSATypeIPComp, wire.LinuxCompDeflate, wire.Key{}, 0, wire.Key{}
+			sa.Type, sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxSATypeIPComp, wire.LinuxCompDeflate,
+				wire.Key{}, 0, wire.Key{}
 			sa.Replay = 0
 		})
 		add(spiOther, func(sa *pfkey.SA) {
@@ -132,7 +139,8 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 		})
 		add(spiPackets, func(sa *pfkey.SA) { sa.Hard, sa.Soft = &wire.Lifetime{Allocations: 1}, &wire.Lifetime{} })
 		add(spiBytes, func(sa *pfkey.SA) { sa.Hard, sa.Soft = &wire.Lifetime{Bytes: 1}, &wire.Lifetime{} })
-		if _, err := c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(src), Dst: pfkey.Host(dst), Min: spiLarval, Max: spiLarval}); err != nil {
+		if _, err := c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(src), Dst: pfkey.Host(dst),
+			Min: spiLarval, Max: spiLarval}); err != nil {
 			t.Fatal(err)
 		}
 		host := func(a netip.Addr) wire.Address {
@@ -140,9 +148,11 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 			l.Proto = 17
 			return l
 		}
-		tmpl := wire.IPsecRequest{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire, Src: wire.Sockaddr{Addr: src}, Dst: wire.Sockaddr{Addr: dst}}
+		tmpl := wire.IPsecRequest{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire,
+			Src: wire.Sockaddr{Addr: src}, Dst: wire.Sockaddr{Addr: dst}}
 		for _, p := range []pfkey.Policy{
-			{Type: wire.LinuxPolicyIPsec, Src: host(senderInner[six]), Dst: host(hostInner[six]), Templates: []wire.IPsecRequest{tmpl}},
+			{Type: wire.LinuxPolicyIPsec, Src: host(senderInner[six]), Dst: host(hostInner[six]),
+				Templates: []wire.IPsecRequest{tmpl}},
 			{Type: wire.LinuxPolicyDiscard, Src: host(senderInner[six]), Dst: host(dst)},
 		} {
 			p.Direction = wire.LinuxDirIn
@@ -161,7 +171,8 @@ type crafter struct {
 }
 
 func (b *crafter) datagram(src, dst netip.Addr) []byte {
-	return linux.UDP(netip.AddrPortFrom(src, senderPort), netip.AddrPortFrom(dst, hostPort), bytes.Repeat([]byte("x"), 40))
+	data := bytes.Repeat([]byte("x"), 40)
+	return linux.UDP(netip.AddrPortFrom(src, senderPort), netip.AddrPortFrom(dst, hostPort), data)
 }
 
 func (b *crafter) plain() []byte { return b.datagram(sender[b.six], host[b.six]) }
@@ -215,7 +226,8 @@ func (b *crafter) transform(s *ipsec.Suite) *ipsec.Transform {
 func (b *crafter) sealed(spi uint32, pkt []byte) []byte {
 	b.t.Helper()
 	b.seq++
-	out, err := b.transform(md5Suite(ipsec.ESP)).SealTransport(nil, pkt, ipsec.Ports{}, ipsec.Sealing{SPI: spi, Seq: uint64(b.seq)})
+	out, err := b.transform(md5Suite(ipsec.ESP)).SealTransport(nil, pkt, ipsec.Ports{},
+		ipsec.Sealing{SPI: spi, Seq: uint64(b.seq)})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -226,7 +238,8 @@ func (b *crafter) sealed(spi uint32, pkt []byte) []byte {
 func (b *crafter) ah(spi uint32, pkt []byte, align int) []byte {
 	b.t.Helper()
 	b.seq++
-	out, err := b.transform(md5Suite(ipsec.AH)).SealTransport(nil, pkt, ipsec.Ports{}, ipsec.Sealing{SPI: spi, Seq: uint64(b.seq), Align: align})
+	out, err := b.transform(md5Suite(ipsec.AH)).SealTransport(nil, pkt, ipsec.Ports{},
+		ipsec.Sealing{SPI: spi, Seq: uint64(b.seq), Align: align})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -245,7 +258,8 @@ func (b *crafter) esp(spi uint32, body []byte) []byte {
 
 func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
-// behind puts extension headers, or options of IPv4, between the header of a packet and the rest, and makes lengths and the checksum right.
+// behind puts extension headers, or options of IPv4, between the header of a packet and the rest, and makes lengths and
+// the checksum right.
 func behind(pkt []byte, proto uint8, ext []byte) []byte {
 	if pkt[0]>>4 == 4 {
 		out := join(pkt[:20], ext, pkt[20:])
@@ -281,46 +295,64 @@ func List(t testing.TB, six bool) []Refusal {
 	add("good", good, 0)
 	add("a replay", good, ipsec.Replayed, "XfrmInStateSeqError")
 	add("a dummy", b.esp(spiNull, join(make([]byte, 8), []byte{1, 2, 2, 59})), ipsec.Dummy, "XfrmInStateProtoError")
-	add("a pad length beyond the packet", b.esp(spiNull, join(udp, []byte{1, 2, 200, 17})), ipsec.BadPadLength, "XfrmInStateProtoError")
+	add("a pad length beyond the packet", b.esp(spiNull, join(udp, []byte{1, 2, 200, 17})), ipsec.BadPadLength,
+		"XfrmInStateProtoError")
 	add("nothing but padding", b.esp(spiNull, []byte{1, 2, 2, 17}), ipsec.BadPadLength, "XfrmInStateProtoError")
 	add("padding that is not 1, 2", b.esp(spiNull, join(udp, []byte{7, 7, 2, 17})), 0)
-	add("a wrong ICV", change(b.sealed(spiNull, b.plain()), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), ipsec.BadICV, "XfrmInStateProtoError")
+	add("a wrong ICV", change(b.sealed(spiNull, b.plain()), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }),
+		ipsec.BadICV, "XfrmInStateProtoError")
 	add("only an ICV", b.esp(spiNull, nil), ipsec.BadLength, "XfrmInStateProtoError")
 	add("a trailer of one byte", b.esp(spiNull, []byte{17}), ipsec.BadLength, "XfrmInStateProtoError")
-	add("shorter than its ICV", b.ip(50, join([]byte{0, 0, 1, 1, 0, 0, 1, 0}, make([]byte, 5))), ipsec.BadLength, "XfrmInStateProtoError")
+	add("shorter than its ICV", b.ip(50, join([]byte{0, 0, 1, 1, 0, 0, 1, 0}, make([]byte, 5))), ipsec.BadLength,
+		"XfrmInStateProtoError")
 	add("no header", b.ip(50, []byte{0, 0, 1, 1}), ipsec.BadHeader, "XfrmInHdrError")
-	add("sequence number 0", change(b.sealed(spiNull, b.plain()), func(p []byte) []byte { clear(p[head+4 : head+8]); return p }), ipsec.Replayed, "XfrmInStateSeqError")
+	add("sequence number 0", change(b.sealed(spiNull, b.plain()),
+		func(p []byte) []byte { clear(p[head+4 : head+8]); return p }), ipsec.Replayed, "XfrmInStateSeqError")
 	add("no SA", b.sealed(spiNone, b.plain()), ipsec.NoSA, "XfrmInNoStates")
 	add("SPI 0", b.sealed(0, b.plain()), ipsec.NoSA, "XfrmInNoStates")
 	add("a LARVAL SA", b.sealed(spiLarval, b.plain()), ipsec.LarvalDropped, "XfrmAcquireError")
-	add("ciphertext of 20 bytes", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 1}, make([]byte, 36))), ipsec.CryptoFailed, "XfrmInStateProtoError")
-	add("no ciphertext", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 2}, make([]byte, 16))), ipsec.BadLength, "XfrmInStateProtoError")
-	add("no room for the IV", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 3}, make([]byte, 15))), ipsec.BadLength, "XfrmInStateProtoError")
+	add("ciphertext of 20 bytes", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 1}, make([]byte, 36))), ipsec.CryptoFailed,
+		"XfrmInStateProtoError")
+	add("no ciphertext", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 2}, make([]byte, 16))), ipsec.BadLength,
+		"XfrmInStateProtoError")
+	add("no room for the IV", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 3}, make([]byte, 15))), ipsec.BadLength,
+		"XfrmInStateProtoError")
 	cbc := func(seq uint64) []byte {
-		s := &ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(keyBytes(16)), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(keyBytes(20))}
-		p, err := b.transform(s).SealTransport(nil, b.plain(), ipsec.Ports{}, ipsec.Sealing{SPI: spiCBC, Seq: seq, IV: make([]byte, 16)})
+		s := &ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(keyBytes(16)), MAC: ipsec.HMACSHA1,
+			AuthKey: ipsec.NewKey(keyBytes(20))}
+		p, err := b.transform(s).SealTransport(nil, b.plain(), ipsec.Ports{},
+			ipsec.Sealing{SPI: spiCBC, Seq: seq, IV: make([]byte, 16)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
 	add("AES-CBC", cbc(1), 0)
-	add("AES-CBC, a wrong ICV", change(cbc(2), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), ipsec.BadICV, "XfrmInStateProtoError")
-	add("AES-CBC, four bytes less", change(cbc(3), func(p []byte) []byte { p = p[:len(p)-4]; fixLength(p); return p }), ipsec.BadICV, "XfrmInStateProtoError")
-	add("AES-CBC, shorter than IV and ICV", change(cbc(4), func(p []byte) []byte { p = p[:head+8+16+11]; fixLength(p); return p }), ipsec.BadLength, "XfrmInStateProtoError")
+	add("AES-CBC, a wrong ICV", change(cbc(2), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), ipsec.BadICV,
+		"XfrmInStateProtoError")
+	add("AES-CBC, four bytes less", change(cbc(3), func(p []byte) []byte { p = p[:len(p)-4]; fixLength(p); return p }),
+		ipsec.BadICV, "XfrmInStateProtoError")
+	add("AES-CBC, shorter than IV and ICV", change(cbc(4),
+		func(p []byte) []byte { p = p[:head+8+16+11]; fixLength(p); return p }), ipsec.BadLength,
+		"XfrmInStateProtoError")
 
 	add("AH", b.ah(spiAH, b.plain(), 8), 0)
-	add("AH, a wrong ICV", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), ipsec.BadICV, "XfrmInStateProtoError")
+	add("AH, a wrong ICV", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }),
+		ipsec.BadICV, "XfrmInStateProtoError")
 	add("AH, as long as the whole digest", b.ah(spiAH, b.plain(), 32), 0)
 	add("AH, too long", b.ah(spiAH, b.plain(), 40), ipsec.BadLength, "XfrmInStateProtoError")
-	add("AH, too short", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[head+1] = 1; return p }), ipsec.BadLength, "XfrmInStateProtoError")
-	add("AH, beyond the packet", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[head+1] = 200; return p }), ipsec.BadLength, "XfrmInStateProtoError")
-	add("AH, only a header", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p = p[:head+12]; fixLength(p); return p }), ipsec.BadLength, "XfrmInStateProtoError")
+	add("AH, too short", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[head+1] = 1; return p }),
+		ipsec.BadLength, "XfrmInStateProtoError")
+	add("AH, beyond the packet", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[head+1] = 200; return p }),
+		ipsec.BadLength, "XfrmInStateProtoError")
+	add("AH, only a header", change(b.ah(spiAH, b.plain(), 8),
+		func(p []byte) []byte { p = p[:head+12]; fixLength(p); return p }), ipsec.BadLength, "XfrmInStateProtoError")
 	add("AH, no header", b.ip(51, []byte{17, 4, 0, 0, 0, 0, 1, 4, 0, 0, 0}), ipsec.BadHeader, "XfrmInHdrError")
 	sha512 := func(align int) []byte {
 		b.seq++
 		s := &ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.HMACSHA512, AuthKey: ipsec.NewKey(keyBytes(64))}
-		p, err := b.transform(s).SealTransport(nil, b.plain(), ipsec.Ports{}, ipsec.Sealing{SPI: spiAH512, Seq: uint64(b.seq), Align: align})
+		p, err := b.transform(s).SealTransport(nil, b.plain(), ipsec.Ports{},
+			ipsec.Sealing{SPI: spiAH512, Seq: uint64(b.seq), Align: align})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -332,7 +364,8 @@ func List(t testing.TB, six bool) []Refusal {
 	null := func(align int) []byte {
 		b.seq++
 		s := &ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.NullMAC}
-		p, err := b.transform(s).SealTransport(nil, b.plain(), ipsec.Ports{}, ipsec.Sealing{SPI: spiAHNull, Seq: uint64(b.seq), Align: align})
+		p, err := b.transform(s).SealTransport(nil, b.plain(), ipsec.Ports{},
+			ipsec.Sealing{SPI: spiAHNull, Seq: uint64(b.seq), Align: align})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -352,11 +385,13 @@ func List(t testing.TB, six bool) []Refusal {
 	add("tunnel, the other family", tunnelled(45-ipip, inner), ipsec.BadHeader, otherHeader)
 	add("tunnel, too short for a header", tunnelled(ipip, inner[:head-1]), ipsec.BadMode, "XfrmInStateModeError")
 	add("tunnel, only a header", tunnelled(ipip, inner[:head]), ipsec.Truncated, truncated)
-	add("tunnel, version 5 in it", tunnelled(ipip, change(inner, func(p []byte) []byte { p[0] = 0x55; return p })), ipsec.BadHeader, header)
+	add("tunnel, version 5 in it", tunnelled(ipip, change(inner, func(p []byte) []byte { p[0] = 0x55; return p })),
+		ipsec.BadHeader, header)
 	add("tunnel, a total length beyond it", tunnelled(ipip, inner[:len(inner)-1]), ipsec.Truncated, truncated)
 	add("tunnel, bytes behind what is in it", tunnelled(ipip, join(inner, []byte("abc"))), 0)
 	add("tunnel, no policy", tunnelled(ipip, b.plain()), ipsec.PolicyMismatch, "XfrmInNoPols")
-	add("tunnel, the ends of the SA in it", tunnelled(ipip, b.datagram(sender[six], hostInner[six])), ipsec.PolicyMismatch, "XfrmInNoPols")
+	add("tunnel, the ends of the SA in it", tunnelled(ipip, b.datagram(sender[six], hostInner[six])),
+		ipsec.PolicyMismatch, "XfrmInNoPols")
 
 	add("a policy that says discard", b.datagram(senderInner[six], host[six]), ipsec.PolicyDiscard, "XfrmInPolBlock")
 	add("a selector for another source", b.sealed(spiOther, b.plain()), ipsec.SelectorMismatch, "XfrmInStateMismatch")
@@ -368,8 +403,8 @@ func List(t testing.TB, six bool) []Refusal {
 
 	inUDP := func(spi uint32) []byte {
 		b.seq++
-		out, err := b.transform(md5Suite(ipsec.ESP)).SealTransport(nil, b.plain(), ipsec.Ports{Src: ipsec.NATTPort, Dst: ipsec.NATTPort},
-			ipsec.Sealing{SPI: spi, Seq: uint64(b.seq)})
+		out, err := b.transform(md5Suite(ipsec.ESP)).SealTransport(nil, b.plain(),
+			ipsec.Ports{Src: ipsec.NATTPort, Dst: ipsec.NATTPort}, ipsec.Sealing{SPI: spi, Seq: uint64(b.seq)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -382,7 +417,8 @@ func List(t testing.TB, six bool) []Refusal {
 	comp := func(cpi uint16, data []byte) []byte {
 		return b.ip(108, join([]byte{17, 0, byte(cpi >> 8), byte(cpi)}, data))
 	}
-	add("IPCOMP of nonsense", comp(spiComp, bytes.Repeat([]byte{0xff}, 20)), ipsec.BadCompression, "XfrmInStateProtoError")
+	add("IPCOMP of nonsense", comp(spiComp, bytes.Repeat([]byte{0xff}, 20)), ipsec.BadCompression,
+		"XfrmInStateProtoError")
 	add("IPCOMP of nothing", comp(spiComp, nil), ipsec.BadCompression, "XfrmInStateProtoError")
 	add("IPCOMP cut off", b.ip(108, []byte{17, 0}), ipsec.BadHeader, "XfrmInHdrError")
 	add("IPCOMP without an SA", comp(spiNone, []byte{3, 0}), ipsec.NoSA, "XfrmInNoStates")
@@ -399,12 +435,14 @@ func List(t testing.TB, six bool) []Refusal {
 		return p
 	}), 0)
 	add("a second layer without an SA", b.sealed(spiNull, b.sealed(spiNone, b.plain())), ipsec.NoSA, "XfrmInNoStates")
-	add("a second layer without its header", b.sealed(spiNull, b.ip(50, []byte{0, 0})), ipsec.BadHeader, "XfrmInHdrError")
+	add("a second layer without its header", b.sealed(spiNull, b.ip(50, []byte{0, 0})), ipsec.BadHeader,
+		"XfrmInHdrError")
 
 	// What IP refuses.
 	sealed := func() []byte { return b.sealed(spiNull, b.plain()) }
 	add("shorter than an IP header", sealed()[:head-1], ipsec.BadHeader, header)
-	add("a total length beyond the packet", change(sealed(), func(p []byte) []byte { return p[:len(p)-1] }), ipsec.Truncated, truncated)
+	add("a total length beyond the packet", change(sealed(), func(p []byte) []byte { return p[:len(p)-1] }),
+		ipsec.Truncated, truncated)
 	add("bytes behind the packet", join(sealed(), []byte("abc")), 0)
 	if six {
 		ext := func(name string, proto uint8, e []byte, r ipsec.Reason, counters ...string) {
@@ -419,26 +457,36 @@ func List(t testing.TB, six bool) []Refusal {
 			ext(h.name+" options", h.proto, pad, 0)
 			ext(h.name+" options, six Pad1", h.proto, at(2, 0, 0, 0, 0, 0, 0), 0)
 			ext(h.name+" options, padding that is not zero", h.proto, at(7, 1), ipsec.BadOption, header)
-			ext(h.name+" options, eight bytes of padding", h.proto, join([]byte{17, 1, 1, 6, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0}), ipsec.BadOption, header)
-			ext(h.name+" options, seven bytes of padding", h.proto, join([]byte{17, 1, 0x1e, 5, 0, 0, 0, 0, 0, 1, 5, 0, 0, 0, 0, 0}), 0)
+			ext(h.name+" options, eight bytes of padding", h.proto,
+				join([]byte{17, 1, 1, 6, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0}), ipsec.BadOption, header)
+			ext(h.name+" options, seven bytes of padding", h.proto,
+				join([]byte{17, 1, 0x1e, 5, 0, 0, 0, 0, 0, 1, 5, 0, 0, 0, 0, 0}), 0)
 			ext(h.name+" options, seven Pad1", h.proto, join([]byte{17, 1, 0x1e, 5}, make([]byte, 12)), 0)
-			ext(h.name+" options, eight Pad1", h.proto, join([]byte{17, 1, 0x1e, 4}, make([]byte, 12)), ipsec.BadOption, header)
-			ext(h.name+" options, padding on both sides of one", h.proto, join([]byte{17, 1, 1, 4, 0, 0, 0, 0, 0x1e, 0, 1, 4, 0, 0, 0, 0}), 0)
+			ext(h.name+" options, eight Pad1", h.proto, join([]byte{17, 1, 0x1e, 4}, make([]byte, 12)), ipsec.BadOption,
+				header)
+			ext(h.name+" options, padding on both sides of one", h.proto,
+				join([]byte{17, 1, 1, 4, 0, 0, 0, 0, 0x1e, 0, 1, 4, 0, 0, 0, 0}), 0)
 			ext(h.name+" options, an unknown one to be skipped", h.proto, at(2, 0x1e), 0)
 			ext(h.name+" options, an unknown one to be dropped", h.proto, at(2, 0x5e), ipsec.BadOption, header)
 			ext(h.name+" options, an unknown one to be told of", h.proto, at(2, 0x9e), ipsec.BadOption, header)
 			ext(h.name+" options, an option beyond them", h.proto, at(3, 9), ipsec.BadOption, header)
-			ext(h.name+" options, a type without a length", h.proto, []byte{17, 0, 1, 3, 0, 0, 0, 0x1e}, ipsec.BadOption, header)
+			ext(h.name+" options, a type without a length", h.proto, []byte{17, 0, 1, 3, 0, 0, 0, 0x1e},
+				ipsec.BadOption, header)
 			ext(h.name+" options beyond the packet", h.proto, at(1, 200), ipsec.BadHeader, header)
-			ext(h.name+" options, eight", h.proto, join([]byte{17, 2}, bytes.Repeat([]byte{0x1e, 0}, 8), []byte{1, 4, 0, 0, 0, 0}), 0)
-			ext(h.name+" options, nine", h.proto, join([]byte{17, 2}, bytes.Repeat([]byte{0x1e, 0}, 9), []byte{1, 2, 0, 0}), ipsec.BadOption, header)
-			ext(h.name+" options, a home address", h.proto, join([]byte{17, 2, 1, 2, 0, 0, 201, 16}, make([]byte, 16)), ipsec.BadOption, header)
+			ext(h.name+" options, eight", h.proto, join([]byte{17, 2}, bytes.Repeat([]byte{0x1e, 0}, 8),
+				[]byte{1, 4, 0, 0, 0, 0}), 0)
+			ext(h.name+" options, nine", h.proto, join([]byte{17, 2}, bytes.Repeat([]byte{0x1e, 0}, 9), []byte{1, 2, 0,
+				0}), ipsec.BadOption, header)
+			ext(h.name+" options, a home address", h.proto, join([]byte{17, 2, 1, 2, 0, 0, 201, 16}, make([]byte, 16)),
+				ipsec.BadOption, header)
 			ext(h.name+" options, router alert", h.proto, []byte{17, 0, 5, 2, 0, 0, 1, 0}, 0)
-			ext(h.name+" options, a jumbo payload", h.proto, []byte{17, 0, 0xc2, 4, 0, 1, 0, 0}, ipsec.BadOption, header)
+			ext(h.name+" options, a jumbo payload", h.proto, []byte{17, 0, 0xc2, 4, 0, 1, 0, 0}, ipsec.BadOption,
+				header)
 		}
 		ext("router alert of another length", 0, []byte{17, 0, 5, 4, 0, 0, 0, 0}, ipsec.BadOption, header)
 		ext("router alert that is no hop-by-hop option", 60, []byte{17, 0, 5, 4, 0, 0, 0, 0}, 0)
-		add("hop-by-hop options behind others", behind(behind(sealed(), 0, pad), 60, pad), ipsec.BadHeader, "Ip6InUnknownProtos")
+		add("hop-by-hop options behind others", behind(behind(sealed(), 0, pad), 60, pad), ipsec.BadHeader,
+			"Ip6InUnknownProtos")
 		add("two destination options", behind(behind(sealed(), 60, pad), 60, pad), 0)
 		routing := func(typ, left byte, addresses int) []byte {
 			e := []byte{17, byte(2 * addresses), typ, left, 0, 0, 0, 0}
@@ -450,7 +498,8 @@ func List(t testing.TB, six bool) []Refusal {
 		for _, typ := range []byte{0, 1, 5} {
 			ext(fmt.Sprintf("routing header %d at its end", typ), 43, routing(typ, 0, 2), 0)
 			for _, left := range []byte{1, 2, 5} {
-				ext(fmt.Sprintf("routing header %d, %d to go", typ, left), 43, routing(typ, left, 2), ipsec.SourceRoute, header)
+				ext(fmt.Sprintf("routing header %d, %d to go", typ, left), 43, routing(typ, left, 2), ipsec.SourceRoute,
+					header)
 			}
 		}
 		for _, left := range []byte{0, 1} {
@@ -477,14 +526,29 @@ func List(t testing.TB, six bool) []Refusal {
 		}
 		add("from itself", b.datagram(host[six], host[six]), 0)
 	} else {
-		add("version 6 in front of IPv4", change(sealed(), func(p []byte) []byte { p[0] = 0x65; return p }), ipsec.BadHeader, "Ip6InHdrErrors")
-		add("a header of 16 bytes", change(sealed(), func(p []byte) []byte { p[0] = 0x44; return p }), ipsec.BadHeader, header)
-		add("a header longer than the packet", change(sealed(), func(p []byte) []byte { p[0] = 0x4f; p = p[:40]; return p }), ipsec.BadHeader, header)
-		add("a wrong checksum", change(sealed(), func(p []byte) []byte { p[10] ^= 1; return p }), ipsec.BadChecksum, "IpExtInCsumErrors", header)
-		add("a wrong checksum, and a total length beyond the packet", change(sealed(), func(p []byte) []byte { p[3]++; return p }),
+		add("version 6 in front of IPv4", change(sealed(), func(p []byte) []byte { p[0] = 0x65; return p }),
+			ipsec.BadHeader, "Ip6InHdrErrors")
+		add("a header of 16 bytes", change(sealed(), func(p []byte) []byte { p[0] = 0x44; return p }), ipsec.BadHeader,
+			header)
+		add("a header longer than the packet", change(sealed(),
+			func(p []byte) []byte { p[0] = 0x4f; p = p[:40]; return p }), ipsec.BadHeader, header)
+		add("a wrong checksum", change(sealed(), func(p []byte) []byte { p[10] ^= 1; return p }), ipsec.BadChecksum,
+			"IpExtInCsumErrors", header)
+		add("a wrong checksum, and a total length beyond the packet", change(sealed(),
+			func(p []byte) []byte { p[3]++; return p }),
 			ipsec.BadChecksum, "IpExtInCsumErrors", header)
-		add("a total length below the header's", change(sealed(), func(p []byte) []byte { p[2], p[3] = 0, 19; fixChecksum(p); return p }), ipsec.BadHeader, header)
-		add("a total length of the header's", change(sealed(), func(p []byte) []byte { p[2], p[3] = 0, 20; fixChecksum(p); return p }), ipsec.BadHeader, "XfrmInHdrError")
+		add("a total length below the header's", change(sealed(), func(p []byte) []byte {
+			p[2], p[3] = 0,
+				19
+			fixChecksum(p)
+			return p
+		}), ipsec.BadHeader, header)
+		add("a total length of the header's", change(sealed(), func(p []byte) []byte {
+			p[2], p[3] = 0,
+				20
+			fixChecksum(p)
+			return p
+		}), ipsec.BadHeader, "XfrmInHdrError")
 		opt := func(name string, o []byte, r ipsec.Reason, counters ...string) {
 			for len(o)%4 != 0 {
 				o = append(o, 0)
@@ -522,8 +586,10 @@ func List(t testing.TB, six bool) []Refusal {
 		opt("timestamp, no place", []byte{68, 4, 5, 0}, 0)
 		opt("timestamp, a place of one byte", []byte{68, 8, 8, 0, 0, 0, 0, 0}, ipsec.BadOption, header)
 		opt("timestamp with address", []byte{68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
-		opt("timestamp with address, overflown", []byte{68, 12, 13, 0xf1, 0, 0, 0, 0, 0, 0, 0, 0}, ipsec.BadOption, header)
-		opt("timestamp with address, a place of seven bytes", []byte{68, 12, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0}, ipsec.BadOption, header)
+		opt("timestamp with address, overflown", []byte{68, 12, 13, 0xf1, 0, 0, 0, 0, 0, 0, 0, 0}, ipsec.BadOption,
+			header)
+		opt("timestamp with address, a place of seven bytes", []byte{68, 12, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0},
+			ipsec.BadOption, header)
 		opt("timestamp of hosts that are named", []byte{68, 12, 5, 3, 192, 0, 2, 2, 0, 0, 0, 0}, 0)
 		opt("timestamp of hosts that are named, no place", []byte{68, 8, 5, 3, 0, 0, 0, 0}, ipsec.BadOption, header)
 		opt("timestamp of hosts that are named, overflown", []byte{68, 12, 13, 0xf3, 192, 0, 2, 2, 0, 0, 0, 0}, 0)
@@ -549,8 +615,10 @@ func List(t testing.TB, six bool) []Refusal {
 // Judge compares what has become of a packet with the table. Of counters that moved there are the names.
 func (r *Refusal) Judge(t testing.TB, delivered bool, counters []string) {
 	t.Helper()
-	if want := slices.Sorted(slices.Values(r.Counters)); delivered != (r.Reason == ipsec.NoReason) || !slices.Equal(counters, want) {
-		t.Errorf("%s: delivered %v, counters %v, want %v %v", r.Name, delivered, counters, r.Reason == ipsec.NoReason, want)
+	if want := slices.Sorted(slices.Values(r.Counters)); delivered != (r.Reason == ipsec.NoReason) ||
+		!slices.Equal(counters, want) {
+		t.Errorf("%s: delivered %v, counters %v, want %v %v", r.Name, delivered, counters, r.Reason == ipsec.NoReason,
+			want)
 	}
 }
 

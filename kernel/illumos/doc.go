@@ -4,9 +4,9 @@
 // The order of its files is that of a message: parse.go (keysock's checks and the dispatch), address.go and query.go (the stage
 // that ESP and AH share), one file per message, who.go (who hears the answer). A packet comes in by packet.go.
 //
-// IP drops a packet before IPsec sees it for its header, checksum, lengths, options, routing headers or addresses (ipinput.go), with the settings of a host
-// that is no router. Fragments are not put together: a protected one is dropped, another is delivered as it is. Packets for other hosts are taken as if they were for
-// this one.
+// IP drops a packet before IPsec sees it for its header, checksum, lengths, options, routing headers or addresses
+// (ipinput.go), with the settings of a host that is no router. Fragments are not put together: a protected one is
+// dropped, another is delivered as it is. Packets for other hosts are taken as if they were for this one.
 //
 // Where the original follows a bad pointer, uses freed memory or shows memory it never wrote, this one refuses cleanly
 // with the error that the original's other checks would give, and shows zero.

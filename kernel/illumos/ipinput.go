@@ -17,7 +17,8 @@ const (
 	protoOptions  = 60
 )
 
-// ipInput is what IP does with a packet before IPsec sees it: ip_input and ip_input_v6, with the settings that a host has by default.
+// ipInput is what IP does with a packet before IPsec sees it: ip_input and ip_input_v6, with the settings that a host
+// has by default.
 func ipInput(pkt []byte) dropCause {
 	switch {
 	case len(pkt) == 0:
@@ -49,8 +50,8 @@ func ipInput4(pkt []byte) dropCause {
 	return options4(pkt[headerLen4:head])
 }
 
-// options4 checks the options of an IPv4 header (ip_input_options). A source route that has come to its end is a route no more; another makes the
-// packet one to be forwarded, which a host does not (ip_forward_src_routed is 0).
+// options4 checks the options of an IPv4 header (ip_input_options). A source route that has come to its end is a route
+// no more; another makes the packet one to be forwarded, which a host does not (ip_forward_src_routed is 0).
 func options4(opts []byte) dropCause {
 	const (
 		end, nop          = 0, 1
@@ -122,8 +123,8 @@ func ipInput6(pkt []byte) dropCause {
 	return extensions6(pkt[:total], headerLen6, pkt[6], true)
 }
 
-// extensions6 looks at the extension headers of an IPv6 packet from one place on, where the one with the number next stands. Hop-by-hop options are
-// only the first.
+// extensions6 looks at the extension headers of an IPv6 packet from one place on, where the one with the number next
+// stands. Hop-by-hop options are only the first.
 func extensions6(pkt []byte, off int, next uint8, first bool) dropCause {
 	for ; ; first = false {
 		switch next {

@@ -20,8 +20,8 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 	k.InboundIPsec(p)
 }
 
-// InboundIPsec is what IPsec does with a packet that IP has handed to it. Recordings of the original begin here. What is neither ESP nor AH is none of
-// IPsec's business and goes on as it is.
+// InboundIPsec is what IPsec does with a packet that IP has handed to it. Recordings of the original begin here. What
+// is neither ESP nor AH is none of IPsec's business and goes on as it is.
 func (k *Kernel) InboundIPsec(p *ipsec.Packet) {
 	k.settleFirst()
 	var in ipsec.Inbound

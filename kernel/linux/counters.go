@@ -6,9 +6,10 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// dropCause is why a packet was dropped. Several causes may be counted in one counter of the original, which has fewer. Its other counters (XfrmInError,
-// XfrmInPolError, XfrmFwdHdrError, XfrmOutError, XfrmOutBundleGenError, XfrmOutBundleCheckError, XfrmOutStateModeError, XfrmOutPolDead, XfrmOutPolError)
-// count what does not happen here: a lack of memory, routes that go away, offloading, other kinds of policies.
+// dropCause is why a packet was dropped. Several causes may be counted in one counter of the original, which has fewer.
+// Its other counters (XfrmInError, XfrmInPolError, XfrmFwdHdrError, XfrmOutError, XfrmOutBundleGenError,
+// XfrmOutBundleCheckError, XfrmOutStateModeError, XfrmOutPolDead, XfrmOutPolError) count what does not happen here: a
+// lack of memory, routes that go away, offloading, other kinds of policies.
 type dropCause uint8
 
 const (
@@ -67,8 +68,8 @@ const (
 	dropsEnd
 )
 
-// dropRows say how a cause is counted: in a counter of /proc/net/xfrm_stat, or in one of IP's under the name that nstat(8) has for it; also is counted
-// besides. What has no name is not counted there.
+// dropRows say how a cause is counted: in a counter of /proc/net/xfrm_stat, or in one of IP's under the name that
+// nstat(8) has for it; also is counted besides. What has no name is not counted there.
 var dropRows = [dropsEnd]struct {
 	name, also string
 	reason     ipsec.Reason
@@ -130,7 +131,8 @@ var dropRows = [dropsEnd]struct {
 // counters are atomic, because packets count without a lock.
 type counters [dropsEnd]atomic.Uint64
 
-// Counters reads the counters of /proc/net/xfrm_stat, and those of IP that count what it drops, which are not zero, by name.
+// Counters reads the counters of /proc/net/xfrm_stat, and those of IP that count what it drops, which are not zero, by
+// name.
 func (k *Kernel) Counters() map[string]uint64 {
 	m := map[string]uint64{}
 	for i := range k.counters {

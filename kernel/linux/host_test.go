@@ -225,7 +225,8 @@ func (h *host) policy(typ wire.MsgType, p policy) []byte {
 }
 
 // plain is the packet the peer protects.
-var plain = slices.Concat([]byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0xf6, 0xcc}, peer.AsSlice(), me.AsSlice(), []byte{0, 7, 0, 9, 0, 8, 0, 0})
+var plain = slices.Concat([]byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0xf6, 0xcc}, peer.AsSlice(), me.AsSlice(),
+	[]byte{0, 7, 0, 9, 0, 8, 0, 0})
 
 // sealed is a packet of the peer.
 func (h *host) sealed(spi wire.SPI, seq uint32) []byte {

@@ -20,9 +20,10 @@ func versionOf(pkt []byte) int {
 	return int(pkt[0] >> 4)
 }
 
-// ipInput is what IP does with a packet before IPsec, or a program, sees it: ip_rcv and ip6_rcv, with the settings that a host has by default. It
-// returns the packet without what a link has put behind it. version is the one that the packet is said to have, by the link or by the header that was
-// around it; lo tells whether it comes from the host itself.
+// ipInput is what IP does with a packet before IPsec, or a program, sees it: ip_rcv and ip6_rcv, with the settings that
+// a host has by default. It returns the packet without what a link has put behind it. version is the one that the
+// packet is said to have, by the link or by the header that was around it; lo tells whether it comes from the host
+// itself.
 func (k *Kernel) ipInput(pkt []byte, version int, lo bool) ([]byte, dropCause) {
 	switch version {
 	case 4:
@@ -69,7 +70,8 @@ func (k *Kernel) martian(pkt []byte) bool {
 	if src.IsUnspecified() { // a host that asks for an address
 		return dst != broadcast
 	}
-	return src.IsLoopback() || dst.IsLoopback() || dst.IsUnspecified() || src.IsMulticast() || src == broadcast || k.e.Host().Own(src)
+	return src.IsLoopback() || dst.IsLoopback() || dst.IsUnspecified() || src.IsMulticast() || src == broadcast ||
+		k.e.Host().Own(src)
 }
 
 // options4 checks the options of an IPv4 header, and tells whether a source route is among them.
@@ -128,7 +130,8 @@ func roomFor(o []byte, n int) bool {
 
 // timestampOK checks the option of that name, which counts the hosts that found no room.
 func timestampOK(o []byte) bool {
-	const addresses, given = 1, 3 // kinds: beside each time the address of who wrote it; only those of hosts that are named
+	// Kinds: with the address of who wrote it beside each time; only of hosts that are named.
+	const addresses, given = 1, 3
 	kind := o[3] & 15
 	if int(o[2]) > len(o) {
 		return kind == given || o[3]>>4 != 15
@@ -166,8 +169,8 @@ func (k *Kernel) ipInput6(pkt []byte, lo bool) ([]byte, dropCause) {
 	return pkt, extensions6(pkt, headerLen6, pkt[6], true)
 }
 
-// extensions6 looks at the extension headers of an IPv6 packet from one place on, where the one with the number next stands. Hop-by-hop options are
-// only the first.
+// extensions6 looks at the extension headers of an IPv6 packet from one place on, where the one with the number next
+// stands. Hop-by-hop options are only the first.
 func extensions6(pkt []byte, off int, next uint8, first bool) dropCause {
 	const hopByHop = 0
 	for ; ; first = false {
@@ -199,7 +202,8 @@ func extension6(b []byte, kind uint8) dropCause {
 	return options6(b[2:], kind != protoDstOpts)
 }
 
-// routing6 looks at a routing header, of which the host follows none (net.ipv6.conf.all.accept_source_route, seg6_enabled and rpl_seg_enabled are 0).
+// routing6 looks at a routing header, of which the host follows none (net.ipv6.conf.all.accept_source_route,
+// seg6_enabled and rpl_seg_enabled are 0).
 func routing6(b []byte) dropCause {
 	const mobile, rpl, segments = 2, 3, 4
 	left := b[3]
@@ -216,7 +220,8 @@ func routing6(b []byte) dropCause {
 	return dropRouting6
 }
 
-// options6 looks at the options of a header (ip6_parse_tlv): padding is zero and at most 7 bytes, and there are at most 8 others.
+// options6 looks at the options of a header (ip6_parse_tlv): padding is zero and at most 7 bytes, and there are at most
+// 8 others.
 func options6(b []byte, hopByHop bool) dropCause {
 	const (
 		pad1, padN, alert = 0, 1, 5

@@ -14,7 +14,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// TestRefused looks at each packet of the table: the verdict, its reason and its counter, the ledger, and every counter that moves.
+// TestRefused looks at each packet of the table: the verdict, its reason and its counter, the ledger, and every counter
+// that moves.
 func TestRefused(t *testing.T) {
 	e, err := kernel.New("linux", engine.Options{Addrs: refusals.Host()})
 	if err != nil {
@@ -49,12 +50,15 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestForwardedExtensions: of a packet for another host only the hop-by-hop options are looked at, which is for every host on its way.
+// TestForwardedExtensions: of a packet for another host only the hop-by-hop options are looked at, which is for every
+// host on its way.
 func TestForwardedExtensions(t *testing.T) {
 	const hopByHop, routing, destination, none = 0, 43, 60, 59
 	h := newHost(t, engine.Options{})
-	from, own, other := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::3")
-	good, bad, toGo := []byte{none, 0, 1, 4, 0, 0, 0, 0}, []byte{none, 0, 1, 4, 0, 0, 0, 1}, []byte{none, 0, 0, 1, 0, 0, 0, 0}
+	from, own, other := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::1"),
+		netip.MustParseAddr("2001:db8::3")
+	good, bad, toGo := []byte{none, 0, 1, 4, 0, 0, 0, 0}, []byte{none, 0, 1, 4, 0, 0, 0, 1}, []byte{none, 0, 0, 1, 0, 0,
+		0, 0}
 	for _, tt := range []struct {
 		name   string
 		to     netip.Addr
@@ -72,7 +76,8 @@ func TestForwardedExtensions(t *testing.T) {
 		{"other, bad hop-by-hop options", other, hopByHop, bad, ipsec.BadOption},
 		{"other, half of them", other, hopByHop, good[:4], ipsec.BadHeader},
 	} {
-		pkt := slices.Concat([]byte{0x60, 0, 0, 0, 0, byte(len(tt.header)), tt.proto, 64}, from.AsSlice(), tt.to.AsSlice(), tt.header)
+		pkt := slices.Concat([]byte{0x60, 0, 0, 0, 0, byte(len(tt.header)), tt.proto, 64}, from.AsSlice(),
+			tt.to.AsSlice(), tt.header)
 		if v := h.inbound(pkt); v.Reason != tt.want {
 			t.Errorf("%s: %v %v, want %v", tt.name, v.Kind, v.Reason, tt.want)
 		}

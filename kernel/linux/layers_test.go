@@ -29,7 +29,8 @@ func TestLayers(t *testing.T) {
 		switch {
 		case spi <= 6 && (v.Kind != ipsec.Delivered || cmp.Diff(inner, v.Inner) != ""):
 			t.Errorf("%d layers: %v %q", spi, v.Kind, v.Counter)
-		case spi > 6 && (v.Kind != ipsec.Dropped || v.Counter != "XfrmInBufferError" || v.Reason != ipsec.TooManyLayers):
+		case spi > 6 && (v.Kind != ipsec.Dropped || v.Counter != "XfrmInBufferError" ||
+			v.Reason != ipsec.TooManyLayers):
 			t.Errorf("%d layers: %v %q", spi, v.Kind, v.Counter)
 		}
 	}

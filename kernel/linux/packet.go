@@ -307,7 +307,8 @@ func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byt
 	return ipsec.Payload(plain), next, noDrop
 }
 
-// revealAH proves that a packet of AH is genuine. Its header is as long as the ICV asks for, cut or whole, padded to 8 bytes.
+// revealAH proves that a packet of AH is genuine. Its header is as long as the ICV asks for, cut or whole, padded to 8
+// bytes.
 func revealAH(t *ipsec.Transform, a *arrival) (payload []byte, next uint8, cause dropCause) {
 	head := ipsec.ParseAH(a.pkt, &a.Inbound)
 	if head.Len != ipsec.AHLen(t.ICVLen(), 8) && head.Len != ipsec.AHLen(t.Suite().MAC.Size, 8) {

@@ -136,7 +136,8 @@ func TestSendToItself(t *testing.T) {
 		if got := h.k.Counters()["XfrmInPolBlock"]; got != test.in {
 			t.Errorf("%s: %d stopped, want %d", test.name, got, test.in)
 		}
-		// What comes from the network is not trusted to be from the host: IP refuses such addresses, or else the policy is asked.
+		// What comes from the network is not trusted to be from the host: IP refuses such addresses, or else the policy
+		// is asked.
 		forged := linux.UDP(netip.AddrPortFrom(test.dst, 1), netip.AddrPortFrom(test.dst, 9), nil)
 		want := ipsec.BadAddress
 		if test.dst.Is6() && !test.dst.IsLoopback() {

@@ -63,7 +63,8 @@ var (
 // suite is what packets are made with.
 func (s *benchSuite) suite() *ipsec.Suite {
 	salt := benchKey[s.keyLen : s.keyLen+s.cipher.SaltLen]
-	suite := &ipsec.Suite{Proto: ipsec.ESP, Cipher: s.cipher, Key: ipsec.NewKey(benchKey[:s.keyLen]), Salt: ipsec.NewKey(salt)}
+	suite := &ipsec.Suite{Proto: ipsec.ESP, Cipher: s.cipher, Key: ipsec.NewKey(benchKey[:s.keyLen]),
+		Salt: ipsec.NewKey(salt)}
 	if s.mac != nil {
 		suite.MAC, suite.AuthKey = s.mac, ipsec.NewKey(benchKey[:s.mac.KeyLen])
 	}
@@ -109,7 +110,8 @@ Exit status: 0 done; 1 refused or failed, or a packet was not delivered; 2 usage
 	fl.StringVar(&f.kernel, "kernel", "illumos", "`NAME` of the kernel of --in-process")
 	fl.StringVar(&f.src, "src", "192.0.2.2", "source `ADDRESS`")
 	fl.StringVar(&f.dst, "dst", "192.0.2.1", "destination `ADDRESS`, the engine's own")
-	fl.StringVar(&f.suite, "suite", "", "`SUITE` of the SAs; list: prints those that the kernel has, of which the first is the default")
+	fl.StringVar(&f.suite, "suite", "",
+		"`SUITE` of the SAs; list: prints those that the kernel has, of which the first is the default")
 	fl.Uint32Var(&f.spi, "spi", 0x10000, "`SPI` of the first SA")
 	fl.IntSliceVar(&f.sizes, "sizes", []int{64, 1400}, "`BYTES` of UDP datagram in each packet")
 	fl.IntVar(&f.sas, "sas", 100, "`NUMBER` of SAs")
@@ -274,7 +276,8 @@ func (b *bencher) close() {
 	}
 }
 
-// suites are those of the list whose algorithms the kernel names when a program registers, which a socket of its own does.
+// suites are those of the list whose algorithms the kernel names when a program registers, which a socket of its own
+// does.
 func (b *bencher) suites(ctx context.Context) ([]benchSuite, error) {
 	c, err := b.dialKeys(ctx)
 	if err != nil {
@@ -312,7 +315,8 @@ func (b *bencher) choose(there []benchSuite) error {
 		i = slices.IndexFunc(there, func(s benchSuite) bool { return s.name == b.f.suite })
 	}
 	if i < 0 {
-		return command.Usagef("--suite %s: this kernel does not have it, but %s", b.f.suite, strings.Join(benchNames(there), ", "))
+		return command.Usagef("--suite %s: this kernel does not have it, but %s", b.f.suite,
+			strings.Join(benchNames(there), ", "))
 	}
 	b.suite = &there[i]
 	return nil
@@ -533,10 +537,13 @@ func (b *bencher) straight(ctx context.Context, t *tally, pkts [][]byte) {
 	done := func(_ *ipsec.Packet, v ipsec.Verdict) { t.add(time.Since(at), v.Kind == ipsec.Delivered) }
 	p := b.pace()
 	var pkt ipsec.Packet
-	for i := t.r.IntN(len(pkts)); ctx.Err() == nil; i++ {
+	for i := t.r.IntN(len(pkts)); ; i++ {
 		at = p.wait()
 		pkt = ipsec.Packet{ID: uint64(i), Data: pkts[i%len(pkts)], Room: room, Done: done}
 		b.own.Inbound(&pkt)
+		if ctx.Err() != nil { // after one packet at least, however busy the machine is
+			return
+		}
 	}
 }
 

@@ -55,7 +55,8 @@ func TestBenchInProcess(t *testing.T) {
 			t.Fatalf("%s: exit %d, %q: %s", kernel, code, suites, errs)
 		}
 		for _, suite := range append(suites, "") {
-			args := []string{"--in-process", "--kernel", kernel, "--time", "10ms", "--sizes", "64", "--cores", "2", "--json"}
+			args := []string{"--in-process", "--kernel", kernel, "--time", "10ms", "--sizes", "64", "--cores", "2",
+				"--json"}
 			if suite != "" {
 				args = append(args, "--suite", suite)
 			}
@@ -72,7 +73,8 @@ func TestBenchInProcess(t *testing.T) {
 // TestBenchSuites: what a kernel does not have is refused with what it has.
 func TestBenchSuites(t *testing.T) {
 	code, _, errs := runBench("--in-process", "--kernel", "linux", "--suite", "aes-gcm")
-	if want := "--suite aes-gcm: this kernel does not have it, but aes-cbc-hmac-sha1, "; code != 2 || !strings.Contains(errs, want) {
+	if want := "--suite aes-gcm: this kernel does not have it, but aes-cbc-hmac-sha1, "; code != 2 ||
+		!strings.Contains(errs, want) {
 		t.Errorf("exit %d, %q; want %q", code, errs, want)
 	}
 	h := pfkeytest.New(t, pfkeytest.Kernel("linux"), pfkeytest.Addr("192.0.2.1"))
@@ -80,7 +82,8 @@ func TestBenchSuites(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out, `{"suite":"aes-cbc-hmac-sha1"}`+"\n") {
 		t.Errorf("exit %d, %q, %s", code, out, errs)
 	}
-	if code, out, errs := runBench("--engine", h.Serve(), "--time", "20ms"); code != 0 || strings.Count(out, "\n") != 3 {
+	code, out, errs = runBench("--engine", h.Serve(), "--time", "20ms")
+	if code != 0 || strings.Count(out, "\n") != 3 {
 		t.Errorf("exit %d, %q, %s", code, out, errs)
 	}
 }

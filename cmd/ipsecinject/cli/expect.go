@@ -29,7 +29,8 @@ func (i *injection) parseExpect() error {
 			return command.Usagef("--expect %q: only a dropped packet has a reason", i.expect)
 		}
 		if _, ok := ipsec.ReasonByName(reason); !ok || reason == "" {
-			return command.Usagef("--expect %q: no packet is dropped for that reason, but for %s", i.expect, strings.Join(reasonNames(), ", "))
+			return command.Usagef("--expect %q: no packet is dropped for that reason, but for %s", i.expect,
+				strings.Join(reasonNames(), ", "))
 		}
 	}
 	i.wanted = &expectation{kind, reason}

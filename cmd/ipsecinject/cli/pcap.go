@@ -62,8 +62,10 @@ it have been injected.`,
 	f.injection.addTo(cmd)
 	cmd.Flags().StringVar(&f.packets, "packets", "", "only these records, such as `1-3,7,10-`")
 	cmd.Flags().StringVar(&f.timing, "timing", "none", "pauses between packets: none, original, or a `DURATION`")
-	cmd.Flags().StringVar(&f.iface, "interface", "", "only records of the interface of this `NAME` of a pcapng; all: of every one")
-	cmd.Flags().StringVar(&f.direction, "direction", "", "only records of a pcapng that went this `WAY`: in or out; all: either")
+	cmd.Flags().StringVar(&f.iface, "interface", "",
+		"only records of the interface of this `NAME` of a pcapng; all: of every one")
+	cmd.Flags().StringVar(&f.direction, "direction", "",
+		"only records of a pcapng that went this `WAY`: in or out; all: either")
 	cmd.Flags().StringVar(&f.src, "src", "", "only packets from this IP `ADDRESS`")
 	cmd.Flags().StringVar(&f.dst, "dst", "", "only packets to this IP `ADDRESS`")
 	complete(cmd, "timing", "none", "original")
@@ -100,7 +102,8 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 		}
 		defer file.Close()
 		in = file
-		// Of a file that grows only what is there now, or an engine that writes into it what is injected would never come to an end.
+		// Of a file that grows only what is there now, or an engine that writes into it what is injected would never
+		// come to an end.
 		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
 			in = io.LimitReader(file, info.Size())
 		}

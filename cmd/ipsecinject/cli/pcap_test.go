@@ -15,8 +15,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// served is what 'pfkeyd serve --pcap' writes, with a link type: packet 1 came in and was delivered, 2 came in and was dropped, 3 was sent, and 4 went
-// out protected.
+// served is what 'pfkeyd serve --pcap' writes, with a link type: packet 1 came in and was delivered, 2 came in and was
+// dropped, 3 was sent, and 4 went out protected.
 func served(t *testing.T, application string, link layers.LinkType) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -49,7 +49,8 @@ func served(t *testing.T, application string, link layers.LinkType) []byte {
 		if r.out {
 			o.Flags.Direction = pcapgo.NgEpbFlagDirectionOutbound
 		}
-		info := gopacket.CaptureInfo{Timestamp: time.Unix(1, 0), CaptureLength: len(frame), Length: len(frame), InterfaceIndex: r.where}
+		info := gopacket.CaptureInfo{Timestamp: time.Unix(1, 0), CaptureLength: len(frame), Length: len(frame),
+			InterfaceIndex: r.where}
 		if err := w.WritePacketWithOptions(info, frame, o); err != nil {
 			t.Fatal(err)
 		}
@@ -70,16 +71,24 @@ func TestPcapServed(t *testing.T) {
 		ids               string // of the records that are injected
 		extra             string
 	}{
-		{"ours", capture.Application, layers.LinkTypeLoop, "", "1 3", ", 4 records of another interface or direction left out"},
-		{"ours, as it was written before", capture.Application, layers.LinkTypeRaw, "", "1 3", ", 4 records of another interface or direction left out"},
-		{"what the host sent", capture.Application, layers.LinkTypeLoop, "--outbound", "5", ", 5 records of another interface or direction left out"},
-		{"what went out", capture.Application, layers.LinkTypeLoop, "--direction out", "6", ", 5 records of another interface or direction left out"},
-		{"one interface", capture.Application, layers.LinkTypeLoop, "--interface wire", "1 3 6", ", 3 records of another interface or direction left out"},
-		{"one interface, one direction", capture.Application, layers.LinkTypeLoop, "--interface host --direction in", "2", ", 5 records of another interface or direction left out"},
+		{"ours", capture.Application, layers.LinkTypeLoop, "", "1 3",
+			"4 records of another interface or direction left out"},
+		{"ours, as it was written before", capture.Application, layers.LinkTypeRaw, "", "1 3",
+			"4 records of another interface or direction left out"},
+		{"what the host sent", capture.Application, layers.LinkTypeLoop, "--outbound", "5",
+			"5 records of another interface or direction left out"},
+		{"what went out", capture.Application, layers.LinkTypeLoop, "--direction out", "6",
+			"5 records of another interface or direction left out"},
+		{"one interface", capture.Application, layers.LinkTypeLoop, "--interface wire", "1 3 6",
+			"3 records of another interface or direction left out"},
+		{"one interface, one direction", capture.Application, layers.LinkTypeLoop, "--interface host --direction in",
+			"2", "5 records of another interface or direction left out"},
 		{"all", capture.Application, layers.LinkTypeLoop, "--interface all", "1 2 3 4 5 6", ""},
 		{"somebody else's", "dumpcap", layers.LinkTypeLoop, "", "1 2 3 4 5 6", ""},
-		{"somebody else's interface", "dumpcap", layers.LinkTypeLoop, "--interface dropped", "4", ", 5 records of another interface or direction left out"},
-		{"no such interface", "dumpcap", layers.LinkTypeLoop, "--interface eth9", "", ", 6 records of another interface or direction left out"},
+		{"somebody else's interface", "dumpcap", layers.LinkTypeLoop, "--interface dropped", "4",
+			"5 records of another interface or direction left out"},
+		{"no such interface", "dumpcap", layers.LinkTypeLoop, "--interface eth9", "",
+			"6 records of another interface or direction left out"},
 	} {
 		name := file(t, served(t, tt.application, tt.link))
 		r := run(t, append([]string{"pcap", name, "--engine", e.address}, strings.Fields(tt.args)...)...)
@@ -93,7 +102,7 @@ func TestPcapServed(t *testing.T) {
 		if got := strings.Join(ids, " "); got != tt.ids {
 			t.Errorf("%s: records %s, want %s", tt.name, got, tt.ids)
 		}
-		if tt.extra == "" && strings.Contains(r.stderr, "left out") || !strings.HasSuffix(r.stderr, strings.TrimPrefix(tt.extra, ", ")+"\n") {
+		if strings.Contains(r.stderr, "left out") != (tt.extra != "") || !strings.Contains(r.stderr, tt.extra+"\n") {
 			t.Errorf("%s: %q, want %q", tt.name, r.stderr, tt.extra)
 		}
 	}

@@ -43,7 +43,8 @@ const encapDefault = "4500:4500"
 // onlyPorts is what may stand behind --encap and a blank.
 var onlyPorts = regexp.MustCompile(`^[0-9]{1,5}:[0-9]{1,5}$`)
 
-// args takes no arguments but the ports of an --encap that has none: pflag does not know whether what follows such an option belongs to it.
+// args takes no arguments but the ports of an --encap that has none: pflag does not know whether what follows such an
+// option belongs to it.
 func (f *sendFlags) args(cmd *cobra.Command, args []string) error {
 	if f.encap == encapDefault && len(args) == 1 && onlyPorts.MatchString(args[0]) {
 		f.encap = args[0]

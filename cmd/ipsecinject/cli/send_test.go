@@ -152,7 +152,7 @@ func TestSendShapes(t *testing.T) {
 		{"--repeat 1", []string{"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 24 bytes", "192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 24 bytes"}},
 		{"--encap", []string{"192.0.2.2 > 192.0.2.1 udp 4500 > 4500 esp spi 0x1000 seq 1, 24 bytes"}},
 		{"--encap 1024:4500", []string{"192.0.2.2 > 192.0.2.1 udp 1024 > 4500 esp spi 0x1000 seq 1, 24 bytes"}},
-		{"--encap 1024:4500 --short 12", []string{"192.0.2.2 > 192.0.2.1 udp 1024 > 4500 esp spi 0x1000 seq 1, 4 bytes"}},
+		{"--encap 1:4500 --short 9", []string{"192.0.2.2 > 192.0.2.1 udp 1 > 4500 esp spi 0x1000 seq 1, 1 bytes"}},
 		{"--encap=1024:4500", []string{"192.0.2.2 > 192.0.2.1 udp 1024 > 4500 esp spi 0x1000 seq 1, 24 bytes"}},
 		{"--short 10", []string{"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 2 bytes"}},
 		{"--short 3", []string{"192.0.2.2 > 192.0.2.1 esp, 3 bytes"}},
@@ -339,7 +339,7 @@ func TestSendUsage(t *testing.T) {
 		{"--hex 4", "--hex: not an even number of hexadecimal digits"},
 		{"--hex 0x", "--hex: no bytes"},
 		{"--hex @/nowhere", "--hex: open /nowhere"},
-		{base + "--expect lost", `--expect "lost": the verdict is none of delivered, transmitted, queued, held, dropped`},
+		{base + "--expect lost", `the verdict is none of delivered, transmitted, queued, held, dropped`},
 		{base + "--expect sent", `--expect "sent": the verdict is none of`},
 		{base + "--expect delivered/no-sa", "only a dropped packet has a reason"},
 		{base + "--expect dropped/nosa", "no packet is dropped for that reason, but for larval-replaced"},
@@ -372,7 +372,8 @@ func TestSendUsage(t *testing.T) {
 func TestSendHex(t *testing.T) {
 	e := start(t, nil)
 	p, q := espPacket(spiDeliver, 1), espPacket(9, 2)
-	r := run(t, "send", "--engine", e.address, "--hex", hex.EncodeToString(p), "--hex", "@"+file(t, []byte("0x"+hex.EncodeToString(q)+"\n")), "--repeat", "1")
+	name := file(t, []byte("0x"+hex.EncodeToString(q)+"\n"))
+	r := run(t, "send", "--engine", e.address, "--hex", hex.EncodeToString(p), "--hex", "@"+name, "--repeat", "1")
 	r.check(t, 0, "4 packets: 2 delivered, 2 dropped\n")
 	if diff := cmp.Diff([][]byte{p, p, q, q}, e.packets); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -388,7 +389,8 @@ func TestSendHex(t *testing.T) {
 // TestExpect: the exit status is that of a shell test.
 func TestExpect(t *testing.T) {
 	e := start(t, nil)
-	deliver, drop, queue := hex.EncodeToString(espPacket(spiDeliver, 1)), hex.EncodeToString(espPacket(9, 1)), hex.EncodeToString(espPacket(spiQueue, 1))
+	deliver, drop, queue := hex.EncodeToString(espPacket(spiDeliver, 1)), hex.EncodeToString(espPacket(9, 1)),
+		hex.EncodeToString(espPacket(spiQueue, 1))
 	release := hex.EncodeToString(espPacket(spiRelease, 1))
 	for _, tt := range []struct {
 		args string
@@ -399,20 +401,25 @@ func TestExpect(t *testing.T) {
 		{"--hex " + deliver + " --expect dropped", 1, "ipsecinject: packet 1: delivered, expected dropped\n"},
 		{"--hex " + drop + " --expect dropped", 0, ""},
 		{"--hex " + drop + " --expect dropped/no-sa", 0, ""},
-		{"--hex " + drop + " --expect dropped/bad-icv", 1, "ipsecinject: packet 1: dropped/no-sa, expected dropped/bad-icv\n"},
+		{"--hex " + drop + " --expect dropped/bad-icv", 1,
+			"ipsecinject: packet 1: dropped/no-sa, expected dropped/bad-icv\n"},
 		{"--hex " + drop + " --expect delivered", 1, "ipsecinject: packet 1: dropped/no-sa, expected delivered\n"},
-		{"--hex " + deliver + " --hex " + drop + " --repeat 2 --expect delivered", 1, "packet 4: dropped/no-sa, expected delivered; and 2 more packets\n"},
+		{"--hex " + deliver + " --hex " + drop + " --repeat 2 --expect delivered", 1,
+			"packet 4: dropped/no-sa, expected delivered; and 2 more packets\n"},
 		{"--hex " + queue + " --wait 0 --expect queued", 0, ""},
 		{"--hex " + queue + " --wait 0 --expect delivered", 1, "packet 1: queued, expected delivered\n"},
 		{"--hex " + queue + " --hex " + release + " --expect delivered", 0, ""},
-		{"--hex " + queue + " --hex " + release + " --expect queued", 1, "packet 1: delivered, expected queued; and 1 more packets\n"},
+		{"--hex " + queue + " --hex " + release + " --expect queued", 1,
+			"packet 1: delivered, expected queued; and 1 more packets\n"},
 	} {
 		r := run(t, append([]string{"send", "--engine", e.address}, strings.Fields(tt.args)...)...)
 		if r.code != tt.code || !strings.HasSuffix(r.stderr, tt.told) {
-			t.Errorf("%s: exit status %d, want %d with %q; standard error:\n%s", tt.args, r.code, tt.code, tt.told, r.stderr)
+			t.Errorf("%s: exit status %d, want %d with %q; standard error:\n%s", tt.args, r.code, tt.code, tt.told,
+				r.stderr)
 		}
 	}
 	name := file(t, classic(t, layers.LinkTypeRaw, espPacket(spiDeliver, 1), espPacket(9, 2)))
 	run(t, "pcap", name, "--engine", e.address, "--packets", "1", "--expect", "delivered").check(t, 0, "")
-	run(t, "pcap", name, "--engine", e.address, "--expect", "delivered").check(t, 1, "packet 2: dropped/no-sa, expected delivered")
+	run(t, "pcap", name, "--engine", e.address, "--expect", "delivered").check(t, 1,
+		"packet 2: dropped/no-sa, expected delivered")
 }

@@ -90,7 +90,8 @@ func (i *injection) addTo(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&i.outbound, "outbound", false, "the packets are plaintext on their way out")
 	cmd.Flags().StringVar(&i.tunnel, "tunnel", "", "`NAME` of the tunnel interface the outbound packets belong to")
 	cmd.Flags().DurationVar(&i.wait, "wait", time.Second, "after the last packet, wait at most this long for those that are queued or held; 0: not at all")
-	cmd.Flags().StringVar(&i.expect, "expect", "", "exit with 1 unless this `VERDICT` is the last of every packet, such as delivered or dropped/no-sa")
+	cmd.Flags().StringVar(&i.expect, "expect", "",
+		"exit with 1 unless this `VERDICT` is the last of every packet, such as delivered or dropped/no-sa")
 	complete(cmd, "expect", expectations()...)
 }
 
@@ -272,7 +273,8 @@ func (s *session) finish(ctx context.Context) error {
 	}
 }
 
-// verdict is an error if packets have come to another end than --expect says. Those that wait have come no further for now.
+// verdict is an error if packets have come to another end than --expect says. Those that wait have come no further for
+// now.
 func (s *session) verdict() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

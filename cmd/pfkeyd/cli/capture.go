@@ -16,7 +16,8 @@ import (
 // captureFolder is where the captures come from: its README says how they were made.
 const captureFolder = "esp-linux-6.1/"
 
-// recordedTalk is one direction of a recorded conversation: packets that a real kernel protected, the SA, and what was in them.
+// recordedTalk is one direction of a recorded conversation: packets that a real kernel protected, the SA, and what was
+// in them.
 type recordedTalk struct {
 	name    string
 	sa      captureSA

@@ -23,7 +23,8 @@ func realCounters(t *testing.T) map[string]uint64 {
 		if err != nil {
 			return
 		}
-		for _, word := range []string{"Err", "Truncated", "Unknown", "Discard", "NoRoutes", "Reasm", "Martian", "RPFilter"} {
+		for _, word := range []string{"Err", "Truncated", "Unknown", "Discard", "NoRoutes", "Reasm", "Martian",
+			"RPFilter"} {
 			if strings.HasPrefix(name, "Xfrm") || strings.HasPrefix(name, "Ip") && strings.Contains(name, word) {
 				m[name] = n
 			}
@@ -56,7 +57,8 @@ func realCounters(t *testing.T) map[string]uint64 {
 	return m
 }
 
-// TestPacketsRefused sends the packets of the table to a real kernel, and looks at its counters: they are what the table says.
+// TestPacketsRefused sends the packets of the table to a real kernel, and looks at its counters: they are what the
+// table says.
 func TestPacketsRefused(t *testing.T) {
 	asked(t)
 	tun, err := openTUN("wire2")
@@ -81,7 +83,8 @@ func TestPacketsRefused(t *testing.T) {
 			}
 			// The device hands the packet over before Write returns. A program that gets it may need a moment more.
 			delivered := them.heard(six)
-			for until := time.Now().Add(wireTime); !delivered && r.Reason == ipsec.NoReason && time.Now().Before(until); {
+			for until := time.Now().Add(wireTime); !delivered && r.Reason == ipsec.NoReason &&
+				time.Now().Before(until); {
 				delivered = them.heard(six)
 			}
 			r.Judge(t, delivered, refusals.Moved(before, realCounters(t)))

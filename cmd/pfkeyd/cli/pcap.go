@@ -35,9 +35,10 @@ var interfaceNames = [interfaces][2]string{
 // pcapQueue is how many bytes may wait to be written. What comes on top of them is left out of the capture: packets do not wait for a disk.
 const pcapQueue = 16 << 20
 
-// packetPcap stands before the engine behind a packet port and writes down what goes in, when it does, and what comes out, as pcapng. A packet has one
-// number on its way in and on its way out. The frames are those of a loopback interface, because libpcap (1.10) reads no capture with several interfaces
-// of raw IP, whose link type has another number in there.
+// packetPcap stands before the engine behind a packet port and writes down what goes in, when it does, and what comes
+// out, as pcapng. A packet has one number on its way in and on its way out. The frames are those of a loopback
+// interface, because libpcap (1.10) reads no capture with several interfaces of raw IP, whose link type has another
+// number in there.
 //
 // Its own goroutine writes, a packet at a time whenever there is one and many at a time when there are more; nothing stays in a buffer.
 type packetPcap struct {
@@ -96,9 +97,11 @@ func newPacketPcap(name string, target packetport.Target, kernel string, now fun
 // begin writes the head of the file, so that a reader has something to begin with.
 func (p *packetPcap) begin(kernel string) (err error) {
 	describe := func(i int) pcapgo.NgInterface {
-		return pcapgo.NgInterface{Name: interfaceNames[i][0], Description: interfaceNames[i][1], LinkType: layers.LinkTypeLoop}
+		return pcapgo.NgInterface{Name: interfaceNames[i][0], Description: interfaceNames[i][1],
+			LinkType: layers.LinkTypeLoop}
 	}
-	about := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: capture.Application, OS: kernel + " (emulated)"}}
+	about := pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: capture.Application,
+		OS: kernel + " (emulated)"}}
 	if p.w, err = pcapgo.NewNgWriterInterface(p.file, describe(0), about); err != nil {
 		return err
 	}
@@ -214,7 +217,8 @@ func (p *packetPcap) writeBatch(batch []pcapRecord) error {
 		}
 		head := capture.LoopHeader(r.data)
 		frame = append(append(frame[:0], head[:]...), r.data...)
-		info := gopacket.CaptureInfo{Timestamp: r.at, CaptureLength: len(frame), Length: len(frame), InterfaceIndex: r.where}
+		info := gopacket.CaptureInfo{Timestamp: r.at, CaptureLength: len(frame), Length: len(frame),
+			InterfaceIndex: r.where}
 		if err := p.w.WritePacketWithOptions(info, frame, o); err != nil {
 			return err
 		}

@@ -81,7 +81,8 @@ func readPcap(t *testing.T, r *pcapgo.NgReader, n int) (got []seen) {
 		if iface.LinkType != layers.LinkTypeLoop || !bytes.HasPrefix(data, []byte{0, 0, 0, 2}) {
 			t.Fatalf("link type %v, %x", iface.LinkType, data)
 		}
-		s := seen{Where: iface.Name, Data: fmt.Sprintf("%x", data[4:]), Out: o.Flags.Direction == pcapgo.NgEpbFlagDirectionOutbound}
+		s := seen{Where: iface.Name, Data: fmt.Sprintf("%x", data[4:]),
+			Out: o.Flags.Direction == pcapgo.NgEpbFlagDirectionOutbound}
 		if o.PacketID != nil {
 			s.ID = *o.PacketID
 		}
@@ -259,7 +260,8 @@ func TestPcapNobodyReads(t *testing.T) {
 	}
 }
 
-// TestPcapOthers has tcpdump and tshark read a capture: every packet on each of the interfaces, of either IP version, and what is no IP at all.
+// TestPcapOthers has tcpdump and tshark read a capture: every packet on each of the interfaces, of either IP version,
+// and what is no IP at all.
 func TestPcapOthers(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "c.pcapng")
 	e := newEngine(t)
@@ -285,8 +287,10 @@ func TestPcapOthers(t *testing.T) {
 			"IP 192.0.2.2 > 192.0.2.1: ESP(spi=0x00001000", "IP 192.0.2.2 > 192.0.2.1: ESP(spi=0x00001000",
 			"IP6 2001:db8::2.7 > 2001:db8::1.9: UDP", "IP6 2001:db8::2.7 > 2001:db8::1.9: UDP", "", "",
 		}},
-		{"tshark", []string{"-r", name, "-T", "fields", "-E", "separator=/s", "-e", "frame.interface_name", "-e", "_ws.col.Protocol"}, []string{
-			"host ECHO", "wire ECHO", "wire ESP", "dropped ESP", "wire ECHO", "host ECHO", "wire IP", "dropped IP", // UDP to port 7
+		{"tshark", []string{"-r", name, "-T", "fields", "-E", "separator=/s", "-e", "frame.interface_name", "-e",
+			"_ws.col.Protocol"}, []string{
+			"host ECHO", "wire ECHO", "wire ESP", "dropped ESP", "wire ECHO", "host ECHO", "wire IP", "dropped IP",
+			// UDP to port 7
 		}},
 	} {
 		t.Run(reader.program, func(t *testing.T) {
