@@ -34,6 +34,9 @@ func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Read
 		udp.Src, udp.Dst = udp.Dst, udp.Src // illumos says which port is the host's own, whichever way packets go
 	}
 	s := ipsec.Sealing{SPI: uint32(sa.SPI), Seq: seq}
+	if _, ok := e.Kernel().(*linux.Kernel); ok && suite.Proto == ipsec.AH {
+		s.Align = linux.AHAlign
+	}
 	if suite.Proto == ipsec.ESP {
 		if s.IV, err = t.AppendIV(nil, seq, rand); err != nil {
 			return nil, fmt.Errorf("kernel: seal: %w", err)

@@ -185,7 +185,7 @@ func (k *Kernel) sealWith(s *sa, e *encap, pkt, room []byte, seq uint64) ([]byte
 	}
 	seal := ipsec.Sealing{SPI: uint32(s.spi), Seq: seq}
 	if s.proto == protoAH {
-		seal.Align = 8
+		seal.Align = AHAlign
 	} else {
 		var iv [16]byte
 		seal.IV, _ = t.AppendIV(iv[:0], seq, k.e.Rand()) // this randomness has no error

@@ -307,11 +307,15 @@ func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byt
 	return ipsec.Payload(plain), next, noDrop
 }
 
+// AHAlign is what the length of an AH header is a multiple of, in bytes, also in IPv4, where 4 would do: other headers
+// are refused.
+const AHAlign = 8
+
 // revealAH proves that a packet of AH is genuine. Its header is as long as the ICV asks for, cut or whole, padded to 8
 // bytes.
 func revealAH(t *ipsec.Transform, a *arrival) (payload []byte, next uint8, cause dropCause) {
 	head := ipsec.ParseAH(a.pkt, &a.Inbound)
-	if head.Len != ipsec.AHLen(t.ICVLen(), 8) && head.Len != ipsec.AHLen(t.Suite().MAC.Size, 8) {
+	if head.Len != ipsec.AHLen(t.ICVLen(), AHAlign) && head.Len != ipsec.AHLen(t.Suite().MAC.Size, AHAlign) {
 		return nil, 0, dropAHLength
 	}
 	switch t.VerifyAH(a.pkt[:a.End], a.Off, 0) {

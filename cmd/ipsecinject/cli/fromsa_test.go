@@ -62,3 +62,30 @@ func TestSendFromEngine(t *testing.T) {
 		}
 	}
 }
+
+// TestSendAHToLinux: Linux wants the AH header of IPv4 longer than the RFC has it, and gets it so unless it is said
+// otherwise.
+func TestSendAHToLinux(t *testing.T) {
+	h := pfkeytest.New(t, pfkeytest.Kernel("linux"), pfkeytest.Addr("192.0.2.1"))
+	key := bytes.Repeat([]byte("0123456789abcdef"), 4)
+	err := h.Client().Add(t.Context(), pfkey.SA{
+		SAID: pfkey.SAID{Type: wire.SATypeAH, SPI: 0x1000, Src: pfkey.Host(netip.MustParseAddr("192.0.2.2")),
+			Dst: pfkey.Host(netip.MustParseAddr("192.0.2.1"))},
+		Auth: wire.LinuxAuthSHA512HMAC, AuthKey: pfkey.NewKey(key),
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"--expect delivered": "", "--ah-align 4 --expect dropped/bad-length": "",
+		"--ah-align 3": "impossible alignment",
+	} {
+		all := strings.Fields("send --from-engine --proto ah --spi 0x1000 --src 192.0.2.2 --dst 192.0.2.1 " + args)
+		all = append(all, "--engine", h.Serve())
+		var stdout, stderr bytes.Buffer
+		code := cli.Run(t.Context(), all, strings.NewReader(""), &stdout, &stderr)
+		if (code == 0) != (want == "") || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: exit %d: %s%s", args, code, stdout.String(), stderr.String())
+		}
+	}
+}

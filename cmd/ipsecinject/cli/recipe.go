@@ -38,6 +38,7 @@ type recipe struct {
 
 	badICV, badPadding, badPadLength bool
 	short                            int // -1: whole
+	align                            int // of AH, see [ipsec.Sealing]
 }
 
 // packet makes packet number i, counting from 0.
@@ -54,6 +55,9 @@ func (r *recipe) packet(i uint64) ([]byte, error) {
 	}
 	seq := r.seq + i
 	s := ipsec.Sealing{SPI: r.spi, Seq: seq}
+	if r.suite.Proto == ipsec.AH {
+		s.Align = r.align
+	}
 	var err error
 	if s.IV, err = r.transform.AppendIV(nil, seq, rand.Reader); err != nil {
 		return nil, err

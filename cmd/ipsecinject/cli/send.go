@@ -17,6 +17,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel/linux"
 )
 
 type sendFlags struct {
@@ -125,6 +126,8 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.StringVar(&f.inner, "inner", "", "whole IP packet to protect, `HEX` or @FILE")
 	fl.Uint64Var(&f.count, "count", 1, "`NUMBER` of packets, with rising sequence numbers")
 	fl.IntVar(&f.repeat, "repeat", 0, "send each packet `NUMBER` times more")
+	fl.IntVar(&f.align, "ah-align", 0,
+		"the AH header is a multiple of these `BYTES`; 0: as the RFC has it, and 8 for an engine of Linux, which wants so")
 	fl.BoolVar(&f.badICV, "bad-icv", false, "a wrong ICV")
 	fl.BoolVar(&f.badPadding, "bad-padding", false, "padding that is not 1, 2, 3, ...")
 	fl.BoolVar(&f.badPadLength, "bad-pad-length", false, "a pad length larger than the payload")
@@ -152,6 +155,15 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 	if !f.plain {
 		if err := f.ready(); err != nil {
 			return err
+		}
+		if !f.dry && f.write == "" && f.align == 0 {
+			a, err := e.address()
+			if err != nil {
+				return err
+			}
+			if a.Kernel == "linux" {
+				f.align = linux.AHAlign
+			}
 		}
 	}
 	each := func(yield func([]byte) error) error {
