@@ -28,6 +28,21 @@ var (
 	ErrManyEngines = errors.New("several engines")
 )
 
+// AddressError says what is wrong with the text of an address.
+type AddressError struct {
+	Text   string // the address as it was given
+	Reason string
+	From   string // the environment variable that it came from; empty if none
+}
+
+func (e *AddressError) Error() string {
+	s := fmt.Sprintf("pfkey: address %q %s", e.Text, e.Reason)
+	if e.From != "" {
+		s += " (from the environment variable " + e.From + ")"
+	}
+	return s
+}
+
 // Address says where a kernel with PF_KEY sockets is. Written as text it is KERNEL:PATH, such as
 // "illumos:/run/user/1000/pfkeyd/illumos.sock"; "af_key:" is the host's own kernel.
 type Address struct {
@@ -35,18 +50,18 @@ type Address struct {
 	Path   string // of the Unix socket; empty for HostKernel
 }
 
-// ParseAddress reads the textual form. It does not look whether the kernel is known or anything is at the path.
+// ParseAddress reads the textual form. It does not look whether the kernel is known or anything is at the path. The error is an [*AddressError].
 func ParseAddress(s string) (Address, error) {
 	kernel, path, ok := strings.Cut(s, ":")
 	switch {
 	case !ok || kernel == "" || strings.ContainsAny(kernel, "/ \t"):
-		return Address{}, fmt.Errorf("pfkey: address %q is neither KERNEL:PATH nor %q", s, HostKernel+":")
+		return Address{}, &AddressError{Text: s, Reason: fmt.Sprintf("is neither KERNEL:PATH nor %q", HostKernel+":")}
 	case kernel == HostKernel && path != "":
-		return Address{}, fmt.Errorf("pfkey: address %q: %s: has no path, it is the host's own kernel", s, HostKernel)
+		return Address{}, &AddressError{Text: s, Reason: "has a path: " + HostKernel + ": is the host's own kernel, which has no path"}
 	case kernel != HostKernel && path == "":
-		return Address{}, fmt.Errorf("pfkey: address %q has no path behind the colon", s)
+		return Address{}, &AddressError{Text: s, Reason: "has no path behind the colon"}
 	case strings.IndexByte(path, 0) >= 0:
-		return Address{}, fmt.Errorf("pfkey: address %q has a NUL in its path", s)
+		return Address{}, &AddressError{Text: s, Reason: "has a NUL in its path"}
 	}
 	return Address{Kernel: kernel, Path: path}, nil
 }
@@ -54,7 +69,7 @@ func ParseAddress(s string) (Address, error) {
 // String is the form that [ParseAddress] reads.
 func (a Address) String() string { return a.Kernel + ":" + a.Path }
 
-// Dialect returns the dialect that the kernel at the address speaks.
+// Dialect returns the dialect that the kernel at the address speaks. The error is an [*AddressError], or says that the host has no PF_KEY.
 func (a Address) Dialect() (*wire.Dialect, error) {
 	if a.Kernel == HostKernel {
 		return hostDialect()
@@ -66,7 +81,7 @@ func (a Address) Dialect() (*wire.Dialect, error) {
 	for _, d := range wire.Dialects() {
 		known = append(known, d.Name)
 	}
-	return nil, fmt.Errorf("pfkey: unknown kernel %q, known are %s", a.Kernel, strings.Join(known, ", "))
+	return nil, &AddressError{Text: a.String(), Reason: fmt.Sprintf("names the unknown kernel %q; known are %s", a.Kernel, strings.Join(known, ", "))}
 }
 
 // DefaultDir is the directory of engines that were told no path: $XDG_RUNTIME_DIR/pfkeyd, else a directory of the user in
@@ -81,36 +96,40 @@ func DefaultDir() string {
 // DefaultPath is where an engine of the named kernel listens unless told otherwise.
 func DefaultPath(kernel string) string { return filepath.Join(DefaultDir(), kernel+socketSuffix) }
 
+// NamedPath is where one more engine of the named kernel listens, so that [Running] finds it too. The name tells it from others; it has no slash.
+func NamedPath(kernel, name string) string { return filepath.Join(DefaultDir(), kernel+"."+name+socketSuffix) }
+
 const socketSuffix = ".sock"
 
 // DefaultAddress is the engine to use when nobody says which: the one that the environment names ([EngineVariable]), else
-// the one that is running at its default path, if there is exactly one. The error is ErrNoEngine or ErrManyEngines if there
+// the one that is running in the default directory, if there is exactly one. The error is ErrNoEngine or ErrManyEngines if there
 // is none or more than one.
 func DefaultAddress() (Address, error) {
 	if s := os.Getenv(EngineVariable); s != "" {
 		a, err := ParseAddress(s)
-		if err != nil {
-			return Address{}, fmt.Errorf("%w (from the environment variable %s)", err, EngineVariable)
+		if bad, ok := errors.AsType[*AddressError](err); ok {
+			bad.From = EngineVariable
 		}
-		return a, nil
+		return a, err
 	}
 	running, err := Running()
 	switch {
 	case err != nil:
 		return Address{}, err
 	case len(running) == 0:
-		return Address{}, fmt.Errorf("pfkey: %w: %s is not set and none is running in %s", ErrNoEngine, EngineVariable, DefaultDir())
+		return Address{}, fmt.Errorf("pfkey: %w is running in %s, and %s is not set", ErrNoEngine, DefaultDir(), EngineVariable)
 	case len(running) > 1:
-		names := make([]string, len(running))
-		for i, a := range running {
-			names[i] = a.String()
+		var list strings.Builder
+		for _, a := range running {
+			list.WriteString("\n  --engine " + a.String())
 		}
-		return Address{}, fmt.Errorf("pfkey: %w are running, choose one with %s: %s", ErrManyEngines, EngineVariable, strings.Join(names, " "))
+		return Address{}, fmt.Errorf("pfkey: %w are running; choose one, or set %s to its address:%s", ErrManyEngines, EngineVariable, &list)
 	}
 	return running[0], nil
 }
 
-// Running lists the engines that are running in the default directory, ordered by the kernel's name. It connects to none.
+// Running lists the engines that are running in the default directory, at their [DefaultPath] or a [NamedPath], ordered by the kernel's name and then
+// by the path. It connects to none.
 func Running() ([]Address, error) {
 	dir := DefaultDir()
 	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +143,8 @@ func Running() ([]Address, error) {
 	}
 	var running []Address
 	for _, e := range entries {
-		kernel, ok := strings.CutSuffix(e.Name(), socketSuffix)
+		name, ok := strings.CutSuffix(e.Name(), socketSuffix)
+		kernel, _, _ := strings.Cut(name, ".")
 		if !ok || kernel == "" || e.Type() != fs.ModeSocket {
 			continue
 		}
@@ -133,6 +153,6 @@ func Running() ([]Address, error) {
 			running = append(running, a)
 		}
 	}
-	slices.SortFunc(running, func(a, b Address) int { return cmp.Compare(a.Kernel, b.Kernel) })
+	slices.SortFunc(running, func(a, b Address) int { return cmp.Or(cmp.Compare(a.Kernel, b.Kernel), cmp.Compare(a.Path, b.Path)) })
 	return running, nil
 }

@@ -22,7 +22,7 @@ func TestParseAddress(t *testing.T) {
 		{text: "illumos:/run/user/1000/pfkeyd/illumos.sock", want: pfkey.Address{Kernel: "illumos", Path: "/run/user/1000/pfkeyd/illumos.sock"}},
 		{text: "linux:relative:with colon", want: pfkey.Address{Kernel: "linux", Path: "relative:with colon"}},
 		{text: "af_key:", want: pfkey.Address{Kernel: "af_key"}},
-		{text: "af_key:/dev/x", err: "has no path"},
+		{text: "af_key:/dev/x", err: "has a path"},
 		{text: "af_key", err: "neither KERNEL:PATH"},
 		{text: "/run/illumos.sock", err: "neither KERNEL:PATH"},
 		{text: "./x:y", err: "neither KERNEL:PATH"},
@@ -99,9 +99,10 @@ func TestDefaultAddress(t *testing.T) {
 	if got, err := pfkey.DefaultAddress(); err != nil || got != want {
 		t.Errorf("one engine among others: %v %v", got, err)
 	}
-	second := listen(t, pfkey.DefaultPath("linux"))
+	second := listen(t, pfkey.NamedPath("linux", "iked-7"))
 	_, err := pfkey.DefaultAddress()
-	if !errors.Is(err, pfkey.ErrManyEngines) || !strings.Contains(err.Error(), "illumos:"+dir) || !strings.Contains(err.Error(), "linux:"+dir) {
+	if !errors.Is(err, pfkey.ErrManyEngines) || !strings.Contains(err.Error(), "--engine illumos:"+dir) ||
+		!strings.Contains(err.Error(), "--engine linux:"+filepath.Join(dir, "linux.iked-7.sock")) {
 		t.Errorf("two engines: %v, want both named", err)
 	}
 	t.Setenv(pfkey.EngineVariable, "af_key:")
@@ -109,11 +110,15 @@ func TestDefaultAddress(t *testing.T) {
 		t.Errorf("told by the environment: %v %v", got, err)
 	}
 	t.Setenv(pfkey.EngineVariable, "nonsense")
-	if _, err := pfkey.DefaultAddress(); err == nil || !strings.Contains(err.Error(), pfkey.EngineVariable) {
+	_, err = pfkey.DefaultAddress()
+	if bad, ok := errors.AsType[*pfkey.AddressError](err); !ok || bad.From != pfkey.EngineVariable || !strings.Contains(err.Error(), bad.From) {
 		t.Errorf("nonsense in the environment: %v", err)
 	}
 	t.Setenv(pfkey.EngineVariable, "")
 	l.Close()
+	if got, err := pfkey.DefaultAddress(); err != nil || got.Kernel != "linux" {
+		t.Errorf("the one with a name is left: %v %v", got, err)
+	}
 	second.Close()
 	if _, err := pfkey.DefaultAddress(); !errors.Is(err, pfkey.ErrNoEngine) {
 		t.Errorf("after both are closed: %v", err)
