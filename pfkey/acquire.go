@@ -62,7 +62,7 @@ func (a Acquire) AppendExtensions(d *wire.Dialect, b []byte) []byte {
 func parseAcquire(d *wire.Dialect, h wire.Header, msg []byte) (*Acquire, error) {
 	a := &Acquire{Type: h.SAType, Seq: h.Seq, PID: h.PID}
 	if h.PID != 0 { // of the kernel it means nothing
-		a.Err = answerError(d, h)
+		a.Err = answerError(d, h, nil)
 	}
 	for x, err := range d.Walk(msg) {
 		if err == nil {

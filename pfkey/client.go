@@ -310,7 +310,7 @@ func (c *Client) do(ctx context.Context, msg []byte, h wire.Header, answer wire.
 	if err != nil {
 		return got, c.fail(OpAnswer, msg, err)
 	}
-	return got, answerError(c.dialect, h)
+	return got, answerError(c.dialect, h, msg)
 }
 
 // collect sends a request that may have no answer, or several, and returns what there is. A GET of nothing follows the request; since requests are
@@ -350,7 +350,7 @@ func (c *Client) tell(ctx context.Context, msg []byte) error {
 	}
 	for _, answer := range answers {
 		h, _ := c.dialect.Header(answer) // or it would not have been recognised
-		if err := answerError(c.dialect, h); err != nil {
+		if err := answerError(c.dialect, h, msg); err != nil {
 			return err
 		}
 	}

@@ -275,14 +275,14 @@ func TestClientErrors(t *testing.T) {
 		if !errors.Is(err, unix.EEXIST) || !errors.As(err, &op) {
 			t.Fatalf("second Add: %v", err)
 		}
-		want := pfkey.OpError{Op: pfkey.OpAnswer, Msg: "ADD", Err: unix.EEXIST}
+		want := pfkey.OpError{Op: pfkey.OpAnswer, Msg: "ADD", Subject: sa.SAID.String(), Err: unix.EEXIST}
 		if e.dialect.Name == "illumos" {
 			want.Diagnostic = "DUPLICATE_SA"
 		}
 		if diff := cmp.Diff(want, *op, cmpopts.EquateErrors()); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
-		if !strings.Contains(err.Error(), "ADD") || !strings.Contains(err.Error(), op.Diagnostic) {
+		if !strings.Contains(err.Error(), "ADD "+sa.SAID.String()+": EEXIST, ") || !strings.Contains(err.Error(), op.Diagnostic) {
 			t.Errorf("text %q", err)
 		}
 		var sys *os.SyscallError
@@ -667,7 +667,7 @@ func TestDialErrors(t *testing.T) {
 		address, want string
 		noEngine      bool
 	}{
-		{"", "none is running", true},
+		{"", "no engine is running", true},
 		{"illumos:" + filepath.Join(dir, "illumos.sock"), "no engine at illumos:", true},
 		{"illumos:" + stale, "no engine at illumos:", true},
 		{"illumos:" + file, "no engine at", true},

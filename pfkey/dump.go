@@ -82,7 +82,7 @@ func (c *Client) dump(ctx context.Context, msg []byte, each func([]byte) (bool, 
 		}
 		last = c.isLast(answer)
 		h, _ := c.dialect.Header(answer)
-		if err := answerError(c.dialect, h); err != nil {
+		if err := answerError(c.dialect, h, msg); err != nil {
 			if errors.Is(err, unix.ENOENT) {
 				return nil // how Linux says that there is none
 			}

@@ -3,6 +3,7 @@ package pfkey
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 type OpError struct {
 	Op         string // OpDial, OpSend, OpReceive or OpAnswer
 	Msg        string // the message it was about, such as "ADD"; empty if none
+	Subject    string // of an answer: what the request named, such as "esp 0x1000 from 192.0.2.1 to 192.0.2.2"; empty if nothing
 	Diagnostic string // what illumos says beyond the errno, such as "DUPLICATE_SA"; empty if nothing
 	Err        error
 }
@@ -42,11 +44,27 @@ func (e *OpError) Error() string {
 	default:
 		s += e.Op
 	}
-	s += ": " + strings.TrimPrefix(e.Err.Error(), "pfkey: ")
+	if e.Subject != "" {
+		s += " " + e.Subject
+	}
+	s += ": " + strings.TrimPrefix(errnoText(e.Err), "pfkey: ")
 	if e.Diagnostic != "" {
 		s += " (diagnostic " + e.Diagnostic + ")"
 	}
 	return s
+}
+
+// errnoText is the text of an error. An errno has its name too, which people know and can look up.
+func errnoText(err error) string {
+	n, ok := err.(unix.Errno)
+	name := unix.ErrnoName(n)
+	switch {
+	case !ok || name == "":
+		return err.Error()
+	case n == unix.EOPNOTSUPP:
+		name = "EOPNOTSUPP" // ENOTSUP has the same number on some systems
+	}
+	return name + ", " + n.Error()
 }
 
 func (e *OpError) Unwrap() error { return e.Err }
@@ -93,12 +111,48 @@ func hostError(e Errno) error {
 	return unknownErrno(e.String())
 }
 
-// answerError is the error that the header of a reply tells of, nil if none.
-func answerError(d *wire.Dialect, h wire.Header) error {
+// subjectOf is what a request is about: its SA, and its addresses with their prefixes if they are networks.
+func subjectOf(d *wire.Dialect, request []byte) string {
+	h, err := d.Header(request)
+	if err != nil {
+		return ""
+	}
+	var words []string
+	if x, ok := d.Find(request, wire.ExtSA); ok {
+		if sa, err := d.ParseSA(x.Raw); err == nil {
+			words = append(words, sa.SPI.String())
+		}
+	}
+	for _, end := range []struct {
+		preposition string
+		ext         wire.ExtType
+	}{{"from", wire.ExtAddressSrc}, {"to", wire.ExtAddressDst}} {
+		x, ok := d.Find(request, end.ext)
+		if !ok {
+			continue
+		}
+		a, err := d.ParseAddress(x.Raw)
+		if err != nil || !a.Addr.IsValid() {
+			continue
+		}
+		text := a.Addr.Unmap().String()
+		if n := a.Addr.Unmap().BitLen(); int(a.PrefixLen) < n && a.PrefixLen != 0 && a.Addr.Unmap() == a.Addr {
+			text += fmt.Sprintf("/%d", a.PrefixLen)
+		}
+		words = append(words, end.preposition, text)
+	}
+	if h.SAType != wire.SATypeUnspec {
+		words = append([]string{d.SATypeName(h.SAType)}, words...)
+	}
+	return strings.Join(words, " ")
+}
+
+// answerError is the error that the header of a reply tells of, nil if none. request may be nil.
+func answerError(d *wire.Dialect, h wire.Header, request []byte) error {
 	if h.Errno == 0 {
 		return nil
 	}
-	e := &OpError{Op: OpAnswer, Msg: d.MsgName(h.Type)}
+	e := &OpError{Op: OpAnswer, Msg: d.MsgName(h.Type), Subject: subjectOf(d, request)}
 	if h.Reserved != 0 {
 		e.Diagnostic = d.DiagnosticName(h.Reserved)
 	}

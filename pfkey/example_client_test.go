@@ -167,7 +167,7 @@ func ExampleClient_Add() {
 	fmt.Println(errors.Is(err, unix.EEXIST))
 	// Output:
 	// <nil>
-	// pfkey: ADD: file exists
+	// pfkey: ADD esp 0x1000 from 192.0.2.1 to 192.0.2.2: EEXIST, file exists
 	// true
 }
 
@@ -180,7 +180,7 @@ func ExampleClient_Delete() {
 	fmt.Println(client.Delete(ctx, esp(0x1000).SAID))
 	// Output:
 	// <nil>
-	// pfkey: DELETE: no such process
+	// pfkey: DELETE esp 0x1000 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process
 }
 
 func ExampleClient_Get() {
@@ -288,7 +288,7 @@ func ExampleClient_Acquire() {
 	})
 	fmt.Println(errors.Is(err, errors.ErrUnsupported), err)
 	// Output:
-	// true pfkey: ACQUIRE: operation not supported
+	// true pfkey: ACQUIRE esp from 192.0.2.1 to 192.0.2.2: EOPNOTSUPP, operation not supported
 }
 
 // A responder asks what the policy wants, to judge what a peer proposes.
@@ -321,7 +321,7 @@ func ExampleClient_AddPolicy() {
 	fmt.Println(errors.Is(err, errors.ErrUnsupported), err)
 	// Output:
 	// 1 <nil>
-	// pfkey: X_SPDADD: file exists
+	// pfkey: X_SPDADD from 10.1.0.0/16 to 10.2.0.0/16: EEXIST, file exists
 	// true pfkey: send X_SPDADD: the dialect illumos has no X_SPDADD: unsupported operation
 }
 
@@ -391,7 +391,7 @@ func ExampleClient_DeletePolicy() {
 	fmt.Println(client.DeletePolicy(ctx, tunnel()))
 	// Output:
 	// <nil>
-	// pfkey: X_SPDDELETE: no such file or directory
+	// pfkey: X_SPDDELETE from 10.1.0.0/16 to 10.2.0.0/16: ENOENT, no such file or directory
 }
 
 func ExampleClient_DeletePolicyID() {

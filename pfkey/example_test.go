@@ -120,7 +120,7 @@ func ExampleNewClientOn() {
 	// Output:
 	// esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature auth 3 key(160 bits, hidden) encrypt 12 key(128 bits, hidden)
 	// added: <nil>
-	// updated: pfkey: UPDATE: no such process (diagnostic SA_NOTFOUND) true
+	// updated: pfkey: UPDATE esp 0x9999 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process (diagnostic SA_NOTFOUND) true
 	// dump: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature <nil>
 }
 

@@ -152,7 +152,7 @@ func (c *Client) RegisterExtended(ctx context.Context, types ...wire.SAType) (ma
 	var errs []error
 	for _, answer := range answers {
 		h, _ := c.dialect.Header(answer) // or it would not have been recognised
-		err := answerError(c.dialect, h)
+		err := answerError(c.dialect, h, nil)
 		if err == nil {
 			algorithms[h.SAType], err = c.algorithms(answer)
 		}

@@ -203,7 +203,7 @@ func TestRun(t *testing.T) {
 		{name: "not an address", args: []string{"--engine", "x", "--", "true"}, code: 2, output: "pfkeyd: .*\n"},
 		{name: "of two engines", args: []string{"--engine", "linux:/x", "--addr", "192.0.2.1", "--", "true"}, code: 2, output: "pfkeyd: --addr: .*serve.*\n"},
 		{name: "keys without a trace", args: []string{"--show-keys", "--", "true"}, code: 2, output: "pfkeyd: .*--trace\n"},
-		{name: "hostile", args: []string{"--hostile", lies, client, "add"}, code: 1, output: "FAIL pfkey: ADD: file exists\n"},
+		{name: "hostile", args: []string{"--hostile", lies, client, "add"}, code: 1, output: "FAIL pfkey: ADD esp .*: EEXIST, file exists\n"},
 		{name: "nonsense", args: []string{"--hostile", nonsense, "true"}, code: 2, output: "pfkeyd: --hostile .*: line 2: unknown fault \"lie\"\n"},
 		{name: "no script", args: []string{"--hostile", "/nonexistent", "true"}, code: 2, output: "pfkeyd: --hostile: .*no such file.*\n"},
 		{name: "nested", args: []string{"/proc/self/exe"}, output: ""},
