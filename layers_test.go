@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	"engine":   {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
 	"kernel":   {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
 	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, third: []string{"golang.org/x/sys"}, why: "it looks at a running engine, whichever kernel that is"},
-	"ipseckey": {own: []string{"wire", "pfkey"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
+	"ipseckey": {own: []string{"wire", "pfkey", "internal/spelling"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
 	"packetport": {
 		own: []string{"ipsec"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
@@ -80,15 +80,8 @@ var layers = map[string]layer{
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
-	"internal/capture": {
-		third: []string{"github.com/gopacket/gopacket"},
-		why:   "it takes packets out of files, whatever becomes of them",
-	},
-	"internal/leak": {why: "it looks at a process, whatever runs in it"},
-	"internal/station": {
-		own: []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
-		why: "it wires an engine to its ports, whichever kernel that is; flags and devices are the commands' business",
-	},
+	"internal/spelling": {not: noClock, why: "it compares words"},
+	"internal/leak":     {why: "it looks at a process, whatever runs in it"},
 	"internal/mutants": {
 		own: []string{"conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
@@ -104,7 +97,7 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
-			"racelab", "hostile", "internal/capture", "internal/station", "testdata"},
+			"racelab", "hostile", "testdata", "internal/spelling"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
 			"gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",

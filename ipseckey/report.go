@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/pfkeyd/pfkeyd/internal/spelling"
 )
 
 // report prints one piece of what a command caused, errors or a warning. In a file the command stands in front of it. Under the
@@ -87,7 +89,7 @@ func secrets(words []word) []bool {
 			if k, ok := findKeyword(prev); ok {
 				all[i] = k.kind == kindAuthKey || k.kind == kindEncrKey
 			} else {
-				all[i] = distance(prev, "encrkey") <= 2 || distance(prev, "authkey") <= 2
+				all[i] = spelling.Distance(prev, "encrkey") <= 2 || spelling.Distance(prev, "authkey") <= 2
 			}
 		}
 		run := 0
@@ -183,7 +185,7 @@ func (s *session) hints(problems []problem) {
 				continue
 			}
 			seen[p.at] = true
-			if near := nearest(s.words[p.at].text, p.instead); near != "" {
+			if near := spelling.Nearest(s.words[p.at].text, p.instead); near != "" {
 				notes = append(notes, fmt.Sprintf("%s: did you mean %q?", s.show(p.at), near))
 			}
 			if p.note != "" {
@@ -246,47 +248,6 @@ func printable(line string) string {
 		}
 	}
 	return string(b)
-}
-
-// nearest is the candidate that differs least from text, or "" if none is near.
-func nearest(text string, candidates []string) string {
-	best, bestAt := "", 3
-	if len(text) <= 3 {
-		bestAt = 2
-	}
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(text), c); d < bestAt {
-			best, bestAt = c, d
-		}
-	}
-	return best
-}
-
-// distance counts how many bytes must be inserted, removed, changed or swapped with a neighbour to make b of a.
-func distance(a, b string) int {
-	if len(a) > 40 || len(b) > 40 {
-		return max(len(a), len(b))
-	}
-	var before, last []int
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		before, last, row = last, row, make([]int, len(b)+1)
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-	}
-	return row[len(b)]
 }
 
 // parse is the reading of one command's words, and the errors that it collects.
