@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	"engine":   {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
 	"kernel":   {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
 	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, third: []string{"golang.org/x/sys"}, why: "it looks at a running engine, whichever kernel that is"},
-	"ipseckey": {own: []string{"wire", "pfkey", "internal/spelling"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
+	"ipseckey": {own: []string{"wire", "pfkey", "internal/spelling", "internal/terminal"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
 	"packetport": {
 		own: []string{"ipsec"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
@@ -64,10 +64,8 @@ var layers = map[string]layer{
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey",
-			"internal/capture",
-			"testdata"},
-		third: []string{"golang.org/x/sys"},
+		own:   []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "testdata", "internal/terminal"},
+		third: []string{"golang.org/x/sys", "github.com/gopacket/gopacket"},
 		why:   "it plays on the public API, as any user could",
 	},
 	"launch": {
@@ -81,6 +79,7 @@ var layers = map[string]layer{
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
 	"internal/spelling": {not: noClock, why: "it compares words"},
+	"internal/terminal": {not: noClock, why: "it shapes text, wherever that goes"},
 	"internal/leak":     {why: "it looks at a process, whatever runs in it"},
 	"internal/mutants": {
 		own: []string{"conform", "testdata"},
@@ -97,7 +96,7 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
-			"racelab", "hostile", "testdata", "internal/spelling"},
+			"racelab", "hostile", "testdata", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
 			"gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",

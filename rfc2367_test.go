@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/pfkeyd/pfkeyd/conform"
 )
 
 // The columns of the tables of RFC2367.md, one for each kernel in the middle.
@@ -371,5 +373,27 @@ func expectFault(t *testing.T, faults []string, want string) {
 	t.Helper()
 	if !slices.ContainsFunc(faults, func(fault string) bool { return strings.Contains(fault, want) }) {
 		t.Errorf("found %q, want one with %q", faults, want)
+	}
+}
+
+// The names of recordings are what "pfkeyd conform --run" takes, as they stand in the table.
+func TestRFC2367RecordingsPlay(t *testing.T) {
+	names := map[string][]string{} // patterns, by kernel
+	seen := map[string]bool{}
+	for _, m := range recordingName.FindAllStringSubmatch(read(t, "RFC2367.md"), -1) {
+		name := m[1] + "/" + m[2]
+		if kernel, _, _ := strings.Cut(m[1], "-"); !seen[name] {
+			seen[name] = true
+			names[kernel] = append(names[kernel], regexp.QuoteMeta(name))
+		}
+	}
+	for kernel, patterns := range names {
+		rep, err := conform.Run(t.Context(), conform.Config{Kernel: kernel, Run: "^(" + strings.Join(patterns, "|") + ")$"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rep.Results) != len(patterns) || rep.Failed > 0 {
+			t.Errorf("%s: %d of %d recordings were found, %d failed", kernel, len(rep.Results), len(patterns), rep.Failed)
+		}
 	}
 }

@@ -69,7 +69,9 @@ func load(f *family, paths []string) (scs []*Scenario, captures []*capture, bad 
 		}
 	}
 	if len(paths) == 0 {
-		walk(golden.Files, f.builtin, func(p string) string { return p })
+		for _, folder := range f.builtin {
+			walk(golden.Files, folder, func(p string) string { return p })
+		}
 		return scs, captures, bad
 	}
 	for _, p := range paths {

@@ -43,7 +43,7 @@ func init() {
 	}
 	families["illumos"] = &family{
 		kernel:    "illumos",
-		builtin:   "illumos",
+		builtin:   []string{"illumos"},
 		dialect:   wire.Illumos().WithOrder(binary.LittleEndian),
 		addrs:     addrs("192.0.2.1", "192.0.2.5", "10.0.0.1", "2001:db8::1", "2001:db8::5", "fe80::1"),
 		broadcast: addrs("192.0.2.255", "192.0.2.0", "10.255.255.255", "10.0.0.0", "255.255.255.255"),

@@ -22,7 +22,7 @@ func init() {
 	}
 	families["linux"] = &family{
 		kernel:   "linux",
-		builtin:  "linux-6.1",
+		builtin:  []string{"linux-6.1", "linux-live"},
 		dialect:  wire.Linux().WithOrder(binary.LittleEndian),
 		addrs:    addrs("192.0.2.1", "2001:db8::1"),
 		isolates: true,

@@ -21,9 +21,10 @@ const (
 // exit code: 0 if every scenario passed, 1 if one failed, 2 for input that could not be read and requests that make no sense, 3 if there
 // is no kernel at the address of a live target.
 func Main(ctx context.Context, c Config, stdout, stderr io.Writer) int {
+	complain := func(err error) { fmt.Fprintf(stderr, "pfkeyd conform: %s\n", c.words(err)) }
 	f, err := familyOf(c.Kernel)
 	if err != nil {
-		fmt.Fprintf(stderr, "pfkeyd conform: %v\n", err)
+		complain(err)
 		return exitUsage
 	}
 	bar := newProgress(stderr)
@@ -47,21 +48,26 @@ func Main(ctx context.Context, c Config, stdout, stderr io.Writer) int {
 	rep, err := Run(ctx, c)
 	bar.clear()
 	for _, bad := range rep.Unreadable {
-		fmt.Fprintf(stderr, "pfkeyd conform: %v\n", bad)
+		complain(bad)
 	}
 	if _, ok := errors.AsType[*UsageError](err); ok {
-		fmt.Fprintf(stderr, "pfkeyd conform: %v\n", err)
+		complain(err)
 		return exitUsage
 	}
 	if _, ok := errors.AsType[*GoneError](err); ok && len(rep.Results) == 0 {
-		fmt.Fprintf(stderr, "pfkeyd conform: %v\n", err)
+		complain(err)
 		return exitNoEngine
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "pfkeyd conform: stopped after %d scenarios: %v\n", len(rep.Results), err)
-	}
-	if len(rep.Results) == 0 && len(rep.Unreadable) == 0 && err == nil {
-		fmt.Fprintf(stderr, "pfkeyd conform: no scenario matches %q\n", c.Run)
+	done := len(rep.Results)
+	switch {
+	case errors.Is(err, context.Canceled):
+		complain(fmt.Errorf("interrupted after %d %s", done, plural(done, "scenario")))
+	case err != nil:
+		complain(fmt.Errorf("stopped after %d %s: %w", done, plural(done, "scenario"), err))
+	case done == 0 && len(rep.Unreadable) > 0 && !c.JSON:
+		return exitUsage
+	case done == 0 && len(rep.Unreadable) == 0:
+		complain(fmt.Errorf("no scenario of %s matches %q", c.Kernel, c.Run))
 		return exitUsage
 	}
 	w.sums(&rep)
@@ -72,6 +78,14 @@ func Main(ctx context.Context, c Config, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitDone
+}
+
+// words is an error as the command tells it.
+func (c *Config) words(err error) string {
+	if c.Words != nil {
+		return c.Words(err)
+	}
+	return err.Error()
 }
 
 // progress is a bar on a terminal; on anything else it shows nothing.

@@ -61,6 +61,8 @@ type RecordConfig struct {
 
 	Workers  int           // scenarios played at a time; 0: as many as the target can stand
 	Patience time.Duration // after which a scenario that does not come back ends the recording; 0: never
+
+	Words func(error) string // how errors are worded; nil: as they are
 }
 
 // maxUnhurried is how long a random conversation may take. A kernel does some things a second later, and a conversation that was
@@ -74,6 +76,9 @@ const tries = 5
 // the exit code, as [Main] does.
 func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code int) {
 	complain := func(err error) {
+		if c.Words != nil {
+			err = errors.New(c.Words(err))
+		}
 		fmt.Fprintf(stderr, "pfkeyd record: %v\n", err)
 	}
 	f, err := familyOf(c.Kernel)
@@ -81,15 +86,6 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		complain(err)
 		return exitUsage
 	}
-	m, err := c.Target.Boot(&Scenario{}, nil)
-	if err != nil {
-		complain(err)
-		if _, ok := errors.AsType[*GoneError](err); ok {
-			return exitNoEngine
-		}
-		return exitUsage
-	}
-	m.Close()
 	var scs []*Scenario
 	if c.Random > 0 {
 		if f.converse == nil {
@@ -106,6 +102,15 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 			return exitUsage
 		}
 	}
+	m, err := c.Target.Boot(&Scenario{}, nil)
+	if err != nil {
+		complain(err)
+		if _, ok := errors.AsType[*GoneError](err); ok {
+			return exitNoEngine
+		}
+		return exitUsage
+	}
+	m.Close()
 	w := stdout
 	if c.Out != "" && c.Out != "-" {
 		file, err := os.Create(c.Out)
@@ -174,7 +179,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		complain(err)
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "pfkeyd record: %d scenarios, %d messages sent", written, messages)
+	fmt.Fprintf(stderr, "pfkeyd record: %d %s, %d %s sent", written, plural(written, "scenario"), messages, plural(messages, "message"))
 	if c.Random > 0 {
 		fmt.Fprintf(stderr, ", seed %d, %d left out: held up, or a message to repeat did not come", c.Seed, left)
 	}

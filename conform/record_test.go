@@ -187,7 +187,7 @@ func TestRecord(t *testing.T) {
 		code := conform.Record(t.Context(), c, &stdout, &stderr)
 		return code, stdout.String(), stderr.String()
 	}
-	if code, stdout, stderr := record(conform.RecordConfig{Paths: []string{in}, Out: out}); code != 0 || stdout != "" || !strings.Contains(stderr, "1 scenarios, 1 messages sent") {
+	if code, stdout, stderr := record(conform.RecordConfig{Paths: []string{in}, Out: out}); code != 0 || stdout != "" || !strings.Contains(stderr, "1 scenario, 1 message sent") {
 		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
 	}
 	b, err := os.ReadFile(out)

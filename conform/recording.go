@@ -337,7 +337,10 @@ func (st *Step) check(f *family, sockets map[string]bool) error {
 			return fmt.Errorf("op %s on socket %q, which was not opened", st.Op, abridged(st.Socket))
 		}
 	}
-	if (o.message || o.packet || o.bytes) && st.Hex == nil {
+	if o.message && st.Hex == nil {
+		st.Hex = Hex{} // an empty message
+	}
+	if (o.packet || o.bytes) && st.Hex == nil {
 		return fmt.Errorf("op %s without hex", st.Op)
 	}
 	for _, p := range st.Patch {

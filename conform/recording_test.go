@@ -60,7 +60,6 @@ func TestReadRefuses(t *testing.T) {
 		{"a message cannot be held", step(`{"op":"send","s":"a","hex":"","until":"store"}`), "cannot be held"},
 		{"no socket", step(`{"op":"send","hex":""}`), "without a socket"},
 		{"another socket", step(`{"op":"send","s":"b","hex":""}`), `socket "b", which was not opened`},
-		{"no bytes", step(`{"op":"send","s":"a"}`), "without hex"},
 		{"odd hexadecimal", step(`{"op":"send","s":"a","hex":"020"}`), "odd length"},
 		{"no hexadecimal", step(`{"op":"send","s":"a","hex":"xx"}`), "invalid byte"},
 		{"patch outside", step(`{"op":"send","s":"a","hex":"0011","patch":[{"at":1,"s":"a","msg":0,"from":0,"len":2}]}`), "patch that does not fit"},

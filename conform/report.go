@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -37,7 +38,7 @@ func (w *reporter) result(r Result) {
 		if r.Line > 0 {
 			at = fmt.Sprintf("%s:%d", r.File, r.Line)
 		}
-		fmt.Fprintf(w.out, "FAIL %s  (%s)\n", r.Scenario, at)
+		fmt.Fprintf(w.out, "%s %s  (%s)\n", w.paint(terminal.Red, "FAIL"), r.Scenario, at)
 		for i, d := range r.Differences {
 			if i > 0 && !w.c.Verbose {
 				fmt.Fprintf(w.out, "  and %d more %s (-v shows all)\n", len(r.Differences)-1, plural(len(r.Differences)-1, "difference"))
@@ -46,7 +47,9 @@ func (w *reporter) result(r Result) {
 			if !w.c.Verbose {
 				d.What, _, _ = strings.Cut(d.What, "\n") // without the stack of a panic
 			}
-			fmt.Fprintf(w.out, "  %v\n", d)
+			for _, line := range terminal.Wrap(d.String(), terminal.Columns-4) {
+				fmt.Fprintf(w.out, "  %s\n", line)
+			}
 			w.bytes(d)
 		}
 	case Passed:
@@ -55,12 +58,27 @@ func (w *reporter) result(r Result) {
 			if r.Deviations != nil {
 				deviating = "  deviates: " + strings.Join(r.Deviations, ", ")
 			}
-			fmt.Fprintf(w.out, "pass %s%s\n", r.Scenario, deviating)
+			fmt.Fprintf(w.out, "%s %s%s\n", w.paint(terminal.Green, "pass"), r.Scenario, deviating)
 		}
 	case Skipped:
 		if w.c.Verbose {
-			fmt.Fprintf(w.out, "skip %s  %s\n", r.Scenario, r.Skipped)
+			fmt.Fprintf(w.out, "%s %s  %s\n", w.paint(terminal.Yellow, "skip"), r.Scenario, r.Skipped)
 		}
+	}
+}
+
+func (w *reporter) paint(colour, text string) string {
+	return terminal.Painter(w.c.Colour).Paint(colour, text)
+}
+
+// wrapped writes a sentence in lines that fit, all but the first indented.
+func (w *reporter) wrapped(format string, a ...any) {
+	const indent = "  "
+	for i, line := range terminal.Wrap(fmt.Sprintf(format, a...), terminal.Columns-len(indent)) {
+		if i > 0 {
+			line = indent + line
+		}
+		fmt.Fprintln(w.out, line)
 	}
 }
 
@@ -100,7 +118,7 @@ func (w *reporter) sums(rep *Report) {
 	}
 	for _, d := range w.f.deviations {
 		if n := by[d.name]; n > 0 {
-			fmt.Fprintf(w.out, "deviation %s, %d %s: %s\n", d.name, n, plural(n, "scenario"), d.reason)
+			w.wrapped("deviation %s, %d %s: %s", d.name, n, plural(n, "scenario"), d.reason)
 			if w.c.Verbose {
 				for _, r := range rep.Results {
 					if slices.Contains(r.Deviations, d.name) {
@@ -123,22 +141,22 @@ func (w *reporter) sums(rep *Report) {
 		}
 	}
 	for _, reason := range slices.Sorted(maps.Keys(unjudged)) {
-		fmt.Fprintf(w.out, "not judged from there on, %d %s: %s\n", unjudged[reason], plural(unjudged[reason], "step"), reason)
+		w.wrapped("not judged from there on, %d %s: %s", unjudged[reason], plural(unjudged[reason], "step"), reason)
 	}
 	if repeated > 0 {
-		fmt.Fprintf(w.out, "%d %s passed when played again: this host does not keep time evenly\n", repeated, plural(repeated, "scenario"))
+		w.wrapped("%d %s passed when played again: this host does not keep time evenly", repeated, plural(repeated, "scenario"))
 	}
 	if _, ok := w.c.Target.(Live); ok && rep.Steps > 0 {
-		fmt.Fprintf(w.out, "%d of %d steps could not be judged on this target (%.1f %%)\n", rep.Unjudged, rep.Steps, 100*float64(rep.Unjudged)/float64(rep.Steps))
+		w.wrapped("%d of %d steps could not be judged on this target (%.1f %%)", rep.Unjudged, rep.Steps, 100*float64(rep.Unjudged)/float64(rep.Steps))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(rep.Eased)) {
-		fmt.Fprintf(w.out, "%d %s of the kind %q differ each time on this target, and were compared as volatile\n", rep.Eased[kind], plural(rep.Eased[kind], "value"), kind)
+		w.wrapped("%d %s of the kind %q differ each time on this target, and were compared as volatile", rep.Eased[kind], plural(rep.Eased[kind], "value"), kind)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
-		fmt.Fprintf(w.out, "skipped %d %s: %s\n", why[reason], plural(why[reason], "scenario"), reason)
+		w.wrapped("skipped %d %s: %s", why[reason], plural(why[reason], "scenario"), reason)
 	}
-	fmt.Fprintf(w.out, "%d deviations, %d skipped\n", rep.Deviating, rep.Skipped)
-	fmt.Fprintf(w.out, "%d passed, %d failed\n", rep.Passed, rep.Failed)
+	w.wrapped("%d %s, %d skipped", rep.Deviating, plural(rep.Deviating, "deviation"), rep.Skipped)
+	w.wrapped("%d passed, %d failed", rep.Passed, rep.Failed)
 }
 
 // bytes shows what a difference is about: messages field by field, packets in rows of 16 bytes; "-" is the recording, "+" ours.

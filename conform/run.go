@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"regexp"
+	"regexp/syntax"
 	"runtime"
 	"sync"
 	"time"
@@ -32,6 +34,9 @@ type Config struct {
 	Verbose  bool // Main: every scenario, and all differences of those that failed
 	JSON     bool // Main: one object a line instead of text
 	ShowKeys bool // Main: key bytes as they are
+
+	Words  func(error) string // Main: how errors are worded; nil: as they are
+	Colour bool               // Main: what passed and failed has colour
 
 	// Progress, if set, is called after each scenario, in order, with how many are done. Observe, if set, gets its result.
 	Progress func(done, total int)
@@ -108,7 +113,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	var pattern *regexp.Regexp
 	if c.Run != "" {
 		if pattern, err = regexp.Compile(c.Run); err != nil {
-			return rep, &UsageError{err}
+			return rep, &UsageError{fmt.Errorf("--run %q is no regular expression: %w", c.Run, plainSyntax(err))}
 		}
 	}
 	t := c.Target
@@ -133,12 +138,12 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	rep.Unreadable = bad
 	var all []func() Result
 	for _, sc := range scs {
-		if pattern == nil || pattern.MatchString(sc.Name) {
+		if wanted(pattern, sc.File, sc.Name) {
 			all = append(all, func() Result { return again(t, func() Result { return scenario(ctx, t, f, sc, &c) }) })
 		}
 	}
 	for _, x := range captures {
-		if pattern == nil || pattern.MatchString(x.name) {
+		if wanted(pattern, x.file, x.name) {
 			all = append(all, func() Result { return x.played(t, f) })
 		}
 	}
@@ -155,6 +160,25 @@ func Run(ctx context.Context, c Config) (Report, error) {
 		}
 	})
 	return rep, err
+}
+
+// wanted says whether the pattern of --run picks a scenario: by its name, or by its name behind that of the folder of its file, which is how
+// documents tell of recordings.
+func wanted(pattern *regexp.Regexp, file, name string) bool {
+	if pattern == nil || pattern.MatchString(name) {
+		return true
+	}
+	folder := filepath.Base(filepath.Dir(file))
+	at := pattern.FindStringIndex(folder + "/" + name)
+	return at != nil && at[0] < len(folder) && at[1] > len(folder)+1
+}
+
+// plainSyntax leaves the library's introduction out of what is wrong with a regular expression.
+func plainSyntax(err error) error {
+	if e, ok := errors.AsType[*syntax.Error](err); ok {
+		return fmt.Errorf("%s: %s", e.Code, e.Expr)
+	}
+	return err
 }
 
 func (r *Report) add(x Result) {

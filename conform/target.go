@@ -197,7 +197,7 @@ type networked struct {
 // family is one kind of recordings: the kernel they come from and what it has of its own.
 type family struct {
 	kernel           string
-	builtin          string // folder of testdata/golden
+	builtin          []string // folders of testdata/golden
 	dialect          *wire.Dialect
 	addrs, broadcast []netip.Addr
 	isolates         bool // a scenario that is not said to have a network has none of these addresses

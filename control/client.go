@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +42,7 @@ func NewClient(path string) *Client {
 // Close ends the connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs; 0 means as many as the port lists at all, which is 10000, less than 0
+// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs and policies; 0 means as many as the port lists at all, which is 10000, less than 0
 // the default. The counts in the answer say how many there are.
 func (c *Client) Status(ctx context.Context, limit int) (Status, error) {
 	path := "/status"
@@ -102,12 +104,12 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("control: %w", err)
+		return nil, fmt.Errorf("control: %w", plain(err))
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, fmt.Errorf("control: answer to %s: %w", path, err)
+		return nil, fmt.Errorf("control: answer to %s: %w", path, plain(err))
 	}
 	if resp.StatusCode != http.StatusOK {
 		var f failure
@@ -117,4 +119,15 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 		return nil, &Error{resp.StatusCode, f.Error}
 	}
 	return b, nil
+}
+
+// plain leaves out what is about HTTP in an error: there is no address to get anything from, only an engine.
+func plain(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("the engine has ended the connection: %w", err)
+	}
+	return err
 }

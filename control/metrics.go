@@ -38,6 +38,8 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	m.sample("pfkeyd_sas", st.SACount)
 	m.family("pfkeyd_acquires", "gauge", "Unanswered ACQUIREs.")
 	m.sample("pfkeyd_acquires", st.AcquireCount)
+	m.family("pfkeyd_policies", "gauge", "Security policies.")
+	m.sample("pfkeyd_policies", st.PolicyCount)
 	queued := 0
 	for _, so := range st.Sockets {
 		queued += so.Queued

@@ -18,9 +18,12 @@ type Status struct {
 	SAs      []SAStatus      `json:"sas"`
 	Acquires []AcquireStatus `json:"acquires"`
 	// AcquireCount is how many unanswered ACQUIREs there are, also those beyond the limit.
-	AcquireCount int               `json:"acquire_count"`
-	Ledger       ipsec.Balance     `json:"ledger"`
-	Counters     map[string]uint64 `json:"counters"` // by the real kernel's names
+	AcquireCount int `json:"acquire_count"`
+	// Policies are in the order in which the kernel lists them; PolicyCount also counts those beyond the limit.
+	Policies    []PolicyStatus    `json:"policies"`
+	PolicyCount int               `json:"policy_count"`
+	Ledger      ipsec.Balance     `json:"ledger"`
+	Counters    map[string]uint64 `json:"counters"` // by the real kernel's names
 }
 
 // SocketStatus is one PF_KEY socket.
@@ -63,18 +66,36 @@ type AcquireStatus struct {
 	Held    []PacketStatus `json:"held,omitempty"`
 }
 
+// PolicyStatus is one security policy, or one rule of it. What it does not care about is empty, or 0.
+type PolicyStatus struct {
+	Tunnel    string `json:"tunnel,omitempty"` // the interface whose policy it belongs to
+	Direction string `json:"direction"`        // in, out, both or fwd
+	Src       string `json:"src"`              // a prefix; on illumos the local side, whatever the direction
+	Dst       string `json:"dst"`
+	SrcPort   uint16 `json:"src_port"`
+	DstPort   uint16 `json:"dst_port"`
+	Proto     uint8  `json:"proto"`    // IP protocol number
+	Action    string `json:"action"`   // ipsec, pass or drop: what is preferred
+	Priority  int64  `json:"priority"` // as the kernel counts; 0 where it has none
+	ID        uint32 `json:"id,omitempty"`
+	// Wants is how packets are to be protected, in words of the kernel's own: on Linux one after the other, on illumos alternatives.
+	Wants []string `json:"wants,omitempty"`
+}
+
 // PacketStatus is a packet that waits.
 type PacketStatus struct {
 	ID    uint64 `json:"id"`
 	Bytes int    `json:"bytes"`
 }
 
-// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs; 0 means all, for programs that know how many there can be.
+// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs and policies; 0 means all, for programs that know how many there can
+// be.
 func (e *Engine) Status(limit int) Status {
 	e.lock()
 	defer e.unlock()
 	st := Status{Kernel: e.name, Now: e.Now(), Virtual: e.clock == nil, SAs: []SAStatus{}, Acquires: []AcquireStatus{},
-		Sockets: []SocketStatus{}, Counters: map[string]uint64{}}
+		Policies: []PolicyStatus{},
+		Sockets:  []SocketStatus{}, Counters: map[string]uint64{}}
 	if t, ok := e.kernel.Next(); ok {
 		st.Next = &t
 	}

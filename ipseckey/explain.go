@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -394,16 +395,16 @@ func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 	h, _ := d.Header(msg)
 	m := msgMeanings[d.MsgName(h.Type)]
 	if len(msg) < wire.HeaderLen {
-		fmt.Fprintf(s.Stdout, "%s, %d bytes\n", s.paint(red, "not a whole message"), len(msg))
+		fmt.Fprintf(s.Stdout, "%s, %d bytes\n", s.paint(terminal.Red, "not a whole message"), len(msg))
 	} else {
-		fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n", s.paint(bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
+		fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n", s.paint(terminal.Bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
 	}
 	if m.text != "" && len(msg) >= wire.HeaderLen {
 		fmt.Fprintf(s.Stdout, "%s (%s)\n", m.text, m.reference(d))
 	}
 	if h.Errno != 0 {
 		for _, line := range refusalLines(d, h) {
-			fmt.Fprintf(s.Stdout, "%s\n", s.paint(red, line))
+			fmt.Fprintf(s.Stdout, "%s\n", s.paint(terminal.Red, line))
 		}
 	}
 	var b bytes.Buffer
@@ -415,13 +416,13 @@ func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 		switch m := fieldLine.FindStringSubmatch(line); {
 		case !strings.HasPrefix(line, " "):
 			ext, _, _ = strings.Cut(line, ", ")
-			fmt.Fprintf(s.Stdout, "\n%s", s.paint(bold, line))
+			fmt.Fprintf(s.Stdout, "\n%s", s.paint(terminal.Bold, line))
 			if m, ok := extMeanings[ext]; ok {
 				fmt.Fprintf(s.Stdout, ": %s (%s)", m.text, m.reference(d))
 			}
 			fmt.Fprintln(s.Stdout)
 		case strings.HasPrefix(line, "  ! "):
-			fmt.Fprintln(s.Stdout, s.paint(red, line))
+			fmt.Fprintln(s.Stdout, s.paint(terminal.Red, line))
 		case m == nil || m[3] == "":
 			fmt.Fprintln(s.Stdout, line)
 		default:
@@ -434,7 +435,7 @@ func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 				fmt.Fprintln(s.Stdout, line)
 				continue
 			}
-			fmt.Fprintf(s.Stdout, "%-*s  %s\n", column, line, s.paint(dim, text))
+			fmt.Fprintf(s.Stdout, "%-*s  %s\n", column, line, s.paint(terminal.Dim, text))
 		}
 	}
 }

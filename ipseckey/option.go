@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/pfkeyd/pfkeyd/internal/spelling"
 )
 
 // takeOwnOptions takes out the options that the original does not have. They are words beginning with two dashes, among the
@@ -25,28 +27,25 @@ func (s *session) takeOwnOptions(args []string) (rest []string, err error) {
 				}
 				s.quirks |= q
 			}
-		case strings.HasPrefix(a, "--kernel="):
-			err = errors.Join(err, s.takeKernel(strings.TrimPrefix(a, "--kernel=")))
-		case a == "--kernel":
-			if i+1 == len(args) {
-				err = fmt.Errorf("option requires an argument -- kernel")
-				break
-			}
-			i++
-			err = errors.Join(err, s.takeKernel(args[i]))
 		case a == "--json":
 			s.json = true
 		case a == "--show-keys":
 			s.showKeys = true
-		case strings.HasPrefix(a, "--engine="):
-			s.engine = strings.TrimPrefix(a, "--engine=")
-		case a == "--engine":
-			if i+1 == len(args) {
-				err = fmt.Errorf("option requires an argument -- engine")
-				break
+		case a == "--help":
+			s.helpGiven = true
+		case a == "--version":
+			s.versionGiven = true
+		case takesValue(a):
+			name, value, ok := strings.Cut(a[2:], "=")
+			if !ok {
+				if i+1 == len(args) {
+					err = fmt.Errorf("option requires an argument -- %s", name)
+					break
+				}
+				i++
+				value = args[i]
 			}
-			i++
-			s.engine = args[i]
+			err = errors.Join(err, s.takeValue(name, value))
 		case strings.HasPrefix(a, "--"):
 			rest = append(rest, a) // parseOptions complains
 		default:
@@ -59,6 +58,33 @@ func (s *session) takeOwnOptions(args []string) (rest []string, err error) {
 	}
 	return rest, err
 }
+
+// takesValue tells whether a word is an option of ours that has a value, here or in the next word.
+func takesValue(a string) bool {
+	name, _, _ := strings.Cut(a, "=")
+	return name == "--engine" || name == "--kernel" || name == "--color"
+}
+
+func (s *session) takeValue(name, value string) error {
+	switch name {
+	case "engine":
+		if value == "" {
+			return errors.New("--engine is empty")
+		}
+		s.engine = value
+	case "kernel":
+		return s.takeKernel(value)
+	case "color":
+		if value != colourAuto && value != colourAlways && value != colourNever {
+			return fmt.Errorf("--color %q: %s, %s or %s is wanted", value, colourAuto, colourAlways, colourNever)
+		}
+		s.colour = value
+	}
+	return nil
+}
+
+// ownOptions are those that the original does not have.
+var ownOptions = []string{"--color", "--compat", "--engine", "--help", "--json", "--kernel", "--show-keys", "--version"}
 
 // parseOptions reads the options of the original in order: what is wrong with an earlier one is found before a later one is
 // looked at. input is the file of -f or -c, output that of -s.
@@ -73,6 +99,9 @@ func (s *session) parseOptions(args []string) (rest []string, input io.ReadClose
 		}
 		if strings.HasPrefix(a, "--") {
 			fmt.Fprintf(s.Stderr, "ipseckey: illegal option -- %s\n", a[2:])
+			if near := spelling.Nearest(a, ownOptions); near != "" && !s.keeps(QuirkNoExtras) {
+				fmt.Fprintf(s.Stderr, "ipseckey: did you mean %q?\n", near)
+			}
 			return nil, input, output, s.usage()
 		}
 		for j := 1; j < len(a); j++ {
@@ -182,7 +211,9 @@ func (s *session) usage() error {
 	return s.fatal()
 }
 
-const ownUsageLines = "\tipseckey [ --engine address ] [ --kernel name ] [ --json [ --show-keys ] ] [ --compat[=quirk,...] ] ...\n" +
+const ownUsageLines = "\tipseckey [ --engine address ] [ --kernel name ] [ --json [ --show-keys ] ]\n" +
+	"\t         [ --color when ] [ --compat[=quirk,...] ] ...\n" +
 	"\tipseckey ... getspi [sa_type] src addr dst addr [spi-min n] [spi-max n]\n" +
 	"\tipseckey ... explain [ file | - | hex... ]\n" +
-	"\tipseckey completion { bash | zsh | fish }\n"
+	"\tipseckey completion { bash | zsh | fish }\n" +
+	"\tipseckey --help | --version\n"

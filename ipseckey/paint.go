@@ -1,20 +1,27 @@
 package ipseckey
 
-import "bytes"
+import (
+	"bytes"
 
-// Colours of ANSI terminals.
-const (
-	bold   = "1"
-	dim    = "2"
-	red    = "31"
-	yellow = "33"
-	cyan   = "36"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 
-// wantsColour tells whether a stream that is a terminal, or not, gets colours: only a terminal whose user has nothing against
-// them (https://no-color.org) and that knows them, and never with --compat.
-func (s *session) wantsColour(terminal bool) bool {
-	if !terminal || s.compat {
+// The values of --color; the empty one is auto.
+const (
+	colourAuto   = "auto"
+	colourAlways = "always"
+	colourNever  = "never"
+)
+
+// wantsColour tells whether a stream that is a terminal, or not, gets colours. Unless --color says so, only a terminal whose user has nothing against
+// them (https://no-color.org) and that knows them; never with --compat.
+func (s *session) wantsColour(isTerminal bool) terminal.Painter {
+	switch {
+	case s.compat || s.colour == colourNever:
+		return false
+	case s.colour == colourAlways:
+		return true
+	case !isTerminal:
 		return false
 	}
 	if s.Env != nil {
@@ -30,24 +37,18 @@ func (s *session) wantsColour(terminal bool) bool {
 
 // paint colours text for standard output.
 func (s *session) paint(colour, text string) string {
-	return painted(s.wantsColour(s.Terminal.Stdout), colour, text)
+	return s.wantsColour(s.Terminal.Stdout).Paint(colour, text)
 }
 
 // paintError colours text for standard error.
 func (s *session) paintError(colour, text string) string {
-	return painted(s.wantsColour(s.Terminal.Stderr), colour, text)
-}
-
-func painted(wanted bool, colour, text string) string {
-	if !wanted || text == "" {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+	return s.wantsColour(s.Terminal.Stderr).Paint(colour, text)
 }
 
 // coloured is a listing with its tags in colour, and what went wrong. Without the colours it is the same text.
 func (s *session) coloured(listing []byte) []byte {
-	if !s.wantsColour(s.Terminal.Stdout) {
+	paint := s.wantsColour(s.Terminal.Stdout)
+	if !paint {
 		return listing
 	}
 	var b bytes.Buffer
@@ -56,11 +57,11 @@ func (s *session) coloured(listing []byte) []byte {
 		tag := bytes.Index(text, []byte(": "))
 		switch {
 		case bytes.HasPrefix(text, []byte("Base message")), bytes.HasPrefix(text, []byte("Timestamp")):
-			b.WriteString(painted(true, bold, string(text)))
+			b.WriteString(paint.Paint(terminal.Bold, string(text)))
 		case bytes.HasPrefix(text, []byte("Error ")), bytes.HasPrefix(text, []byte("  Diagnostic")):
-			b.WriteString(painted(true, red, string(text)))
+			b.WriteString(paint.Paint(terminal.Red, string(text)))
 		case tag >= 2 && tag <= 3:
-			b.WriteString(painted(true, cyan, string(text[:tag+1])))
+			b.WriteString(paint.Paint(terminal.Cyan, string(text[:tag+1])))
 			b.Write(text[tag+1:])
 		default:
 			b.Write(text)

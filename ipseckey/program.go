@@ -1,6 +1,7 @@
 package ipseckey
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,8 @@ type Program struct {
 	Env      func(name string) (value string, ok bool)
 	Syslog   func(level int, text string) // level is facility*8+severity
 
+	Version string // what --version prints behind the name; empty: nothing is known
+
 	Timeout time.Duration // for a reply; 0 means ten seconds
 	// Interrupts delivers the signals that would end the program (SIGINT). One that comes while a monitor runs ends the monitor;
 	// at the prompt it is ignored; otherwise it ends the run.
@@ -100,6 +103,8 @@ type options struct {
 	showKeys                   bool
 	engine                     string
 	kernel                     string // --kernel
+	colour                     string // --color
+	helpGiven, versionGiven    bool   // --help, --version
 }
 
 // session is the state of one run.
@@ -194,6 +199,9 @@ func (s *session) run(ctx context.Context, args []string) error {
 		fmt.Fprintf(s.Stderr, "ipseckey: %v\n", ownErr)
 		return s.usage()
 	}
+	if s.helpGiven || s.versionGiven {
+		return s.tell()
+	}
 	rest, input, output, err := s.parseOptions(args)
 	if input != nil {
 		defer input.Close()
@@ -251,6 +259,18 @@ func (s *session) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	return err
+}
+
+// tell does what --version and --help ask for, which is all that such a run does.
+func (s *session) tell() error {
+	if s.versionGiven {
+		fmt.Fprintf(s.Stdout, "ipseckey %s\n", cmp.Or(s.Version, "of unknown version"))
+		return nil
+	}
+	io.WriteString(s.Stdout, usageLines+ownUsageLines+"\n")
+	s.help(nil)
+	io.WriteString(s.Stdout, ownHelpText)
+	return nil
 }
 
 // needsSocket tells whether anything will be sent. The original opens its socket always.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/internal/spelling"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 
 // report prints one piece of what a command caused, errors or a warning. In a file the command stands in front of it. Under the
@@ -202,10 +203,10 @@ func (s *session) hints(problems []problem) {
 		}
 		bare := strings.TrimRight(string(marks), " ")
 		blanks := len(bare) - len(strings.TrimLeft(bare, " "))
-		fmt.Fprintf(&out, "    %s\n    %s%s\n", printable(line), bare[:blanks], s.paintError(red, bare[blanks:]))
+		fmt.Fprintf(&out, "    %s\n    %s%s\n", printable(line), bare[:blanks], s.paintError(terminal.Red, bare[blanks:]))
 		for _, text := range notes {
 			for note := range strings.Lines(text) {
-				fmt.Fprintf(&out, "    %s\n", s.paintError(yellow, strings.TrimRight(note, "\n")))
+				fmt.Fprintf(&out, "    %s\n", s.paintError(terminal.Yellow, strings.TrimRight(note, "\n")))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -109,11 +110,11 @@ func (t *summary) print(s *session, w io.Writer) {
 		line := strings.TrimRight(b.String(), " ")
 		switch {
 		case n == 0:
-			line = s.paint(bold, line)
+			line = s.paint(terminal.Bold, line)
 		case row[2] == wire.Illumos().StateName(wire.StateDying) || row[2] == wire.Illumos().StateName(wire.StateDead):
-			line = s.paint(red, line)
+			line = s.paint(terminal.Red, line)
 		case row[2] == wire.Illumos().StateName(wire.StateLarval):
-			line = s.paint(yellow, line)
+			line = s.paint(terminal.Yellow, line)
 		}
 		fmt.Fprintln(w, line)
 	}

@@ -97,7 +97,9 @@ func DefaultDir() string {
 func DefaultPath(kernel string) string { return filepath.Join(DefaultDir(), kernel+socketSuffix) }
 
 // NamedPath is where one more engine of the named kernel listens, so that [Running] finds it too. The name tells it from others; it has no slash.
-func NamedPath(kernel, name string) string { return filepath.Join(DefaultDir(), kernel+"."+name+socketSuffix) }
+func NamedPath(kernel, name string) string {
+	return filepath.Join(DefaultDir(), kernel+"."+name+socketSuffix)
+}
 
 const socketSuffix = ".sock"
 

@@ -1,6 +1,12 @@
 package illumos
 
 import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -37,6 +43,79 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 			}
 		}
 	}
+	k.describePolicies(st, limit)
+}
+
+// describePolicies lists the rules of the system and then those of each tunnel, as they are tried.
+func (k *Kernel) describePolicies(st *engine.Status, limit int) {
+	k.policy.mu.RLock()
+	defer k.policy.mu.RUnlock()
+	list := func(tunnel string, rules []*Rule) {
+		st.PolicyCount += len(rules)
+		for _, r := range rules {
+			if limit > 0 && len(st.Policies) >= limit {
+				break
+			}
+			st.Policies = append(st.Policies, k.describeRule(tunnel, r))
+		}
+	}
+	list("", k.policy.system)
+	for _, name := range slices.Sorted(maps.Keys(k.policy.tunnels)) {
+		list(name, k.policy.tunnels[name].rules)
+	}
+}
+
+func (k *Kernel) describeRule(tunnel string, r *Rule) engine.PolicyStatus {
+	prefix := func(p netip.Prefix) string {
+		switch {
+		case p.IsValid():
+			return p.String()
+		case r.is6():
+			return "::/0"
+		}
+		return "0.0.0.0/0"
+	}
+	st := engine.PolicyStatus{
+		Tunnel: tunnel, Direction: [...]string{Out: "out", In: "in", Both: "both"}[r.Dir], Src: prefix(r.Src), Dst: prefix(r.Dst),
+		SrcPort: r.SrcPort, DstPort: r.DstPort, Proto: r.Proto, Action: [...]string{Apply: "ipsec", Bypass: "pass", Discard: "drop"}[r.Actions[0].Type],
+	}
+	for i := range r.Actions {
+		if a := &r.Actions[i]; a.Type == Apply {
+			st.Wants = append(st.Wants, k.describeAction(a))
+		}
+	}
+	return st
+}
+
+// describeAction is an action in the words of ipsecconf(8).
+func (k *Kernel) describeAction(a *Action) string {
+	name := func(id int, of func(uint8) string) string {
+		if id == Any {
+			return "any"
+		}
+		return of(uint8(id))
+	}
+	var words []string
+	if a.AH != NotUsed {
+		words = append(words, "auth_algs", name(a.AH, k.d.AuthName))
+	}
+	if a.ESP != NotUsed {
+		encr := name(a.ESP, k.d.EncryptName)
+		switch lo, hi := a.EncryptMinBits, a.EncryptMaxBits; {
+		case lo != 0 && lo == hi:
+			encr += fmt.Sprintf("(%d)", lo)
+		case lo != 0 || hi != 0:
+			encr += fmt.Sprintf("(%d..%d)", lo, hi)
+		}
+		words = append(words, "encr_algs", encr)
+	}
+	if a.ESPAuth != NotUsed {
+		words = append(words, "encr_auth_algs", name(a.ESPAuth, k.d.AuthName))
+	}
+	if a.Unique {
+		words = append(words, "sa unique")
+	}
+	return strings.Join(words, " ")
 }
 
 func (k *Kernel) describeSocket(st *engine.SocketStatus, c *client) {

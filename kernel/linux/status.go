@@ -1,6 +1,9 @@
 package linux
 
 import (
+	"fmt"
+	"strconv"
+
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -33,6 +36,60 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 		}
 		st.Acquires = append(st.Acquires, a)
 	}
+	k.describePolicies(st, limit)
+}
+
+// describePolicies lists policies in the order of an SPDDUMP, for the sake of which nothing has to be sorted under the control lock.
+func (k *Kernel) describePolicies(st *engine.Status, limit int) {
+	st.PolicyCount = len(k.policies.byID)
+	k.policies.all.each(nil, func(n *node) bool {
+		if limit > 0 && len(st.Policies) >= limit {
+			return false
+		}
+		st.Policies = append(st.Policies, n.p.describe())
+		return true
+	})
+}
+
+// describe is a policy in the words of setkey(8).
+func (p *policy) describe() engine.PolicyStatus {
+	st := engine.PolicyStatus{
+		Direction: [directions]string{in: "in", out: "out", forward: "fwd"}[p.dir], Src: p.sel.Src.String(), Dst: p.sel.Dst.String(),
+		SrcPort: p.sel.SrcPort, DstPort: p.sel.DstPort, Proto: p.sel.Proto, Priority: int64(p.rank.priority), ID: p.id, Action: "pass",
+	}
+	switch ts := *p.templates.Load(); {
+	case p.block:
+		st.Action = "drop"
+	case len(ts) > 0:
+		st.Action = "ipsec"
+		for _, t := range ts {
+			st.Wants = append(st.Wants, t.describe())
+		}
+	}
+	return st
+}
+
+// describe is a template as setkey(8) writes it: protocol, mode, the ends of a tunnel, level.
+func (t *template) describe() string {
+	proto, ok := map[uint8]string{protoESP: "esp", protoAH: "ah", protoComp: "ipcomp"}[t.proto]
+	if !ok {
+		proto = strconv.Itoa(int(t.proto))
+	}
+	mode, ok := map[mode]string{modeTransport: "transport", modeTunnel: "tunnel", modeBEET: "beet"}[t.mode]
+	if !ok {
+		mode = strconv.Itoa(int(t.mode))
+	}
+	ends, level := "", "require"
+	if t.src.IsValid() {
+		ends = t.src.String() + "-" + t.dst.String()
+	}
+	switch {
+	case t.reqID != 0:
+		level = fmt.Sprintf("unique:%d", t.reqID)
+	case t.optional:
+		level = "use"
+	}
+	return fmt.Sprintf("%s/%s/%s/%s", proto, mode, ends, level)
 }
 
 func (k *Kernel) describeSocket(st *engine.SocketStatus, c *client) {

@@ -9,6 +9,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/pfkeyd/pfkeyd/cmd/internal/version"
+	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 )
 
 // The exit codes of all commands of the project but ipseckey, which has those of the original.
@@ -45,9 +48,16 @@ type Told int
 func (t Told) Error() string { return fmt.Sprintf("exit code %d", int(t)) }
 
 // Run executes root with args, without the name of the program, tells the user of an error and returns the exit code. It ends
-// early when ctx does.
+// early when ctx does. It gives root the options --version and --color, and help that refuses topics it does not know.
 func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = version.String()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(help())
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return noEmptyValues(cmd) }
+	root.InitDefaultCompletionCmd(args...)
+	sternCompletion(root)
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -59,8 +69,15 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	if code, ok := errors.AsType[Told](err); ok {
 		return int(code)
 	}
-	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	text := words.Text(err)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		text, err = "interrupted", Failed(err)
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", root.Name(), text)
 	if f, ok := errors.AsType[*Failure](err); ok {
+		if f.Code == ExitNoEngine {
+			fmt.Fprintf(stderr, "Start an engine with 'pfkeyd serve', or name a running one with --engine.\n")
+		}
 		return f.Code
 	}
 	// Everything of ours has a code: this one is cobra's.
@@ -74,7 +91,7 @@ func Man() *cobra.Command {
 		Use:    "man DIRECTORY",
 		Short:  "Write the manual pages into a directory",
 		Hidden: true,
-		Args:   cobra.ExactArgs(1),
+		Args:   ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			root.DisableAutoGenTag = true

@@ -16,7 +16,7 @@ import (
 )
 
 func root(err error) *cobra.Command {
-	r := &cobra.Command{Use: "tool", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error { return err }}
+	r := &cobra.Command{Use: "tool", Args: command.NoArgs, RunE: func(*cobra.Command, []string) error { return err }}
 	r.AddCommand(command.Man())
 	return r
 }
@@ -24,6 +24,7 @@ func root(err error) *cobra.Command {
 // How a run ended shows in the exit code, and the user is told once.
 func TestRun(t *testing.T) {
 	broken := errors.New("broken")
+	const start = "Start an engine with 'pfkeyd serve', or name a running one with --engine.\n"
 	for _, tt := range []struct {
 		name string
 		err  error
@@ -34,12 +35,12 @@ func TestRun(t *testing.T) {
 		{"done", nil, nil, command.ExitDone, ""},
 		{"failed", command.Failed(broken), nil, command.ExitFailed, "tool: broken\n"},
 		{"usage", command.Usagef("%q: %w", "x", broken), nil, command.ExitUsage, "tool: \"x\": broken\n"},
-		{"no engine", command.NoEngine(broken), nil, command.ExitNoEngine, "tool: broken\n"},
-		{"wrapped", fmt.Errorf("still %w", command.NoEngine(broken)), nil, command.ExitNoEngine, "tool: still broken\n"},
+		{"no engine", command.NoEngine(broken), nil, command.ExitNoEngine, "tool: broken\n" + start},
+		{"wrapped", fmt.Errorf("still %w", command.NoEngine(broken)), nil, command.ExitNoEngine, "tool: still broken\n" + start},
 		{"another code", &command.Failure{Code: 127, Err: broken}, nil, 127, "tool: broken\n"},
 		{"told already", command.Told(5), nil, 5, ""},
-		{"unknown subcommand", nil, []string{"dance"}, command.ExitUsage, "tool: unknown command \"dance\" for \"tool\"\nTry 'tool --help'.\n"},
-		{"subcommand", nil, []string{"man"}, command.ExitUsage, "tool: accepts 1 arg(s), received 0\nTry 'tool man --help'.\n"},
+		{"unknown subcommand", nil, []string{"dance"}, command.ExitUsage, "tool: tool has no command \"dance\"\nTry 'tool --help'.\n"},
+		{"subcommand", nil, []string{"man"}, command.ExitUsage, "tool: tool man takes 1 argument, there are 0\nTry 'tool man --help'.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer
@@ -66,18 +67,6 @@ func TestMan(t *testing.T) {
 		page, err := os.ReadFile(filepath.Join(tt.dir, "tool.1"))
 		if (err == nil) != (tt.code == command.ExitDone) || err == nil && !bytes.Contains(page, []byte(".TH \"TOOL\" \"1\"")) {
 			t.Errorf("%s: %v\n%s", tt.dir, err, page)
-		}
-	}
-}
-
-func TestWrap(t *testing.T) {
-	for _, tt := range []struct {
-		text, want string
-	}{
-		{"", ""}, {"one two", "one two"}, {"one two three", "one two\nthree"}, {"incomprehensible words", "incomprehensible words"}, {"a b c d e", "a b c d\ne"},
-	} {
-		if got := strings.Join(command.Wrap(tt.text, 7), "\n"); got != tt.want {
-			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)
 		}
 	}
 }

@@ -102,7 +102,7 @@ Exit status: 0 done; 1 refused or failed, or a packet was not delivered; 2 usage
 		Example: `  ipsecinject bench --dst 192.0.2.1
   ipsecinject bench --in-process --sizes 64,1400 --sas 100000 --cores 2
   ipsecinject bench --rate 20000 --time 10s --json`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.bench(cmd.Context(), &f) },
 	}
 	fl := cmd.Flags()
@@ -118,8 +118,8 @@ Exit status: 0 done; 1 refused or failed, or a packet was not delivered; 2 usage
 	fl.IntVar(&f.cores, "cores", 1, "`NUMBER` of senders at the same time")
 	fl.Float64Var(&f.rate, "rate", 0, "`PACKETS` per second, of all senders; 0: as fast as they are answered")
 	fl.DurationVar(&f.time, "time", 2*time.Second, "how long for each size")
-	complete(cmd, "suite", append([]string{listSuites}, benchNames(benchList)...)...)
-	complete(cmd, "kernel", kernel.Names()...)
+	command.Complete(cmd, "suite", suites...)
+	command.Complete(cmd, "kernel", kernel.Names()...)
 	return cmd
 }
 

@@ -4,13 +4,11 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
-	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
 // env is what the subcommands share.
@@ -20,6 +18,7 @@ type env struct {
 
 	engine string
 	json   bool
+	colour command.Colour
 }
 
 // Run executes the command with args, without the name of the program, and returns its exit code. It ends early when ctx does.
@@ -61,42 +60,19 @@ With --json each verdict is one object on a line of its own, with the fields
 and, from watch only,
   packet   the injected packet in hexadecimal, or ""
 
-Exit status: 0 done, whatever the verdicts, unless --expect names one; 1 refused or
-failed; 2 usage or unreadable input; 3 no engine at the address.`,
-		Args: noArgs,
+Exit status: 0 done, whatever the verdicts; 1 refused or failed; 2 usage or
+unreadable input; 3 no engine at the address.`,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return errors.New("which subcommand?")
+			return errors.New("which command?")
 		},
 	}
-	root.PersistentFlags().StringVar(&e.engine, "engine", "", "`ADDRESS` of the engine, KERNEL:PATH")
+	root.PersistentFlags().StringVar(&e.engine, "engine", "", command.EngineHelp)
 	root.PersistentFlags().BoolVar(&e.json, "json", false, "print one JSON object per verdict")
-	_ = root.RegisterFlagCompletionFunc("engine", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		running, err := pfkey.Running()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var names []string
-		for _, a := range running {
-			names = append(names, a.String())
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	})
+	if err := root.RegisterFlagCompletionFunc("engine", command.CompleteEngine); err != nil {
+		panic(err) // no such option
+	}
+	e.colour.Register(root)
 	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.benchCommand(), e.raceCommand(), command.Man())
 	return root
-}
-
-// noArgs does not repeat the argument, which may be a key that lost its flag.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%s takes no arguments, there are %d", cmd.CommandPath(), len(args))
-	}
-	return nil
-}
-
-// complete names the values of a flag for the shell.
-func complete(cmd *cobra.Command, flag string, values ...string) {
-	// The error would say that the flag does not exist, or has been completed before.
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err)
-	}
 }

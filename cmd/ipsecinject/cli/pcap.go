@@ -68,9 +68,7 @@ it have been injected.`,
 		"only records of a pcapng that went this `WAY`: in or out; all: either")
 	cmd.Flags().StringVar(&f.src, "src", "", "only packets from this IP `ADDRESS`")
 	cmd.Flags().StringVar(&f.dst, "dst", "", "only packets to this IP `ADDRESS`")
-	complete(cmd, "timing", "none", "original")
-	complete(cmd, "interface", "all", "wire", "host", "dropped")
-	complete(cmd, "direction", "all", "in", "out")
+	command.Complete(cmd, "timing", "none", "original")
 	return cmd
 }
 

@@ -76,7 +76,7 @@ not; 2 usage.`,
   ipsecinject race --replay larval-unlocked/none/1UU11U22U
   ipsecinject race --free --trials 20000 --plot race.svg
   ipsecinject race --arrivals 10000000`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.race(cmd, &f) },
 	}
 	fl := cmd.Flags()
@@ -90,8 +90,8 @@ not; 2 usage.`,
 	fl.StringVar(&f.plot, "plot", "", "draw the rates into `FILE`, an SVG; implies --free")
 	fl.IntVar(&f.arrivals, "arrivals", 0, "`NUMBER` of packets that arrive while SAs come and go")
 	fl.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that chooses what happens to which SA, of --arrivals")
-	complete(cmd, "fault", racelab.Variants()...)
-	complete(cmd, "ending", racelab.Endings()...)
+	command.Complete(cmd, "fault", racelab.Variants()...)
+	command.Complete(cmd, "ending", racelab.Endings()...)
 	return cmd
 }
 

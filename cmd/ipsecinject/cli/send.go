@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 )
@@ -91,16 +92,9 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 			listed("Encryption: ", cipherNames()), listed("Integrity: none, ", macNames())),
 		Example: `  ipsecinject send --src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 \
       --enc aes-cbc --enc-key @enc.key --auth hmac-sha1 --auth-key @auth.key
-  ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500
-  ipsecinject send --expect delivered \
-      --hex 4500001c00000000401166cf0a0000010a0000020007000900080000`,
-		Args: f.args,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := f.checkFinished(cmd); err != nil {
-				return err
-			}
-			return e.send(cmd.Context(), &f)
-		},
+  ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500`,
+		Args: command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.send(cmd.Context(), &f) },
 	}
 	f.injection.addTo(cmd)
 	fl := cmd.Flags()
@@ -136,10 +130,10 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.BoolVar(&f.dry, "dry-run", false, "print the packets in hexadecimal, one on a line, and send nothing")
 	fl.StringVar(&f.write, "write", "", "write the packets into a capture, a pcap `FILE` or - for standard output, and send nothing")
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "write")
-	complete(cmd, "proto", "esp", "ah")
-	complete(cmd, "mode", "transport", "tunnel")
-	complete(cmd, "enc", cipherNames()...)
-	complete(cmd, "auth", append([]string{"none"}, macNames()...)...)
+	command.Complete(cmd, "proto", "esp", "ah")
+	command.Complete(cmd, "mode", "transport", "tunnel")
+	command.Complete(cmd, "enc", cipherNames()...)
+	command.Complete(cmd, "auth", append([]string{"none"}, macNames()...)...)
 	return cmd
 }
 
@@ -489,5 +483,5 @@ func macByName(name string) (*ipsec.MAC, bool) {
 
 // listed is names as the help lists them.
 func listed(what string, names []string) string {
-	return strings.Join(command.Wrap(what+strings.Join(names, ", ")+".", 78), "\n")
+	return strings.Join(terminal.Wrap(what+strings.Join(names, ", ")+".", 78), "\n")
 }

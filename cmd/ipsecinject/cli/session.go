@@ -32,22 +32,11 @@ const (
 
 // address finds the engine.
 func (e *env) address() (pfkey.Address, error) {
-	var a pfkey.Address
-	var err error
-	if e.engine != "" {
-		a, err = pfkey.ParseAddress(e.engine)
-	} else {
-		a, err = pfkey.DefaultAddress()
+	a, err := command.Engine(e.engine)
+	if err == nil && a.Kernel == pfkey.HostKernel {
+		err = command.Usagef("%s is the host's own kernel, which has no packet port", a)
 	}
-	switch {
-	case errors.Is(err, pfkey.ErrNoEngine):
-		return a, command.NoEngine(err)
-	case err != nil:
-		return a, command.Usagef("%w", err)
-	case a.Kernel == pfkey.HostKernel:
-		return a, command.Usagef("%s is the host's own kernel, which has no packet port", a)
-	}
-	return a, nil
+	return a, err
 }
 
 // dial connects to the packet port.

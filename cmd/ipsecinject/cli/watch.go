@@ -25,7 +25,7 @@ the engine ends, or after --count verdicts, each with exit status 0.
 
 When the line "watching ADDRESS" stands on standard error, no later verdict will
 be missed.`,
-		Args: noArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.watch(cmd.Context(), count) },
 	}
 	cmd.Flags().Uint64Var(&count, "count", 0, "end after `N` verdicts; 0: never")

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/version"
+	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 	"github.com/pfkeyd/pfkeyd/ipseckey"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -39,6 +41,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Syslog:     syslogNotice,
 		Interrupts: interrupts,
 		Supported:  supported,
+		Version:    version.String(),
 	}
 	in, ok1 := stdin.(*os.File)
 	out, ok2 := stdout.(*os.File)
@@ -79,7 +82,7 @@ func supported(ctx context.Context, address string, t wire.SAType) (ipseckey.Sup
 func dial(ctx context.Context, address string) (ipseckey.Conn, *wire.Dialect, error) {
 	c, err := pfkey.Dial(ctx, address)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, &words.Error{Err: err}
 	}
 	return ipseckey.ClientConn(c), c.Dialect(), nil
 }

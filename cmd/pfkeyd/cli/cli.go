@@ -3,10 +3,7 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
-	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +14,8 @@ import (
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+
+	colour command.Colour
 }
 
 // Run executes the command with args, without the name of the program, and returns its exit code. It ends early when ctx does.
@@ -36,27 +35,12 @@ association database, holds packets that arrive for LARVAL SAs, and processes re
 ESP and AH.
 
 Without a command it does what "serve" does.`,
-		Version: version(),
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return e.runServe(cmd.Context(), &f) },
+		Args: command.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.runServe(cmd, &f) },
 	}
 	f.flags(root)
-	root.SetVersionTemplate("pfkeyd {{.Version}}\n")
+	f.ready.register(root)
+	e.colour.Register(root)
 	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.clock(), e.conform(), e.record(), command.Man())
 	return root
-}
-
-// version is what the build says of itself: the module's version or the commit it was made from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
-			v = s.Value
-		}
-	}
-	return fmt.Sprintf("%s (%s %s/%s)", v, info.GoVersion, runtime.GOOS, runtime.GOARCH)
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 	"github.com/pfkeyd/pfkeyd/conform"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -30,7 +31,7 @@ they are played on a kernel that runs already: an engine behind its socket, or a
 the real kernel of this host, in network namespaces of their own (this needs root and
 the program ip). What cannot be judged there is counted and named.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.Paths = args
+			c.Paths, c.Words, c.Colour = args, words.Text, bool(e.colour.Wanted(e.stdout))
 			var err error
 			if c.Addrs, err = parseAddrs(addrs); err != nil {
 				return err
@@ -57,7 +58,7 @@ the program ip). What cannot be judged there is counted and named.`,
 	f := cmd.Flags()
 	f.StringVar(&c.Kernel, "kernel", "illumos", "the kernel whose recordings are played: "+strings.Join(conform.Kernels(), ", "))
 	f.StringVar(&against, "against", "", "the `ADDRESS` of a running kernel to play on: KERNEL:PATH, or af_key: for this host's")
-	f.StringVar(&c.Run, "run", "", "only scenarios whose name matches this regular expression")
+	f.StringVar(&c.Run, "run", "", "only scenarios whose `NAME`, also behind that of its folder as in illumos/getspi/timeout, matches this regular expression")
 	f.StringSliceVar(&addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of the recordings' host)")
 	f.StringArrayVarP(&options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
 	f.StringVar(&c.Fault, "fault", "", "a deliberate defect: larval-unlocked, larval-window")

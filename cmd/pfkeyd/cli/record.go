@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 	"github.com/pfkeyd/pfkeyd/conform"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -44,7 +45,7 @@ They follow what programs say, with faults, or are recordings spoilt.`,
 			if !cmd.Flags().Changed("seed") {
 				c.Seed = rand.Uint64() >> 32
 			}
-			c.Paths = args
+			c.Paths, c.Words = args, words.Text
 			c.Target = conform.Live{Address: a, Clock: time.Now}
 			if code := conform.Record(cmd.Context(), c, e.stdout, e.stderr); code != command.ExitDone {
 				return command.Told(code)

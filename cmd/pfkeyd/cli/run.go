@@ -45,7 +45,8 @@ is an engine of its own, a process that lives as long as the programs; or, with
 Options of 'pfkeyd serve' say what an engine of its own is like.
 
 Programs find the engine's address in the environment variable PFKEY_ENGINE, so
-that 'pfkeyd status' and ipseckey work below.
+that 'pfkeyd status' and ipseckey work inside the program. Elsewhere they find the
+engine too: it lies beside that of 'pfkeyd serve', under the name of the program.
 
 Signals are passed on, and the exit code is that of the program: 128 and the number
 of the signal if one killed it, 126 or 127 if it could not be started. Daemons
@@ -76,6 +77,7 @@ Where it is not privileged, set-uid programs below run without their privilege.`
 		f.serve.kernel, kernelFlag.DefValue = runKernel, runKernel
 	}
 	flags.StringVar(&f.engine, "engine", "", "`ADDRESS` of a running engine, KERNEL:PATH")
+	completeEngine(cmd)
 	flags.StringVar(&f.trace, "trace", "", "write every message both ways into `FILE`: pcapng if its name ends so, else text; key bytes are zero")
 	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
 	flags.BoolVar(&f.launch.NoGate, "no-gate", false, "let programs look for an answer before there can be one (for measuring; some programs fail)")
@@ -112,9 +114,9 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 	if len(foreign) > 0 {
 		return command.Usagef("%s: with --engine the engine is what it is; give it to 'pfkeyd serve'", strings.Join(foreign, " "))
 	}
-	a, err := pfkey.ParseAddress(f.engine)
+	a, err := command.Engine(f.engine)
 	if err != nil {
-		return command.Usagef("%w", err)
+		return err
 	}
 	if a.Kernel == pfkey.HostKernel {
 		return command.Usagef("%s: the host's own kernel needs no run", a)

@@ -38,7 +38,7 @@ type runner struct {
 	log     *slog.Logger
 	board   *launch.Switchboard
 	trace   *os.File // nil: none
-	dir     string   // of an engine of its own, removed at the end; empty if --socket says where
+	dir     string   // of an engine of its own, removed at the end; empty if it lies where engines are looked for
 	path    string   // of its socket
 	engines sync.WaitGroup
 
@@ -76,7 +76,7 @@ func (e *env) runProgram(f *runFlags, args []string) (err error) {
 	}
 	defer r.stopEngine()
 	defer r.board.Close()
-	s, err := r.firstSession()
+	s, err := r.firstSession(args[0])
 	if err != nil {
 		return err
 	}
@@ -235,21 +235,20 @@ func (r *runner) orphansLocked() (pids []int) {
 	return pids
 }
 
-// firstSession starts the engine, or finds the one that runs.
-func (r *runner) firstSession() (*launch.Session, error) {
+// firstSession starts the engine, or finds the one that runs. An engine of its own is named after the program.
+func (r *runner) firstSession(program string) (*launch.Session, error) {
 	if r.f.engine != "" {
 		s, err := r.dial()
 		if err != nil {
-			return nil, noEngine(err)
+			return nil, command.Reached(err)
 		}
 		return s, nil
 	}
 	if r.path = r.f.serve.socket; r.path == "" {
-		dir, err := os.MkdirTemp("", "pfkeyd-run-")
-		if err != nil {
+		var err error
+		if r.path, r.dir, err = runPath(r.f.serve.kernel, program); err != nil {
 			return nil, command.Failed(err)
 		}
-		r.dir, r.path = dir, filepath.Join(dir, r.f.serve.kernel+".sock")
 	}
 	s, code, err := r.startEngine()
 	switch {
@@ -392,6 +391,9 @@ func (r *runner) stopEngine() {
 		}
 	}
 	r.engines.Wait()
+	if r.f.engine == "" && r.f.serve.socket == "" {
+		removePorts(r.path)
+	}
 	if r.dir != "" {
 		os.RemoveAll(r.dir)
 	}

@@ -3,11 +3,10 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 
 // columns is how wide a line may be.
@@ -16,8 +15,8 @@ const columns = 79
 // screen prints what happens in a performance, in colour on a terminal that wants it. After an error of a write or of
 // the pause it shows nothing any more.
 type screen struct {
+	terminal.Painter
 	out     io.Writer
-	colour  bool
 	elapsed time.Duration // on the engine's clock
 
 	pause func(lines int) error // comes between two things; lines is how much there is to read; nil: none
@@ -25,43 +24,12 @@ type screen struct {
 	err   error                 // the first one
 }
 
-func newScreen(out io.Writer) *screen { return &screen{out: out, colour: wantsColour(out)} }
-
-// wantsColour says whether out is a terminal whose user has nothing against colour (https://no-color.org).
-func wantsColour(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
-		return false
-	}
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+func newScreen(out io.Writer, colour *command.Colour) *screen {
+	return &screen{out: out, Painter: colour.Wanted(out)}
 }
 
-// Colours of ANSI terminals.
-const (
-	bold   = "1"
-	red    = "31"
-	green  = "32"
-	yellow = "33"
-)
-
-func (s *screen) paint(colour, text string) string {
-	if !s.colour || colour == "" {
-		return text
-	}
-	return "\x1b[" + colour + "m" + text + "\x1b[0m"
-}
-
-// show prints one thing, after a pause for what was there before.
-func (s *screen) show(text string) {
-	if s.err == nil && s.fresh > 0 && s.pause != nil {
-		s.err = s.pause(s.fresh)
-		s.fresh = 0
-	}
-	if s.err == nil {
-		s.fresh += strings.Count(text, "\n")
-		_, s.err = io.WriteString(s.out, text)
-	}
+func (s *screen) title(format string, a ...any) {
+	fmt.Fprintln(s.out, s.Paint(terminal.Bold, fmt.Sprintf(format, a...)))
 }
 
 func (s *screen) title(format string, a ...any) {
@@ -72,11 +40,8 @@ func (s *screen) title(format string, a ...any) {
 func (s *screen) text(format string, a ...any) { s.show(fmt.Sprintf(format, a...) + "\n") }
 
 func (s *screen) act(n int, title string) {
-	s.show("\n" + s.paint(bold, fmt.Sprintf("%d. %s", n, title)) + "\n")
+	fmt.Fprintf(s.out, "\n%s\n", s.Paint(terminal.Bold, fmt.Sprintf("%d. %s", n, title)))
 }
-
-// verdictColours are by the name of the verdict.
-var verdictColours = map[string]string{"queued": yellow, "delivered": green, "dropped": red}
 
 // line is one moment: when, who, what, and the verdict if there is one.
 func (s *screen) line(who, what, verdict string) {
@@ -86,27 +51,16 @@ func (s *screen) line(who, what, verdict string) {
 		mark = fmt.Sprintf("%-9s  ", verdict)
 	}
 	indent := len(start) + len(mark)
-	parts := command.Wrap(what, columns-indent)
-	text := start + s.paint(verdictColours[verdict], mark) + parts[0] + "\n"
-	for _, part := range parts[1:] {
-		text += strings.Repeat(" ", indent) + part + "\n"
-	}
-	s.show(text)
-}
-
-// message shows the one line of a message; what is too long goes on below it.
-func (s *screen) message(sent bool, line string) {
-	text, arrow := "", "<"
-	if sent {
-		arrow = ">"
-	}
-	for _, part := range command.Wrap(line, columns-9) {
-		text += fmt.Sprintf("       %s %s\n", arrow, part)
-		arrow = " "
+	for i, part := range terminal.Wrap(what, terminal.Columns-indent) {
+		if i == 0 {
+			fmt.Fprintf(s.out, "%s%s%s\n", start, s.Paint(terminal.VerdictColour(verdict), mark), part)
+		} else {
+			fmt.Fprintf(s.out, "%*s%s\n", indent, "", part)
+		}
 	}
 	s.show(text)
 }
 
 func (s *screen) wrong(format string, a ...any) {
-	s.show("       " + s.paint(red, "wrong: "+fmt.Sprintf(format, a...)) + "\n")
+	fmt.Fprintf(s.out, "       %s\n", s.Paint(terminal.Red, "wrong: "+fmt.Sprintf(format, a...)))
 }

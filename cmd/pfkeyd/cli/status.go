@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -18,30 +18,15 @@ import (
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
-// controlFlags are the options of commands that look into a running engine.
-type controlFlags struct {
-	engine string
-	json   bool
-}
-
-func (f *controlFlags) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.engine, "engine", "", "`ADDRESS` of the engine, KERNEL:PATH (default: $"+pfkey.EngineVariable+", else the one that runs)")
-	cmd.Flags().BoolVar(&f.json, "json", false, "print JSON")
-}
-
-// dial finds the control port of the engine.
-func (f *controlFlags) dial() (*control.Client, pfkey.Address, error) {
-	var a pfkey.Address
-	var err error
-	if f.engine != "" {
-		if a, err = pfkey.ParseAddress(f.engine); err != nil {
-			return nil, a, command.Usagef("%w", err)
-		}
-	} else if a, err = pfkey.DefaultAddress(); err != nil {
-		return nil, a, noEngine(err)
+// dial finds the control port of an engine, named as --engine does.
+func dial(engine string) (*control.Client, pfkey.Address, error) {
+	a, err := command.Engine(engine)
+	if err != nil {
+		return nil, a, err
 	}
 	if a.Kernel == pfkey.HostKernel {
 		return nil, a, command.Usagef("%s: the host's own kernel has no control port", a)
@@ -49,47 +34,94 @@ func (f *controlFlags) dial() (*control.Client, pfkey.Address, error) {
 	return control.NewClient(control.Path(a.Path)), a, nil
 }
 
-// noEngine gives an error of finding or reaching an engine its exit code.
-func noEngine(err error) error {
-	if errors.Is(err, pfkey.ErrNoEngine) || errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED) {
-		return command.NoEngine(err)
-	}
-	return command.Failed(err)
-}
-
 func (e *env) status() *cobra.Command {
-	var f controlFlags
+	var engine string
+	var asJSON bool
 	var limit int
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Look into a running engine",
 		Long: `Status shows the sockets of a running engine and what waits in their queues, its
-security associations and the packets they hold, unanswered ACQUIREs, where every
-packet has gone, and the counters under the real kernel's names. It shows no keys.
+security associations and the packets they hold, unanswered ACQUIREs, security
+policies, where every packet has gone, and the counters under the real kernel's
+names. It shows no keys.
+
+With --wait it waits until there is an engine that answers, for scripts that have
+just started one:
+
+  pfkeyd serve & pfkeyd status --wait 5s
 
 With --json it prints one object; its fields are those of the control port's
 /status and only ever grow.`,
-		Args: cobra.NoArgs,
+		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, a, err := f.dial()
+			switch {
+			case limit < 0:
+				return command.Usagef("--sas %d: how many to list is wanted, or 0 for all that the engine lists", limit)
+			case wait < 0:
+				return command.Usagef("--wait %v: how long to wait is wanted", wait)
+			}
+			a, st, err := await(cmd.Context(), engine, wait, limit)
 			if err != nil {
 				return err
 			}
-			defer c.Close()
-			st, err := c.Status(cmd.Context(), limit)
-			if err != nil {
-				return noEngine(fmt.Errorf("%s: %w", a, err))
-			}
-			if f.json {
+			if asJSON {
 				return e.printJSON(st)
 			}
-			printStatus(e.stdout, a, &st)
-			return nil
+			return e.printStatus(a, &st)
 		},
 	}
-	f.flags(cmd)
-	cmd.Flags().IntVar(&limit, "sas", 100, "list at most `N` security associations and ACQUIREs; 0 for 10000, the most")
+	cmd.Flags().StringVar(&engine, "engine", "", command.EngineHelp)
+	completeEngine(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().IntVar(&limit, "sas", 100, "list at most `N` security associations, ACQUIREs and policies each; 0 for 10000, the most")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait at most this `TIME` for an engine that answers")
 	return cmd
+}
+
+// glance is how long to wait before looking for an engine again.
+const glance = 20 * time.Millisecond
+
+// await reads the status of an engine. While there is none it looks again, for at most the time of wait.
+func await(ctx context.Context, engine string, wait time.Duration, limit int) (pfkey.Address, control.Status, error) {
+	if wait > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, wait)
+		defer cancel()
+	}
+	for {
+		a, st, err := look(ctx, engine, limit)
+		if none, ok := errors.AsType[*command.Failure](err); wait == 0 || !ok || none.Code != command.ExitNoEngine {
+			return a, st, err
+		}
+		select {
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				err = command.NoEngine(fmt.Errorf("%w (after a wait of %v)", err, wait))
+			}
+			return a, st, err
+		case <-time.After(glance):
+		}
+	}
+}
+
+// look reads the status of an engine once.
+func look(ctx context.Context, engine string, limit int) (a pfkey.Address, st control.Status, err error) {
+	c, a, err := dial(engine)
+	if err != nil {
+		return a, st, err
+	}
+	defer c.Close()
+	st, err = c.Status(ctx, limit)
+	return a, st, command.Reached(command.At(a, err))
+}
+
+// completeEngine completes the values of --engine.
+func completeEngine(cmd *cobra.Command) {
+	if err := cmd.RegisterFlagCompletionFunc("engine", command.CompleteEngine); err != nil {
+		panic(err) // no such option
+	}
 }
 
 func (e *env) printJSON(v any) error {
@@ -98,7 +130,54 @@ func (e *env) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
-func printStatus(out io.Writer, a pfkey.Address, st *control.Status) {
+// printStatus shows a status to people.
+func (e *env) printStatus(a pfkey.Address, st *control.Status) error {
+	out := bufio.NewWriter(e.stdout)
+	paint := e.colour.Wanted(e.stdout)
+	printSummary(out, paint, a, st)
+
+	sockets := terminal.Table{}
+	sockets.Row("SOCKET", "PID", "UID", "QUEUED", "BYTES", "LOST", "REGISTERED")
+	for _, s := range st.Sockets {
+		sockets.Row(fmt.Sprint(s.Number), fmt.Sprint(s.PID), fmt.Sprint(s.UID), fmt.Sprint(s.Queued), fmt.Sprint(s.Bytes), fmt.Sprint(s.Lost),
+			strings.Join(append(s.Registered, s.Flags...), ", "))
+	}
+	section(out, &sockets, 0)
+
+	sas := terminal.Table{Paint: paintColumn(paint, 4)}
+	sas.Row("SA", "SPI", "SOURCE", "DESTINATION", "STATE", "DIRECTION", "ALGORITHMS", "PACKETS", "HOLDS")
+	for _, s := range st.SAs {
+		sas.Row(s.Type, s.SPI, s.Src, s.Dst, s.State, s.Direction, strings.Trim(s.Encrypt+" "+s.Auth, " "), fmt.Sprint(s.Packets), held(s.Held))
+	}
+	section(out, &sas, st.SACount-len(st.SAs))
+
+	if len(st.Acquires) > 0 {
+		var acquires terminal.Table
+		acquires.Row("ACQUIRE", "SEQ", "SOURCE", "DESTINATION", "EXPIRES", "HOLDS")
+		for _, q := range st.Acquires {
+			acquires.Row(q.Type, fmt.Sprintf("%#x", q.Seq), q.Src, q.Dst, time.Unix(q.Expires, 0).UTC().Format(time.TimeOnly), held(q.Held))
+		}
+		section(out, &acquires, st.AcquireCount-len(st.Acquires))
+	}
+	if len(st.Policies) > 0 {
+		printPolicies(out, st)
+	}
+	if len(st.Counters) > 0 {
+		var counters terminal.Table
+		counters.Row("COUNTER", "")
+		for _, name := range slices.Sorted(maps.Keys(st.Counters)) {
+			counters.Row(name, fmt.Sprint(st.Counters[name]))
+		}
+		section(out, &counters, 0)
+	}
+	if err := out.Flush(); err != nil {
+		return command.Failed(fmt.Errorf("writing: %w", err))
+	}
+	return nil
+}
+
+// printSummary shows what there is one of.
+func printSummary(out io.Writer, paint terminal.Painter, a pfkey.Address, st *control.Status) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	defer w.Flush()
 	fmt.Fprintf(w, "engine\t%s\n", a)
@@ -111,7 +190,7 @@ func printStatus(out io.Writer, a pfkey.Address, st *control.Status) {
 		fmt.Fprintf(w, "next due\t%s  in %s\n", st.Next.UTC().Format(time.DateTime), st.Next.Sub(st.Now).Round(time.Second))
 	}
 	if st.Fault != "" {
-		fmt.Fprintf(w, "fault\t%s\n", st.Fault)
+		fmt.Fprintf(w, "fault\t%s\n", paint.Paint(terminal.Red, st.Fault))
 	}
 	b := st.Ledger
 	fmt.Fprintf(w, "packets\t%d injected = %d ended + %d held + %d in flight\n", b.Injected, b.Ended, b.Held, b.InFlight)
@@ -124,33 +203,78 @@ func printStatus(out io.Writer, a pfkey.Address, st *control.Status) {
 		fmt.Fprintf(w, "  dropped %s\t%d\n", name, b.Reasons[name])
 	}
 	fmt.Fprintf(w, "held\t%d of %d bytes\n", b.HeldBytes, b.HeldLimit)
-	fmt.Fprintf(w, "\nSOCKET\tPID\tUID\tQUEUED\tBYTES\tLOST\tREGISTERED\n")
-	for _, s := range st.Sockets {
-		fmt.Fprintf(w, "%d\t%d\t%d\t%d\t%d\t%d\t%s\n", s.Number, s.PID, s.UID, s.Queued, s.Bytes, s.Lost,
-			strings.Join(append(s.Registered, s.Flags...), ","))
+}
+
+// printPolicies shows the policies. Their kernel has words of its own for what they want. Tunnels and priorities are shown where there are any.
+func printPolicies(out io.Writer, st *control.Status) {
+	any := func(has func(p engine.PolicyStatus) bool) bool { return slices.ContainsFunc(st.Policies, has) }
+	columns := []struct {
+		name  string
+		shown bool
+		cell  func(p *engine.PolicyStatus) string
+	}{
+		{"POLICY", true, func(p *engine.PolicyStatus) string { return p.Direction }},
+		{"TUNNEL", any(func(p engine.PolicyStatus) bool { return p.Tunnel != "" }), func(p *engine.PolicyStatus) string { return p.Tunnel }},
+		{"SOURCE", true, func(p *engine.PolicyStatus) string { return withPort(p.Src, p.SrcPort) }},
+		{"DESTINATION", true, func(p *engine.PolicyStatus) string { return withPort(p.Dst, p.DstPort) }},
+		{"PROTOCOL", true, func(p *engine.PolicyStatus) string { return protocolName(p.Proto) }},
+		{"PRIORITY", any(func(p engine.PolicyStatus) bool { return p.Priority != 0 }), func(p *engine.PolicyStatus) string { return fmt.Sprint(p.Priority) }},
+		{"ACTION", true, func(p *engine.PolicyStatus) string {
+			return strings.TrimSpace(p.Action + " " + strings.Join(p.Wants, ", "))
+		}},
 	}
-	fmt.Fprintf(w, "\nSA\tSPI\tSOURCE\tDESTINATION\tSTATE\tDIRECTION\tALGORITHMS\tPACKETS\tHOLDS\n")
-	for _, s := range st.SAs {
-		algs := strings.Trim(s.Encrypt+" "+s.Auth, " ")
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", s.Type, s.SPI, s.Src, s.Dst, s.State, s.Direction, algs, s.Packets, held(s.Held))
-	}
-	if n := st.SACount - len(st.SAs); n > 0 {
-		fmt.Fprintf(w, "and %d more\n", n)
-	}
-	if len(st.Acquires) > 0 {
-		fmt.Fprintf(w, "\nACQUIRE\tSEQ\tSOURCE\tDESTINATION\tEXPIRES\tHOLDS\n")
-		for _, q := range st.Acquires {
-			fmt.Fprintf(w, "%s\t%#x\t%s\t%s\t%s\t%s\n", q.Type, q.Seq, q.Src, q.Dst, time.Unix(q.Expires, 0).UTC().Format(time.TimeOnly), held(q.Held))
+	var t terminal.Table
+	var head []string
+	for _, c := range columns {
+		if c.shown {
+			head = append(head, c.name)
 		}
-		if n := st.AcquireCount - len(st.Acquires); n > 0 {
-			fmt.Fprintf(w, "and %d more\n", n)
-		}
 	}
-	if len(st.Counters) > 0 {
-		fmt.Fprintf(w, "\nCOUNTER\t\n")
-		for _, name := range slices.Sorted(maps.Keys(st.Counters)) {
-			fmt.Fprintf(w, "%s\t%d\n", name, st.Counters[name])
+	t.Row(head...)
+	for i := range st.Policies {
+		var row []string
+		for _, c := range columns {
+			if c.shown {
+				row = append(row, c.cell(&st.Policies[i]))
+			}
 		}
+		t.Row(row...)
+	}
+	section(out, &t, st.PolicyCount-len(st.Policies))
+}
+
+// protocolName is an IP protocol as people know it.
+func protocolName(proto uint8) string {
+	if name, ok := map[uint8]string{0: "any", 1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp", 132: "sctp"}[proto]; ok {
+		return name
+	}
+	return fmt.Sprint(proto)
+}
+
+// withPort is a prefix with its port as setkey(8) writes it.
+func withPort(prefix string, port uint16) string {
+	if port == 0 {
+		return prefix
+	}
+	return fmt.Sprintf("%s[%d]", prefix, port)
+}
+
+// section writes a table behind an empty line, and says how many rows it lacks.
+func section(out io.Writer, t *terminal.Table, lacks int) {
+	fmt.Fprintln(out)
+	_ = t.Write(out) // the buffer keeps the error
+	if lacks > 0 {
+		fmt.Fprintf(out, "and %d more; --sas N lists up to N of a kind, 10000 at most\n", lacks)
+	}
+}
+
+// paintColumn colours the states in one column.
+func paintColumn(paint terminal.Painter, column int) func(int, string) string {
+	return func(i int, cell string) string {
+		if i != column {
+			return cell
+		}
+		return paint.Paint(terminal.StateColour(strings.TrimSpace(cell)), cell)
 	}
 }
 
@@ -161,58 +285,4 @@ func held(ps []engine.PacketStatus) string {
 		ids = append(ids, fmt.Sprintf("packet %d", p.ID))
 	}
 	return strings.Join(ids, ", ")
-}
-
-func (e *env) clock() *cobra.Command {
-	var f controlFlags
-	cmd := &cobra.Command{
-		Use:   "clock [+DURATION]",
-		Short: "Show the clock of a running engine, or move it",
-		Long: `Clock shows the clock of a running engine and when it has something to do next.
-With +DURATION, such as +90s, +8h or +1h30m, it moves the clock forward and runs
-everything that is due on the way. Only the clock of an engine that was started
-with --clock virtual can be moved.`,
-		Example: "  pfkeyd clock\n  pfkeyd clock +8h",
-		Args:    cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var by time.Duration
-			if len(args) == 1 {
-				var err error
-				if by, err = time.ParseDuration(strings.TrimPrefix(args[0], "+")); err != nil || !strings.HasPrefix(args[0], "+") || by <= 0 {
-					return command.Usagef("clock %q: how far to move it is wanted, such as +90s or +8h", args[0])
-				}
-			}
-			c, a, err := f.dial()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			now, err := moveOrRead(cmd.Context(), c, by)
-			if err != nil {
-				return noEngine(fmt.Errorf("%s: %w", a, err))
-			}
-			if f.json {
-				return e.printJSON(now)
-			}
-			kind := "real"
-			if now.Virtual {
-				kind = "virtual"
-			}
-			fmt.Fprintf(e.stdout, "%s  %s", now.Now.UTC().Format(time.DateTime), kind)
-			if now.Next != nil {
-				fmt.Fprintf(e.stdout, "  next due in %s", now.Next.Sub(now.Now).Round(time.Second))
-			}
-			fmt.Fprintln(e.stdout)
-			return nil
-		},
-	}
-	f.flags(cmd)
-	return cmd
-}
-
-func moveOrRead(ctx context.Context, c *control.Client, by time.Duration) (control.Clock, error) {
-	if by > 0 {
-		return c.Advance(ctx, by)
-	}
-	return c.Clock(ctx)
 }

@@ -1,4 +1,5 @@
-package command
+// Package terminal is what the commands do to text for people: lines that fit, and colours.
+package terminal
 
 import "strings"
 

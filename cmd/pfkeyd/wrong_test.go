@@ -1,0 +1,204 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	injectcli "github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
+	keycli "github.com/pfkeyd/pfkeyd/cmd/ipseckey/cli"
+	"github.com/pfkeyd/pfkeyd/cmd/pfkeyd/cli"
+)
+
+// insideWords are what only who has written a program understands: names of its packages, words of its libraries.
+var insideWords = regexp.MustCompile(`(?m)(?:^|[ (])(?:pfkey|kernel|control|packetport|launch|pfkeyd conform: conform|racelab|hostile|trace|engine|wire|ipsec|sadb|ipseckey: ipseckey|json|time): ` +
+	`|strconv|https?://|context (?:deadline|canceled)|exit status|Get "|dial unix|connect: |invalid syntax|%!|<nil>|goroutine|flag:|arg\(s\)|parsing ` +
+	`|unmarshal|EOF|\bnil\b|netip|unixpacket|@->`)
+
+// inProcess runs a command line as main would; one that has ended is interrupted before it begins.
+func inProcess(t *testing.T, ended bool, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	if len(args) > 1 && (args[1] == "serve" || ended) {
+		cancel() // what would go on for ever has no need to begin
+	}
+	defer cancel()
+	var out, errs bytes.Buffer
+	switch args[0] {
+	case "pfkeyd":
+		code = cli.Run(ctx, args[1:], strings.NewReader(""), &out, &errs)
+	case "ipsecinject":
+		code = injectcli.Run(ctx, args[1:], strings.NewReader(""), &out, &errs)
+	case "ipseckey":
+		code = keycli.Run(t.Context(), args[1:], strings.NewReader(""), &out, &errs)
+	default:
+		t.Fatalf("no command %q", args[0])
+	}
+	return code, out.String(), errs.String()
+}
+
+// elsewhere has the test work in an empty directory where no engine runs.
+func elsewhere(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	t.Setenv("PFKEY_ENGINE", "")
+}
+
+// Whatever is wrong with a command line, the message says what in words of its user, and the exit code is the one that is promised.
+func TestWrongUsage(t *testing.T) {
+	elsewhere(t)
+	if err := os.WriteFile("text", []byte("something else\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		line string
+		code int
+		says string
+	}{
+		{"pfkeyd stauts", 2, `has no command "stauts"; did you mean "status"?`},
+		{"pfkeyd 000102030405060708090a0b0c0d0e0f", 2, "pfkeyd: no such command"},
+		{"pfkeyd status foo", 2, "pfkeyd status takes no arguments, there is 1"},
+		{"pfkeyd status --engin x", 2, `unknown option --engin; did you mean "--engine"?`},
+		{"pfkeyd status -q", 2, "unknown option -q"},
+		{"pfkeyd status --sas x", 2, `--sas "x": a whole number is wanted`},
+		{"pfkeyd status --sas 99999999999999999999", 2, "too large"},
+		{"pfkeyd status --sas", 2, "option --sas needs a value"},
+		{"pfkeyd status --sas -1", 2, "--sas -1"},
+		{"pfkeyd status --wait soon", 2, "a time is wanted, such as"},
+		{"pfkeyd status --wait -1s", 2, "--wait -1s"},
+		{"pfkeyd status --color maybe", 2, "auto, always or never"},
+		{"pfkeyd status --engine foo", 2, `"foo" is neither KERNEL:PATH nor`},
+		{"pfkeyd clock --engine foo", 2, `"foo" is neither KERNEL:PATH nor`},
+		{"pfkeyd run --engine foo -- true", 2, `"foo" is neither KERNEL:PATH nor`},
+		{"pfkeyd conform --against foo", 2, `"foo" is neither KERNEL:PATH nor`},
+		{"pfkeyd record --against foo x", 2, `"foo" is neither KERNEL:PATH nor`},
+		{"ipsecinject watch --engine foo", 2, `"foo" is neither KERNEL:PATH nor`},
+		{"PFKEY_ENGINE=foo pfkeyd status", 2, "environment variable PFKEY_ENGINE"},
+		{"PFKEY_ENGINE=foo pfkeyd clock +1s", 2, "environment variable PFKEY_ENGINE"},
+		{"PFKEY_ENGINE=foo ipsecinject watch", 2, "environment variable PFKEY_ENGINE"},
+		{"pfkeyd status --engine plan9:/x", 2, `unknown kernel "plan9"`},
+		{"ipsecinject watch --engine plan9:/x", 2, `unknown kernel "plan9"`},
+		{"pfkeyd run --engine plan9:/x -- true", 2, `unknown kernel "plan9"`},
+		{"pfkeyd status --engine linux:/nonexistent/e", 3, "no engine at linux:/nonexistent/e: no such file or directory"},
+		{"pfkeyd clock +1s --engine linux:/nonexistent/e", 3, "no engine at linux:/nonexistent/e: no such file or directory"},
+		{"ipsecinject watch --engine linux:/nonexistent/e", 3, "no engine at linux:/nonexistent/e: no such file or directory"},
+		{"ipsecinject send --engine linux:/nonexistent/e --src 192.0.2.1 --dst 192.0.2.2 --spi 7", 3, "no engine at linux:/nonexistent/e"},
+		{"pfkeyd run --engine linux:/nonexistent/e -- true", 3, "no engine"},
+		{"pfkeyd status", 3, "--engine"},
+		{"ipsecinject watch", 3, "--engine"},
+		{"pfkeyd status --engine linux:text", 3, "text"},
+		{"pfkeyd help foo", 2, `has no command "foo"`},
+		{"pfkeyd help statsu", 2, `did you mean "status"?`},
+		{"ipsecinject help rac", 2, `did you mean "race"?`},
+		{"pfkeyd completion basj", 2, `did you mean "bash"?`},
+		{"pfkeyd clock 8h", 2, "such as +90s or +8h"},
+		{"pfkeyd clock +1h +2h", 2, "at most 1 argument, there are 2"},
+		{"pfkeyd serve --addr=", 2, "--addr"},
+		{"pfkeyd serve --addr 1.2.3", 2, `--addr "1.2.3": not an IP address`},
+		{"pfkeyd serve --socket=", 2, "--socket"},
+		{"pfkeyd serve --kernel linx", 2, "illumos, linux"},
+		{"pfkeyd serve --ready-fd 99", 2, "--ready-fd 99"},
+		{"pfkeyd serve --ready-fd -7", 2, "--ready-fd -7"},
+		{"pfkeyd serve --policy nofile", 2, "nofile: no such file"},
+		{"pfkeyd serve --policy text", 2, "text:1"},
+		{"pfkeyd serve --kernel linux --policy text", 2, "text:1"},
+		{"pfkeyd serve --hostile text", 2, "text"},
+		{"pfkeyd serve --fault x", 2, "larval-unlocked"},
+		{"pfkeyd demo --fault x", 2, "larval-unlocked"},
+		{"pfkeyd conform /nofile", 2, "/nofile: no such file"},
+		{"pfkeyd conform --kernel linx", 2, "linx"},
+		{"pfkeyd conform --run (", 2, "--run"},
+		{"pfkeyd conform text", 2, "text"},
+		{"pfkeyd conform --fault x", 2, "larval-unlocked"},
+		{"pfkeyd record --against linux:/nonexistent/e /nofile", 2, "/nofile: no such file"},
+		{"pfkeyd record text", 2, "--against"},
+		{"ipsecinject", 2, "which command?"},
+		{"ipsecinject sned", 2, `did you mean "send"?`},
+		{"ipsecinject send 000102030405060708090a0b0c0d0e0f", 2, "takes no arguments, there is 1"},
+		{"ipsecinject send --spi x --src 192.0.2.1 --dst 192.0.2.2", 2, "--spi"},
+		{"ipsecinject send --src x --dst 192.0.2.2 --spi 7", 2, "--src"},
+		{"ipsecinject send --wait 5", 2, "a time is wanted"},
+		{"ipsecinject watch --count -1", 2, "--count"},
+		{"ipsecinject race --trials 0", 2, "--trials"},
+		{"ipsecinject race --replay x", 2, "VARIANT/ENDING/SCHEDULE"},
+		{"ipsecinject race --replay a/b/c", 2, ""},
+		{"ipsecinject race --fault x", 2, "larval-unlocked"},
+		{"ipsecinject pcap", 2, ""},
+		{"ipsecinject pcap nofile --engine linux:/nonexistent/e", 2, "nofile"},
+		{"ipsecinject pcap text --engine linux:/nonexistent/e", 2, "text"},
+		{"ipseckey --engine foo dump", 1, `"foo" is neither KERNEL:PATH nor`},
+		{"PFKEY_ENGINE=foo ipseckey dump", 1, "environment variable PFKEY_ENGINE"},
+		{"ipseckey --engine linux:/nonexistent/e dump", 3, "no engine at linux:/nonexistent/e"},
+		{"ipseckey --engine linux:text dump", 3, "text"},
+		{"ipseckey dump", 3, "--engine"},
+		{"ipseckey --kernel linx help", 1, `"linx"`},
+		{"ipseckey --jsn dump", 1, `did you mean "--json"?`},
+		{"ipseckey --compat=nothing dump", 1, `"nothing"`},
+		{"ipseckey explain text", 1, "text"},
+		{"ipseckey completion cmd", 1, "cmd"},
+	} {
+		t.Run(tt.line, func(t *testing.T) {
+			words := strings.Fields(tt.line)
+			if value, ok := strings.CutPrefix(words[0], "PFKEY_ENGINE="); ok {
+				t.Setenv("PFKEY_ENGINE", value)
+				words = words[1:]
+			}
+			code, _, stderr := inProcess(t, false, words...)
+			if code != tt.code || !strings.Contains(stderr, tt.says) {
+				t.Errorf("exit %d, want %d and %q:\n%s", code, tt.code, tt.says, stderr)
+			}
+			checkWords(t, stderr)
+		})
+	}
+}
+
+// checkWords looks for what no message may have.
+func checkWords(t *testing.T, text string) {
+	t.Helper()
+	if found := insideWords.FindString(text); found != "" {
+		t.Errorf("%q is no word for a user:\n%s", found, text)
+	}
+	if text == "" {
+		t.Error("nothing was said")
+	}
+}
+
+// option is a line of the help that tells of an option with a value.
+var option = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+) ([A-Za-z][A-Za-z:]*)(?: |$)`)
+
+// Every option of every command, with nothing, something absurd and no value.
+func TestWrongValues(t *testing.T) {
+	elsewhere(t)
+	for _, program := range []string{"pfkeyd", "ipsecinject"} {
+		_, help, _ := inProcess(t, true, program, "--help")
+		_, list, _ := strings.Cut(help, "Available Commands:")
+		list, _, _ = strings.Cut(list, "Flags:")
+		tried := 0
+		for row := range strings.Lines(list) {
+			if strings.TrimSpace(row) == "" {
+				continue
+			}
+			command := strings.Fields(row)[0]
+			_, help, _ := inProcess(t, true, program, command, "--help")
+			for _, m := range option.FindAllStringSubmatch(help, -1) {
+				for _, value := range []string{"", "?!", "-1", "99999999999999999999", filepath.Join("no", "such", "file")} {
+					code, _, stderr := inProcess(t, true, program, command, "--"+m[1]+"="+value)
+					tried++
+					if found := insideWords.FindString(stderr); found != "" {
+						t.Errorf("%s %s --%s=%s: exit %d: %q is no word for a user:\n%s", program, command, m[1], value, code, found, stderr)
+					}
+				}
+				if code, _, stderr := inProcess(t, true, program, command, "--"+m[1]); code != 2 || !strings.Contains(stderr, "needs a value") {
+					t.Errorf("%s %s --%s: exit %d\n%s", program, command, m[1], code, stderr)
+				}
+			}
+		}
+		if tried < 50 {
+			t.Errorf("%s: only %d options were tried", program, tried)
+		}
+	}
+}
