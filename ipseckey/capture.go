@@ -82,6 +82,54 @@ func readPcapng(b []byte) (msgs [][]byte, dialect string, err error) {
 	return msgs, dialect, err
 }
 
+// A classic pcap has no room for a description: whose dialect it is has to be found out.
+const (
+	pcapMicroseconds = 0xa1b2c3d4
+	pcapNanoseconds  = 0xa1b23c4d
+	pcapHeader       = 24
+	pcapRecord       = 16
+)
+
+// pcapOrder is the byte order of a classic pcap; nil if a file is none.
+func pcapOrder(b []byte) binary.ByteOrder {
+	if len(b) < 4 {
+		return nil
+	}
+	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
+		if magic := order.Uint32(b); magic == pcapMicroseconds || magic == pcapNanoseconds {
+			return order
+		}
+	}
+	return nil
+}
+
+func isPcap(b []byte) bool { return pcapOrder(b) != nil }
+
+// readPcap reads the packets of a classic pcap, which must be of the link type of PF_KEY.
+func readPcap(b []byte) (msgs [][]byte, err error) {
+	order := pcapOrder(b)
+	if len(b) < pcapHeader {
+		return nil, errCapture
+	}
+	if link := order.Uint32(b[20:]) & 0xffff; link != linkUser0 { // above are flags
+		return nil, fmt.Errorf("a capture of link type %d; one of PF_KEY has %d", link, linkUser0)
+	}
+	for b = b[pcapHeader:]; len(b) > 0; {
+		if len(b) < pcapRecord || int64(order.Uint32(b[8:])) > int64(len(b)-pcapRecord) {
+			return msgs, errCapture
+		}
+		n := pcapRecord + int(order.Uint32(b[8:]))
+		if n > pcapRecord {
+			msgs = append(msgs, b[pcapRecord:n])
+		}
+		b = b[n:]
+	}
+	if len(msgs) == 0 {
+		err = errors.New("there is no PF_KEY in the capture")
+	}
+	return msgs, err
+}
+
 // isPrinted tells whether a text has annotated prints of messages in it.
 func isPrinted(text string) bool {
 	return strings.HasPrefix(text, baseHeader+", ") || strings.Contains(text, "\n"+baseHeader+", ")

@@ -2,6 +2,7 @@ package ipseckey_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -80,5 +81,48 @@ func TestExplainTrace(t *testing.T) {
 	if r := (start{args: []string{"explain"}, stdin: "base header, 16 bytes\n      0  02    version = 2\n      4  02    len\n"}).run(t); r.exit != 1 ||
 		!strings.Contains(r.stderr, "line 3: a piece of the message is missing") {
 		t.Errorf("exit %d, %q", r.exit, r.stderr)
+	}
+}
+
+// pcapOf is a classic pcap of the packets, in either byte order.
+func pcapOf(order binary.AppendByteOrder, magic, link uint32, packets ...[]byte) string {
+	b := order.AppendUint32(nil, magic)
+	b = order.AppendUint16(b, 2)
+	b = order.AppendUint16(b, 4)
+	for _, v := range []uint32{0, 0, 65535, link} {
+		b = order.AppendUint32(b, v)
+	}
+	for _, p := range packets {
+		for _, v := range []uint32{1, 2, uint32(len(p)), uint32(len(p))} {
+			b = order.AppendUint32(b, v)
+		}
+		b = append(b, p...)
+	}
+	return string(b)
+}
+
+// A trace may have been made into a classic pcap, which does not say whose dialect it is.
+func TestExplainPcap(t *testing.T) {
+	flush := []byte{2, 9, 0, 3, 2, 0, 0, 0, 1, 0, 0, 0, 0x92, 0x10, 0, 0}
+	for name, capture := range map[string]string{
+		"little":      pcapOf(binary.LittleEndian, 0xa1b2c3d4, 147, flush, flush),
+		"big":         pcapOf(binary.BigEndian, 0xa1b2c3d4, 147, flush, flush),
+		"nanoseconds": pcapOf(binary.LittleEndian, 0xa1b23c4d, 147, flush, flush),
+	} {
+		if r := (start{args: []string{"explain"}, stdin: capture}).run(t); r.exit != 0 || strings.Count(r.stdout, "FLUSH, 16 bytes, dialect illumos, little endian") != 2 {
+			t.Errorf("%s: exit %d, %q\n%s", name, r.exit, r.stderr, r.stdout)
+		}
+	}
+	whole := pcapOf(binary.LittleEndian, 0xa1b2c3d4, 147, flush)
+	for want, capture := range map[string]string{
+		"link type 1; one of PF_KEY has 147": pcapOf(binary.LittleEndian, 0xa1b2c3d4, 1, flush),
+		"there is no PF_KEY in the capture":  pcapOf(binary.LittleEndian, 0xa1b2c3d4, 147),
+		"the capture is cut or damaged":      whole[:len(whole)-1],
+		"cut or damaged":                     whole[:20],
+		"neither a text, nor a capture, nor": "\xd4\xc3\x00\x01 what is this",
+	} {
+		if r := (start{args: []string{"explain"}, stdin: capture}).run(t); r.exit != 1 || !strings.Contains(r.stderr, want) {
+			t.Errorf("exit %d, %q, want %q", r.exit, r.stderr, want)
+		}
 	}
 }

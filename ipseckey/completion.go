@@ -40,7 +40,7 @@ func (s *session) completion(words []word) error {
 	}
 	text, ok := CompletionScript(shell)
 	if !ok {
-		s.complain(fmt.Sprintf("ipseckey: completion: say for which shell: %s\n", strings.Join(shells, ", ")))
+		s.complain(fmt.Sprintf("ipseckey: completion %q: say for which shell: %s\n", shell, strings.Join(shells, ", ")))
 		s.hints([]problem{{at: 1, instead: shells}})
 		return errAbandon
 	}

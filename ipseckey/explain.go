@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,10 +50,28 @@ func (f Field) text() string {
 
 const baseHeader = "base header"
 
-// fieldSections are the sections of RFC 2367 that list the values of a field.
-var fieldSections = map[string]string{
-	"base header type": "3.1", "base header satype": "3.4", "exttype": "3.6", "SA state": "3.3", "SA flags": "3.2", "SA auth": "3.5",
-	"SA encrypt": "3.5", "identtype": "3.7", "dpd": "3.8", "PROPOSAL flags": "3.9",
+// listed is a section of RFC 2367 that lists the values of a field, and which values those are.
+type listed struct {
+	section string
+	has     func(d *wire.Dialect, v uint64) bool
+}
+
+func only(values ...uint64) func(*wire.Dialect, uint64) bool {
+	return func(_ *wire.Dialect, v uint64) bool { return slices.Contains(values, v) }
+}
+
+// fieldSections are by the name of a field. A number that a dialect has added is not in the RFC.
+var fieldSections = map[string]listed{
+	"base header type":   {"3.1", func(d *wire.Dialect, v uint64) bool { return msgMeanings[d.MsgName(wire.MsgType(v))].section != "" }},
+	"exttype":            {"3.6", func(d *wire.Dialect, v uint64) bool { return extMeanings[d.ExtName(wire.ExtType(v))].section != "" }},
+	"base header satype": {"3.4", only(0, 2, 3, 5, 6, 7, 8)},
+	"SA state":           {"3.3", only(0, 1, 2, 3)},
+	"SA flags":           {"3.2", only(0, 1)},
+	"SA auth":            {"3.5", only(0, 2, 3)},
+	"SA encrypt":         {"3.5", only(0, 2, 3, 11)},
+	"identtype":          {"3.7", only(0, 1, 2, 3)},
+	"dpd":                {"3.8", only(0)},
+	"PROPOSAL flags":     {"3.9", only(0)},
 }
 
 // fieldLine is a line of [wire.Dialect.Format] that has a field, or goes on with one.
@@ -63,11 +82,16 @@ func readFields(d *wire.Dialect, msg []byte, keys bool) []Field {
 	var b bytes.Buffer
 	d.Format(&b, msg, wire.FormatOptions{ShowKeys: keys})
 	var fields []Field
-	ext := ""
+	ext, part := "", ""
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, "\n")
 		if !strings.HasPrefix(line, " ") {
 			ext, _, _ = strings.Cut(line, ", ")
+			part = ""
+			continue
+		}
+		if m := partLine.FindStringSubmatch(line); m != nil {
+			part = m[1]
 			continue
 		}
 		if problem, ok := strings.CutPrefix(line, "  ! "); ok {
@@ -91,22 +115,31 @@ func readFields(d *wire.Dialect, msg []byte, keys bool) []Field {
 		f := Field{Extension: ext, Hex: hexText}
 		f.Offset, _ = strconv.Atoi(strings.TrimSpace(m[1]))
 		f.Name, f.Value, _ = strings.Cut(m[3], " = ")
-		f.Meaning, f.Where = fieldMeaning(ext, f.Name), fieldWhere(d, ext, f.Name)
+		f.Meaning, f.Where = fieldMeaning(ext, part, f.Name), fieldWhere(d, ext, f.Name, f.Value)
 		fields = append(fields, f)
 	}
 	return fields
 }
 
-// fieldWhere is where the meaning of a field is written.
-func fieldWhere(d *wire.Dialect, ext, field string) string {
+// fieldWhere is where the meaning of a field with a value is written.
+func fieldWhere(d *wire.Dialect, ext, field, value string) string {
 	m := extMeanings[ext]
 	for _, key := range []string{ext + " " + field, field} {
-		if section, ok := fieldSections[key]; ok && (m.section != "" || key == "exttype") {
-			return meaning{section: section}.reference(d)
+		list, ok := fieldSections[key]
+		if !ok || m.section == "" && key != "exttype" {
+			continue
 		}
+		number, _, _ := strings.Cut(value, " ")
+		if v, err := strconv.ParseUint(number, 0, 64); err == nil && !list.has(d, v) {
+			return meaning{}.reference(d)
+		}
+		return meaning{section: list.section}.reference(d)
 	}
 	return m.reference(d)
 }
+
+// partLine is a line of [wire.Dialect.Format] that begins a part of an extension, such as a request of a policy.
+var partLine = regexp.MustCompile(`^  -- ([a-z]+)`)
 
 // explain runs our own command explain [--kernel NAME] [--json] [--show-keys] [FILE | - | HEX...].
 func (s *session) explain(words []string) error {
@@ -121,7 +154,7 @@ func (s *session) explain(words []string) error {
 			return s.usage()
 		}
 	}
-	text, err := s.explained(words)
+	text, name, err := s.explained(words)
 	if err != nil {
 		fmt.Fprintf(s.Stderr, "ipseckey: explain: %v\n", err)
 		return errAbandon
@@ -131,7 +164,7 @@ func (s *session) explain(words []string) error {
 		if bad == nil {
 			bad = errors.New("no hexadecimal digits, no recording and no PF_KEY message")
 		}
-		fmt.Fprintf(s.Stderr, "ipseckey: explain: nothing to explain: %v\n", bad)
+		fmt.Fprintf(s.Stderr, "ipseckey: explain: nothing to explain: %s%v\n", name, bad)
 		return errAbandon
 	}
 	for i, msg := range msgs {
@@ -146,7 +179,7 @@ func (s *session) explain(words []string) error {
 		s.explainOne(d, msg)
 	}
 	if bad != nil {
-		fmt.Fprintf(s.Stderr, "ipseckey: explain: %v\n", bad)
+		fmt.Fprintf(s.Stderr, "ipseckey: explain: %s%v\n", name, bad)
 		return errAbandon
 	}
 	return nil
@@ -155,22 +188,24 @@ func (s *session) explain(words []string) error {
 // maxExplained bounds how many bytes are read to explain.
 const maxExplained = 64 << 20
 
-// explained finds the text to explain: words of hexadecimal digits, a file, or standard input.
-func (s *session) explained(words []string) ([]byte, error) {
+// explained finds the text to explain: words of hexadecimal digits, a file, or standard input. name is what stands in front of errors about it.
+func (s *session) explained(words []string) (text []byte, name string, err error) {
 	switch {
 	case len(words) == 0 || len(words) == 1 && words[0] == "-":
-		return io.ReadAll(io.LimitReader(s.Stdin, maxExplained))
+		text, err = io.ReadAll(io.LimitReader(s.Stdin, maxExplained))
+		return text, "", err
 	case len(words) == 1 && s.Files != nil:
 		f, _, err := s.Files.Open(words[0])
 		if err == nil {
 			defer f.Close()
-			return io.ReadAll(io.LimitReader(f, maxExplained))
+			text, err = io.ReadAll(io.LimitReader(f, maxExplained))
+			return text, words[0] + ": ", err
 		}
 		if strings.Trim(words[0], "0123456789abcdefABCDEFxX:,") != "" {
-			return nil, fmt.Errorf("%s: %s", words[0], errorText(err))
+			return nil, "", fmt.Errorf("%s: %s", words[0], errorText(err))
 		}
 	}
-	return []byte(strings.Join(words, " ")), nil
+	return []byte(strings.Join(words, " ")), "", nil
 }
 
 // findMessages finds the messages in a text, and the name of their dialect if it says so. It may be a trace of an engine;
@@ -190,6 +225,9 @@ func findMessages(text []byte) (msgs [][]byte, dialect string, err error) {
 		return msgs, "", err
 	case isPcapng(text):
 		return readPcapng(text)
+	case isPcap(text):
+		msgs, err = readPcap(text)
+		return msgs, "", err
 	case isPrinted(string(trimmed)):
 		return readPrinted(string(trimmed))
 	case bytes.HasPrefix(trimmed, []byte("{")):
@@ -207,7 +245,10 @@ func findMessages(text []byte) (msgs [][]byte, dialect string, err error) {
 	}
 	for n, part := range strings.Split(strings.ReplaceAll(string(trimmed), "\r", ""), "\n\n") {
 		b, err := hexText(part)
-		if err != nil {
+		switch {
+		case err != nil && n == 0 && !isText(text):
+			return nil, "", errors.New("neither a text, nor a capture, nor a PF_KEY message")
+		case err != nil:
 			return msgs, "", fmt.Errorf("part %d: %w", n+1, err)
 		}
 		if len(b) == 0 {
@@ -400,42 +441,80 @@ func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 		fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n", s.paint(terminal.Bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
 	}
 	if m.text != "" && len(msg) >= wire.HeaderLen {
-		fmt.Fprintf(s.Stdout, "%s (%s)\n", m.text, m.reference(d))
+		s.sentence("", "", fmt.Sprintf("%s (%s)", m.text, m.reference(d)))
 	}
 	if h.Errno != 0 {
 		for _, line := range refusalLines(d, h) {
-			fmt.Fprintf(s.Stdout, "%s\n", s.paint(terminal.Red, line))
+			s.sentence(terminal.Red, line, "")
 		}
 	}
 	var b bytes.Buffer
 	d.Format(&b, msg, wire.FormatOptions{ShowKeys: keys})
-	const column = 62
-	ext := ""
+	ext, part := "", ""
 	for line := range strings.Lines(b.String()) {
 		line = strings.TrimRight(line, "\n")
 		switch m := fieldLine.FindStringSubmatch(line); {
 		case !strings.HasPrefix(line, " "):
 			ext, _, _ = strings.Cut(line, ", ")
-			fmt.Fprintf(s.Stdout, "\n%s", s.paint(terminal.Bold, line))
+			part = ""
+			about := ""
 			if m, ok := extMeanings[ext]; ok {
-				fmt.Fprintf(s.Stdout, ": %s (%s)", m.text, m.reference(d))
+				about = fmt.Sprintf(": %s (%s)", m.text, m.reference(d))
 			}
 			fmt.Fprintln(s.Stdout)
+			s.sentence(terminal.Bold, line, about)
 		case strings.HasPrefix(line, "  ! "):
 			fmt.Fprintln(s.Stdout, s.paint(terminal.Red, line))
 		case m == nil || m[3] == "":
+			if m := partLine.FindStringSubmatch(line); m != nil {
+				part = m[1]
+			}
 			fmt.Fprintln(s.Stdout, line)
 		default:
-			name, _, _ := strings.Cut(m[3], " = ")
-			text := fieldMeaning(ext, name)
-			if where, own := fieldWhere(d, ext, name), extMeanings[ext].reference(d); where != own {
+			name, value, _ := strings.Cut(m[3], " = ")
+			text := fieldMeaning(ext, part, name)
+			if where, own := fieldWhere(d, ext, name, value), extMeanings[ext].reference(d); where != own {
 				text = strings.TrimSpace(text + " (" + where + ")")
 			}
-			if text == "" {
-				fmt.Fprintln(s.Stdout, line)
-				continue
-			}
-			fmt.Fprintf(s.Stdout, "%-*s  %s\n", column, line, s.paint(terminal.Dim, text))
+			s.explainField(line, text)
+		}
+	}
+}
+
+// sentence prints a text whose head has a colour. On a terminal it goes on in further lines where it must.
+func (s *session) sentence(colour, head, rest string) {
+	const further = "    "
+	lines := []string{head + rest}
+	if s.Terminal.Stdout {
+		lines = terminal.Wrap(head+rest, terminal.Columns-len(further))
+	}
+	for i, line := range lines {
+		if i > 0 {
+			line = further + line
+		}
+		if text, ok := strings.CutPrefix(line, head); ok && i == 0 {
+			line = s.paint(colour, head) + text
+		}
+		fmt.Fprintln(s.Stdout, line)
+	}
+}
+
+// Where the meaning of a field stands: behind it, or on a terminal that has no room for that in lines of its own.
+const (
+	meaningColumn = 62
+	meaningIndent = 37
+)
+
+func (s *session) explainField(line, text string) {
+	switch {
+	case text == "":
+		fmt.Fprintln(s.Stdout, line)
+	case !s.Terminal.Stdout || max(len(line), meaningColumn)+2+len(text) <= terminal.Columns:
+		fmt.Fprintf(s.Stdout, "%-*s  %s\n", meaningColumn, line, s.paint(terminal.Dim, text))
+	default:
+		fmt.Fprintln(s.Stdout, line)
+		for _, part := range terminal.Wrap(text, terminal.Columns-meaningIndent) {
+			fmt.Fprintf(s.Stdout, "%*s%s\n", meaningIndent, "", s.paint(terminal.Dim, part))
 		}
 	}
 }

@@ -7,8 +7,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,8 +51,8 @@ SA, 16 bytes: the association itself: SPI, state, algorithms, flags (RFC 2367 se
      24  00                       replay = 0                    size of the replay window in packets; 0 is none
      25  01                       state = 1 (mature)            larval, mature, dying, dead (RFC 2367 section 3.3)
      26  03                       auth = 3 (hmac-sha1)          authentication algorithm; 0 is none (RFC 2367 section 3.5)
-     27  0c                       encrypt = 12 (aes-cbc)        encryption algorithm; 0 is none (RFC 2367 section 3.5)
-     28  00 40 00 00              flags = 0x4000 (X_INBOUND)    options of the SA (RFC 2367 section 3.2)
+     27  0c                       encrypt = 12 (aes-cbc)        encryption algorithm; 0 is none (not in RFC 2367, of illumos)
+     28  00 40 00 00              flags = 0x4000 (X_INBOUND)    options of the SA (not in RFC 2367, of illumos)
 
 ADDRESS_DST, 24 bytes: destination of the packets (RFC 2367 section 2.3.3)
      32  03 00                    len = 3 (24 bytes)            of the extension, in words of 8 bytes
@@ -271,4 +274,55 @@ func FuzzExplain(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What a dialect has added is not in the RFC, neither the message nor its parts; a request of a policy counts bytes.
+func TestExplainPolicy(t *testing.T) {
+	d := wire.Linux()
+	host := func(last byte) wire.Address {
+		return wire.Address{Addr: netip.AddrFrom4([4]byte{10, 0, 0, last}), PrefixLen: 32}
+	}
+	m := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 1})
+	m = d.AppendAddress(m, wire.ExtAddressSrc, host(1))
+	m = d.AppendAddress(m, wire.ExtAddressDst, host(2))
+	m = d.Finish(d.AppendPolicy(m, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, Requests: []wire.IPsecRequest{
+		{Proto: 50, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}}}))
+	r := start{args: []string{"--kernel", "linux", "explain", hex.EncodeToString(m)}}.run(t)
+	for _, want := range []string{
+		`type = 14 \(X_SPDADD\) +\(not in RFC 2367, of linux\)`,
+		`satype = 0 \(unspec\) +which database; 0 is all \(RFC 2367 section 3.4\)`,
+		`exttype = 5 \(ADDRESS_SRC\) +kind of the extension \(RFC 2367 section 3.6\)`,
+		`exttype = 18 \(X_POLICY\) +kind of the extension\n`,
+		`len = 4 \(32 bytes\) +of the extension, in words of 8 bytes`,
+		`-- request 1\n +80  10 00 +len = 16 bytes +of the request, in bytes\n`,
+	} {
+		if !regexp.MustCompile(want).MatchString(r.stdout) {
+			t.Errorf("nothing like %q in\n%s", want, r.stdout)
+		}
+	}
+	j := start{args: []string{"--kernel", "linux", "--json", "explain", hex.EncodeToString(m)}}.run(t)
+	for _, want := range []string{
+		`"name":"type","value":"14 (X_SPDADD)","where":"not in RFC 2367, of linux"`,
+		`"name":"len","value":"16 bytes","meaning":"of the request, in bytes"`,
+	} {
+		if !strings.Contains(j.stdout, want) {
+			t.Errorf("nothing like %q in\n%s", want, j.stdout)
+		}
+	}
+	setIdx := slices.Clone(m)
+	setIdx[1] = uint8(wire.LinuxMsgXSPDSetIdx)
+	if r := (start{args: []string{"--kernel", "linux", "explain", hex.EncodeToString(setIdx)}}).run(t); strings.Contains(r.stdout, "unused") ||
+		!strings.Contains(r.stdout, "add a policy") {
+		t.Errorf("X_SPDSETIDX:\n%s", r.stdout)
+	}
+	// On a terminal nothing is wider than it.
+	wide := start{args: []string{"--kernel", "linux", "--color", "never", "explain", hex.EncodeToString(m)}, terminal: ipseckey.Terminal{Stdout: true}}.run(t)
+	for line := range strings.Lines(wide.stdout) {
+		if len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+	}
+	if !strings.Contains(wide.stdout, "of the request, in bytes") {
+		t.Errorf("%s", wide.stdout)
+	}
 }

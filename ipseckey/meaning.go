@@ -46,7 +46,7 @@ var msgMeanings = map[string]meaning{
 	"X_SPDACQUIRE":        {"unused", ""},
 	"X_SPDDUMP":           {"list all policies", ""},
 	"X_SPDFLUSH":          {"delete all policies", ""},
-	"X_SPDSETIDX":         {"unused", ""},
+	"X_SPDSETIDX":         {"add a policy, as X_SPDADD does", ""},
 	"X_SPDEXPIRE":         {"a lifetime limit of a policy was reached", ""},
 	"X_SPDDELETE2":        {"delete a policy by its id", ""},
 	"X_NAT_T_NEW_MAPPING": {"the address or port of a peer behind a NAT has changed", ""},
@@ -98,7 +98,7 @@ var extMeanings = map[string]meaning{
 	"X_FILTER":            {"limits a DUMP to SAs of these addresses", ""},
 }
 
-// fieldMeanings say what a field is for: "EXTENSION field", "*LIFETIME field" for a group, or just the field.
+// fieldMeanings say what a field is for: "EXTENSION field", "*LIFETIME field" for a group, "request field" for a part, or just the field.
 var fieldMeanings = map[string]string{
 	"base header version":    "of PF_KEY: 2",
 	"base header type":       "", // the message's own
@@ -113,6 +113,8 @@ var fieldMeanings = map[string]string{
 	"exttype":                "kind of the extension",
 	"reserved":               "zero",
 	"data":                   "not decoded",
+	"request len":            "of the request, in bytes",
+	"request proto":          "IP protocol that protects: ESP, AH or IPComp",
 	"extra":                  "behind what is known of it",
 	"padding":                "to a word of 8 bytes",
 
@@ -207,8 +209,8 @@ var fieldMeanings = map[string]string{
 	"prefix":                       "leading bits that must agree",
 }
 
-// fieldMeaning finds what a field of an extension is for; "" if nothing is known.
-func fieldMeaning(ext, field string) string {
+// fieldMeaning finds what a field of an extension, or of a part of it, is for; "" if nothing is known.
+func fieldMeaning(ext, part, field string) string {
 	group := ""
 	switch {
 	case strings.Contains(ext, "LIFETIME"):
@@ -216,14 +218,14 @@ func fieldMeaning(ext, field string) string {
 	case strings.HasPrefix(ext, "KEY_"):
 		group = "*KEY"
 	}
-	for _, key := range []string{ext + " " + field, group + " " + field, field} {
+	for _, key := range []string{ext + " " + field, group + " " + field, part + " " + field, field} {
 		if text, ok := fieldMeanings[key]; ok {
 			return text
 		}
 	}
 	for _, prefix := range []string{"source ", "destination ", "local ", "remote "} {
 		if rest, ok := strings.CutPrefix(field, prefix); ok {
-			return strings.TrimSpace(prefix) + ": " + fieldMeaning(ext, rest)
+			return strings.TrimSpace(prefix) + ": " + fieldMeaning(ext, part, rest)
 		}
 	}
 	return ""

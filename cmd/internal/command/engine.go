@@ -41,15 +41,23 @@ func Reached(err error) error {
 	if _, ok := errors.AsType[*pfkey.AddressError](err); ok {
 		return Usagef("%w", err)
 	}
-	for _, none := range []error{pfkey.ErrNoEngine, fs.ErrNotExist, syscall.ECONNREFUSED, syscall.EPROTOTYPE, syscall.ENOTSOCK} {
-		if errors.Is(err, none) {
-			return NoEngine(err)
-		}
+	if isNoEngine(err) {
+		return NoEngine(err)
 	}
 	if errors.Is(err, pfkey.ErrManyEngines) {
 		return Usagef("%w", err)
 	}
 	return Failed(err)
+}
+
+// isNoEngine tells errors of connecting that mean that nobody is there, or somebody else.
+func isNoEngine(err error) bool {
+	for _, none := range []error{pfkey.ErrNoEngine, fs.ErrNotExist, syscall.ECONNREFUSED, syscall.EPROTOTYPE, syscall.ENOTSOCK} {
+		if errors.Is(err, none) {
+			return true
+		}
+	}
+	return false
 }
 
 // At says which engine an error is about.
@@ -68,7 +76,7 @@ type reached struct {
 
 func (r *reached) Error() string {
 	start := r.address.String()
-	if errors.Is(r.err, fs.ErrNotExist) || errors.Is(r.err, syscall.ECONNREFUSED) {
+	if isNoEngine(r.err) {
 		start = "no engine at " + start
 	}
 	return start + ": " + words.Reason(r.err)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -52,17 +51,11 @@ func (e *env) dial(ctx context.Context) (*packetport.Client, pfkey.Address, erro
 	if err == nil {
 		return c, a, nil
 	}
-	var refused *packetport.RefusedError
 	var frame *packetport.FrameError
-	switch {
-	case errors.As(err, &refused), errors.Is(err, fs.ErrPermission), errors.Is(err, context.Canceled):
-		return nil, a, command.Failed(err)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EPROTOTYPE), errors.Is(err, syscall.ENOTSOCK):
-		return nil, a, command.NoEngine(fmt.Errorf("no engine at %s: %w", a, err))
-	case errors.As(err, &frame), errors.Is(err, io.EOF), errors.Is(err, context.DeadlineExceeded):
-		return nil, a, command.NoEngine(fmt.Errorf("what listens at %s is no packet port: %w", path, err))
+	if errors.As(err, &frame) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) {
+		return nil, a, command.NoEngine(fmt.Errorf("what listens at %s is no packet port: %s", path, words.Reason(err)))
 	}
-	return nil, a, command.Failed(err)
+	return nil, a, command.Reached(command.At(a, err))
 }
 
 // injection is the flags of the subcommands that inject.
