@@ -40,6 +40,7 @@ type addition struct {
 	replay             *wire.ReplayValue
 	label, outer       *wire.Sensitivity
 	labels             int // how many labels of either kind were given
+	linux              linuxAddition
 }
 
 // SA flags and extensions of illumos that requests use.
@@ -82,9 +83,14 @@ func (a *addition) needSA() *wire.SA {
 func (a *addition) keyword(ctx context.Context, i int) error {
 	name := a.s.words[i].text
 	k, ok := findKeyword(name)
+	if !ok && !a.s.keeps(QuirkNoExtras) {
+		if k, ok := findLinuxKeyword(name); ok {
+			return a.linuxKeyword(k, i)
+		}
+	}
 	if !ok {
 		a.add(i, `Unknown extension field "%s" `, a.s.show(i))
-		a.suggest(keywordNames())
+		a.suggest(a.s.keywordNames())
 		return nil
 	}
 	switch k.kind {
@@ -151,10 +157,14 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 	return nil
 }
 
-func keywordNames() []string {
-	names := make([]string, len(keywords))
-	for i, k := range keywords {
-		names[i] = k.name
+// keywordNames are those that the engine can be told with.
+func (s *session) keywordNames() (names []string) {
+	all := keywords
+	if s.linux() && !s.keeps(QuirkNoExtras) {
+		all = slices.Concat(keywords, linuxKeywords)
+	}
+	for _, k := range all {
+		names = append(names, k.name)
 	}
 	return names
 }
@@ -436,9 +446,10 @@ func (a *addition) check() error {
 	if a.dst == nil {
 		return a.stopAll(end, "Need destination address for %s.", a.verb)
 	}
-	if a.encap && !nat && !ports {
+	if a.encap && !nat && !ports && !a.s.linux() {
 		a.add(end, "Must specify NAT-T remote or local address for UDP encapsulation.")
 	}
+	a.checkLinux()
 	a.foreign()
 	if sa != nil && a.errs.Len() == 0 {
 		a.checkAlgorithms()
@@ -498,6 +509,7 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	}
 	m := a.s.header(a.typ, a.satype)
 	m = d.AppendSA(m, sa)
+	m = a.linux.append(d, m)
 	if a.pair != 0 {
 		m = d.AppendPair(m, wire.Pair{SPI: a.pair})
 	}
@@ -513,6 +525,9 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 		if a.limits[i] != nil {
 			m = d.AppendLifetime(m, t, *a.limits[i])
 		}
+	}
+	if a.ekey == nil && a.satype == int32(wire.SATypeESP) && sa.Encrypt == wire.EncNull && !a.s.illumos() {
+		m = d.AppendKey(m, wire.ExtKeyEncrypt, wire.Key{}) // others want the key of the null algorithm too, which has no bits
 	}
 	if k := a.ekey; k != nil {
 		m = d.AppendKey(m, wire.ExtKeyEncrypt, wire.Key{Bits: k.bits, Reserved: a.reserved, Data: k.data})
@@ -540,6 +555,9 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	}
 	if a.replay != nil {
 		m = d.AppendReplayValue(m, *a.replay)
+	}
+	if a.encap && a.s.linux() {
+		m = a.linux.appendEncap(d, m)
 	}
 	labels := 0
 	if a.label != nil {

@@ -110,25 +110,6 @@ const helpText = "Commands\n--------\n" +
 	"dump - Display all SAs\n" +
 	"save - Saves all SAs to a file\n"
 
-// ownHelpText is what --help prints behind the commands.
-const ownHelpText = `
-Options
--------
--n  addresses and protocols are numbers
--v  show each message before it is sent
--p  show keys as XX
--f FILE  carry out the commands in FILE
--c FILE  check the commands in FILE, without an engine
--s FILE  save all SAs into FILE
---engine ADDRESS  the engine, KERNEL:PATH (default: $PFKEY_ENGINE, else the one that runs)
---kernel NAME  the kernel of the engine, or whose messages "explain" and -c mean
---json  one object a line; --show-keys has keys in it
---color WHEN  auto (on a terminal, unless NO_COLOR is set), always or never
---compat[=QUIRK,...]  the original's faults too
-
-The manual page ipseckey(8) has the rest.
-`
-
 // help prints what there is to say about a topic.
 func (s *session) help(words []word) {
 	if s.json {
@@ -154,6 +135,13 @@ func (s *session) help(words []word) {
 			fmt.Fprintf(s.Stdout, "    %-15.15s", k.name)
 		}
 		io.WriteString(s.Stdout, "\n")
+		if s.linux() && !s.keeps(QuirkNoExtras) {
+			io.WriteString(s.Stdout, "\nFor engines of Linux:\n\n")
+			for _, k := range linuxKeywords {
+				fmt.Fprintf(s.Stdout, "    %s", k.name)
+			}
+			io.WriteString(s.Stdout, "\n")
+		}
 		return
 	}
 	c, ok := s.findCommand(topic)
@@ -193,7 +181,11 @@ delete and delete-pair take the same.
 // helpJSON prints help as objects: all commands, those of one name, or all keywords.
 func (s *session) helpJSON(words []word) {
 	if len(words) > 0 && words[0].text == "attr" {
-		for _, k := range keywords {
+		all := keywords
+		if s.linux() {
+			all = slices.Concat(keywords, linuxKeywords)
+		}
+		for _, k := range all {
 			s.emitJSON(HelpEntry{Help: k.name, Keyword: true})
 		}
 		return

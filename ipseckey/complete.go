@@ -108,6 +108,9 @@ func (s *session) argument(c command, words []string, first int, typed string) [
 		if !ok {
 			k, ok = findOwnKeyword(words[i])
 		}
+		if !ok {
+			k, ok = findLinuxKeyword(words[i])
+		}
 		i++
 		if !ok {
 			continue
@@ -125,7 +128,7 @@ func (s *session) argument(c command, words []string, first int, typed string) [
 		}
 		i += need
 	}
-	all := slices.Concat(keywords, ownKeywords)
+	all := slices.Concat(keywords, ownKeywords, linuxKeywords)
 	var names []string
 	done := map[keyword]bool{}
 	for _, k := range all {
@@ -188,7 +191,11 @@ func (s *session) fits(c command, words []string, k keyword) bool {
 		return c.typ != wire.IllumosMsgXUpdatePair && s.illumos()
 	case kindEncrAlg, kindEncrKey, kindReservedBits:
 		return !strings.EqualFold(words[1], "ah")
-	case kindEncap, kindNATLoc, kindNATRem, kindNATLocPort, kindNATRemPort, kindDirection, kindReplayValue, kindLabel,
+	case kindMode, kindReqID, kindNATSrcPort, kindNATDstPort:
+		return s.linux()
+	case kindEncap:
+		return s.illumos() || s.linux()
+	case kindNATLoc, kindNATRem, kindNATLocPort, kindNATRemPort, kindDirection, kindReplayValue, kindLabel,
 		kindInnerSrc, kindInnerDst, kindInnerSrcPort, kindInnerDstPort, kindInnerProto:
 		return s.illumos()
 	case kindLifetime:
@@ -217,6 +224,8 @@ func (s *session) values(k keyword, words []string, missing int) []string {
 		return s.algorithmChoice(k.kind, words)
 	case kindEncap:
 		return []string{"udp"}
+	case kindMode:
+		return modeNames()
 	case kindSrcID, kindDstID:
 		if missing == 2 {
 			return identityTypeNames()

@@ -29,7 +29,10 @@ var optionTable = []option{
 	{"--kernel", "NAME", "the kernel whose PF_KEY to speak"},
 	{"--json", "", "print one JSON object a line"},
 	{"--show-keys", "", "print key bytes with --json and explain"},
-	{"--compat", "", "behave as the original in everything"},
+	{"--color", "WHEN", "use colour: auto (on a terminal), always or never"},
+	{"--compat", "", "behave as the original; --compat=QUIRK,... in some things"},
+	{"--help", "", "print the commands and options"},
+	{"--version", "", "print the version"},
 }
 
 // completion runs our own command completion SHELL.
@@ -123,11 +126,12 @@ _ipseckey() {
     case $prev in
     -*f|-*c|-*s) [[ $prev != --* ]] && { COMPREPLY=($(compgen -f -- "$cur")); return; } ;;
     --kernel) COMPREPLY=($(compgen -W "@KERNELS@" -- "$cur")); return ;;
+    --color) COMPREPLY=($(compgen -W "auto always never" -- "$cur")); return ;;
     --engine) COMPREPLY=($(compgen -W "@ENGINES@" -- "$cur")); return ;;
     esac
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --engine|--kernel) ((i++)) ;;
+        --engine|--kernel|--color) ((i++)) ;;
         -*) ;;
         *) verb=${COMP_WORDS[i]}; break ;;
         esac
@@ -176,6 +180,8 @@ func fishScript() string {
 			flag += " -r -F"
 		case "NAME":
 			flag += " -x -a " + quote(strings.Join(kernelNames(), " "))
+		case "WHEN":
+			flag += " -x -a 'auto always never'"
 		case "ADDRESS":
 			flag += " -x -a " + quote(strings.Join(engineAddresses(), " "))
 		}

@@ -143,7 +143,7 @@ func (s *session) flush(ctx context.Context, satype int32) error {
 	}
 	defer s.explainRefusal(h, msg)
 	if e := s.errno(h); e == einval {
-		s.complain(fmt.Sprintf("  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved)))
+		s.complain(s.diagnosis(h, listedDiagnostic))
 		s.complain(fmt.Sprintf("ipseckey: Cannot flush SA type %d.\n", satype))
 	}
 	return s.bailErrno("return message (in doflush)", s.errno(h), nil)
@@ -205,7 +205,7 @@ func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 			s.dumped(satype, save)
 			return nil
 		case h.Errno != 0:
-			s.complain(fmt.Sprintf("  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved)))
+			s.complain(s.diagnosis(h, listedDiagnostic))
 			s.answered(buf[:max(n, wire.HeaderLen)])
 			defer s.explainRefusal(h, msg)
 			return s.bailErrno("Dump failed", s.errno(h), nil)

@@ -37,6 +37,10 @@ const (
 	kindLabel
 	kindSPIMin // getspi only
 	kindSPIMax
+	kindMode // for engines of Linux
+	kindReqID
+	kindNATSrcPort
+	kindNATDstPort
 )
 
 // keyword is one keyword of the grammar.
@@ -157,6 +161,14 @@ var ownKeywords = []keyword{
 	{name: "spi-max", kind: kindSPIMax},
 }
 
+// linuxKeywords say of an SA what illumos has no word for, or another one. Only an engine of Linux takes them.
+var linuxKeywords = []keyword{
+	{name: "mode", kind: kindMode},
+	{name: "reqid", kind: kindReqID},
+	{name: "nat_sport", kind: kindNATSrcPort},
+	{name: "nat_dport", kind: kindNATDstPort},
+}
+
 // direction is the SA flag that a keyword of kindDirection sets.
 func (k keyword) direction() uint32 {
 	if k.arg == argInbound {
@@ -166,6 +178,8 @@ func (k keyword) direction() uint32 {
 }
 
 func findKeyword(name string) (keyword, bool) { return keywordOf(keywords, name) }
+
+func findLinuxKeyword(name string) (keyword, bool) { return keywordOf(linuxKeywords, name) }
 
 func findOwnKeyword(name string) (keyword, bool) { return keywordOf(ownKeywords, name) }
 

@@ -116,7 +116,9 @@ func (l *lister) header() {
 	l.printf("Base message (version %d) type %s, SA type %s.\n", h.Version, listedMsgType(h.Type), listedSAType(h.SAType))
 	if h.Errno != 0 {
 		l.printf("Error %s from PF_KEY.\n", strerror(l.s.errno(h)))
-		l.printf("  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved))
+		if l.s.hasDiagnostics() {
+			l.printf(listedDiagnostic, h.Reserved, diagnosticText(h.Reserved))
+		}
 	}
 	l.printf("Message length %d bytes, seq=%d, pid=%d.\n", int(h.Len)*8, uint32(h.Seq), h.PID)
 }

@@ -83,9 +83,6 @@ func (s *session) takeValue(name, value string) error {
 	return nil
 }
 
-// ownOptions are those that the original does not have.
-var ownOptions = []string{"--color", "--compat", "--engine", "--help", "--json", "--kernel", "--show-keys", "--version"}
-
 // parseOptions reads the options of the original in order: what is wrong with an earlier one is found before a later one is
 // looked at. input is the file of -f or -c, output that of -s.
 func (s *session) parseOptions(args []string) (rest []string, input io.ReadCloser, output *saveFile, err error) {
@@ -99,7 +96,7 @@ func (s *session) parseOptions(args []string) (rest []string, input io.ReadClose
 		}
 		if strings.HasPrefix(a, "--") {
 			fmt.Fprintf(s.Stderr, "ipseckey: illegal option -- %s\n", a[2:])
-			if near := spelling.Nearest(a, ownOptions); near != "" && !s.keeps(QuirkNoExtras) {
+			if near := spelling.Nearest(a, optionNames()); near != "" && !s.keeps(QuirkNoExtras) {
 				fmt.Fprintf(s.Stderr, "ipseckey: did you mean %q?\n", near)
 			}
 			return nil, input, output, s.usage()
@@ -211,9 +208,10 @@ func (s *session) usage() error {
 	return s.fatal()
 }
 
-const ownUsageLines = "\tipseckey [ --engine address ] [ --kernel name ] [ --json [ --show-keys ] ]\n" +
-	"\t         [ --color when ] [ --compat[=quirk,...] ] ...\n" +
-	"\tipseckey ... getspi [sa_type] src addr dst addr [spi-min n] [spi-max n]\n" +
+const ownUsageLines = "\tipseckey [ --engine address ] [ --kernel name ] [ --color when ]\n" +
+	"\t         [ --json [ --show-keys ] ] [ --compat[=quirk,...] ] ...\n" +
+	"\tipseckey ... getspi [sa_type] src addr dst addr\n" +
+	"\t         [spi-min n] [spi-max n]\n" +
 	"\tipseckey ... explain [ file | - | hex... ]\n" +
 	"\tipseckey completion { bash | zsh | fish }\n" +
 	"\tipseckey --help | --version\n"

@@ -269,7 +269,11 @@ func (s *session) tell() error {
 	}
 	io.WriteString(s.Stdout, usageLines+ownUsageLines+"\n")
 	s.help(nil)
-	io.WriteString(s.Stdout, ownHelpText)
+	io.WriteString(s.Stdout, "\nOptions\n-------\n")
+	for _, o := range optionTable {
+		fmt.Fprintf(s.Stdout, "%s  %s\n", strings.TrimSpace(o.name+" "+o.value), o.text)
+	}
+	io.WriteString(s.Stdout, "\nThe manual page ipseckey(8) has the rest.\n")
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pfkeyd/pfkeyd/ipseckey"
+	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -540,3 +541,68 @@ func TestParseTZ(t *testing.T) {
 }
 
 func mustAddr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// --version and --help are answered before anything else, and without an engine.
+func TestVersionAndHelp(t *testing.T) {
+	nobody := start{dial: pfkey.ErrNoEngine, more: func(p *ipseckey.Program) { p.Version = "v7 (test)" }}
+	for args, want := range map[string]string{
+		"--version":        "ipseckey v7 (test)\n",
+		"--version dump":   "ipseckey v7 (test)\n",
+		"--help":           "--color WHEN  ",
+		"-n --help flush":  "Usage:\tipseckey",
+		"--json --version": "ipseckey v7 (test)\n",
+	} {
+		s := nobody
+		s.args = strings.Fields(args)
+		if r := s.run(t); r.exit != 0 || !strings.Contains(r.stdout, want) || r.stderr != "" || len(r.sent) != 0 {
+			t.Errorf("%s: exit %d, %q %q", args, r.exit, r.stdout, r.stderr)
+		}
+		for line := range strings.Lines(nobodyHelp(t, nobody)) { // a tab is eight columns
+			if len(strings.TrimRight(strings.ReplaceAll(line, "\t", "        "), "\n")) > 80 {
+				t.Errorf("too wide: %q", line)
+			}
+		}
+	}
+	for args, want := range map[string]string{
+		"--jsn dump":         `did you mean "--json"?`,
+		"--color loud dump":  `--color "loud": auto, always or never is wanted`,
+		"--engine= dump":     "--engine is empty",
+		"--engine":           "option requires an argument -- engine",
+		"--frobnicate":       "illegal option -- frobnicate",
+		"--compat --jsn now": "illegal option -- jsn",
+	} {
+		s := start{args: strings.Fields(args)}
+		if r := s.run(t); r.exit != 1 || !strings.Contains(r.stderr, want) || strings.Contains(args, "compat") && strings.Contains(r.stderr, "mean") {
+			t.Errorf("%s: exit %d, %q %q", args, r.exit, r.stdout, r.stderr)
+		}
+	}
+}
+
+func nobodyHelp(t *testing.T, s start) string {
+	s.args = []string{"--help"}
+	return s.run(t).stdout
+}
+
+// --color is stronger than what is known of the terminal, and the original knows none.
+func TestColourOption(t *testing.T) {
+	sa := little.AppendSA(nil, wire.SA{SPI: 5, State: wire.StateMature})
+	for _, tt := range []struct {
+		args     string
+		terminal bool
+		env      map[string]string
+		want     bool
+	}{
+		{"dump", false, nil, false},
+		{"dump", true, nil, true},
+		{"dump", true, map[string]string{"NO_COLOR": "1"}, false},
+		{"--color always dump", false, map[string]string{"NO_COLOR": "1"}, true},
+		{"--color=never dump", true, nil, false},
+		{"--color auto dump", true, nil, true},
+		{"--compat --color always dump", true, nil, false},
+	} {
+		r := start{args: strings.Fields(tt.args), answer: dumps(sa), terminal: ipseckey.Terminal{Stdout: tt.terminal}, env: tt.env, colour: tt.env == nil}.run(t)
+		if got := strings.Contains(r.stdout, "\x1b["); got != tt.want {
+			t.Errorf("%q, terminal %v, %v: colour %v: %q", tt.args, tt.terminal, tt.env, got, r.stdout)
+		}
+	}
+}

@@ -31,6 +31,19 @@ func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
 	return lines
 }
 
+// listedDiagnostic is how a listing has a diagnostic.
+const listedDiagnostic = "  Diagnostic code %d:  %s.\n"
+
+func (s *session) hasDiagnostics() bool { return hasDiagnostics(s.dial) }
+
+// diagnosis is what an answer with an errno has to say: its diagnostic in the form of the original, or where the kernel has none the errno in words.
+func (s *session) diagnosis(h wire.Header, format string) string {
+	if s.hasDiagnostics() {
+		return fmt.Sprintf(format, h.Reserved, diagnosticText(h.Reserved))
+	}
+	return "Refused with " + refusalLines(s.dial, h)[0] + ".\n"
+}
+
 // hasDiagnostics tells whether the dialect says more than an errno.
 func hasDiagnostics(d *wire.Dialect) bool { return isIllumos(d) }
 
@@ -101,8 +114,6 @@ func (s *session) suspicions(h wire.Header, msg []byte) (lines []string) {
 	has := func(t wire.ExtType) bool { _, ok := d.Find(msg, t); return ok }
 	if h.Type == wire.MsgAdd || h.Type == wire.MsgUpdate {
 		switch {
-		case h.SAType == wire.SATypeESP && !has(wire.ExtKeyEncrypt):
-			lines = append(lines, "Perhaps because there is no encrkey: ESP wants one, for the null algorithm too")
 		case h.SAType == wire.SATypeAH && !has(wire.ExtKeyAuth):
 			lines = append(lines, "Perhaps because there is no authkey: AH wants one")
 		default:

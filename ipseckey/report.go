@@ -178,6 +178,9 @@ func (s *session) hints(problems []problem) {
 			if first < 0 || at < first {
 				first = at
 			}
+			if p.at < len(s.words) && misread(s.words[p.at].text) != "" && !seen[p.at] {
+				notes = append(notes, misread(s.words[p.at].text))
+			}
 			if p.note != "" && p.at >= len(s.words) {
 				notes = append(notes, p.note)
 				continue
@@ -210,6 +213,17 @@ func (s *session) hints(problems []problem) {
 			}
 		}
 	}
+}
+
+// misread says what people mean with a word that only looks as if it meant something.
+func misread(text string) string {
+	switch {
+	case strings.HasPrefix(text, "#"):
+		return "A comment has a line of its own."
+	case text == "\\":
+		return "The line does not go on: something stands behind the backslash."
+	}
+	return ""
 }
 
 // marked is the command as it may be shown, and where its words begin and end in it; the last span is its end.

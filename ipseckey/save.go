@@ -285,6 +285,9 @@ func (e *entry) extension(off, n int) error {
 // foreign notes what the language of the command cannot say of an SA in an engine of another kernel. Whatever is zero goes
 // without saying.
 func (e *entry) foreign(off, n int, t wire.ExtType) {
+	if e.s.linux() && e.linuxExtension(e.part(off, n), t) {
+		return
+	}
 	if raw := e.part(off+4, n-4); len(bytes.Trim(raw, "\x00")) != 0 {
 		e.lost = append(e.lost, e.d.ExtName(t))
 	}

@@ -145,12 +145,12 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		return nil
 	case c.typ == wire.MsgGetSPI:
 		fmt.Fprintf(&c.errs, "No SPI was reserved: %s.\n", strerror(e))
-		if h.Reserved != 0 && s.illumos() {
-			fmt.Fprintf(&c.errs, "PF_KEY Diagnostic code %d: %s.\n", h.Reserved, diagnosticText(h.Reserved))
+		if h.Reserved != 0 && s.hasDiagnostics() {
+			c.errs.WriteString(s.diagnosis(h, "PF_KEY Diagnostic code %d: %s.\n"))
 		}
 		return nil
 	case e == einval, e == esrch:
-		fmt.Fprintf(&c.errs, "PF_KEY Diagnostic code %d: %s.\n", h.Reserved, diagnosticText(h.Reserved))
+		c.errs.WriteString(s.diagnosis(h, "PF_KEY Diagnostic code %d: %s.\n"))
 		if c.hint != nil {
 			if text := c.hint(h.Reserved); text != "" {
 				c.problems = append(c.problems, problem{at: len(s.words), note: text})
@@ -220,7 +220,7 @@ func (s *session) sendWithout(ctx context.Context, c sending) error {
 		case 0:
 		case einval:
 			s.reportBare("One of the entered values is incorrect.\n")
-			s.complain(fmt.Sprintf("  Diagnostic code %d:  %s.\n", h.Reserved, diagnosticText(h.Reserved)))
+			s.complain(s.diagnosis(h, listedDiagnostic))
 			s.explainRefusal(h, msg)
 			if !s.keeps(QuirkNoDstExit0) {
 				return errAbandon

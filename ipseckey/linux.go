@@ -1,0 +1,148 @@
+package ipseckey
+
+import (
+	"fmt"
+
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// To an engine of Linux an SA can be told two things that illumos has other words for, or none: its mode, which illumos sees from the inner addresses,
+// with the request id that ties it to a policy; and the ports of ESP in UDP by source and destination, since an SA has no local side there.
+
+// linux tells whether the engine speaks Linux' dialect.
+func (s *session) linux() bool { return s.dial.Name == wire.Linux().Name }
+
+// modes are the modes of an SA by their names.
+var modes = []struct {
+	name string
+	mode uint8
+}{{"transport", wire.LinuxModeTransport}, {"tunnel", wire.LinuxModeTunnel}, {"beet", wire.LinuxModeBEET}}
+
+func modeNames() (names []string) {
+	for _, m := range modes {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// linuxAddition is what add and update say in keywords of Linux' own.
+type linuxAddition struct {
+	mode         uint8 // 0: none was given, which is transport
+	reqID        uint32
+	sport, dport uint16 // of the encapsulation; 0: the usual one
+}
+
+// natPort is where ESP in UDP goes (RFC 3948).
+const natPort = 4500
+
+func (a *addition) linuxKeyword(k keyword, i int) error {
+	if !a.s.linux() {
+		a.add(i, "An engine of %s knows no %s.", a.s.dial.Name, k.name)
+		a.skip()
+		return nil
+	}
+	l := &a.linux
+	switch k.kind {
+	case kindMode:
+		if a.twiceSkipping(l.mode != 0, i, "mode") {
+			return nil
+		}
+		text, j, ok := a.take()
+		if !ok {
+			return a.stop(j, "Unexpected end of command line, was expecting a mode.")
+		}
+		for _, m := range modes {
+			if m.name == text {
+				l.mode = m.mode
+				return nil
+			}
+		}
+		a.add(j, `Unknown mode "%s".`, a.s.show(j))
+		a.suggest(modeNames())
+		return nil
+	case kindReqID:
+		if a.twiceSkipping(l.reqID != 0, i, "request id") {
+			return nil
+		}
+		v, err := a.number(32)
+		l.reqID = uint32(v)
+		return err
+	case kindNATSrcPort:
+		return once(&a.parse, &l.sport, i, "NAT-T source port")
+	}
+	return once(&a.parse, &l.dport, i, "NAT-T destination port")
+}
+
+// checkLinux makes the check that needs all keywords.
+func (a *addition) checkLinux() {
+	if !a.encap && (a.linux.sport != 0 || a.linux.dport != 0) {
+		a.add(len(a.s.words), "Must specify 'encap udp' with any NAT-T port.")
+	}
+}
+
+// append appends mode and request id, if one of them was given.
+func (l *linuxAddition) append(d *wire.Dialect, m []byte) []byte {
+	if l.mode == 0 && l.reqID == 0 {
+		return m
+	}
+	return d.AppendSA2(m, wire.SA2{Mode: l.mode, ReqID: l.reqID})
+}
+
+// appendEncap appends what makes an SA one of ESP in UDP.
+func (l *linuxAddition) appendEncap(d *wire.Dialect, m []byte) []byte {
+	port := func(p uint16) wire.NATTPort {
+		if p == 0 {
+			p = natPort
+		}
+		return wire.NATTPort{Port: p}
+	}
+	m = d.AppendNATTType(m, wire.NATTType{Type: wire.LinuxNATTESP})
+	m = d.AppendNATTPort(m, wire.LinuxExtXNATTSPort, port(l.sport))
+	return d.AppendNATTPort(m, wire.LinuxExtXNATTDPort, port(l.dport))
+}
+
+// linuxExtension saves an extension of Linux, if the language has words for it.
+func (e *entry) linuxExtension(raw []byte, t wire.ExtType) (saved bool) {
+	d := e.s.dial
+	switch t {
+	case wire.LinuxExtXSA2:
+		v, err := d.ParseSA2(raw)
+		if err != nil {
+			return false
+		}
+		text := ""
+		for _, m := range modes {
+			if m.mode == v.Mode {
+				text = "mode " + m.name + " "
+			}
+		}
+		if text == "" && v.Mode != wire.LinuxModeAny {
+			return false
+		}
+		if v.ReqID != 0 {
+			text += fmt.Sprintf("reqid %d ", v.ReqID)
+		}
+		if text != "" {
+			e.printf("    %s\\\n", text)
+		}
+		return true // the sequence number is that of the SA that was, as the replay window is
+	case wire.LinuxExtXNATTType:
+		if v, err := d.ParseNATTType(raw); err != nil || v.Type != wire.LinuxNATTESP {
+			return false
+		}
+		e.printf("    encap udp \\\n")
+		return true
+	case wire.LinuxExtXNATTSPort, wire.LinuxExtXNATTDPort:
+		v, err := d.ParseNATTPort(raw)
+		if err != nil {
+			return false
+		}
+		name := "nat_sport"
+		if t == wire.LinuxExtXNATTDPort {
+			name = "nat_dport"
+		}
+		e.printf("    %s %d \\\n", name, v.Port)
+		return true
+	}
+	return false
+}
