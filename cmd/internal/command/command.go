@@ -56,12 +56,12 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(help())
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return noEmptyValues(cmd) }
-	root.InitDefaultCompletionCmd(args...)
-	sternCompletion(root)
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	root.InitDefaultCompletionCmd(args...) // it keeps the output that is set
+	sternCompletion(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitDone

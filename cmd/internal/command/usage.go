@@ -186,10 +186,21 @@ func sternCompletion(root *cobra.Command) {
 	}
 }
 
+const mayBeEmpty = "pfkeyd_may_be_empty"
+
+// MayBeEmpty says that an empty text means something to these options. It panics if there is no such option.
+func MayBeEmpty(cmd *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		if err := cmd.Flags().SetAnnotation(flag, mayBeEmpty, []string{}); err != nil {
+			panic(err)
+		}
+	}
+}
+
 // noEmptyValues refuses options that were given an empty text: nobody means that, but a script whose variable is not set does it.
 func noEmptyValues(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
-		if v := f.Value.String(); v == "" || v == "[]" {
+		if v := f.Value.String(); (v == "" || v == "[]") && f.Annotations[mayBeEmpty] == nil {
 			err = errors.Join(err, fmt.Errorf("option %s is empty", optionName(f)))
 		}
 	})

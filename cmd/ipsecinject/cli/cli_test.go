@@ -489,9 +489,9 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{"nothing", nil, 2, "which subcommand?"},
-		{"unknown command", []string{"frobnicate"}, 2, "takes no arguments"},
-		{"unknown flag", []string{"watch", "--frob"}, 2, "unknown flag"},
+		{"nothing", nil, 2, "which command?"},
+		{"unknown command", []string{"frobnicate"}, 2, `has no command "frobnicate"`},
+		{"unknown flag", []string{"watch", "--frob"}, 2, "unknown option --frob"},
 		{"no capture", []string{"pcap"}, 2, "pcap takes one FILE"},
 		{"no engine at all", []string{"watch"}, 3, "no engine"},
 		{"no engine there", []string{"watch", "--engine", "illumos:" + dir + "/none.sock"}, 3, "no engine at illumos:"},

@@ -115,6 +115,7 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.Lookup("encap").NoOptDefVal = encapDefault
 	fl.StringVar(&f.ports, "ports", "40000:9", "`PORTS` of the UDP datagram inside")
 	fl.StringVar(&f.data, "data", "ipsecinject", "`TEXT` in the UDP datagram inside")
+	command.MayBeEmpty(cmd, "data", "enc-key") // the null cipher has such a key
 	fl.StringVar(&f.innerSrc, "inner-src", "", "source `ADDRESS` of the packet inside a tunnel (default: --src)")
 	fl.StringVar(&f.innerDst, "inner-dst", "", "destination `ADDRESS` of the packet inside a tunnel (default: --dst)")
 	fl.StringVar(&f.inner, "inner", "", "whole IP packet to protect, `HEX` or @FILE")

@@ -355,7 +355,7 @@ func TestSendUsage(t *testing.T) {
 		{base + "--repeat -1", "--repeat -1"},
 		{base + "--bad-padding --enc camellia-cbc --enc-key " + key(16), "camellia-cbc cannot be spoiled"},
 		{base + "--bad-padding --auth aes-xcbc --auth-key " + key(16), "aes-xcbc cannot be spoiled"},
-		{base + key(16), "takes no arguments, there are 1"},
+		{base + key(16), "takes no arguments, there is 1"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {

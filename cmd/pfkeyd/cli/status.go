@@ -145,9 +145,9 @@ func (e *env) printStatus(a pfkey.Address, st *control.Status) error {
 	section(out, &sockets, 0)
 
 	sas := terminal.Table{Paint: paintColumn(paint, 4)}
-	sas.Row("SA", "SPI", "SOURCE", "DESTINATION", "STATE", "DIRECTION", "ALGORITHMS", "PACKETS", "HOLDS")
+	sas.Row("SA", "SPI", "SOURCE", "DESTINATION", "STATE", "DIR", "ALGORITHMS", "PACKETS", "HOLDS")
 	for _, s := range st.SAs {
-		sas.Row(s.Type, s.SPI, s.Src, s.Dst, s.State, s.Direction, strings.Trim(s.Encrypt+" "+s.Auth, " "), fmt.Sprint(s.Packets), held(s.Held))
+		sas.Row(s.Type, s.SPI, s.Src, s.Dst, s.State, strings.TrimSuffix(s.Direction, "bound"), strings.Trim(s.Encrypt+" "+s.Auth, " "), fmt.Sprint(s.Packets), held(s.Held))
 	}
 	section(out, &sas, st.SACount-len(st.SAs))
 
