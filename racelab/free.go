@@ -64,10 +64,10 @@ func Wilson(hits, n int) (low, high float64) {
 	return max(0, (centre-half)/d), min(1, (centre+half)/d)
 }
 
-// Run makes an engine and plays the trials.
-func (f Free) Run(ctx context.Context) (FreeResult, error) {
+// Run makes an engine and plays the trials. With an error comes what was counted until then.
+func (f Free) Run(ctx context.Context) (res FreeResult, err error) {
 	f.Packets = max(f.Packets, 1)
-	res := FreeResult{Variant: f.Variant, Delay: f.Delay, Packets: f.Packets}
+	res = FreeResult{Variant: f.Variant, Delay: f.Delay, Packets: f.Packets}
 	if !slices.Contains(Variants(), f.Variant) {
 		return res, fmt.Errorf("racelab: unknown variant %q", f.Variant)
 	}
@@ -76,6 +76,7 @@ func (f Free) Run(ctx context.Context) (FreeResult, error) {
 		return res, fmt.Errorf("racelab: %w", err)
 	}
 	defer m.close()
+	defer res.sum()
 	for res.Trials < f.Trials {
 		if err := ctx.Err(); err != nil {
 			return res, err
@@ -86,9 +87,15 @@ func (f Free) Run(ctx context.Context) (FreeResult, error) {
 		}
 		res.add(ends)
 	}
-	res.Rate = float64(res.Hits) / float64(res.Trials)
-	res.Low, res.High = Wilson(res.Hits, res.Trials)
 	return res, nil
+}
+
+// sum makes rates of what was counted.
+func (r *FreeResult) sum() {
+	if r.Trials > 0 {
+		r.Rate = float64(r.Hits) / float64(r.Trials)
+	}
+	r.Low, r.High = Wilson(r.Hits, r.Trials)
 }
 
 // end is the first and the last verdict of a packet; they are the same if it did not wait.

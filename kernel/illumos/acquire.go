@@ -139,7 +139,7 @@ func (k *Kernel) ask(f *family, a *acquire) {
 		heard = k.passUp(k.acquireMessage(a, true), nil, fromConsumer)
 	}
 	if !k.passUp(k.acquireMessage(a, false), nil, fromConsumer) && !heard {
-		k.forget(f, a, dropAcquireTimeout)
+		k.forget(f, a, dropAcquireUnheard)
 	}
 }
 

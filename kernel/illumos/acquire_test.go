@@ -108,3 +108,23 @@ func TestAcquireTimesOut(t *testing.T) {
 		}
 	}
 }
+
+// When no program is registered a packet that needs keys does not wait, and its reason says why; the kernel counts it as the one that waited in vain.
+func TestAcquireUnheard(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	k := h.e.Kernel().(*illumos.Kernel)
+	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)}}}))
+	pkt := append([]byte(nil), plain...)
+	src := me.As4()
+	copy(pkt[12:], src[:])
+	copy(pkt[16:], peer.AsSlice())
+	verdicts := make(chan ipsec.Verdict, 2)
+	h.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+		if v.Kind != ipsec.Held {
+			verdicts <- v
+		}
+	}}, "")
+	if v := <-verdicts; v.Kind != ipsec.Dropped || v.Reason != ipsec.AcquireUnheard || v.Counter != "sadb_acquire_timeout" {
+		t.Errorf("ended %v %v (%s), want %v", v.Kind, v.Reason, v.Counter, ipsec.AcquireUnheard)
+	}
+}

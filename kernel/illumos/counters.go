@@ -50,6 +50,7 @@ const (
 	dropAcquireNoMem
 	dropAcquireTooFull
 	dropAcquireTimeout
+	dropAcquireUnheard
 	dropNoSA
 	dropEarlyReplay
 	dropReplay
@@ -92,44 +93,37 @@ var dropRows = [dropsEnd]struct {
 	name   string
 	reason ipsec.Reason
 }{
-	dropLarvalTimeout:   {"sadb_inlarval_timeout", ipsec.LarvalGone},
-	dropLarvalReplace:   {"sadb_inlarval_replace", ipsec.LarvalReplaced},
-	dropIdleOverflow:    {"sadb_inidle_overflow", ipsec.IdleOverflow},
-	dropIdleTimeout:     {"sadb_inidle_timeout", ipsec.IdleGone},
-	dropAcquireNoMem:    {"sadb_acquire_nomem", ipsec.AcquireNoMemory},
-	dropAcquireTooFull:  {"sadb_acquire_toofull", ipsec.AcquireFull},
-	dropAcquireTimeout:  {"sadb_acquire_timeout", ipsec.AcquireGone},
-	dropNoSA:            {"_no_sa", ipsec.NoSA},
-	dropEarlyReplay:     {"_early_replay", ipsec.ReplayEarly},
-	dropReplay:          {"_replay", ipsec.Replayed},
-	dropBytesExpire:     {"_bytes_expire", ipsec.BytesExpired},
-	dropBadAuth:         {"_bad_auth", ipsec.BadICV},
-	dropCryptoFailed:    {"_crypto_failed", ipsec.CryptoFailed},
-	dropBadPadLen:       {"_bad_padlen", ipsec.BadPadLength},
-	dropBadPadding:      {"_bad_padding", ipsec.BadPadding},
-	dropIVWrap:          {"_iv_wrap", ipsec.IVExhausted},
-	dropBadLength:       {"_bad_length", ipsec.BadLength},
-	dropBadV4Opts:       {"_bad_v4_opts", ipsec.BadHeader},
-	dropBadV6Hdrs:       {"_bad_v6_hdrs", ipsec.BadHeader},
-	dropNoMem:           {"_nomem", ipsec.BadLength},
-	dropNATTKeepalive:   {"_nat_t_ka", ipsec.Keepalive},
-	dropNATTBad:         {"_nat_t_ipsec", ipsec.BadHeader},
-	dropExplicit:        {"spd_explicit", ipsec.PolicyDiscard},
-	dropInnerMismatch:   {"spd*_innermismatch", ipsec.PolicyMismatch},
-	dropBadHeader:       {"ipIfStatsInDiscards", ipsec.BadHeader},
-	dropFragment:        {"ipIfStatsInDiscards", ipsec.Fragment},
-	dropHeader:          {"ipIfStatsInHdrErrors", ipsec.BadHeader},
-	dropChecksum:        {"ipIfStatsInCksumErrs", ipsec.BadChecksum},
-	dropTruncated:       {"ipIfStatsInTruncatedPkts", ipsec.Truncated},
-	dropAddress:         {"ipIfStatsInAddrErrors", ipsec.BadAddress},
-	dropOption:          {"ipIfStatsInHdrErrors", ipsec.BadOption},
-	dropMalformedOption: {"", ipsec.BadOption}, // an ICMP error tells of it
-	dropSourceRoute:     {"ipIfStatsForwProhibits", ipsec.SourceRoute},
-	dropRouting:         {"ipIfStatsInAddrErrors", ipsec.SourceRoute},
-	dropOutDiscards:     {"ipIfStatsOutDiscards", ipsec.BadHeader},
-	dropNoMemory:        {"ipIfStatsInDiscards", ipsec.NoMemory},
-	dropTaskRefused:     {"", ipsec.TaskRefused},
-	dropShutdown:        {"", ipsec.Shutdown},
+	dropLarvalTimeout:  {"sadb_inlarval_timeout", ipsec.LarvalGone},
+	dropLarvalReplace:  {"sadb_inlarval_replace", ipsec.LarvalReplaced},
+	dropIdleOverflow:   {"sadb_inidle_overflow", ipsec.IdleOverflow},
+	dropIdleTimeout:    {"sadb_inidle_timeout", ipsec.IdleGone},
+	dropAcquireNoMem:   {"sadb_acquire_nomem", ipsec.AcquireNoMemory},
+	dropAcquireTooFull: {"sadb_acquire_toofull", ipsec.AcquireFull},
+	dropAcquireTimeout: {"sadb_acquire_timeout", ipsec.AcquireGone},
+	dropAcquireUnheard: {"sadb_acquire_timeout", ipsec.AcquireUnheard}, // the kernel tells no difference, people want one
+	dropNoSA:           {"_no_sa", ipsec.NoSA},
+	dropEarlyReplay:    {"_early_replay", ipsec.ReplayEarly},
+	dropReplay:         {"_replay", ipsec.Replayed},
+	dropBytesExpire:    {"_bytes_expire", ipsec.BytesExpired},
+	dropBadAuth:        {"_bad_auth", ipsec.BadICV},
+	dropCryptoFailed:   {"_crypto_failed", ipsec.CryptoFailed},
+	dropBadPadLen:      {"_bad_padlen", ipsec.BadPadLength},
+	dropBadPadding:     {"_bad_padding", ipsec.BadPadding},
+	dropIVWrap:         {"_iv_wrap", ipsec.IVExhausted},
+	dropBadLength:      {"_bad_length", ipsec.BadLength},
+	dropBadV4Opts:      {"_bad_v4_opts", ipsec.BadHeader},
+	dropBadV6Hdrs:      {"_bad_v6_hdrs", ipsec.BadHeader},
+	dropNoMem:          {"_nomem", ipsec.BadLength},
+	dropNATTKeepalive:  {"_nat_t_ka", ipsec.Keepalive},
+	dropNATTBad:        {"_nat_t_ipsec", ipsec.BadHeader},
+	dropExplicit:       {"spd_explicit", ipsec.PolicyDiscard},
+	dropInnerMismatch:  {"spd*_innermismatch", ipsec.PolicyMismatch},
+	dropBadHeader:      {"ipIfStatsInDiscards", ipsec.BadHeader},
+	dropFragment:       {"ipIfStatsInDiscards", ipsec.Fragment},
+	dropOutDiscards:    {"ipIfStatsOutDiscards", ipsec.BadHeader},
+	dropNoMemory:       {"ipIfStatsInDiscards", ipsec.NoMemory},
+	dropTaskRefused:    {"", ipsec.TaskRefused},
+	dropShutdown:       {"", ipsec.Shutdown},
 }
 
 // counters are the kstats. They are atomic, because packets count without a lock, and kept in lanes, because packets on several cores count at once.

@@ -163,7 +163,7 @@ func (p *policyReader) statement() (all []statement, err error) {
 	case "spdupdate":
 		st.update = true
 	default:
-		return nil, p.fail("only spdadd, spdupdate, spdflush and flush are known here")
+		return nil, p.fail("a file of policies: of setkey(8) it takes spdadd and spdupdate, and passes over flush and spdflush")
 	}
 	sel, err := p.selector()
 	if err != nil {

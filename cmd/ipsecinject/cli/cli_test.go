@@ -454,7 +454,7 @@ func TestWait(t *testing.T) {
 	var stderr bytes.Buffer
 	code := cli.Run(t.Context(), []string{"pcap", name, "--engine", e.address, "--packets", "1", "--wait", "1h"}, nil, pw, &stderr)
 	pw.Close()
-	result{code, "", stderr.String()}.check(t, 0, "1 packets: 1 dropped\n")
+	result{code, "", stderr.String()}.check(t, 0, "1 packet: 1 dropped\n")
 }
 
 func TestExitCodes(t *testing.T) {

@@ -93,7 +93,7 @@ func TestAgainstKernel(t *testing.T) {
 	var out, stderr bytes.Buffer
 	code := cli.Run(t.Context(), args("--wait 1h"), nil, io.MultiWriter(&out, pw), &stderr)
 	pw.Close()
-	result{code, "", stderr.String()}.check(t, 0, "1 packets: 1 delivered")
+	result{code, "", stderr.String()}.check(t, 0, "1 packet: 1 delivered")
 	equal(t, out.String(), `     1  queued       0x1000
      1  delivered    0x1000      192.0.2.2 > 192.0.2.1 udp 40000 > 9, 11 bytes
 `)

@@ -5,8 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
+	"golang.org/x/term"
+
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
+	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -21,13 +26,13 @@ type line struct {
 	Packet  *string `json:"packet,omitempty"` // from watch only
 }
 
-// printVerdict writes one line, for people or for programs.
-func printVerdict(w io.Writer, v *packetport.Verdict, asJSON bool) error {
+// printVerdict writes one line, for people or for programs. On a terminal that has no room for it, it goes on below.
+func (e *env) printVerdict(v *packetport.Verdict) error {
 	spi := ""
 	if v.HasSPI {
 		spi = fmt.Sprintf("%#x", v.SPI)
 	}
-	if asJSON {
+	if e.json {
 		l := line{ID: v.ID, Verdict: v.Kind.String(), Reason: v.Reason, Counter: v.Counter, SPI: spi, Inner: hex.EncodeToString(v.Inner)}
 		if v.Watched {
 			p := hex.EncodeToString(v.Packet)
@@ -37,7 +42,7 @@ func printVerdict(w io.Writer, v *packetport.Verdict, asJSON bool) error {
 		if err != nil {
 			return err
 		}
-		_, err = w.Write(append(b, '\n'))
+		_, err = e.stdout.Write(append(b, '\n'))
 		return err
 	}
 	var more []string
@@ -45,6 +50,9 @@ func printVerdict(w io.Writer, v *packetport.Verdict, asJSON bool) error {
 		s := v.Reason
 		if v.Counter != "" {
 			s = strings.TrimSpace(s + " (" + v.Counter + ")")
+		}
+		if v.Reason == ipsec.AcquireUnheard.String() {
+			s += ": no registered program"
 		}
 		more = append(more, s)
 	}
@@ -57,7 +65,27 @@ func printVerdict(w io.Writer, v *packetport.Verdict, asJSON bool) error {
 	if v.Cut {
 		more = append(more, "cut")
 	}
-	s := fmt.Sprintf("%6d  %-11s  %-10s  %s", v.ID, v.Kind, spi, strings.Join(more, ": "))
-	_, err := fmt.Fprintln(w, strings.TrimRight(s, " "))
+	text := strings.Join(more, ": ")
+	start := fmt.Sprintf("%6d  %-11s  %-10s  ", v.ID, v.Kind, spi)
+	parts := []string{text}
+	if isTerminal(e.stdout) {
+		parts = terminal.Wrap(text, terminal.Columns-len(start))
+	}
+	kind := e.colour.Wanted(e.stdout).Paint(terminal.VerdictColour(v.Kind.String()), v.Kind.String())
+	var b strings.Builder
+	for i, part := range parts {
+		if i == 0 {
+			part = strings.Replace(start, v.Kind.String(), kind, 1) + part
+		} else {
+			part = strings.Repeat(" ", len(start)) + part
+		}
+		b.WriteString(strings.TrimRight(part, " ") + "\n")
+	}
+	_, err := io.WriteString(e.stdout, b.String())
 	return err
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

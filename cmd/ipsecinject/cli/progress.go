@@ -6,8 +6,6 @@ import (
 	"os"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // progress is a line on standard error that is written over and over, if that is a terminal, and nothing otherwise. It is safe for concurrent use.
@@ -19,11 +17,10 @@ type progress struct {
 }
 
 func (e *env) progress() *progress {
-	f, ok := e.stderr.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
+	if !isTerminal(e.stderr) || os.Getenv("TERM") == "dumb" {
 		return &progress{}
 	}
-	return &progress{w: f}
+	return &progress{w: e.stderr}
 }
 
 // show writes the line, ten times a second at most.

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
@@ -33,8 +34,11 @@ type raceFlags struct {
 }
 
 // raceDelays cover what key management takes, from nothing to a slow machine of 2008.
-var raceDelays = []time.Duration{0, 5 * time.Microsecond, 10 * time.Microsecond, 20 * time.Microsecond, 50 * time.Microsecond,
-	100 * time.Microsecond, 200 * time.Microsecond, 500 * time.Microsecond, time.Millisecond}
+var raceDelays = []time.Duration{0, 20 * time.Microsecond, 100 * time.Microsecond, 500 * time.Microsecond, time.Millisecond}
+
+// raceTrials are played for each delay unless asked otherwise: all lines take some ten seconds. A hit is rarer than one in so many; --trials 20000
+// takes minutes and may see one.
+const raceTrials = 500
 
 func (e *env) raceCommand() *cobra.Command {
 	var f raceFlags
@@ -59,10 +63,11 @@ ending.
 --free lets the race happen by itself, on real threads through real sockets:
 the initiator of a Quick Mode sends packets right behind message 3, and the
 responder takes --delay from message 3 to its UPDATE. No window is widened. It
-prints how often a packet was stranded or lost, with 95 % confidence; --plot
-draws that (SVG). early says how often the first packet came before the UPDATE,
-astride how often the UPDATE came between the first packet and the last: only
-then can a window be hit.
+prints how often a packet was stranded or lost, with 95 % confidence. early says
+how often the first packet came before the UPDATE, astride how often the UPDATE
+came between the first packet and the last: only then can a window be hit, and
+even then it rarely is. --plot draws both (SVG). An interrupt (Ctrl-C) ends it
+with what there is.
 
 --arrivals lets packets arrive on threads of their own while SAs are promoted,
 deleted, flushed and expired, and checks that the ledger is exact and nothing is
@@ -85,7 +90,7 @@ not; 2 usage.`,
 	fl.StringVar(&f.replay, "replay", "", "tell one `SCHEDULE`: VARIANT/ENDING/LETTERS")
 	fl.BoolVar(&f.free, "free", false, "let it happen by itself")
 	fl.DurationSliceVar(&f.delays, "delay", raceDelays, "`TIME`s from message 3 to UPDATE, of --free")
-	fl.IntVar(&f.trials, "trials", 5000, "`NUMBER` of Quick Modes for each delay, of --free")
+	fl.IntVar(&f.trials, "trials", raceTrials, "`NUMBER` of Quick Modes for each delay, of --free")
 	fl.IntVar(&f.packets, "packets", 8, "`NUMBER` of packets behind message 3, of --free")
 	fl.StringVar(&f.plot, "plot", "", "draw the rates into `FILE`, an SVG; implies --free")
 	fl.IntVar(&f.arrivals, "arrivals", 0, "`NUMBER` of packets that arrive while SAs come and go")
@@ -249,48 +254,99 @@ func (e *env) tell(variant, ending, schedule string) error {
 	}{variant, ending, schedule, [2]string{r.Fates[0].String(), r.Fates[1].String()}, steps})
 }
 
-// freeRace measures how often the windows are hit.
+// freeRace measures how often the windows are hit. An interrupt ends it early, with what was measured until then.
 func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
-	bar := e.progress()
-	var results []racelab.FreeResult
 	if !e.json {
-		fmt.Fprintf(e.stdout, "free running: %d Quick Modes for each line, %d packets right behind message 3\n\n", f.trials, f.packets)
-		fmt.Fprintf(e.stdout, "%-16s %8s %7s %7s %6s %9s %5s %8s  %s\n", "variant", "delay", "early", "astride", "hits", "stranded", "lost", "rate", "95 % within")
+		fmt.Fprintf(e.stdout, "free running: %s for each line,\n%s right behind message 3\n\n",
+			command.Count(f.trials, "Quick Mode"), command.Count(f.packets, "packet"))
+		fmt.Fprintf(e.stdout, freeHead, "variant", "delay", "early", "astride", "hits", "stranded", "lost", "rate", "95 % within")
 	}
-	lines := len(f.faults) * len(f.delays)
+	results, err := e.freeLines(ctx, f)
+	interrupted := ctx.Err() != nil
+	if err != nil && !interrupted {
+		return command.Failed(err)
+	}
+	if !e.json {
+		e.freeSummary(f, results)
+	}
+	if f.plot != "" && len(results) > 0 {
+		if err := plotRace(f.plot, results); err != nil {
+			return command.Failed(fmt.Errorf("--plot: %w", err))
+		}
+	}
 	oursHit := 0
+	for _, r := range results {
+		if r.Variant == racelab.Ours {
+			oursHit += r.Hits
+		}
+	}
+	switch {
+	case oursHit > 0:
+		return command.Failed(fmt.Errorf("ours stranded or lost packets in %s", command.Count(oursHit, "trial")))
+	case interrupted:
+		return command.Failed(fmt.Errorf("interrupted after %d of %s", len(results), command.Count(len(f.faults)*len(f.delays), "line")))
+	}
+	return nil
+}
+
+const (
+	freeHead = "%-15s %6s %6s %7s %5s %8s %4s %7s %s\n"
+	freeLine = "%-15s %6v %5.1f%% %6.1f%% %s %8d %4d %6.3f%% %.3f-%.3f\n"
+)
+
+// freeLines measures and prints line by line. With an error, which may be that of ctx, comes what there is, the line that was begun included.
+func (e *env) freeLines(ctx context.Context, f *raceFlags) (results []racelab.FreeResult, err error) {
+	bar := e.progress()
+	defer bar.clear()
+	lines := len(f.faults) * len(f.delays)
 	for _, v := range f.faults {
 		for _, d := range f.delays {
 			bar.show("%s, delay %v: %d of %d lines", v, d, len(results), lines)
 			res, err := racelab.Free{Variant: v, Delay: d, Trials: f.trials, Packets: f.packets, Now: time.Now}.Run(ctx)
 			bar.clear()
-			if err != nil {
-				return command.Failed(err)
-			}
-			if v == racelab.Ours {
-				oursHit += res.Hits
-			}
-			results = append(results, res)
-			if e.json {
-				if err := e.printJSON(res); err != nil {
-					return err
+			if res.Trials > 0 {
+				results = append(results, res)
+				if err := e.freeResult(res); err != nil {
+					return results, err
 				}
-				continue
 			}
-			percent := func(n int) float64 { return 100 * float64(n) / float64(res.Trials) }
-			fmt.Fprintf(e.stdout, "%-16s %8v %6.1f%% %6.1f%% %6d %9d %5d %7.3f%%  %.3f to %.3f\n", v, d, percent(res.Early), percent(res.Astride),
-				res.Hits, res.Strands, res.Losses, 100*res.Rate, 100*res.Low, 100*res.High)
+			if err != nil {
+				return results, err
+			}
 		}
 	}
-	if f.plot != "" {
-		if err := plotRace(f.plot, results); err != nil {
-			return command.Failed(fmt.Errorf("--plot: %w", err))
+	return results, nil
+}
+
+func (e *env) freeResult(res racelab.FreeResult) error {
+	if e.json {
+		return e.printJSON(res)
+	}
+	percent := func(n int) float64 { return 100 * float64(n) / float64(res.Trials) }
+	hits := fmt.Sprintf("%5d", res.Hits)
+	if res.Hits > 0 {
+		hits = e.colour.Wanted(e.stdout).Paint(terminal.Red, hits)
+	}
+	_, err := fmt.Fprintf(e.stdout, freeLine, res.Variant, res.Delay, percent(res.Early), percent(res.Astride), hits, res.Strands, res.Losses,
+		100*res.Rate, 100*res.Low, 100*res.High)
+	return err
+}
+
+// freeSummary adds the lines of each variant up.
+func (e *env) freeSummary(f *raceFlags, results []racelab.FreeResult) {
+	fmt.Fprintln(e.stdout)
+	for _, v := range f.faults {
+		var trials, astride, hits int
+		for _, r := range results {
+			if r.Variant == v {
+				trials, astride, hits = trials+r.Trials, astride+r.Astride, hits+r.Hits
+			}
 		}
+		if trials == 0 {
+			continue
+		}
+		fmt.Fprintf(e.stdout, "%s: %s in %s; the UPDATE came between the packets in %d\n", v, command.Count(hits, "hit"), command.Count(trials, "trial"), astride)
 	}
-	if oursHit > 0 {
-		return command.Failed(fmt.Errorf("ours stranded or lost packets in %d trials", oursHit))
-	}
-	return nil
 }
 
 // arriveRace floods engines with packets.

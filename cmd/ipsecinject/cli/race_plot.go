@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
@@ -21,12 +22,44 @@ var raceColours = []color.RGBA{{0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x72, 0xb2, 0xff
 // rates are the points of one variant, with their intervals.
 type rates []racelab.FreeResult
 
-// plotRace draws rate against delay, one line for each variant, with the intervals of 95 %.
+// plotRace draws by the delay how often the UPDATE came between the packets, which is what it takes, and below it how often a packet was
+// stranded or lost, with the intervals of 95 %: one line for each variant.
 func plotRace(file string, results []racelab.FreeResult) error {
+	astride, err := racePlot(results, "How often the UPDATE comes between the packets", func(r racelab.FreeResult) (rate, low, high float64) {
+		low, high = racelab.Wilson(r.Astride, r.Trials)
+		return float64(r.Astride) / float64(r.Trials), low, high
+	})
+	if err != nil {
+		return err
+	}
+	hits, err := racePlot(results, "How often that strands or loses a packet", func(r racelab.FreeResult) (rate, low, high float64) {
+		return r.Rate, r.Low, r.High
+	})
+	if err != nil {
+		return err
+	}
+	const width, height, margin = 8 * vg.Inch, 8 * vg.Inch, 8
+	c := vgsvg.New(width, height)
+	all := draw.New(c)
+	astride.Draw(draw.Crop(all, margin, -2*margin, height/2+margin, -margin))
+	hits.Draw(draw.Crop(all, margin, -2*margin, margin, -height/2-margin))
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	if _, err := c.WriteTo(f); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// racePlot draws one rate.
+func racePlot(results []racelab.FreeResult, title string, rate func(racelab.FreeResult) (rate, low, high float64)) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text = "How often the window is hit, by how long key management takes"
+	p.Title.Text = title
 	p.X.Label.Text = "from message 3 to UPDATE"
-	p.Y.Label.Text = "Quick Modes that stranded or lost a packet, %"
+	p.Y.Label.Text = "Quick Modes, %"
 	p.Y.Label.TextStyle.Font.Size = 10
 	p.Title.Padding = 4
 	p.Y.Min = 0
@@ -58,35 +91,25 @@ func plotRace(file string, results []racelab.FreeResult) error {
 		}
 		for _, r := range rs {
 			x := place[r.Delay] + 0.12*float64(drawn) // beside each other, so that intervals can be seen
-			data.XYs = append(data.XYs, plotter.XY{X: x, Y: 100 * r.Rate})
-			data.YErrors = append(data.YErrors, struct{ Low, High float64 }{100 * (r.Rate - r.Low), 100 * (r.High - r.Rate)})
+			at, low, high := rate(r)
+			data.XYs = append(data.XYs, plotter.XY{X: x, Y: 100 * at})
+			data.YErrors = append(data.YErrors, struct{ Low, High float64 }{100 * (at - low), 100 * (high - at)})
 		}
 		drawn++
 		line, dots, err := plotter.NewLinePoints(data.XYs)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		bars, err := plotter.NewYErrorBars(data)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		line.Color, dots.Color, bars.Color = raceColours[i], raceColours[i], raceColours[i]
 		dots.Shape = draw.CircleGlyph{}
 		p.Add(line, dots, bars)
-		p.Legend.Add(fmt.Sprintf("%s, %d trials each", v, rs[0].Trials), line, dots)
+		p.Legend.Add(fmt.Sprintf("%s, %s each", v, command.Count(rs[0].Trials, "trial")), line, dots)
 	}
-	c := vgsvg.New(8*vg.Inch, 5*vg.Inch)
 	p.X.Max = float64(len(names)) - 0.5
 	p.Y.Max *= 1.2 // room for the legend
-	const margin = 8
-	p.Draw(draw.Crop(draw.New(c), margin, -2*margin, margin, -margin))
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	if _, err := c.WriteTo(f); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
+	return p, nil
 }

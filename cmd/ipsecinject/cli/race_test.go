@@ -7,8 +7,10 @@ import (
 	"encoding/xml"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
 )
@@ -68,8 +70,13 @@ func TestRaceReplay(t *testing.T) {
 func TestRaceFree(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "race.svg")
 	code, out, errs := runRace("--plot", file, "--trials", "20", "--delay", "0,50us")
-	if code != 0 || strings.Count(out, "\n") != 3+3*2 {
+	if code != 0 || strings.Count(out, "\n") != 4+3*2+4 || !strings.Contains(out, "in 40 trials; the UPDATE came between the packets in ") {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	for line := range strings.Lines(out) {
+		if utf8.RuneCountInString(line) > 81 {
+			t.Errorf("%d columns: %s", utf8.RuneCountInString(line)-1, line)
+		}
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -77,6 +84,40 @@ func TestRaceFree(t *testing.T) {
 	}
 	if err := xml.Unmarshal(b, new(struct{})); err != nil || !bytes.Contains(b, []byte("larval-unlocked")) || !bytes.Contains(b, []byte("50µs")) {
 		t.Errorf("no picture of it: %v\n%.300s", err, b)
+	}
+}
+
+// lookout cancels when what it waits for has been written.
+type lookout struct {
+	bytes.Buffer
+	waitFor string
+	cancel  context.CancelFunc
+}
+
+func (l *lookout) Write(b []byte) (int, error) {
+	n, err := l.Buffer.Write(b)
+	if strings.Contains(l.String(), l.waitFor) {
+		l.cancel()
+	}
+	return n, err
+}
+
+// An interrupt ends the measurement with what there is, in words, and draws it.
+func TestRaceFreeInterrupted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "race.svg")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var errs bytes.Buffer
+	out := &lookout{waitFor: "larval-window ", cancel: cancel}
+	code := cli.Run(ctx, []string{"race", "--plot", file, "--trials", "20", "--delay", "0"}, nil, out, &errs)
+	if code != 1 || !regexp.MustCompile(`^ipsecinject: interrupted after [23] of 3 lines\n$`).MatchString(errs.String()) {
+		t.Errorf("exit %d: %s", code, &errs)
+	}
+	if !strings.Contains(out.String(), "larval-unlocked: ") || !strings.Contains(out.String(), "larval-window: ") {
+		t.Errorf("no summary:\n%s", out)
+	}
+	if b, err := os.ReadFile(file); err != nil || !bytes.Contains(b, []byte("larval-window")) {
+		t.Errorf("no picture: %v", err)
 	}
 }
 

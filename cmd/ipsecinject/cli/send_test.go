@@ -282,7 +282,7 @@ func TestSendVerdicts(t *testing.T) {
 		t.Error("--repeat does not repeat")
 	}
 	r = run(t, "send", "--engine", e.address, "--src", "192.0.2.1", "--dst", "192.0.2.2", "--outbound", "--tunnel", "tun1")
-	r.check(t, 0, "1 packets: 1 transmitted")
+	r.check(t, 0, "1 packet: 1 transmitted")
 	if diff := cmp.Diff([]string{"tun1"}, e.tunnels); diff != "" {
 		t.Error(diff)
 	}

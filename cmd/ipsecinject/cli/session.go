@@ -156,7 +156,7 @@ func (s *session) receive(ctx context.Context) error {
 			}
 			return command.Failed(err)
 		}
-		if err := printVerdict(s.e.stdout, &v, s.e.json); err != nil {
+		if err := s.e.printVerdict(&v); err != nil {
 			return command.Failed(fmt.Errorf("writing verdicts: %w", err))
 		}
 		s.mu.Lock()
@@ -296,7 +296,7 @@ func (s *session) summary(extra string) {
 	if s.e.json && len(s.waiting) == 0 && extra == "" {
 		return
 	}
-	text := fmt.Sprintf("%d packets", total)
+	text := command.Count(total, "packet")
 	if len(parts) > 0 {
 		text += ": " + strings.Join(parts, ", ")
 	}

@@ -50,7 +50,7 @@ func (e *env) watch(ctx context.Context, count uint64) error {
 		var overrun *packetport.OverrunError
 		switch {
 		case err == nil:
-			if err := printVerdict(e.stdout, &v, e.json); err != nil {
+			if err := e.printVerdict(&v); err != nil {
 				return command.Failed(fmt.Errorf("writing verdicts: %w", err))
 			}
 			n++
