@@ -520,3 +520,42 @@ func BenchmarkIkedStart(b *testing.B) {
 		}
 	})
 }
+
+// Clocks that are moved together let both sides of a pair hear of each other at each moment, so that keys are renewed as they would be in hours, and
+// traffic goes on. PFKEYD_IKED_PAIRS says with how many pairs to try.
+func TestIkedClocks(t *testing.T) {
+	if !inNamespaces(t) {
+		return
+	}
+	pairs, _ := strconv.Atoi(os.Getenv("PFKEYD_IKED_PAIRS"))
+	a, b := twoGateways(t)
+	for pair := range max(pairs, 1) {
+		start(t, b, a, "passive")
+		within(t, 10*time.Second, "b has registered", func() bool { return registered(b) })
+		start(t, a, b, "active")
+		var first map[string]engine.SAStatus
+		within(t, 30*time.Second, "both engines have the same SAs", func() (ok bool) {
+			first, ok = same(a, b)
+			return ok
+		})
+		begin := time.Now()
+		out, err := exec.Command(os.Getenv(ikedVariable), "clock", "--engine", "linux:"+a.socket(), "--engine", "linux:"+b.socket(), "+8h").CombinedOutput()
+		t.Logf("pair %d: 8 hours in %v: %v\n%s", pair+1, time.Since(begin).Round(100*time.Millisecond), err, out)
+		if err != nil {
+			t.FailNow()
+		}
+		for way, sa := range first {
+			for _, now := range a.status().SAs {
+				if now.SPI == sa.SPI {
+					t.Errorf("pair %d: after hours %s still has the SA %s, whose life was %d s", pair+1, way, sa.SPI, lifetime)
+				}
+			}
+		}
+		carry(t, a, b, "from a to b, hours later")
+		carry(t, b, a, "from b to a, hours later")
+		for _, g := range []*gateway{a, b} {
+			g.stop()
+			g.control = nil
+		}
+	}
+}
