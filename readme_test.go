@@ -22,10 +22,9 @@ type step struct {
 	output  []string
 }
 
-func readmeSteps(t *testing.T) []step {
-	t.Helper()
-	var steps []step
-	for _, m := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1) {
+// stepsOf are the steps of the console blocks of a text.
+func stepsOf(text string) (steps []step) {
+	for _, m := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(text, -1) {
 		for line := range strings.Lines(m[1]) {
 			line = strings.TrimRight(line, " \n")
 			if command, ok := strings.CutPrefix(line, "$ "); ok {
@@ -37,6 +36,31 @@ func readmeSteps(t *testing.T) []step {
 		}
 	}
 	return steps
+}
+
+// readmeHome is a directory with the commands in bin, and the environment that has them find it and no engine of others.
+func readmeHome(t *testing.T) (dir string, env []string) {
+	t.Helper()
+	for _, tool := range []string{"go", "sh"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip(err)
+		}
+	}
+	dir, err := os.MkdirTemp("", "readme") // short: addresses of Unix sockets are
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	bin, run := filepath.Join(dir, "bin"), filepath.Join(dir, "run")
+	for _, d := range []string{bin, run} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/...").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return dir, append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+run, "PFKEY_ENGINE=")
 }
 
 // shows says whether output is what the README shows.
@@ -57,28 +81,10 @@ func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs the commands")
 	}
-	for _, tool := range []string{"go", "sh"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(err)
-		}
-	}
-	dir, err := os.MkdirTemp("", "readme") // short: addresses of Unix sockets are
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir, env := readmeHome(t)
 	bin, run := filepath.Join(dir, "bin"), filepath.Join(dir, "run")
-	for _, d := range []string{bin, run} {
-		if err := os.Mkdir(d, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/...").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // outlives the server
 	t.Cleanup(cancel)
-	env := append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+run, "PFKEY_ENGINE=")
 
 	for _, m := range regexp.MustCompile("`(pfkeyd|ipsecinject) ([a-z]+)").FindAllStringSubmatch(read(t, "README.md"), -1) {
 		help, err := exec.CommandContext(ctx, filepath.Join(bin, m[1]), m[2], "--help").CombinedOutput()
@@ -88,7 +94,7 @@ func TestReadme(t *testing.T) {
 	}
 
 	ran := 0
-	for _, s := range readmeSteps(t) {
+	for _, s := range stepsOf(read(t, "README.md")) {
 		command := strings.Replace(s.command, "go run ./cmd/pfkeyd ", "pfkeyd ", 1)
 		if strings.HasPrefix(command, "go ") {
 			continue // would install or run this very test
@@ -114,6 +120,32 @@ func TestReadme(t *testing.T) {
 	}
 	if ran < 5 {
 		t.Errorf("only %d commands of the README were run", ran)
+	}
+}
+
+// The commands of the quick start work as one block too, pasted into a shell that does not wait for what each of them prints.
+func TestReadmeQuickStartAsOneBlock(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds and runs the commands")
+	}
+	_, text, ok := strings.Cut(read(t, "README.md"), "\n## Quick start\n")
+	text, _, _ = strings.Cut(text, "\n## ")
+	var block strings.Builder
+	for _, s := range stepsOf(text) {
+		block.WriteString(s.command + "\n")
+	}
+	if !ok || strings.Count(block.String(), "\n") < 6 {
+		t.Fatalf("no quick start in the README: %q", block.String())
+	}
+	dir, env := readmeHome(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-e")
+	cmd.Dir, cmd.Env, cmd.WaitDelay = dir, env, time.Second
+	cmd.Stdin = strings.NewReader(block.String() + "kill $!\nwait $!\n")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?m)^esp +0x1000 .* mature +in +aes-gcm16 none +1$`).Match(out) {
+		t.Errorf("%v\n%s\n%s", err, block.String(), out)
 	}
 }
 

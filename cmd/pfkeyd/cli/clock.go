@@ -13,6 +13,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -30,9 +31,10 @@ with --clock virtual can be moved.
 
 With several --engine it moves their clocks together, from one thing that is due
 to the next, whichever engine that is in. When something has happened it waits
-until all of them have been quiet for a while (--settle), so that programs above
-them, such as IKE daemons that make new keys with each other, have finished before
-time goes on.`,
+until all of them have been quiet for a while (--settle), and ten times as long
+while messages are unread, SAs are LARVAL or DYING, or ACQUIREs unanswered: so
+programs above them, such as IKE daemons that make new keys with each other, have
+finished before time goes on.`,
 		Example: `  pfkeyd clock
   pfkeyd clock +8h
   pfkeyd clock --engine linux:/tmp/a.sock --engine linux:/tmp/b.sock +8h`,
@@ -170,40 +172,56 @@ func (all engineClocks) nextDue() time.Duration {
 // looked is how many SAs, ACQUIREs and policies of an engine are looked at to see whether something happens there.
 const looked = 1000
 
-// look is all that can be seen of the engines, but for the time.
-func (all engineClocks) look(ctx context.Context) (string, error) {
+// a view is what can be seen of all engines, but for the time.
+type view struct {
+	text    string
+	pending bool // key management has something to do: a message to read, an SA to complete or to replace
+}
+
+func (all engineClocks) look(ctx context.Context) (v view, err error) {
 	var b strings.Builder
 	for _, c := range all {
 		st, err := c.client.Status(ctx, looked)
 		if err != nil {
-			return "", command.Reached(command.At(c.address, err))
+			return v, command.Reached(command.At(c.address, err))
 		}
 		c.shows.Next = st.Next
+		v.pending = v.pending || isPending(&st)
 		st.Now, st.Next, st.Servers = time.Time{}, nil, nil
 		text, err := json.Marshal(st)
 		if err != nil {
-			return "", command.Failed(err)
+			return v, command.Failed(err)
 		}
 		b.Write(text)
 	}
-	return b.String(), nil
+	v.text = b.String()
+	return v, nil
+}
+
+func isPending(st *control.Status) bool {
+	return st.AcquireCount > 0 ||
+		slices.ContainsFunc(st.Sockets, func(s engine.SocketStatus) bool { return s.Queued > 0 }) ||
+		slices.ContainsFunc(st.SAs, func(s engine.SAStatus) bool { return s.State == "larval" || s.State == "dying" })
 }
 
 const (
-	// restless times the time to settle is how long programs may go on before the clocks move all the same.
-	restless = 30
+	// patient times the time to settle is how long the clocks wait for what is pending, while nothing happens: perhaps nobody is there to do it.
+	patient = 10
 	// blink is how often engines are looked at while they settle.
 	blink = 10 * time.Millisecond
 )
 
 // settled waits until nothing has happened in the engines for a while, if anything has happened since they were looked at before. It returns what is
 // seen then.
-func (all engineClocks) settled(ctx context.Context, before string, settle time.Duration) (now string, err error) {
-	if now, err = all.look(ctx); err != nil || now == before {
+func (all engineClocks) settled(ctx context.Context, before view, settle time.Duration) (now view, err error) {
+	if now, err = all.look(ctx); err != nil || now.text == before.text {
 		return now, err
 	}
-	end := time.Now().Add(restless * settle)
-	for quiet := time.Now(); time.Since(quiet) < settle && time.Now().Before(end); {
+	for last := time.Now(); ; {
+		quiet := time.Since(last)
+		if quiet >= patient*settle || quiet >= settle && !now.pending {
+			return now, nil
+		}
 		select {
 		case <-ctx.Done():
 			return now, ctx.Err()
@@ -213,11 +231,11 @@ func (all engineClocks) settled(ctx context.Context, before string, settle time.
 		if err != nil {
 			return now, err
 		}
-		if next != now {
-			now, quiet = next, time.Now()
+		if next.text != now.text {
+			last = time.Now()
 		}
+		now = next
 	}
-	return now, nil
 }
 
 // printClocks shows what the clocks show.
