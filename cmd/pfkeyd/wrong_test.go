@@ -123,6 +123,8 @@ func TestWrongUsage(t *testing.T) {
 		{"ipsecinject send --src x --dst 192.0.2.2 --spi 7", 2, "--src"},
 		{"ipsecinject send --wait 5", 2, "a time is wanted"},
 		{"ipsecinject watch --count -1", 2, "--count"},
+		{"ipsecinject send --count 0 --src 192.0.2.1 --dst 192.0.2.2 --spi 7", 2, "nothing to send"},
+		{"ipsecinject race --arrivals 0", 2, "--arrivals 0"},
 		{"ipsecinject race --trials 0", 2, "--trials"},
 		{"ipsecinject race --replay x", 2, "VARIANT/ENDING/SCHEDULE"},
 		{"ipsecinject race --replay a/b/c", 2, ""},

@@ -124,8 +124,8 @@ func (e *env) race(cmd *cobra.Command, f *raceFlags) error {
 		return command.Usagef("--replay, --free and --arrivals exclude each other")
 	case f.trials < 1, f.packets < 1, f.packets > 64:
 		return command.Usagef("--trials and --packets are at least 1, packets at most 64")
-	case f.arrivals < 0:
-		return command.Usagef("--arrivals %d is less than nothing", f.arrivals)
+	case f.arrivals < 0 || f.arrivals == 0 && cmd.Flags().Changed("arrivals"):
+		return command.Usagef("--arrivals %d: how many packets is wanted", f.arrivals)
 	case slices.ContainsFunc(f.delays, func(d time.Duration) bool { return d < 0 }):
 		return command.Usagef("--delay is not less than nothing")
 	case f.replay != "":

@@ -236,6 +236,10 @@ func (f *sendFlags) parse() (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
+	f.plain = f.outbound
+	if f.count == 0 {
+		return command.Usagef("--count 0: there is nothing to send")
+	}
 	if f.repeat < 0 {
 		return command.Usagef("--repeat %d is less than nothing", f.repeat)
 	}
