@@ -81,6 +81,10 @@ var layers = map[string]layer{
 	"internal/spelling": {not: noClock, why: "it compares words"},
 	"internal/terminal": {not: noClock, why: "it shapes text, wherever that goes"},
 	"internal/leak":     {why: "it looks at a process, whatever runs in it"},
+	"internal/station": {
+		own: []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
+		why: "it wires an engine to its ports, whichever kernel that is; flags and devices are the commands' business",
+	},
 	"internal/mutants": {
 		own: []string{"conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
@@ -96,7 +100,7 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
-			"racelab", "hostile", "testdata", "internal/spelling", "internal/terminal"},
+			"racelab", "hostile", "internal/station", "testdata", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
 			"gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",

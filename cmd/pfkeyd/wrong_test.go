@@ -186,6 +186,11 @@ func TestWrongValues(t *testing.T) {
 			}
 			command := strings.Fields(row)[0]
 			_, help, _ := inProcess(t, true, program, command, "--help")
+			for line := range strings.Lines(help) {
+				if len(line) > 81 {
+					t.Errorf("%s %s --help: %d columns: %s", program, command, len(line)-1, line)
+				}
+			}
 			for _, m := range option.FindAllStringSubmatch(help, -1) {
 				for _, value := range []string{"", "?!", "-1", "99999999999999999999", filepath.Join("no", "such", "file")} {
 					code, _, stderr := inProcess(t, true, program, command, "--"+m[1]+"="+value)

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/version"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 
 // The exit codes of all commands of the project but ipseckey, which has those of the original.
@@ -55,6 +57,11 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(help())
+	fit(root)
+	root.SetUsageTemplate(strings.NewReplacer(
+		".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", terminal.Columns),
+		"for more information about a command", "for more about a command",
+	).Replace(root.UsageTemplate()))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return noEmptyValues(cmd) }
 	root.SetArgs(append([]string{}, args...)) // nil would mean those of the process
 	root.SetIn(stdin)

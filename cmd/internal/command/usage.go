@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pfkeyd/pfkeyd/internal/spelling"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 
 // NoArgs refuses arguments: a word in the place of a subcommand that is none, with the one that is near, and any word behind a command that takes
@@ -205,4 +206,18 @@ func noEmptyValues(cmd *cobra.Command) (err error) {
 		}
 	})
 	return err
+}
+
+// fit has the descriptions of commands fit a terminal: paragraphs that are no list or example are set anew.
+func fit(cmd *cobra.Command) {
+	paragraphs := strings.Split(cmd.Long, "\n\n")
+	for i, p := range paragraphs {
+		if !strings.HasPrefix(p, " ") && !strings.Contains(p, "\n ") {
+			paragraphs[i] = strings.Join(terminal.Wrap(strings.Join(strings.Fields(p), " "), terminal.Columns-1), "\n")
+		}
+	}
+	cmd.Long = strings.Join(paragraphs, "\n\n")
+	for _, c := range cmd.Commands() {
+		fit(c)
+	}
 }

@@ -48,22 +48,36 @@ func (e *env) demo() *cobra.Command {
 		Short: "Show the race between IKE's keys and its first packets",
 		Long: `Demo shows in four acts what happens to packets that arrive before their keys.
 
-It needs no privilege and leaves nothing behind. It exits with 1 unless every packet
-ended as it should.`,
+Acts 1 to 3 play RFC 2409 Quick Mode between an initiator and a responder. The
+responder speaks PF_KEY to an emulated illumos over a Unix socket. The ESP
+packets of the initiator were protected by a real Linux kernel and come in
+through the packet port. They arrive before the responder has the keys, and
+wait on the LARVAL SA.
+
+Act 4 is the race of 2008: a packet and the keys come at the same moment. The
+engine's own code is stopped at named points, so that two packets and an UPDATE
+always come in the same order, on three kernels: Solaris until 2008
+(larval-unlocked), illumos since then (larval-window), and pfkeyd. A table says
+who does what, in which state the SA is after that, and which packets it holds.
+
+--fault plays all acts on one of the two old kernels. --kernel takes illumos
+only, because no other kernel has packets wait for keys.
+
+--step waits for a key before it shows what comes next; Ctrl-C ends the demo.
+Where the standard input is not a terminal, the end of a line is the key.
+
+--messages shows each PF_KEY message to the kernel (>) and from it (<) in one
+line, folded where it is long, without its keys.
+
+The demo needs no privilege and leaves nothing behind.
+
+Exit status: 0 every packet ended as it should; 1 a packet did not, and the
+error names it; 2 usage.`,
+		Example: `  pfkeyd demo
+  pfkeyd demo --fault larval-unlocked
+  pfkeyd demo --step --messages`,
 		Args: command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cancel := context.WithTimeout(cmd.Context(), demoPatience)
-			defer cancel()
-			d, err := openDemo(ctx, fault, newScreen(e.stdout, &e.colour))
-			if err != nil {
-				return err
-			}
-			defer d.close()
-			if err := d.play(ctx); err != nil {
-				return command.Failed(err)
-			}
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return e.runDemo(cmd.Context(), &f) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.kernel, "kernel", demoKernel, "the kernel to emulate, by `NAME`")
@@ -72,8 +86,8 @@ ended as it should.`,
 	fl.Lookup("slow").NoOptDefVal = "500ms"
 	fl.BoolVar(&f.step, "step", false, "wait for a key before each thing that is shown")
 	fl.BoolVar(&f.messages, "messages", false, "show each PF_KEY message in one line")
-	complete(cmd, "kernel", demoKernel)
-	complete(cmd, "fault", sadb.FaultNames()...)
+	command.Complete(cmd, "kernel", demoKernel)
+	command.Complete(cmd, "fault", sadb.FaultNames()...)
 	return cmd
 }
 
@@ -98,7 +112,7 @@ func (e *env) runDemo(ctx context.Context, f *demoFlags) error {
 	})
 	defer patience.Stop()
 
-	d, err := openDemo(ctx, f, newScreen(e.stdout))
+	d, err := openDemo(ctx, f, newScreen(e.stdout, &e.colour))
 	if err != nil {
 		return err
 	}

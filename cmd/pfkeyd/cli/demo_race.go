@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/racelab"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -162,7 +162,7 @@ func (d *demo) heading(name string) {
 
 func (d *demo) showRow(r row) {
 	var text strings.Builder
-	for i, part := range command.Wrap(r.Does, raceWidth) {
+	for i, part := range terminal.Wrap(r.Does, raceWidth) {
 		if i == 0 {
 			fmt.Fprintf(&text, "   %-9s  %-*s  %-6s  %s\n", r.Who, raceWidth, part, r.State, r.Holds)
 		} else {
@@ -189,7 +189,7 @@ func (d *demo) judgeRace(r *raced, old bool) {
 		}
 		wrong++
 		what, detail := fate(r.run, i)
-		d.screen.show(d.screen.paint(red, fold("   = ", fmt.Sprintf("packet %d %s%s", i+1, what, detail))) + "\n")
+		d.screen.show(d.screen.Paint(terminal.Red, fold("   = ", fmt.Sprintf("packet %d %s%s", i+1, what, detail))) + "\n")
 		if !old {
 			d.failed("packet %d %s", i+1, what)
 		}
@@ -200,7 +200,7 @@ func (d *demo) judgeRace(r *raced, old bool) {
 	case wrong == 0 && old:
 		d.failed("%s did wrong to no packet, and should have", r.variant)
 	case wrong == 0:
-		d.screen.show(d.screen.paint(green, "   = both packets are delivered") + "\n")
+		d.screen.show(d.screen.Paint(terminal.Green, "   = both packets are delivered") + "\n")
 	}
 }
 
@@ -229,6 +229,6 @@ func counted(run *racelab.Run, i int) bool {
 
 // fold breaks a text into lines of the screen, the first one behind a mark.
 func fold(mark, text string) string {
-	parts := command.Wrap(text, columns-len(mark))
+	parts := terminal.Wrap(text, columns-len(mark))
 	return mark + strings.Join(parts, "\n"+strings.Repeat(" ", len(mark)))
 }

@@ -37,17 +37,9 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 	faults := strings.Join(sadb.FaultNames(), ", ")
 	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: "+faults)
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
-	complete(cmd, "kernel", kernel.Names()...)
-	complete(cmd, "fault", sadb.FaultNames()...)
-	complete(cmd, "clock", "real", "virtual")
-}
-
-// complete says what the shell proposes for the value of a flag.
-func complete(cmd *cobra.Command, flag string, values ...string) {
-	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
-	if err != nil {
-		panic(err) // no such flag
-	}
+	command.Complete(cmd, "kernel", kernel.Names()...)
+	command.Complete(cmd, "fault", sadb.FaultNames()...)
+	command.Complete(cmd, "clock", "real", "virtual")
 }
 
 // start makes the engine. Errors are those of usage.

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
@@ -28,19 +29,27 @@ func newScreen(out io.Writer, colour *command.Colour) *screen {
 	return &screen{out: out, Painter: colour.Wanted(out)}
 }
 
-func (s *screen) title(format string, a ...any) {
-	fmt.Fprintln(s.out, s.Paint(terminal.Bold, fmt.Sprintf(format, a...)))
+// show prints one thing, after a pause for what was there before.
+func (s *screen) show(text string) {
+	if s.err == nil && s.fresh > 0 && s.pause != nil {
+		s.err = s.pause(s.fresh)
+		s.fresh = 0
+	}
+	if s.err == nil {
+		s.fresh += strings.Count(text, "\n")
+		_, s.err = io.WriteString(s.out, text)
+	}
 }
 
 func (s *screen) title(format string, a ...any) {
-	s.show(s.paint(bold, fmt.Sprintf(format, a...)) + "\n")
+	s.show(s.Paint(terminal.Bold, fmt.Sprintf(format, a...)) + "\n")
 }
 
 // text prints lines as they are.
 func (s *screen) text(format string, a ...any) { s.show(fmt.Sprintf(format, a...) + "\n") }
 
 func (s *screen) act(n int, title string) {
-	fmt.Fprintf(s.out, "\n%s\n", s.Paint(terminal.Bold, fmt.Sprintf("%d. %s", n, title)))
+	s.show("\n" + s.Paint(terminal.Bold, fmt.Sprintf("%d. %s", n, title)) + "\n")
 }
 
 // line is one moment: when, who, what, and the verdict if there is one.
@@ -51,16 +60,27 @@ func (s *screen) line(who, what, verdict string) {
 		mark = fmt.Sprintf("%-9s  ", verdict)
 	}
 	indent := len(start) + len(mark)
-	for i, part := range terminal.Wrap(what, terminal.Columns-indent) {
-		if i == 0 {
-			fmt.Fprintf(s.out, "%s%s%s\n", start, s.Paint(terminal.VerdictColour(verdict), mark), part)
-		} else {
-			fmt.Fprintf(s.out, "%*s%s\n", indent, "", part)
-		}
+	parts := terminal.Wrap(what, columns-indent)
+	text := start + s.Paint(terminal.VerdictColour(verdict), mark) + parts[0] + "\n"
+	for _, part := range parts[1:] {
+		text += strings.Repeat(" ", indent) + part + "\n"
+	}
+	s.show(text)
+}
+
+// message shows the one line of a message; what is too long goes on below it.
+func (s *screen) message(sent bool, line string) {
+	text, arrow := "", "<"
+	if sent {
+		arrow = ">"
+	}
+	for _, part := range terminal.Wrap(line, columns-9) {
+		text += fmt.Sprintf("       %s %s\n", arrow, part)
+		arrow = " "
 	}
 	s.show(text)
 }
 
 func (s *screen) wrong(format string, a ...any) {
-	fmt.Fprintf(s.out, "       %s\n", s.Paint(terminal.Red, "wrong: "+fmt.Sprintf(format, a...)))
+	s.show("       " + s.Paint(terminal.Red, "wrong: "+fmt.Sprintf(format, a...)) + "\n")
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
-	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/hostile"
 	"github.com/pfkeyd/pfkeyd/internal/station"
@@ -53,7 +52,7 @@ ipsecconf(8), with tunnels as dladm(8) makes them:
 
   dladm create-iptun -T ipv4 -a local=192.0.2.1,remote=192.0.2.2 ip.tun0
   {tunnel ip.tun0 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}
-  {raddr 192.0.2.2 ulp udp rport 9} ipsec {auth_algs sha256} or ipsec {encr_algs aes}
+  {raddr 192.0.2.2 ulp udp rport 9} ipsec {auth_algs sha256}
 
 With --tun the emulated host joins this machine's network: a packet that is routed
 into the TUN device goes out through the engine, and what the engine delivers comes
@@ -62,7 +61,8 @@ it is the same one, and what is for an own address (--addr) comes in, all else g
 out. Both take packets of the packet port as well. The devices are made if need
 be, which takes root; bringing them up, addresses and routes are left to ip(8):
 
-  pfkeyd serve --kernel linux --addr 192.0.2.1 --policy FILE --tun host0 --tun-wire wire0
+  pfkeyd serve --kernel linux --addr 192.0.2.1 --policy FILE \
+      --tun host0 --tun-wire wire0
   ip link set host0 up && ip route add 10.2.0.0/24 dev host0
   ip link set wire0 up && ip route add 192.0.2.1 dev wire0
 
@@ -129,20 +129,12 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return command.Failed(err)
 	}
-	address := pfkey.Address{Kernel: eng.Name(), Path: path}
-	fmt.Fprintf(e.stdout, "pfkeyd: %s is ready at %s\n", eng.Name(), address)
-	if f.session >= 0 {
-		file := os.NewFile(uintptr(f.session), "session")
-		if s.session, err = net.FileConn(file); err != nil {
-			s.closeListeners()
-			s.ways.close(ctx)
-			return command.Failed(fmt.Errorf("--session %d: %w", f.session, err))
-		}
-		file.Close()
-	} else if err := f.ready.tell(address); err != nil {
-		e.sayf("nobody was told that the engine is ready: %s", words.Text(err))
+	ways, err := f.packets.open(eng)
+	if err != nil {
+		s.Close()
+		return command.Failed(err)
 	}
-	o := station.Options{Packets: ways.target, Log: log, Counters: map[string]func() any{}, Stopping: ways.stop}
+	o := station.Options{Packets: ways.target, Log: log, Counters: map[string]func() any{}, Stopping: func() { f.stopping(); ways.stop() }}
 	ways.addCounters(o.Counters)
 	if liar != nil {
 		o.Front = liar
@@ -155,11 +147,20 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 			ways.close(ctx)
 			return command.Failed(err)
 		}
+	} else if err := f.ready.tell(s.Address()); err != nil {
+		e.sayf("nobody was told that the engine is ready: %s", words.Text(err))
 	}
 	if err := serveWays(ctx, s, o, ways); err != nil {
 		return command.Failed(err)
 	}
 	return nil
+}
+
+// stopping tells the service manager that the engine stops. The engine of a run is nobody's service.
+func (f *serveFlags) stopping() {
+	if f.session < 0 {
+		_ = notify("STOPPING=1") // it would have been said at the start that nobody hears it
+	}
 }
 
 // sessionOf is the session of a descriptor that the run has left to this process.
@@ -209,178 +210,4 @@ func (f *serveFlags) liar(eng *engine.Engine) (*hostile.Kernel, error) {
 		return nil, command.Usagef("--hostile %s: %w", f.hostile, err)
 	}
 	return hostile.New(eng, script), nil
-}
-
-// station is an engine with all that stands in front of it: PF_KEY sockets, packet port, control port, and the clock that wakes it.
-type station struct {
-	engine  *engine.Engine
-	front   pfkey.Engine // the engine, or what stands in front of it
-	sockets *pfkey.Server
-	packets *packetport.Server
-	ways    *packetWays
-	control *control.Server
-	desk    *launch.Desk
-
-	socketListener, packetListener, controlListener, attachListener net.Listener
-
-	session net.Conn // nil, or that of the run whose engine this is: it stops when that is over
-}
-
-// openStation makes the sockets and everything behind them; nothing is served yet. liar may be nil.
-func openStation(eng *engine.Engine, liar *hostile.Kernel, path string, packets *packetFlags, log *slog.Logger) (_ *station, err error) {
-	s := &station{engine: eng, front: eng}
-	if liar != nil {
-		s.front = liar
-	}
-	defer func() {
-		if err != nil {
-			s.closeListeners()
-		}
-	}()
-	l, err := pfkey.Listen(path)
-	if err != nil {
-		return nil, err
-	}
-	s.socketListener = l
-	// The PF_KEY socket is ours from here on, and what lies beside it with it.
-	pl, err := pfkey.Listen(packetport.Path(path))
-	if err != nil {
-		return nil, err
-	}
-	s.packetListener = pl
-	if s.controlListener, err = control.Listen(control.Path(path)); err != nil {
-		return nil, err
-	}
-	if s.attachListener, err = pfkey.Listen(launch.AttachPath(path)); err != nil {
-		return nil, err
-	}
-	if s.ways, err = packets.open(eng); err != nil {
-		return nil, err
-	}
-	s.sockets = pfkey.NewServer(s.front, pfkey.ServerOptions{Log: log})
-	s.desk = launch.NewDesk(s.sockets, launch.DeskOptions{
-		Address: pfkey.Address{Kernel: eng.Name(), Path: path}.String(),
-		Check:   pfkey.CheckPeer,
-		Log:     log,
-		Traced:  func(r launch.TraceRequest) (*pfkey.Server, func(), error) { return s.traced(r, log) },
-	})
-	s.packets = packetport.NewServer(s.ways.target, packetport.Options{Name: eng.Name(), Check: pfkey.CheckPeer, Log: log})
-	servers := map[string]func() any{
-		"pfkey":   func() any { return s.sockets.Counters() },
-		"packets": func() any { return s.packets.Stats() },
-		"attach":  func() any { return s.desk.Counters() },
-	}
-	if liar != nil {
-		servers["hostile"] = func() any { return liar.Counters() }
-	}
-	s.ways.addCounters(servers)
-	s.control = control.NewServer(eng, control.Options{Check: pfkey.CheckPeer, Log: log, Servers: servers})
-	return s, nil
-}
-
-func (s *station) closeListeners() {
-	for _, l := range []net.Listener{s.socketListener, s.packetListener, s.controlListener, s.attachListener} {
-		if l != nil {
-			l.Close()
-		}
-	}
-}
-
-// run serves until ctx ends or one of the servers fails, and then stops in order: nothing new comes in, what is under way is finished,
-// packets that wait end, and their verdicts still reach those who sent them.
-func (s *station) run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var serving, ticking sync.WaitGroup
-	errs := make(chan error, 6)
-	serve := func(f func(context.Context, net.Listener) error, l net.Listener) {
-		serving.Go(func() {
-			// A server is stopped by its Shutdown below, not by ctx.
-			if err := f(context.Background(), l); err != nil {
-				errs <- err
-				cancel()
-			}
-		})
-	}
-	serve(s.sockets.Serve, s.socketListener)
-	serve(s.packets.Serve, s.packetListener)
-	serve(s.control.Serve, s.controlListener)
-	serve(s.desk.Serve, s.attachListener)
-	if s.session != nil {
-		serving.Go(func() {
-			s.desk.ServeConn(s.session)
-			cancel()
-		})
-	}
-	ticking.Go(func() { s.tick(ctx) })
-	s.ways.start(func(err error) {
-		errs <- err
-		cancel()
-	})
-	<-ctx.Done()
-	if s.session == nil {
-		_ = notify("STOPPING=1") // it would have been said at the start that nobody hears it
-	}
-
-	stop, done := context.WithTimeout(context.Background(), stopPatience)
-	defer done()
-	s.packets.Stop(stop)
-	s.ways.stop()
-	// Who ran programs sees that this is the end, and keeps their ends for a successor.
-	s.desk.Close()
-	err := s.sockets.Shutdown(stop)
-	ticking.Wait()
-	s.engine.Close()
-	err = errors.Join(err, s.packets.Shutdown(stop), s.control.Shutdown(stop))
-	s.sockets.Close()
-	serving.Wait()
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = nil // somebody did not read; it is not worth an exit code
-	}
-	err = errors.Join(err, s.ways.close(stop))
-	select {
-	case first := <-errs:
-		err = first
-	default:
-	}
-	return err
-}
-
-// traced makes a server in front of the same engine whose messages are written to a file that somebody handed over.
-func (s *station) traced(r launch.TraceRequest, log *slog.Logger) (*pfkey.Server, func(), error) {
-	t := trace.New(s.front, r.File, trace.Options{
-		Pcapng: r.Format == launch.TracePcapng, ShowKeys: r.ShowKeys, Now: s.engine.Now,
-	})
-	if err := t.Err(); err != nil {
-		return nil, nil, err
-	}
-	server := pfkey.NewServer(t, pfkey.ServerOptions{Log: log})
-	return server, func() {
-		server.Close()
-		if err := t.Err(); err != nil {
-			log.Error("the trace is not complete", "err", err)
-		}
-		r.File.Close()
-	}, nil
-}
-
-// tick tells an engine on the machine's clock when something is due.
-func (s *station) tick(ctx context.Context) {
-	if s.engine.Virtual() {
-		return
-	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.engine.Wake():
-		case <-timer.C:
-			s.engine.Advance(time.Now())
-		}
-		if next, ok := s.engine.Next(); ok {
-			timer.Reset(max(time.Until(next), 0))
-		}
-	}
 }
