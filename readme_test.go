@@ -38,7 +38,8 @@ func stepsOf(text string) (steps []step) {
 	return steps
 }
 
-// readmeHome is a directory with the commands in bin, and the environment that has them find it and no engine of others.
+// readmeHome is a directory with the commands in bin, and the environment that has them find it and no engine of
+// others.
 func readmeHome(t *testing.T) (dir string, env []string) {
 	t.Helper()
 	for _, tool := range []string{"go", "sh"} {
@@ -123,7 +124,8 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// The commands of the quick start work as one block too, pasted into a shell that does not wait for what each of them prints.
+// The commands of the quick start work as one block too, pasted into a shell that does not wait for what each of them
+// prints.
 func TestReadmeQuickStartAsOneBlock(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs the commands")

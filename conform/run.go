@@ -162,8 +162,8 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	return rep, err
 }
 
-// wanted says whether the pattern of --run picks a scenario: by its name, or by its name behind that of the folder of its file, which is how
-// documents tell of recordings.
+// wanted says whether the pattern of --run picks a scenario: by its name, or by its name behind that of the folder of
+// its file, which is how documents tell of recordings.
 func wanted(pattern *regexp.Regexp, file, name string) bool {
 	if pattern == nil || pattern.MatchString(name) {
 		return true

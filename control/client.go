@@ -42,8 +42,8 @@ func NewClient(path string) *Client {
 // Close ends the connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs and policies; 0 means as many as the port lists at all, which is 10000, less than 0
-// the default. The counts in the answer say how many there are.
+// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs and policies; 0 means as many as the port
+// lists at all, which is 10000, less than 0 the default. The counts in the answer say how many there are.
 func (c *Client) Status(ctx context.Context, limit int) (Status, error) {
 	path := "/status"
 	if limit >= 0 {

@@ -19,7 +19,8 @@ import (
 const (
 	maxBody   = 4096
 	maxHeader = 16 << 10
-	// defaultSAs is how many SAs a status lists unless asked otherwise, and maxSAs the most; and as many ACQUIREs and policies.
+	// defaultSAs is how many SAs a status lists unless asked otherwise, and maxSAs the most; and as many ACQUIREs and
+	// policies.
 	defaultSAs = 1000
 	maxSAs     = 10_000
 	// maxConns is how many connections are served at a time; others wait to be accepted.

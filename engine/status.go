@@ -78,7 +78,8 @@ type PolicyStatus struct {
 	Action    string `json:"action"`   // ipsec, pass or drop: what is preferred
 	Priority  int64  `json:"priority"` // as the kernel counts; 0 where it has none
 	ID        uint32 `json:"id,omitempty"`
-	// Wants is how packets are to be protected, in words of the kernel's own: on Linux one after the other, on illumos alternatives.
+	// Wants is how packets are to be protected, in words of the kernel's own: on Linux one after the other, on illumos
+	// alternatives.
 	Wants []string `json:"wants,omitempty"`
 }
 
@@ -88,8 +89,8 @@ type PacketStatus struct {
 	Bytes int    `json:"bytes"`
 }
 
-// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs and policies; 0 means all, for programs that know how many there can
-// be.
+// Status reads the engine. At most limit SAs are listed, and as many ACQUIREs and policies; 0 means all, for programs
+// that know how many there can be.
 func (e *Engine) Status(limit int) Status {
 	e.lock()
 	defer e.unlock()

@@ -188,7 +188,8 @@ func (s *session) explain(words []string) error {
 // maxExplained bounds how many bytes are read to explain.
 const maxExplained = 64 << 20
 
-// explained finds the text to explain: words of hexadecimal digits, a file, or standard input. name is what stands in front of errors about it.
+// explained finds the text to explain: words of hexadecimal digits, a file, or standard input. name is what stands in
+// front of errors about it.
 func (s *session) explained(words []string) (text []byte, name string, err error) {
 	switch {
 	case len(words) == 0 || len(words) == 1 && words[0] == "-":

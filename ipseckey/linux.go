@@ -6,8 +6,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// To an engine of Linux an SA can be told two things that illumos has other words for, or none: its mode, which illumos sees from the inner addresses,
-// with the request id that ties it to a policy; and the ports of ESP in UDP by source and destination, since an SA has no local side there.
+// To an engine of Linux an SA can be told two things that illumos has other words for, or none: its mode, which illumos
+// sees from the inner addresses, with the request id that ties it to a policy; and the ports of ESP in UDP by source
+// and destination, since an SA has no local side there.
 
 // linux tells whether the engine speaks Linux' dialect.
 func (s *session) linux() bool { return s.dial.Name == wire.Linux().Name }

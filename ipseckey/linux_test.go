@@ -11,7 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// What only an engine of Linux can be told arrives there, and comes back from a saved file: ESP without encryption, modes, request ids, ESP in UDP.
+// What only an engine of Linux can be told arrives there, and comes back from a saved file: ESP without encryption,
+// modes, request ids, ESP in UDP.
 func TestLinuxWords(t *testing.T) {
 	if !slices.Contains(kernel.Names(), "linux") {
 		t.Skip("there is no kernel linux")

@@ -98,7 +98,8 @@ var extMeanings = map[string]meaning{
 	"X_FILTER":            {"limits a DUMP to SAs of these addresses", ""},
 }
 
-// fieldMeanings say what a field is for: "EXTENSION field", "*LIFETIME field" for a group, "request field" for a part, or just the field.
+// fieldMeanings say what a field is for: "EXTENSION field", "*LIFETIME field" for a group, "request field" for a part,
+// or just the field.
 var fieldMeanings = map[string]string{
 	"base header version":    "of PF_KEY: 2",
 	"base header type":       "", // the message's own

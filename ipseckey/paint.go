@@ -13,8 +13,8 @@ const (
 	colourNever  = "never"
 )
 
-// wantsColour tells whether a stream that is a terminal, or not, gets colours. Unless --color says so, only a terminal whose user has nothing against
-// them (https://no-color.org) and that knows them; never with --compat.
+// wantsColour tells whether a stream that is a terminal, or not, gets colours. Unless --color says so, only a terminal
+// whose user has nothing against them (https://no-color.org) and that knows them; never with --compat.
 func (s *session) wantsColour(isTerminal bool) terminal.Painter {
 	switch {
 	case s.compat || s.colour == colourNever:

@@ -36,7 +36,8 @@ const listedDiagnostic = "  Diagnostic code %d:  %s.\n"
 
 func (s *session) hasDiagnostics() bool { return hasDiagnostics(s.dial) }
 
-// diagnosis is what an answer with an errno has to say: its diagnostic in the form of the original, or where the kernel has none the errno in words.
+// diagnosis is what an answer with an errno has to say: its diagnostic in the form of the original, or where the kernel
+// has none the errno in words.
 func (s *session) diagnosis(h wire.Header, format string) string {
 	if s.hasDiagnostics() {
 		return fmt.Sprintf(format, h.Reserved, diagnosticText(h.Reserved))

@@ -50,7 +50,8 @@ type Address struct {
 	Path   string // of the Unix socket; empty for HostKernel
 }
 
-// ParseAddress reads the textual form. It does not look whether the kernel is known or anything is at the path. The error is an [*AddressError].
+// ParseAddress reads the textual form. It does not look whether the kernel is known or anything is at the path. The
+// error is an [*AddressError].
 func ParseAddress(s string) (Address, error) {
 	kernel, path, ok := strings.Cut(s, ":")
 	switch {
@@ -69,7 +70,8 @@ func ParseAddress(s string) (Address, error) {
 // String is the form that [ParseAddress] reads.
 func (a Address) String() string { return a.Kernel + ":" + a.Path }
 
-// Dialect returns the dialect that the kernel at the address speaks. The error is an [*AddressError], or says that the host has no PF_KEY.
+// Dialect returns the dialect that the kernel at the address speaks. The error is an [*AddressError], or says that the
+// host has no PF_KEY.
 func (a Address) Dialect() (*wire.Dialect, error) {
 	if a.Kernel == HostKernel {
 		return hostDialect()
@@ -96,7 +98,8 @@ func DefaultDir() string {
 // DefaultPath is where an engine of the named kernel listens unless told otherwise.
 func DefaultPath(kernel string) string { return filepath.Join(DefaultDir(), kernel+socketSuffix) }
 
-// NamedPath is where one more engine of the named kernel listens, so that [Running] finds it too. The name tells it from others; it has no slash.
+// NamedPath is where one more engine of the named kernel listens, so that [Running] finds it too. The name tells it
+// from others; it has no slash.
 func NamedPath(kernel, name string) string {
 	return filepath.Join(DefaultDir(), kernel+"."+name+socketSuffix)
 }
@@ -104,8 +107,8 @@ func NamedPath(kernel, name string) string {
 const socketSuffix = ".sock"
 
 // DefaultAddress is the engine to use when nobody says which: the one that the environment names ([EngineVariable]), else
-// the one that is running in the default directory, if there is exactly one. The error is ErrNoEngine or ErrManyEngines if there
-// is none or more than one.
+// the one that is running in the default directory, if there is exactly one. The error is ErrNoEngine or ErrManyEngines
+// if there is none or more than one.
 func DefaultAddress() (Address, error) {
 	if s := os.Getenv(EngineVariable); s != "" {
 		a, err := ParseAddress(s)
@@ -130,8 +133,8 @@ func DefaultAddress() (Address, error) {
 	return running[0], nil
 }
 
-// Running lists the engines that are running in the default directory, at their [DefaultPath] or a [NamedPath], ordered by the kernel's name and then
-// by the path. It connects to none.
+// Running lists the engines that are running in the default directory, at their [DefaultPath] or a [NamedPath], ordered
+// by the kernel's name and then by the path. It connects to none.
 func Running() ([]Address, error) {
 	dir := DefaultDir()
 	if err := checkDir(dir); errors.Is(err, fs.ErrNotExist) {

@@ -521,8 +521,8 @@ func BenchmarkIkedStart(b *testing.B) {
 	})
 }
 
-// Clocks that are moved together let both sides of a pair hear of each other at each moment, so that keys are renewed as they would be in hours, and
-// traffic goes on. PFKEYD_IKED_PAIRS says with how many pairs to try.
+// Clocks that are moved together let both sides of a pair hear of each other at each moment, so that keys are renewed
+// as they would be in hours, and traffic goes on. PFKEYD_IKED_PAIRS says with how many pairs to try.
 func TestIkedClocks(t *testing.T) {
 	if !inNamespaces(t) {
 		return

@@ -53,7 +53,8 @@ func running(t *testing.T, cmd *exec.Cmd) (end func() int) {
 	return end
 }
 
-// Whoever has started an engine learns its address on a descriptor, which then ends; or only that it ends, if the engine does not start.
+// Whoever has started an engine learns its address on a descriptor, which then ends; or only that it ends, if the
+// engine does not start.
 func TestReadyDescriptor(t *testing.T) {
 	dir := shortDir(t)
 	read := func(args ...string) (string, func() int) {

@@ -48,7 +48,8 @@ func elsewhere(t *testing.T) {
 	t.Setenv("PFKEY_ENGINE", "")
 }
 
-// Whatever is wrong with a command line, the message says what in words of its user, and the exit code is the one that is promised.
+// Whatever is wrong with a command line, the message says what in words of its user, and the exit code is the one that
+// is promised.
 func TestWrongUsage(t *testing.T) {
 	elsewhere(t)
 	if err := os.WriteFile("text", []byte("something else\n"), 0o600); err != nil {

@@ -17,8 +17,8 @@ func Nearest(text string, candidates []string) string {
 	return best
 }
 
-// Distance counts how many bytes must be inserted, removed, changed or swapped with a neighbour to make b of a. Of long words it is
-// only an upper bound.
+// Distance counts how many bytes must be inserted, removed, changed or swapped with a neighbour to make b of a. Of long
+// words it is only an upper bound.
 func Distance(a, b string) int {
 	if len(a) > 40 || len(b) > 40 {
 		return max(len(a), len(b))

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// A Table is rows under a head, in columns. What is wider than [Columns] goes on in further lines, in columns of their own. The zero value is ready
-// to use; it is not safe for concurrent use.
+// A Table is rows under a head, in columns. What is wider than [Columns] goes on in further lines, in columns of their
+// own. The zero value is ready to use; it is not safe for concurrent use.
 type Table struct {
 	// Paint, if set, colours a cell of a column, counted from 0, which has been given its width already.
 	Paint func(column int, cell string) string
@@ -65,8 +65,8 @@ func broken(widths []int) (lines []span) {
 	return append(lines, now)
 }
 
-// line writes the cells of one line. The last one has room to the edge, and goes on below itself if that is not enough. A line without cells is left
-// out unless it is the first, or of the head.
+// line writes the cells of one line. The last one has room to the edge, and goes on below itself if that is not enough.
+// A line without cells is left out unless it is the first, or of the head.
 func (t *Table) line(b *strings.Builder, row []string, columns span, widths []int, further, head bool) {
 	if further && !head && strings.Join(row[columns.from:columns.to], "") == "" {
 		return

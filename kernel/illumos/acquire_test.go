@@ -109,7 +109,8 @@ func TestAcquireTimesOut(t *testing.T) {
 	}
 }
 
-// When no program is registered a packet that needs keys does not wait, and its reason says why; the kernel counts it as the one that waited in vain.
+// When no program is registered a packet that needs keys does not wait, and its reason says why; the kernel counts it
+// as the one that waited in vain.
 func TestAcquireUnheard(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := h.e.Kernel().(*illumos.Kernel)

@@ -39,7 +39,8 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 	k.describePolicies(st, limit)
 }
 
-// describePolicies lists policies in the order of an SPDDUMP, for the sake of which nothing has to be sorted under the control lock.
+// describePolicies lists policies in the order of an SPDDUMP, for the sake of which nothing has to be sorted under the
+// control lock.
 func (k *Kernel) describePolicies(st *engine.Status, limit int) {
 	st.PolicyCount = len(k.policies.byID)
 	k.policies.all.each(nil, func(n *node) bool {

@@ -44,8 +44,8 @@ func (c *Colour) String() string {
 // Type implements the value of an option.
 func (c *Colour) Type() string { return "when" }
 
-// Wanted says whether what goes to out shall have colour: if that is not said, when out is a terminal whose user has nothing against it
-// (https://no-color.org).
+// Wanted says whether what goes to out shall have colour: if that is not said, when out is a terminal whose user has
+// nothing against it (https://no-color.org).
 func (c *Colour) Wanted(out io.Writer) terminal.Painter {
 	switch c.when {
 	case "always":

@@ -14,8 +14,8 @@ import (
 // EngineHelp is what the option --engine means.
 const EngineHelp = "`ADDRESS` of the engine, KERNEL:PATH (default: $" + pfkey.EngineVariable + ", else the one that runs)"
 
-// Engine finds an engine: the one at the address that --engine has, or if that is empty the one that is meant without. Errors have their exit codes:
-// a wrong address is wrong usage, wherever it comes from.
+// Engine finds an engine: the one at the address that --engine has, or if that is empty the one that is meant without.
+// Errors have their exit codes: a wrong address is wrong usage, wherever it comes from.
 func Engine(address string) (pfkey.Address, error) {
 	var a pfkey.Address
 	var err error

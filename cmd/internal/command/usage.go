@@ -14,8 +14,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 
-// NoArgs refuses arguments: a word in the place of a subcommand that is none, with the one that is near, and any word behind a command that takes
-// none. A word that may be a key which has lost its option is not repeated.
+// NoArgs refuses arguments: a word in the place of a subcommand that is none, with the one that is near, and any word
+// behind a command that takes none. A word that may be a key which has lost its option is not repeated.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
@@ -198,7 +198,8 @@ func MayBeEmpty(cmd *cobra.Command, flags ...string) {
 	}
 }
 
-// noEmptyValues refuses options that were given an empty text: nobody means that, but a script whose variable is not set does it.
+// noEmptyValues refuses options that were given an empty text: nobody means that, but a script whose variable is not
+// set does it.
 func noEmptyValues(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if v := f.Value.String(); (v == "" || v == "[]") && f.Annotations[mayBeEmpty] == nil {

@@ -11,7 +11,8 @@ import (
 )
 
 var (
-	// origin is where a library says which of its packages, or which system call, an error is from. That helps who writes a program, and nobody else.
+	// origin is where a library says which of its packages, or which system call, an error is from. That helps who
+	// writes a program, and nobody else.
 	origin = regexp.MustCompile(`(^|: )(?:pfkey: dial|pfkey|kernel|control|packetport|launch|hostile|trace|conform|racelab|ipseckey|engine|ipsec|sadb|wire|` +
 		`time|strconv|json|connect): `)
 	// dialed is how the net package names what it could not connect to, or listen at.
@@ -30,8 +31,8 @@ func Text(err error) string {
 	}
 }
 
-// Reason is why a system call or a wait failed, without what it was about: of "dial unix /x: connect: connection refused" it leaves "connection
-// refused". Of an error of another kind it is the [Text].
+// Reason is why a system call or a wait failed, without what it was about: of "dial unix /x: connect: connection
+// refused" it leaves "connection refused". Of an error of another kind it is the [Text].
 func Reason(err error) string {
 	var errno syscall.Errno
 	var op *net.OpError

@@ -36,8 +36,8 @@ type raceFlags struct {
 // raceDelays cover what key management takes, from nothing to a slow machine of 2008.
 var raceDelays = []time.Duration{0, 20 * time.Microsecond, 100 * time.Microsecond, 500 * time.Microsecond, time.Millisecond}
 
-// raceTrials are played for each delay unless asked otherwise: all lines take some ten seconds. A hit is rarer than one in so many; --trials 20000
-// takes minutes and may see one.
+// raceTrials are played for each delay unless asked otherwise: all lines take some ten seconds. A hit is rarer than one
+// in so many; --trials 20000 takes minutes and may see one.
 const raceTrials = 500
 
 func (e *env) raceCommand() *cobra.Command {
@@ -294,7 +294,8 @@ const (
 	freeLine = "%-15s %6v %5.1f%% %6.1f%% %s %8d %4d %6.3f%% %.3f-%.3f\n"
 )
 
-// freeLines measures and prints line by line. With an error, which may be that of ctx, comes what there is, the line that was begun included.
+// freeLines measures and prints line by line. With an error, which may be that of ctx, comes what there is, the line
+// that was begun included.
 func (e *env) freeLines(ctx context.Context, f *raceFlags) (results []racelab.FreeResult, err error) {
 	bar := e.progress()
 	defer bar.clear()

@@ -22,8 +22,8 @@ var raceColours = []color.RGBA{{0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x72, 0xb2, 0xff
 // rates are the points of one variant, with their intervals.
 type rates []racelab.FreeResult
 
-// plotRace draws by the delay how often the UPDATE came between the packets, which is what it takes, and below it how often a packet was
-// stranded or lost, with the intervals of 95 %: one line for each variant.
+// plotRace draws by the delay how often the UPDATE came between the packets, which is what it takes, and below it how
+// often a packet was stranded or lost, with the intervals of 95 %: one line for each variant.
 func plotRace(file string, results []racelab.FreeResult) error {
 	astride, err := racePlot(results, "How often the UPDATE comes between the packets", func(r racelab.FreeResult) (rate, low, high float64) {
 		low, high = racelab.Wilson(r.Astride, r.Trials)

@@ -140,8 +140,8 @@ func (all engineClocks) moveTogether(ctx context.Context, by, settle time.Durati
 	seen, err := all.look(ctx)
 	for left := by; left > 0 && err == nil; {
 		step := min(all.nextDue(), left)
-		// What is due in the first engine may make something in the second, whose clock has not moved yet. So all come close first, and the rest of
-		// the way is too short to matter.
+		// What is due in the first engine may make something in the second, whose clock has not moved yet. So all come
+		// close first, and the rest of the way is too short to matter.
 		for _, part := range []time.Duration{step - last, min(step, last)} {
 			if err == nil && part > 0 {
 				err = all.each(func(c *engineClock) error { return c.move(ctx, part) })
@@ -215,14 +215,15 @@ func isPending(st *control.Status) bool {
 }
 
 const (
-	// patient times the time to settle is how long the clocks wait for what is pending, while nothing happens: perhaps nobody is there to do it.
+	// patient times the time to settle is how long the clocks wait for what is pending, while nothing happens: perhaps
+	// nobody is there to do it.
 	patient = 10
 	// blink is how often engines are looked at while they settle.
 	blink = 10 * time.Millisecond
 )
 
-// settled waits until nothing has happened in the engines for a while, if anything has happened since they were looked at before. It returns what is
-// seen then.
+// settled waits until nothing has happened in the engines for a while, if anything has happened since they were looked
+// at before. It returns what is seen then.
 func (all engineClocks) settled(ctx context.Context, before view, settle time.Duration) (now view, err error) {
 	if now, err = all.look(ctx); err != nil || now.text == before.text {
 		return now, err

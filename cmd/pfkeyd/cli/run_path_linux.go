@@ -14,8 +14,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
-// runPath finds a place for the socket of a run's own engine. That is the default directory, where 'pfkeyd status' finds it, and whose name tells which
-// program it is for; where that directory cannot be used, it is a temporary one, dir, which must be removed in the end.
+// runPath finds a place for the socket of a run's own engine. That is the default directory, where 'pfkeyd status'
+// finds it, and whose name tells which program it is for; where that directory cannot be used, it is a temporary one,
+// dir, which must be removed in the end.
 func runPath(kernel, program string) (path, dir string, err error) {
 	for n := range 1000 { // in another PID namespace there may be another run with this number
 		name := fmt.Sprintf("%s-%d", shortName(program), os.Getpid()+n*maxPID)

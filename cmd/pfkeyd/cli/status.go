@@ -205,7 +205,8 @@ func printSummary(out io.Writer, paint terminal.Painter, a pfkey.Address, st *co
 	fmt.Fprintf(w, "held\t%d of %d bytes\n", b.HeldBytes, b.HeldLimit)
 }
 
-// printPolicies shows the policies. Their kernel has words of its own for what they want. Tunnels and priorities are shown where there are any.
+// printPolicies shows the policies. Their kernel has words of its own for what they want. Tunnels and priorities are
+// shown where there are any.
 func printPolicies(out io.Writer, st *control.Status) {
 	any := func(has func(p engine.PolicyStatus) bool) bool { return slices.ContainsFunc(st.Policies, has) }
 	columns := []struct {
