@@ -64,8 +64,10 @@ var layers = map[string]layer{
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
-		own:   []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey", "testdata", "internal/terminal"},
-		third: []string{"golang.org/x/sys", "github.com/gopacket/gopacket"},
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey",
+			"internal/capture",
+			"testdata", "internal/terminal"},
+		third: []string{"golang.org/x/sys"},
 		why:   "it plays on the public API, as any user could",
 	},
 	"launch": {
@@ -80,7 +82,11 @@ var layers = map[string]layer{
 	},
 	"internal/spelling": {not: noClock, why: "it compares words"},
 	"internal/terminal": {not: noClock, why: "it shapes text, wherever that goes"},
-	"internal/leak":     {why: "it looks at a process, whatever runs in it"},
+	"internal/capture": {
+		third: []string{"github.com/gopacket/gopacket"},
+		why:   "it takes packets out of files, whatever becomes of them",
+	},
+	"internal/leak": {why: "it looks at a process, whatever runs in it"},
 	"internal/station": {
 		own: []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
 		why: "it wires an engine to its ports, whichever kernel that is; flags and devices are the commands' business",
@@ -100,7 +106,8 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
-			"racelab", "hostile", "internal/station", "testdata", "internal/spelling", "internal/terminal"},
+			"racelab", "hostile", "internal/capture", "internal/station", "testdata", "internal/spelling",
+			"internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
 			"gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",

@@ -118,7 +118,7 @@ Exit status: 0 done; 1 refused or failed, or a packet was not delivered; 2 usage
 	fl.IntVar(&f.cores, "cores", 1, "`NUMBER` of senders at the same time")
 	fl.Float64Var(&f.rate, "rate", 0, "`PACKETS` per second, of all senders; 0: as fast as they are answered")
 	fl.DurationVar(&f.time, "time", 2*time.Second, "how long for each size")
-	command.Complete(cmd, "suite", suites...)
+	command.Complete(cmd, "suite", append([]string{listSuites}, benchNames(benchList)...)...)
 	command.Complete(cmd, "kernel", kernel.Names()...)
 	return cmd
 }

@@ -60,8 +60,8 @@ With --json each verdict is one object on a line of its own, with the fields
 and, from watch only,
   packet   the injected packet in hexadecimal, or ""
 
-Exit status: 0 done, whatever the verdicts; 1 refused or failed; 2 usage or
-unreadable input; 3 no engine at the address.`,
+Exit status: 0 done, whatever the verdicts, unless --expect names one; 1 refused or
+failed; 2 usage or unreadable input; 3 no engine at the address.`,
 		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return errors.New("which command?")

@@ -69,6 +69,8 @@ it have been injected.`,
 	cmd.Flags().StringVar(&f.src, "src", "", "only packets from this IP `ADDRESS`")
 	cmd.Flags().StringVar(&f.dst, "dst", "", "only packets to this IP `ADDRESS`")
 	command.Complete(cmd, "timing", "none", "original")
+	command.Complete(cmd, "interface", "all", "wire", "host", "dropped")
+	command.Complete(cmd, "direction", "all", "in", "out")
 	return cmd
 }
 

@@ -52,7 +52,7 @@ func (f *sendFlags) args(cmd *cobra.Command, args []string) error {
 		f.encap = args[0]
 		return nil
 	}
-	return noArgs(cmd, args)
+	return command.NoArgs(cmd, args)
 }
 
 func (e *env) sendCommand() *cobra.Command {
@@ -92,9 +92,16 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 			listed("Encryption: ", cipherNames()), listed("Integrity: none, ", macNames())),
 		Example: `  ipsecinject send --src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 \
       --enc aes-cbc --enc-key @enc.key --auth hmac-sha1 --auth-key @auth.key
-  ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500`,
-		Args: command.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return e.send(cmd.Context(), &f) },
+  ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --ports 500:500
+  ipsecinject send --expect delivered \
+      --hex 4500001c00000000401166cf0a0000010a0000020007000900080000`,
+		Args: f.args,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.checkFinished(cmd); err != nil {
+				return err
+			}
+			return e.send(cmd.Context(), &f)
+		},
 	}
 	f.injection.addTo(cmd)
 	fl := cmd.Flags()
@@ -236,7 +243,6 @@ func (f *sendFlags) parse() (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
-	f.plain = f.outbound
 	if f.count == 0 {
 		return command.Usagef("--count 0: there is nothing to send")
 	}

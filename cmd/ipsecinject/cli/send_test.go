@@ -331,8 +331,8 @@ func TestSendUsage(t *testing.T) {
 		{base + "--ports 1", `--ports "1"`},
 		{base + "--encap=x:y", `--encap "x:y"`},
 		{base + "--encap 70000:1", `--encap "70000:1"`},
-		{base + "--encap x:y", "takes no arguments, there are 1"}, // it may be a key that lost its option
-		{base + "--encap=1:2 3:4", "takes no arguments, there are 1"},
+		{base + "--encap x:y", "takes no arguments, there is 1"}, // it may be a key that lost its option
+		{base + "--encap=1:2 3:4", "takes no arguments, there is 1"},
 		{base + "--encap 1:2 3:4", "takes no arguments, there are 2"},
 		{"--hex 45 --spi 1", "--hex is a finished packet, which takes no --spi"},
 		{"--hex 45 --data x", "--hex is a finished packet, which takes no --data"},
@@ -379,7 +379,7 @@ func TestSendHex(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	r = run(t, "send", "--engine", e.address, "--hex", hex.EncodeToString(inner), "--outbound", "--tunnel", "ip.tun0")
-	r.check(t, 0, "1 packets: 1 transmitted\n")
+	r.check(t, 0, "1 packet: 1 transmitted\n")
 	if got := e.packets[4]; !bytes.Equal(got, inner) || !slices.Equal(e.tunnels, []string{"ip.tun0"}) {
 		t.Errorf("%x through %v", got, e.tunnels)
 	}

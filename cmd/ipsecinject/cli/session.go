@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,7 @@ func (i *injection) addTo(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&i.wait, "wait", time.Second, "after the last packet, wait at most this long for those that are queued or held; 0: not at all")
 	cmd.Flags().StringVar(&i.expect, "expect", "",
 		"exit with 1 unless this `VERDICT` is the last of every packet, such as delivered or dropped/no-sa")
-	complete(cmd, "expect", expectations()...)
+	command.Complete(cmd, "expect", expectations()...)
 }
 
 func (i *injection) check() error {
