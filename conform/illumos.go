@@ -82,7 +82,19 @@ func init() {
 		},
 		deviations: illumosDeviations,
 		flushes:    []wire.MsgType{wire.MsgFlush},
+		pair:       illumosPair,
+		updatePair: wire.IllumosMsgXUpdatePair,
 	}
+}
+
+// illumosPair finds the SA that a message pairs another with.
+func illumosPair(d *wire.Dialect, msg []byte) (wire.SPI, bool) {
+	x, ok := d.Find(msg, wire.IllumosExtXPair)
+	if !ok {
+		return 0, false
+	}
+	pair, err := d.ParsePair(x.Raw)
+	return pair.SPI, err == nil
 }
 
 // readCounters notes what the counters have gained since they were last read.

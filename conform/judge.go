@@ -53,18 +53,19 @@ type judge struct {
 	ranges   map[asker]wire.SPIRange
 	counters pairing // and sequence numbers
 	reqids   pairing
-	policies pairing // numbers, on an engine that was not fresh
-	routes   int     // that the packets which programs have sent may have taken
-	limits   map[string]*limit
-	golden   keyring // the SAs as the recording has them
-	ours     keyring // and with our own SPIs
+	policies pairing           // numbers, on an engine that was not fresh
+	routes   int               // that the packets which programs have sent may have taken
+	limits   map[string]limits // by SA, see said
+	pairs    map[string]string // of SAs, both ways
+	golden   keyring           // the SAs as the recording has them
+	ours     keyring           // and with our own SPIs
 }
 
 // compare judges what was played against what was recorded, which has the same number of steps.
 // Key bytes do not appear in the differences unless showKeys.
 func compare(f *family, want []Step, got []Outcome, showKeys bool, tolerance int64) []Difference {
 	j := &judge{d: f.dialect, f: f, keys: showKeys, tolerance: tolerance, spis: newPairing(), ranges: map[asker]wire.SPIRange{}, counters: newPairing(), reqids: newPairing(), policies: newPairing(),
-		limits: map[string]*limit{}, golden: keyring{}, ours: keyring{}}
+		limits: map[string]limits{}, pairs: map[string]string{}, golden: keyring{}, ours: keyring{}}
 	for i := range want {
 		j.step, j.op = i+1, want[i].Op
 		j.outcome(&want[i], &got[i])

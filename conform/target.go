@@ -212,6 +212,11 @@ type family struct {
 	converse         func(seed uint64, messages int) []*Scenario // makes random conversations
 
 	flushes []wire.MsgType // the messages that remove what others have left
+
+	// Where SAs come in pairs: pair finds the SPI of the other one that a message names, and updatePair is the message that changes the lifetimes of
+	// both. Else they are zero.
+	pair       func(d *wire.Dialect, msg []byte) (wire.SPI, bool)
+	updatePair wire.MsgType
 	// A running engine goes on counting where a fresh one begins. named says why a message that names something by such a number
 	// cannot be sent, "" if it names nothing so; numbers says where they are in messages that come.
 	named   func(d *wire.Dialect, msg []byte) string

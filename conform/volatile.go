@@ -2,6 +2,8 @@ package conform
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -169,14 +171,13 @@ func spiOf(b []byte) wire.SPI {
 	return wire.SPI(b[0])<<24 | wire.SPI(b[1])<<16 | wire.SPI(b[2])<<8 | wire.SPI(b[3])
 }
 
-// limit is what is known of the soft lifetime of one SA, in seconds.
+// limits are what is known of the soft lifetime of one SA: values that it may have been shortened from, since one was last seen.
+type limits []limit
+
+// limit is a soft lifetime in seconds, as the recording has it and as we have it, and how often it may have been shortened since.
 type limit struct {
-	stated    uint64 // by the last ADD or UPDATE that stated one
-	again     uint64 // UPDATEs since then that stated none: each shortens the present limit once more
-	fresh     bool   // an UPDATE came since the last value was seen
-	seen      bool
-	want, got uint64 // the last shortened values seen
-	since     uint64 // UPDATEs without a limit since they were seen
+	want, got uint64
+	most      uint64
 }
 
 // The kernel shortens a soft lifetime by so many seconds, at random.
@@ -185,40 +186,46 @@ const fuzzLeast, fuzzMost = 8, 23
 // shortened says whether a limit may have become another by being shortened n times.
 func shortened(from, to, n uint64) bool { return from-to >= n*fuzzLeast && from-to <= n*fuzzMost }
 
-// fuzz: the stated limit minus 8 to 23 seconds, and the same within a scenario. An UPDATE that states no limit shortens the
-// present one again.
-func (j *judge) fuzz(w whole) string {
-	want, got := j.d.Order.Uint64(w.wanted()), j.d.Order.Uint64(w.gotten())
-	l := j.limits[j.said(w.want)]
-	if l == nil {
-		return "no ADD or UPDATE stated the lifetime of this SA"
-	}
-	unchanged := l.seen && want == l.want
-	switch {
-	case unchanged && got == l.got:
-	case unchanged && !l.fresh:
-		return fmt.Sprintf("the limit was %d before and is %d now; recorded: %d both times", l.got, got, want)
-	case l.obeyed(want, got):
-	default:
-		return fmt.Sprintf("limit %d; recorded %d, stated %d: want %d to %d seconds less than stated", got, want, l.stated, fuzzLeast, fuzzMost)
-	}
-	l.seen, l.fresh, l.since, l.want, l.got = true, false, 0, want, got
-	return ""
-}
-
-// obeyed says whether there is a count of shortenings that explains both the recorded value and ours.
-func (l *limit) obeyed(want, got uint64) bool {
-	for n := range l.again + 1 {
-		if shortened(l.stated, want, n+1) && shortened(l.stated, got, n+1) {
-			return true
-		}
-	}
-	for n := range l.since {
-		if l.seen && shortened(l.want, want, n+1) && shortened(l.got, got, n+1) {
+// explains says whether there is one count of shortenings by which both values, the recorded one and ours, come from l.
+func (l limit) explains(want, got uint64) bool {
+	for n := range l.most + 1 {
+		if shortened(l.want, want, n) && shortened(l.got, got, n) {
 			return true
 		}
 	}
 	return false
+}
+
+// state notes that a message may have set the limit, shortened if need be, and may have left the one before and shortened that: an UPDATE leaves what
+// it does not state, and what would end after the hard limit of that moment.
+func (ls limits) state(stated, shortened uint64) limits {
+	for i := range ls {
+		ls[i].most += shortened
+	}
+	if stated != 0 {
+		ls = append(ls, limit{stated, stated, shortened})
+	}
+	return ls
+}
+
+// fuzz: a limit that was stated, or seen before, minus 8 to 23 seconds for each time that the kernel may have shortened it; recorded and ours are
+// explained by the same.
+func (j *judge) fuzz(w whole) string {
+	want, got := j.d.Order.Uint64(w.wanted()), j.d.Order.Uint64(w.gotten())
+	id := j.said(w.want)
+	ls := j.limits[id]
+	if len(ls) == 0 {
+		return "no ADD or UPDATE stated the lifetime of this SA"
+	}
+	if !slices.ContainsFunc(ls, func(l limit) bool { return l.explains(want, got) }) {
+		last := ls[len(ls)-1]
+		if len(ls) == 1 && last.most == 0 && last.want == want {
+			return fmt.Sprintf("the limit was %d before and is %d now; recorded: %d both times", last.got, got, want)
+		}
+		return fmt.Sprintf("limit %d; recorded %d, stated %d: want %d to %d seconds less than stated", got, want, last.want, fuzzLeast, fuzzMost)
+	}
+	j.limits[id] = limits{{want: want, got: got}}
+	return ""
 }
 
 // said names the SA that a message is about: SA type, SPI, destination. Empty if it is about none.
@@ -231,37 +238,61 @@ func (j *judge) said(msg []byte) string {
 	if !ok || len(x.Raw) < 8 {
 		return ""
 	}
-	id := fmt.Sprintf("%d %x", h.SAType, x.Raw[4:8])
+	var dst netip.Addr
 	if x, ok := j.d.Find(msg, wire.ExtAddressDst); ok {
 		if a, err := j.d.ParseAddress(x.Raw); err == nil {
-			id += " " + a.Addr.String()
+			dst = a.Addr
 		}
 	}
-	return id
+	return saName(h.SAType, spiOf(x.Raw[4:8]), dst)
 }
 
-// learn remembers what an ADD or UPDATE says of an SA: its soft lifetime and its keys. recorded and ours are the same message,
+func saName(t wire.SAType, spi wire.SPI, dst netip.Addr) string {
+	return fmt.Sprintf("%d %x %v", t, uint32(spi), dst)
+}
+
+// learn remembers what an ADD or UPDATE says of an SA: its soft lifetime, its pair and its keys. recorded and ours are the same message,
 // apart from SPIs.
 func (j *judge) learn(recorded, ours []byte) {
 	h, err := j.d.Header(recorded)
-	if err != nil || h.Type != wire.MsgAdd && h.Type != wire.MsgUpdate {
+	if err != nil {
+		return
+	}
+	updatesPair := j.f.updatePair != 0 && h.Type == j.f.updatePair
+	if h.Type != wire.MsgAdd && h.Type != wire.MsgUpdate && !updatesPair {
 		return
 	}
 	id := j.said(recorded)
-	var stated uint64
+	j.learnPair(id, recorded)
 	if x, ok := j.d.Find(recorded, wire.ExtLifetimeSoft); ok {
 		if life, err := j.d.ParseLifetime(x.Raw); err == nil {
-			stated = life.AddTime
+			j.limits[id] = j.limits[id].state(life.AddTime, 1)
+			if pair := j.pairs[id]; updatesPair && pair != "" {
+				j.limits[pair] = j.limits[pair].state(life.AddTime, 0) // the pair's is not shortened
+			}
 		}
 	}
-	switch l := j.limits[id]; {
-	case stated != 0 && l == nil:
-		j.limits[id] = &limit{stated: stated}
-	case stated != 0:
-		l.stated, l.again, l.fresh = stated, 0, true
-	case l != nil:
-		l.again, l.since, l.fresh = l.again+1, l.since+1, true
+	if !updatesPair {
+		j.golden.learn(j.f, recorded)
+		j.ours.learn(j.f, ours)
 	}
-	j.golden.learn(j.f, recorded)
-	j.ours.learn(j.f, ours)
+}
+
+// learnPair remembers which SA a message pairs with which: the one with the SPI of X_PAIR, from the other's destination to its source.
+func (j *judge) learnPair(id string, msg []byte) {
+	src, ok := j.d.Find(msg, wire.ExtAddressSrc)
+	if j.f.pair == nil || !ok {
+		return
+	}
+	spi, ok := j.f.pair(j.d, msg)
+	if !ok {
+		return
+	}
+	h, _ := j.d.Header(msg) // its caller has read it
+	a, err := j.d.ParseAddress(src.Raw)
+	if err != nil {
+		return
+	}
+	pair := saName(h.SAType, spi, a.Addr)
+	j.pairs[id], j.pairs[pair] = pair, id
 }
