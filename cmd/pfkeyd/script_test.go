@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -198,6 +199,14 @@ func walkEnv(env *testscript.Env, name string) error {
 		return err
 	}
 	sa := side.SAs[0]
+	family := "ipv4"
+	if strings.Contains(sa.Dst, ":") {
+		family = "ipv6"
+	}
+	tunnel := fmt.Sprintf("dladm create-iptun -T %s -a local=%s,remote=%s ip.tun0\n", family, sa.Dst, sa.Src)
+	if err := os.WriteFile(filepath.Join(env.WorkDir, "tunnel"), []byte(tunnel), 0o600); err != nil {
+		return err
+	}
 	update := []string{"update", side.Proto, "spi", sa.SPI, "src", sa.Src, "dst", sa.Dst, "replay", "32"}
 	switch {
 	case sa.AEAD != nil:

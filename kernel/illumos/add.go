@@ -1,6 +1,7 @@
 package illumos
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 
@@ -246,16 +247,7 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 	if s.unique.Load() != nil {
 		flags |= flagUnique
 	}
-	if flags&flagNATT != 0 {
-		nat := natAddrs{}
-		if flags&flagNATTLoc != 0 {
-			nat.loc = nattAddr(r.address(k, wire.IllumosExtXAddressNattLoc))
-		}
-		if flags&flagNATTRem != 0 {
-			nat.rem = nattAddr(r.address(k, wire.IllumosExtXAddressNattRem))
-		}
-		s.nat = &nat
-	}
+	s.nat = k.readNAT(r)
 	if alg := encryptAlg(v.Encrypt); s.p.isESP() && alg != nil {
 		if alg.combined() {
 			flags |= flagEAlg1
@@ -301,14 +293,15 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 	return result{}
 }
 
-// fillInner takes the addresses of tunnel mode. The outer protocol must be that of the inner family; 0 is filled in.
+// fillInner takes the addresses of tunnel mode. The outer protocol must be that of the inner family. Only the source's is looked at: a 0 there
+// is filled in on both sides, and what the destination says beside a source that is right stays, and is what the SA keeps.
 func (k *Kernel) fillInner(s *sa, r *request, src, dst address) result {
 	innerSrc, innerDst := r.address(k, wire.IllumosExtXAddressInnerSrc), r.address(k, wire.IllumosExtXAddressInnerDst)
 	want := uint8(protoENCAP)
 	if innerSrc.is6() {
 		want = protoIPv6
 	}
-	switch dst.proto() {
+	switch src.proto() {
 	case 0:
 		src.setProto(want)
 		dst.setProto(want)
@@ -327,12 +320,29 @@ func (s *sa) setUnique(sport, dport uint16, proto, innerProto uint8) {
 	s.setUniqueLocked(newUnique(sport, dport, proto, innerProto))
 }
 
-// nattAddr reads an address of NAT traversal. Port 0 is kept, and means the usual one to packets.
-func nattAddr(a address) netip.AddrPort { return netip.AddrPortFrom(a.addr(), a.port()) }
+// readNAT reads the addresses of NAT traversal, whatever the flags say of them; nil if there is none. Port 0 is kept, and means the usual one to
+// packets.
+func (k *Kernel) readNAT(r *request) *natAddrs {
+	loc, rem := r.address(k, wire.IllumosExtXAddressNattLoc), r.address(k, wire.IllumosExtXAddressNattRem)
+	if !loc.present() && !rem.present() {
+		return nil
+	}
+	nat := &natAddrs{}
+	if loc.present() {
+		nat.loc = netip.AddrPortFrom(loc.addr(), loc.port())
+	}
+	if rem.present() {
+		nat.rem = netip.AddrPortFrom(rem.addr(), rem.port())
+	}
+	return nat
+}
 
 // fillKeys copies the keys and sets up what packets need of them.
 func (k *Kernel) fillKeys(s *sa, r *request) result {
-	c := &config{replay: s.replayWindow != 0, inner: s.inner, nat: s.nat, auth: s.auth, encrypt: s.encrypt, cookie: s.cookie, align: 4}
+	c := &config{replay: s.replayWindow != 0, inner: s.inner, auth: s.auth, encrypt: s.encrypt, cookie: s.cookie, align: 4}
+	if s.has(flagNATT) {
+		c.nat = cmp.Or(s.nat, &natAddrs{})
+	}
 	suite := ipsec.Suite{Proto: ipsec.Proto(s.p.proto)}
 	if r.has(wire.ExtKeyAuth) {
 		key := k.readKey(r.ext[wire.ExtKeyAuth])
@@ -448,7 +458,7 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 		k.dueAt(k.now())
 	}
 	k.noteNewOutbound(s)
-	k.echoWithoutKeys(r, s)
+	k.echoWithFlags(r, s)
 	if !wasLarval {
 		return
 	}
@@ -473,19 +483,13 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 				k.drop(p, dropTaskRefused)
 				continue
 			}
-			k.InboundIPsec(p)
+			k.inboundAgain(p)
 		}
 	})
 }
 
-// echoWithoutKeys is the reply to an ADD: the request with the flags that were stored, and without its keys.
-func (k *Kernel) echoWithoutKeys(r *request, s *sa) {
+// echoWithFlags is the reply to an ADD: the echo of the request, with the flags that were stored.
+func (k *Kernel) echoWithFlags(r *request, s *sa) {
 	k.d.Order.PutUint32(r.ext[wire.ExtSA][12:], s.flags.Load())
-	for _, t := range []wire.ExtType{wire.ExtKeyAuth, wire.ExtKeyEncrypt} {
-		if raw := r.ext[t]; raw != nil {
-			clear(raw[8:])
-		}
-	}
-	k.strip(r, wire.ExtKeyAuth, wire.ExtKeyEncrypt)
 	k.echo(r)
 }

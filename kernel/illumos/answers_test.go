@@ -501,6 +501,65 @@ func TestTunnelMode(t *testing.T) {
 			t.Errorf("%s to %s: %v %q %x", tt.src, tt.dst, v.Kind, v.Counter, v.Inner)
 		}
 	}
+	// What is no packet of a tunnel is none of the interface's business, whatever the SA's mode.
+	plain := udp(t, "192.0.2.2", "192.0.2.1", 7, 9)
+	pkt, err := far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1001, Seq: packetIDs.Add(1), IV: make([]byte, 16)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := k.inject(pkt); v.Kind != ipsec.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) { // the checksum is new
+		t.Errorf("transport mode: %v %q %x", v.Kind, v.Counter, v.Inner)
+	}
+}
+
+// The port that a NAT has given the peer is followed from the number that was stored, but not by who is behind the NAT itself.
+func TestRenumber(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		flags  uint32
+		stored uint16
+		from   uint16
+		want   uint16 // of the paired SA after it
+	}{
+		{"another port", wire.IllumosFlagXNattRem, 4501, 5555, 5555},
+		{"the same port", wire.IllumosFlagXNattRem, 4501, 4501, 4501},
+		{"port 0 is 4500", wire.IllumosFlagXNattRem, 0, 4500, 0},
+		{"port 0 and another", wire.IllumosFlagXNattRem, 0, 4501, 4501},
+		{"on the wire port 0 says nothing", wire.IllumosFlagXNattRem, 4501, 0, 4501},
+		{"behind the NAT", wire.IllumosFlagXNattRem | wire.IllumosFlagXNatted, 4501, 5555, 4501},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newTalk(t, engine.Options{})
+			rem := addressOf(wire.IllumosExtXAddressNattRem, "203.0.113.2", tt.stored, 17, 0)
+			in := change(espSA, func(s *wire.SA) { s.Flags |= tt.flags })
+			out := change(espSA, func(s *wire.SA) { s.SPI, s.Flags = 0x1002, s.Flags|tt.flags })
+			k.must(message(wire.MsgAdd, wire.SATypeESP, in, src("192.0.2.2"), dst("192.0.2.1"), rem, authExt, encryptExt))
+			k.must(message(wire.MsgAdd, wire.SATypeESP, out, src("192.0.2.1"), dst("192.0.2.2"), rem, authExt, encryptExt,
+				func(b []byte) []byte { return d.AppendPair(b, wire.Pair{SPI: espSA.SPI}) }))
+			suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+			far, err := suite.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			pkt, err := far.SealTransport(nil, udp(t, "192.0.2.2", "192.0.2.1", 7, 9), ipsec.Ports{Src: 9999, Dst: 4500},
+				ipsec.Sealing{SPI: uint32(espSA.SPI), Seq: 1, IV: make([]byte, 16)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			binary.BigEndian.PutUint16(pkt[20:], tt.from)
+			if v := k.inject(pkt); v.Kind != ipsec.Delivered {
+				t.Fatalf("%v %q", v.Kind, v.Counter)
+			}
+			got := k.must(message(wire.MsgGet, wire.SATypeESP, out, src("192.0.2.1"), dst("192.0.2.2")))
+			x, ok := d.Find(got, wire.IllumosExtXAddressNattRem)
+			if !ok {
+				t.Fatal("no NAT-T address")
+			}
+			if a, err := d.ParseAddress(x.Raw); err != nil || a.Port != tt.want {
+				t.Errorf("port %d (%v), want %d", a.Port, err, tt.want)
+			}
+		})
+	}
 }
 
 // An SA is chosen for a packet only if it gives what the policy wants, be it made for just this flow or not.

@@ -54,7 +54,6 @@ func (k *Kernel) purge(p *protocol, r *request) result {
 			}
 		}
 	}
-	k.strip(r)
 	k.echo(r)
 	return result{}
 }

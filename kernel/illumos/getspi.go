@@ -40,6 +40,6 @@ func (k *Kernel) getSPI(p *protocol, r *request) result {
 	k.d.Order.PutUint16(raw[2:], uint16(wire.ExtSA))
 	clear(raw[4:])
 	binary.BigEndian.PutUint32(raw[4:], spi)
-	k.echo(r)
+	k.passUp(r.msg, r.sender, fromConsumer)
 	return result{}
 }

@@ -38,10 +38,10 @@ func (k *Kernel) appendSA(b []byte, h wire.Header, s *sa, keys bool) []byte {
 	}
 	b = k.appendOuter(b, s, sport, dport, proto)
 	if s.has(flagNATTLoc) {
-		b = k.appendAddress(b, wire.IllumosExtXAddressNattLoc, s.nat.loc.Addr(), s.nat.loc.Port(), protoUDP, 0)
+		b = k.appendNAT(b, s, wire.IllumosExtXAddressNattLoc)
 	}
 	if s.has(flagNATTRem) {
-		b = k.appendAddress(b, wire.IllumosExtXAddressNattRem, s.nat.rem.Addr(), s.nat.rem.Port(), protoUDP, 0)
+		b = k.appendNAT(b, s, wire.IllumosExtXAddressNattRem)
 	}
 	if s.tunnelMode() {
 		b = k.appendInner(b, s, sport, dport, innerProto)
@@ -109,6 +109,37 @@ func (k *Kernel) appendOuter(b []byte, s *sa, sport, dport uint16, proto uint8) 
 func (k *Kernel) appendInner(b []byte, s *sa, sport, dport uint16, proto uint8) []byte {
 	b = k.appendPrefix(b, wire.IllumosExtXAddressInnerSrc, s.inner.src, sport, proto)
 	return k.appendPrefix(b, wire.IllumosExtXAddressInnerDst, s.inner.dst, dport, proto)
+}
+
+// appendNAT adds an address of NAT traversal, which is IPv4 and told in the family of the SA. As an IPv6 address it has 16 bytes, of which the
+// address is the first four; the others are those that lie behind it in the original's SA: behind the local address the remote one, then four
+// bytes that are never set, then the format of the authentication key, an int, then padding.
+func (k *Kernel) appendNAT(b []byte, s *sa, t wire.ExtType) []byte {
+	a := s.nat.loc
+	if t == wire.IllumosExtXAddressNattRem {
+		a = s.nat.rem
+	}
+	ip := a.Addr()
+	if s.dst.Is6() {
+		const rawKey = 1 // CRYPTO_KEY_RAW
+		behind := make([]byte, 0, 24)
+		for _, ip := range []netip.Addr{s.nat.loc.Addr(), s.nat.rem.Addr()} {
+			var b4 [4]byte
+			if ip.IsValid() {
+				b4 = ip.As4()
+			}
+			behind = append(behind, b4[:]...)
+		}
+		behind = append(behind, make([]byte, 16)...)
+		if s.authKey != nil {
+			k.d.Order.PutUint32(behind[12:], rawKey)
+		}
+		if t == wire.IllumosExtXAddressNattRem {
+			behind = behind[4:]
+		}
+		ip = netip.AddrFrom16([16]byte(behind))
+	}
+	return k.appendAddress(b, t, ip, a.Port(), protoUDP, 0)
 }
 
 func (k *Kernel) appendAddress(b []byte, t wire.ExtType, ip netip.Addr, port uint16, proto, prefix uint8) []byte {

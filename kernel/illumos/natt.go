@@ -1,6 +1,7 @@
 package illumos
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/netip"
 
@@ -45,11 +46,11 @@ func (k *Kernel) sendKeepalive(s *sa) {
 }
 
 // renumber follows a NAT that has given the peer another port: the paired outbound SA, and the inbound one that noticed it, send and expect
-// there from now on. It is called on a packet's way, once the packet has proved genuine. A port that comes while another waits to be noted, comes again
-// with the next packet.
+// there from now on; esp_port_freshness. It is called on a packet's way, once the packet has proved genuine. Who is behind the NAT itself does not
+// follow, and a stored port of 0 is the usual one already. A port that comes while another waits to be noted, comes again with the next packet.
 func (k *Kernel) renumber(s *sa, port uint16) {
-	c := s.conf.Load()
-	if !s.has(flagNATTRem) || c.nat.rem.Port() == port {
+	known := s.conf.Load().nat.rem.Port()
+	if s.has(flagNATTed) || port == 0 || port == known || port == ipsec.NATTPort && known == 0 {
 		return
 	}
 	k.postOnce(s, postedRenumber, func() {
@@ -58,13 +59,13 @@ func (k *Kernel) renumber(s *sa, port uint16) {
 			return
 		}
 		for _, s := range []*sa{s, pair} {
-			if s.nat == nil {
-				continue
+			nat := *cmp.Or(s.nat, &natAddrs{})
+			nat.rem = netip.AddrPortFrom(nat.rem.Addr(), port)
+			s.nat = &nat
+			if c := *s.conf.Load(); c.nat != nil {
+				c.nat = s.nat
+				s.conf.Store(&c)
 			}
-			s.nat = &natAddrs{s.nat.loc, netip.AddrPortFrom(s.nat.rem.Addr(), port)}
-			c := *s.conf.Load()
-			c.nat = s.nat
-			s.conf.Store(&c)
 		}
 		k.counters.add(s.p, portRenumbers, 1)
 	})

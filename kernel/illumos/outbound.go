@@ -213,9 +213,7 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte
 	}
 	now := k.now()
 	if !k.chargeOutbound(s, size) {
-		if s.p.isESP() {
-			k.count(p, s.p, bytesExpired)
-			k.count(p, s.p, outDiscards)
+		if s.p.isESP() { // counted as a drop alone
 			k.dropFor(s.p, p, dropBytesExpire)
 		} else {
 			k.drop(p, dropOutDiscards)

@@ -22,7 +22,12 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 
 // InboundIPsec is what IPsec does with a packet that IP has handed to it. Recordings of the original begin here. What
 // is neither ESP nor AH is none of IPsec's business and goes on as it is.
-func (k *Kernel) InboundIPsec(p *ipsec.Packet) {
+func (k *Kernel) InboundIPsec(p *ipsec.Packet) { k.inboundPacket(p, false) }
+
+// inboundAgain drives a packet that has waited on a LARVAL SA. IP has let it through once, and does not look whether UDP and SA fit each other again.
+func (k *Kernel) inboundAgain(p *ipsec.Packet) { k.inboundPacket(p, true) }
+
+func (k *Kernel) inboundPacket(p *ipsec.Packet, again bool) {
 	k.settleFirst()
 	var in ipsec.Inbound
 	err := in.Parse(p.Data)
@@ -86,6 +91,8 @@ func (k *Kernel) InboundIPsec(p *ipsec.Packet) {
 	switch {
 	case short:
 		k.dropInbound(proto, p, dropBadLength)
+	case proto.isESP() && !again && (s.conf.Load().nat != nil) != (in.UDPOff != 0):
+		k.dropFor(proto, p, dropNoSA) // for this there is no counter of a failed lookup
 	case proto.isESP():
 		k.inboundESP(s, p, &in)
 	default:
@@ -139,14 +146,11 @@ func (k *Kernel) dropInbound(proto *protocol, p *ipsec.Packet, c dropCause) {
 	k.dropFor(proto, p, c)
 }
 
-// inboundESP opens an ESP packet: a look at the window, the cipher, the window again, the limits, the padding.
+// inboundESP opens an ESP packet: a look at the window, the cipher, the window again, the limits, the padding. Only numbers that an ICV vouches for
+// are marked in the window, but those that it cannot hold are refused on any SA that has one.
 func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	c := s.conf.Load()
-	if c.nat != nil && in.UDPOff == 0 {
-		k.dropFor(s.p, p, dropNoSA) // for this there is no counter of a failed lookup
-		return
-	}
-	if c.authentic && c.replay && !k.peek(s, p, in.Seq) {
+	if c.replay && !k.peek(s, p, in.Seq) {
 		return
 	}
 	// The plaintext is put where it will stand in the inner packet of transport mode, behind the headers that stay.
@@ -175,7 +179,7 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	if !k.accept(s, p, in.Seq, espCharge(c, in), c.authentic) {
 		return
 	}
-	if in.UDPOff != 0 {
+	if c.nat != nil && in.UDPOff != 0 && c.authentic {
 		k.renumber(s, in.SrcPort)
 	}
 	plain := opened[headers:]
@@ -319,13 +323,14 @@ func (k *Kernel) noteUse(s *sa, now int64) {
 	k.wantPass(due)
 }
 
-// deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it. An SA with inner addresses is a tunnel's, whose
-// interface takes the outer header off and lets only those addresses through.
+// deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it. What is handed on has the outer header still,
+// whatever the SA's mode: taking that off is the business of a tunnel interface. If there is one between the packet's addresses, it lets only the
+// inner addresses of the SA through.
 // room has space for it, and may hold the payload where it will stand.
 func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, room, payload []byte, next uint8) {
 	var inner []byte
 	var err error
-	if c.inner != nil {
+	if c.inner != nil && (next == protoENCAP || next == protoIPv6) && k.policy.between(in.Dst, in.Src) != nil {
 		inner, err = ipsec.DecapTunnel(payload, next)
 		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.inner.src.Contains(flow.Src) || !c.inner.dst.Contains(flow.Dst)) {
 			k.dropFor(s.p, p, dropInnerMismatch)

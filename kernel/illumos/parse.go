@@ -285,20 +285,21 @@ func (k *Kernel) handle(p *protocol, r *request) result {
 	return einval(wire.IllumosDiagUnknownMsg)
 }
 
-// echo sends the request back as it stands, header included.
-func (k *Kernel) echo(r *request) { k.passUp(r.msg, r.sender, fromConsumer) }
-
-// strip removes extensions of the given types, those whose type a handler has set to 0, and X_EDUMP, and closes the gaps;
-// sadb_strip. The request's ext views do not follow.
-func (k *Kernel) strip(r *request, types ...wire.ExtType) {
+// echo sends the request back as it stands, header included, but for its keys and X_EDUMP, whatever the message; sadb_pfkey_echo. The request's ext
+// views are good no longer.
+func (k *Kernel) echo(r *request) {
 	out := r.msg[:wire.HeaderLen]
 	for e, err := range k.d.Walk(r.msg) {
 		if err != nil {
 			break
 		}
-		if e.Type != wire.ExtReserved && e.Type != wire.IllumosExtXEDump && !slices.Contains(types, e.Type) {
+		switch e.Type {
+		case wire.ExtKeyAuth, wire.ExtKeyEncrypt, wire.IllumosExtXEDump:
+		default:
 			out = append(out, e.Raw...)
 		}
 	}
+	clear(r.msg[len(out):]) // of the keys nothing may stay behind
 	r.msg = k.d.Finish(out)
+	k.passUp(r.msg, r.sender, fromConsumer)
 }

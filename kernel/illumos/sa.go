@@ -31,7 +31,7 @@ type identity struct {
 // innerAddrs are the addresses of tunnel mode, masked. They are immutable.
 type innerAddrs struct{ src, dst netip.Prefix }
 
-// natAddrs are the addresses of NAT traversal; one that was not given is invalid. They are immutable.
+// natAddrs are the addresses of NAT traversal, IPv4 ones; one that was not given is invalid. They are immutable.
 type natAddrs struct{ loc, rem netip.AddrPort }
 
 // ports are those of the UDP header, the usual one where none was given.
@@ -79,7 +79,7 @@ type sa struct {
 	encryptBits   uint16
 
 	inner        *innerAddrs // nil: transport mode
-	nat          *natAddrs   // nil: no NAT-T SA
+	nat          *natAddrs   // what the message brought, whatever the flags; nil: none
 	cookie       wire.KMCookie
 	srcID, dstID *identity
 	stored       int // what it counts for in Kernel.stored
