@@ -152,7 +152,7 @@ func (s *Station) Run(ctx context.Context, o Options) error {
 			cancel()
 		})
 	}
-	ticking.Go(func() { s.tick(ctx) })
+	ticking.Go(func() { tick(ctx, s.engine) })
 	<-ctx.Done()
 
 	stop, done := context.WithTimeout(context.Background(), patience)
@@ -178,25 +178,4 @@ func (s *Station) Run(ctx context.Context, o Options) error {
 	default:
 	}
 	return err
-}
-
-// tick tells an engine on the machine's clock when something is due.
-func (s *Station) tick(ctx context.Context) {
-	if s.engine.Virtual() {
-		return
-	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.engine.Wake():
-		case <-timer.C:
-			s.engine.Advance(time.Now())
-		}
-		if next, ok := s.engine.Next(); ok {
-			timer.Reset(max(time.Until(next), 0))
-		}
-	}
 }

@@ -148,6 +148,7 @@ func (k *Kernel) Next() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	interval := k.tun.ageInterval()
+	k.lastPass = min(k.lastPass, k.now()) // the clock may have been set back: no pass is one of the future
 	t := max(k.due, k.lastPass+1)
 	passes := (t - k.boot + interval - 1) / interval
 	return time.Unix(k.boot+passes*interval, 0).UTC(), true
