@@ -176,6 +176,7 @@ func (k *Kernel) addOrComplete(p *protocol, f *family, r *request, v wire.SA, ds
 		if larval = f.in.find(v.SPI, dst); larval == nil || larval.State() != sadb.Larval {
 			return result{wire.ESRCH, wire.IllumosDiagSANotFound}
 		}
+		k.preserve(larval)
 	}
 	return k.commonAdd(p, f, r, larval, v, flags, inbound, clone)
 }

@@ -1,129 +1,360 @@
 package illumos
 
 import (
-	"iter"
+	"cmp"
+	"container/heap"
+	"math"
+	"runtime"
 	"slices"
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-const (
-	dumpAhead = 256 << 10 // bytes of a DUMP that are made before they are read
-	dumpPiece = 64 << 10
-	typicalSA = 320 // bytes, of a message that describes an SA; a larger one makes its piece grow
-)
-
-// dump is a DUMP that is not yet read to its end. Of a large database only the beginning is made at first, and more as it is read; but nobody
-// can tell, because the rest is made before anything else happens.
+// A DUMP shows the database as it is when it is asked for, to the reader and to whoever is promiscuous, before all that is said later; sadb_dump. Of a
+// large one only the beginning is made at once, and more as it is read, in steps that are short however many SAs there are. Nobody can tell:
+//
+//   - It is walked in the tables themselves. SAs that have come since, or have moved, stand before all others of their bucket, and are passed over.
+//   - An SA that is about to change, to move or to go is described first, for every DUMP that has not come to it: see preserve.
+//   - Whatever else a socket is told finds its queue as full as if all had been made at once, and comes behind it: see catchUp.
 type dump struct {
-	reader *client
-	next   func() (struct{}, bool) // makes messages until the reader has enough for now; false: that was the last
-	stop   func()
+	number  uint64 // they are numbered as they come
+	newest  uint64 // SAs that were placed later are not shown
+	hdr     wire.Header
+	timeout uint64 // of X_EDUMP: SAs that have not been used for longer are left out; 0: none is
+	asked   int64  // when it was asked for
+	tables  []*table
+	hearers []*client // who is left of them
+
+	at   int   // the bucket it is in, counted through all tables
+	next *sa   // the SA there that it comes to next
+	last place // of the SA it has come to last
+
+	preserved preservedSAs
+	left      int    // SAs it has not come to
+	made      int    // messages
+	bytes     int    // of these
+	piece     []byte // of memory, that messages share
 }
+
+// place is where an SA stands in the order of a DUMP.
+type place struct {
+	bucket int
+	unspec bool   // SAs without a specified source come last in their bucket
+	placed uint64 // in each group the one placed last comes first
+}
+
+func (p place) compare(o place) int {
+	switch {
+	case p.bucket != o.bucket:
+		return cmp.Compare(p.bucket, o.bucket)
+	case p.unspec != o.unspec && o.unspec:
+		return -1
+	case p.unspec != o.unspec:
+		return 1
+	}
+	return cmp.Compare(o.placed, p.placed)
+}
+
+// preservedSAs are messages about SAs as they were, by their place; nil for those that are not shown. It is a heap.
+type preservedSAs []preservedSA
+
+type preservedSA struct {
+	place
+	msg []byte
+}
+
+func (h preservedSAs) Len() int           { return len(h) }
+func (h preservedSAs) Less(i, j int) bool { return h[i].compare(h[j].place) < 0 }
+func (h preservedSAs) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *preservedSAs) Push(x any)        { *h = append(*h, x.(preservedSA)) }
+func (h *preservedSAs) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	(*h)[last] = preservedSA{}
+	*h = (*h)[:last]
+	return x
+}
+
+const (
+	stepBytes  = 32 << 10 // that one step makes, about
+	stepVisits = 1024     // SAs that one step looks at
+	pieceBytes = 16 << 10 // the largest piece
+	typicalSA  = 320      // bytes, of a message that describes an SA; a larger one makes its piece grow
+)
 
 // startDump describes every SA of the consumers, keys included, to whoever asks.
 func (k *Kernel) startDump(over []*protocol, r *request) {
+	k.dumpNumber++
+	d := &dump{number: k.dumpNumber, newest: k.placed, hdr: r.hdr, asked: k.now()}
+	if raw := r.ext[wire.IllumosExtXEDump]; raw != nil {
+		v, _ := k.d.ParseEDump(raw)
+		d.timeout = v.Timeout
+	}
 	for _, p := range over {
 		k.counters.add(p, keysockIn, 1)
+		for _, f := range p.families() {
+			d.tables = append(d.tables, &f.out, &f.in)
+			d.left += f.out.n + f.in.n
+		}
 	}
-	d := &dump{reader: r.sender}
-	d.next, d.stop = iter.Pull(k.dumpAll(over, r))
-	k.dumps = append(k.dumps, d)
-	k.dumping.Store(true)
-	k.step(d)
-}
-
-// step lets a dump go on for a while. The control lock is held.
-func (k *Kernel) step(d *dump) {
-	k.inDump = true
-	_, more := d.next()
-	k.inDump = false
-	if more {
+	for _, s := range k.e.Sockets() {
+		if c := clientOf(s); !c.noLoop && (c.promisc || c == r.sender) {
+			d.hearers = append(d.hearers, c)
+		}
+	}
+	if len(d.hearers) == 0 {
 		return
 	}
-	d.stop()
-	k.dumps = slices.DeleteFunc(k.dumps, func(other *dump) bool { return other == d })
-	k.dumping.Store(len(k.dumps) > 0)
+	d.enter(0)
+	k.dumps = append(k.dumps, d)
+	k.pending.Store(d.number)
+	// Of two dumps that somebody hears both, the first is made to its end: so there are no more of them than sockets.
+	k.bySteps(func() bool {
+		before := k.before(d)
+		if before != nil {
+			k.step(before)
+		}
+		return before != nil
+	})
+	for _, c := range d.hearers {
+		k.feed(c)
+	}
 }
 
-// settle makes the rest of every dump, because something is about to happen. The control lock is held.
+// before is the first dump that has to be told before d, because somebody hears both; nil if there is none.
+func (k *Kernel) before(d *dump) *dump {
+	for _, other := range k.dumps {
+		switch {
+		case other == d:
+			return nil
+		case slices.ContainsFunc(other.hearers, d.hears):
+			return other
+		}
+	}
+	return nil
+}
+
+// bySteps calls f until it returns false, each time under the control lock, but only once this is released by its holder, who calls bySteps. Others have
+// their turn in between.
+func (k *Kernel) bySteps(f func() (more bool)) {
+	k.e.After(func() {
+		for more := true; more; runtime.Gosched() {
+			k.e.Do(func() { more = f() })
+		}
+	})
+}
+
+// enter begins with a bucket.
+func (d *dump) enter(bucket int) {
+	d.at, d.next = bucket, nil
+	d.last = place{bucket: bucket, placed: math.MaxUint64}
+	if t := bucket / buckets; t < len(d.tables) {
+		d.next = d.tables[t].buckets[bucket%buckets].head
+	}
+}
+
+// placeOf is where an SA that is linked stands; false if its table is not of this DUMP.
+func (d *dump) placeOf(s *sa) (place, bool) {
+	t := slices.Index(d.tables, s.in)
+	return place{t*buckets + s.in.bucket(s), s.src.IsUnspecified(), s.placed}, t >= 0
+}
+
+// step makes some messages of a dump, or of the one that has to be told before it because somebody hears both. The control lock is held.
+func (k *Kernel) step(d *dump) {
+	d = cmp.Or(k.before(d), d)
+	if d.advance(k) {
+		return
+	}
+	h := d.hdr
+	h.Errno, h.Seq, h.Len = 0, 0, wire.HeaderLen/8
+	d.tell(k.d.AppendHeader(nil, h))
+	k.endDump(d)
+}
+
+func (d *dump) hears(c *client) bool { return slices.Contains(d.hearers, c) }
+
+// endDump forgets a dump.
+func (k *Kernel) endDump(d *dump) {
+	k.dumps = slices.DeleteFunc(k.dumps, func(other *dump) bool { return other == d })
+	if len(k.dumps) == 0 {
+		k.pending.Store(0)
+	}
+}
+
+func (d *dump) tell(msg []byte) {
+	for _, c := range d.hearers {
+		c.s.Deliver(msg, true)
+	}
+	d.made++
+	d.bytes += len(msg)
+}
+
+// advance goes on for a step; false: there is nothing left.
+func (d *dump) advance(k *Kernel) (more bool) {
+	most := d.bytes + stepBytes
+	for range stepVisits {
+		if d.bytes >= most {
+			return true
+		}
+		s, here := d.next, place{bucket: d.at + 1}
+		if s != nil {
+			here, _ = d.placeOf(s)
+		}
+		switch {
+		case len(d.preserved) > 0 && d.preserved[0].compare(here) <= 0 && d.preserved[0].bucket == d.at:
+			// If it is s itself, s is passed over below.
+			d.left--
+			if p := heap.Pop(&d.preserved).(preservedSA); p.msg != nil {
+				d.tell(p.msg)
+			}
+		case s == nil && d.at+1 >= len(d.tables)*buckets:
+			return false
+		case s == nil:
+			d.enter(d.at + 1)
+		default:
+			d.next, d.last = s.link[linkBucket].next, here
+			if s.placed > d.newest || s.preserved.Load() >= d.number {
+				continue
+			}
+			d.left--
+			if d.shows(s) {
+				d.tell(d.describe(k, s))
+			}
+		}
+	}
+	return true
+}
+
+// shows says whether an SA is shown: not if it is the inbound copy of an outbound one, nor if it has not been used for too long.
+func (d *dump) shows(s *sa) bool {
+	return (s.in.isOutbound() || s.peerSA.Load() == nil) && (d.timeout == 0 || s.idleFor(d.asked) <= d.timeout)
+}
+
+// describe makes the message about an SA. Messages share pieces of memory, so that a large database costs few of them. Each piece is twice as
+// large as the one before: a message that waits unread keeps all of its piece, and a DUMP of one SA must not keep the largest.
+func (d *dump) describe(k *Kernel, s *sa) []byte {
+	if cap(d.piece)-len(d.piece) < typicalSA {
+		d.piece = make([]byte, 0, min(max(2*cap(d.piece), typicalSA), pieceBytes))
+	}
+	start := len(d.piece)
+	d.piece = k.appendSA(d.piece, d.hdr, s, true)
+	return d.piece[start:len(d.piece):len(d.piece)]
+}
+
+// preserve is called before an SA changes in what a DUMP shows, or its place does: those that have not come to it get to see it as it is now. The
+// control lock is held, and the lock of the SA is not.
+func (k *Kernel) preserve(s *sa) {
+	if len(k.dumps) == 0 || s == nil || s.in == nil || s.preserved.Load() == k.dumpNumber {
+		return
+	}
+	for _, d := range k.dumps {
+		if d.number <= s.preserved.Load() || s.placed > d.newest {
+			continue
+		}
+		p, ok := d.placeOf(s)
+		if !ok || p.compare(d.last) <= 0 {
+			continue
+		}
+		var msg []byte
+		if d.shows(s) {
+			msg = k.saMessage(d.hdr, s, true)
+		}
+		heap.Push(&d.preserved, preservedSA{p, msg})
+	}
+	s.preserved.Store(k.dumpNumber)
+}
+
+// leavePlace is called before an SA is taken out of its bucket. The control lock is held.
+func (k *Kernel) leavePlace(s *sa) {
+	k.preserve(s)
+	for _, d := range k.dumps {
+		if d.next == s {
+			d.next = s.link[linkBucket].next
+		}
+	}
+}
+
+// preserveFor is preserve for a packet, which may be about to change an SA and its copy. One packet asks for all; nobody waits.
+func (k *Kernel) preserveFor(s *sa) {
+	last := k.pending.Load()
+	if last == 0 {
+		return
+	}
+	for _, s := range [...]*sa{s, s.peerSA.Load()} {
+		if s != nil && s.preserved.Load() < last {
+			k.postOnce(s, postedPreserve, func() { k.preserve(s) })
+		}
+	}
+}
+
+// pendingFor returns the first of the dumps that a socket has not heard to the end.
+func (k *Kernel) pendingFor(c *client) *dump {
+	for _, d := range k.dumps {
+		if d.hears(c) {
+			return d
+		}
+	}
+	return nil
+}
+
+// enough is how many bytes in the queue of a socket that is to hear a dump are as good as all of it: it would not take anything else behind them.
+func (k *Kernel) enough(c *client) int {
+	return max(stepBytes, c.recvHiwat, int(k.tun.keysock[tunRecvLowat]))
+}
+
+// feedStep makes some more of the dumps that a socket is to hear, unless enough of them waits; false: it does, or there is none. The control lock is
+// held.
+func (k *Kernel) feedStep(c *client) (more bool) {
+	d := k.pendingFor(c)
+	if d == nil || c.s.Queued() >= k.enough(c) {
+		return false
+	}
+	k.step(d)
+	return true
+}
+
+// feed makes enough of a dump once the control lock, which is held, is released, in steps between which others have their turn.
+func (k *Kernel) feed(c *client) { k.bySteps(func() bool { return k.feedStep(c) }) }
+
+// catchUp has what a socket is told now find its queue as full as if every dump had been made at once, or come behind all of them. The control lock
+// is held.
+func (k *Kernel) catchUp(c *client) {
+	for len(k.dumps) > 0 && k.feedStep(c) {
+	}
+}
+
+// Reading implements [engine.Kernel].
+func (k *Kernel) Reading(s *engine.Socket) {
+	if c := clientOf(s); len(k.dumps) > 0 && s.Queued() < k.enough(c)/2 && k.pendingFor(c) != nil {
+		k.feed(c)
+	}
+}
+
+// noHearer forgets a socket that is gone, and the dumps that nobody hears any more.
+func (k *Kernel) noHearer(c *client) {
+	for _, d := range slices.Clone(k.dumps) {
+		d.hearers = slices.DeleteFunc(d.hearers, func(h *client) bool { return h == c })
+		if len(d.hearers) == 0 {
+			k.endDump(d)
+		}
+	}
+}
+
+// settle makes the rest of every dump. The control lock is held.
 func (k *Kernel) settle() {
 	for len(k.dumps) > 0 {
 		k.step(k.dumps[0])
 	}
 }
 
-// settleFirst has the rest of every dump made before a packet changes what it shows. One packet asks for all; nobody waits.
-func (k *Kernel) settleFirst() {
-	if k.dumping.Load() && k.dumping.CompareAndSwap(true, false) {
-		k.e.Post(k.settle)
-	}
-}
-
-// Reading implements [engine.Kernel].
-func (k *Kernel) Reading(s *engine.Socket) {
+// pendingBytes is the memory that what is left of all dumps will take in receive queues, if each message is as long as those made until now.
+func (k *Kernel) pendingBytes() (sum int64) {
 	for _, d := range k.dumps {
-		if d.reader.s == s && s.Queued() < dumpAhead/2 {
-			k.step(d)
-			return
-		}
+		each := d.bytes/max(d.made, 1) + len(d.hearers)*queuePlace
+		sum += int64(d.left) * int64(each)
 	}
-}
-
-// dumpAll makes the messages: outbound SAs, then those inbound that have no copy there, by bucket; with X_EDUMP, SAs that have not been used for
-// longer than its timeout are left out; sadb_dump. It pauses where the reader has enough for now.
-func (k *Kernel) dumpAll(over []*protocol, r *request) iter.Seq[struct{}] {
-	var timeout uint64
-	if raw := r.ext[wire.IllumosExtXEDump]; raw != nil {
-		v, _ := k.d.ParseEDump(raw)
-		timeout = v.Timeout
-	}
-	now := k.now()
-	return func(pause func(struct{}) bool) {
-		// Messages share pieces of memory, so that a large database costs few of them. Each piece is twice as large as the one before: a
-		// message that waits unread keeps all of its piece, and a DUMP of one SA must not keep the largest.
-		var piece []byte
-		size := typicalSA
-		for s := range k.dumped(over) {
-			if timeout != 0 && s.idleFor(now) > timeout {
-				continue
-			}
-			if cap(piece)-len(piece) < typicalSA {
-				piece = make([]byte, 0, size)
-				size = min(2*size, dumpPiece)
-			}
-			start := len(piece)
-			piece = k.appendSA(piece, r.hdr, s, true)
-			k.passUp(piece[start:len(piece):len(piece)], r.sender, fromConsumer)
-			if r.sender.s.Queued() >= dumpAhead && !pause(struct{}{}) {
-				return
-			}
-		}
-		h := r.hdr
-		h.Errno, h.Seq, h.Len = 0, 0, wire.HeaderLen/8
-		k.passUp(k.d.AppendHeader(nil, h), r.sender, fromConsumer)
-	}
-}
-
-// dumped yields the SAs of a DUMP in its order.
-func (k *Kernel) dumped(over []*protocol) iter.Seq[*sa] {
-	return func(yield func(*sa) bool) {
-		for _, p := range over {
-			for _, f := range p.families() {
-				for _, t := range []*table{&f.out, &f.in} {
-					for s := range t.all {
-						if !t.isOutbound() && s.peerSA.Load() != nil {
-							continue
-						}
-						if !yield(s) {
-							return
-						}
-					}
-				}
-			}
-		}
-	}
+	return sum
 }
 
 // idleFor is how many seconds ago the SA was last used.

@@ -15,7 +15,6 @@ func (k *Kernel) Age(at time.Time, force bool) {
 	if !force && (k.due == 0 || k.due > now) {
 		return
 	}
-	k.settle()
 	k.lastPass = now
 	k.due = 0
 	for _, p := range k.consumers() {
@@ -43,6 +42,9 @@ func (k *Kernel) ageTable(t *table, now int64) {
 // ageSA decides what the time has done to an SA; the first that applies counts; sadb_age_assoc. It says whether its state changed in a way
 // that a peer or pair must hear of.
 func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
+	if len(k.dumps) > 0 && s.dueBy(now) {
+		k.preserve(s)
+	}
 	s.Lock()
 	state, due := s.State(), s.hardExpire != 0 && s.hardExpire <= now
 	switch {
@@ -79,6 +81,18 @@ func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 	return false
 }
 
+// dueBy says whether a pass may find something to do with an SA.
+func (s *sa) dueBy(now int64) bool {
+	s.Lock()
+	defer s.Unlock()
+	for _, t := range []int64{s.hardExpire, s.softExpire, s.idleExpire} {
+		if t != 0 && t <= now {
+			return true
+		}
+	}
+	return s.State() == stateIdle
+}
+
 // noteDueLocked notes when an SA wants a pass next. The SA's lock is held.
 func (s *sa) noteDueLocked(k *Kernel, now int64) {
 	k.dueAt(s.hardExpire)
@@ -105,6 +119,7 @@ func (k *Kernel) tellExpired(s *sa) { k.passUp(k.expireMessage(s), nil, fromCons
 func (k *Kernel) agePartner(s *sa) {
 	state := s.State()
 	if peer := s.peer(); peer != nil {
+		k.preserve(peer)
 		_, held := peer.Become(state) // its own limits stay: if they have passed, this very pass reaps it
 		k.endHeld(held, dropLarvalTimeout)
 		return
@@ -117,7 +132,7 @@ func (k *Kernel) agePartner(s *sa) {
 		return
 	}
 	s.unpair()
-	pair.unpair()
+	pair.unpair() // preserves it
 	var held ipsec.Queue
 	pair.Lock()
 	if s.in.isOutbound() {
@@ -140,6 +155,7 @@ func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
 		once <<= 1
 	}
 	k.postOnce(s, once, func() {
+		k.preserve(s)
 		s.Lock()
 		state := s.State()
 		var held ipsec.Queue
@@ -174,6 +190,7 @@ const (
 	postedHard
 	_
 	postedRenumber
+	postedPreserve
 )
 
 // postOnce posts f for an SA unless the same waits already.

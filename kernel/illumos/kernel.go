@@ -25,9 +25,10 @@ type Kernel struct {
 	policy   policyTable
 	counters counters
 
-	dumps   []*dump     // not read to their end yet
-	dumping atomic.Bool // there are any that nobody has asked to settle; written by packets, too
-	inDump  bool        // one of them is being stepped
+	dumps      []*dump       // not made to their end yet, in the order of asking
+	dumpNumber uint64        // of the newest
+	pending    atomic.Uint64 // the same while there are any, else 0; packets look at it
+	placed     uint64        // how many times an SA was given its place in a bucket
 
 	extended int          // how many times sockets have become EXTENDED
 	cluster  atomic.Bool  // cluster software is loaded
@@ -125,7 +126,7 @@ func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errn
 
 // Closed implements [engine.Kernel].
 func (k *Kernel) Closed(s *engine.Socket) {
-	k.settle()
+	k.noHearer(clientOf(s))
 	if clientOf(s).extended {
 		k.extended--
 	}

@@ -54,7 +54,7 @@ func (k *Kernel) noRoomForDump(reader *client) bool {
 			each += queuePlace
 		}
 	}
-	return k.queued()+int64(k.sas()+1)*each+int64(k.stored) > k.tun.limit(limQueued)
+	return k.queued()+k.pendingBytes()+int64(k.sas()+1)*each+int64(k.stored) > k.tun.limit(limQueued)
 }
 
 var noMemory = result{errno: wire.ENOMEM}

@@ -59,6 +59,7 @@ func (k *Kernel) renumber(s *sa, port uint16) {
 			return
 		}
 		for _, s := range []*sa{s, pair} {
+			k.preserve(s)
 			nat := *cmp.Or(s.nat, &natAddrs{})
 			nat.rem = netip.AddrPortFrom(nat.rem.Addr(), port)
 			s.nat = &nat

@@ -13,7 +13,6 @@ import (
 
 // Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for them.
 func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
-	k.settleFirst()
 	flow, err := spd.ParseFlow(p.Data)
 	if err != nil {
 		k.drop(p, dropOutDiscards)
@@ -199,6 +198,7 @@ func (k *Kernel) transmit(p *ipsec.Packet, pkt []byte) {
 
 // seal protects a packet with one SA, in room if that is large enough; it must not overlap pkt. If it cannot, the packet has ended.
 func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte, bool) {
+	k.preserveFor(s)
 	c := s.conf.Load()
 	k.count(p, s.p, outRequests)
 	align := 4

@@ -28,7 +28,6 @@ func (k *Kernel) InboundIPsec(p *ipsec.Packet) { k.inboundPacket(p, false) }
 func (k *Kernel) inboundAgain(p *ipsec.Packet) { k.inboundPacket(p, true) }
 
 func (k *Kernel) inboundPacket(p *ipsec.Packet, again bool) {
-	k.settleFirst()
 	var in ipsec.Inbound
 	err := in.Parse(p.Data)
 	if err != nil {
@@ -88,6 +87,7 @@ func (k *Kernel) inboundPacket(p *ipsec.Packet, again bool) {
 		k.noSA(proto, p)
 		return
 	}
+	k.preserveFor(s)
 	switch {
 	case short:
 		k.dropInbound(proto, p, dropBadLength)
@@ -367,6 +367,7 @@ func (k *Kernel) noteNewOutbound(s *sa) {
 		k.acquires.mu.Unlock()
 		for other := s.in.byDst[s.dst].head; other != nil; other = other.link[linkDst].next {
 			if other != s && other.has(flagUsed) && other.sameFlows(s) {
+				k.preserve(other)
 				other.setFlags(flagCInvalid, 0)
 			}
 		}

@@ -25,6 +25,7 @@ func (k *Kernel) setPair(s *sa, r *request) result {
 		s.unpair()
 		return result{}
 	}
+	k.preserve(partner)
 	s.pairSPI, partner.pairSPI = partner.spi, s.spi
 	s.setFlags(flagPaired, 0)
 	partner.setFlags(flagPaired, 0)
@@ -33,6 +34,7 @@ func (k *Kernel) setPair(s *sa, r *request) result {
 
 // unpair takes the pairing off one SA.
 func (s *sa) unpair() {
+	s.p.k.preserve(s)
 	s.pairSPI = 0
 	s.setFlags(0, flagPaired)
 }

@@ -60,7 +60,6 @@ func fixedSize(t wire.ExtType) int {
 
 // Request implements [engine.Kernel]; keysock_parse. What goes wrong is told in a message, never by send().
 func (k *Kernel) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Errno {
-	k.settle()
 	r := &request{sender: clientOf(s)}
 	if res := k.parse(r, msg); res.failed() {
 		k.fail(r, res)

@@ -67,6 +67,9 @@ type sa struct {
 	link     [2]link
 	outbound bool // the table it is, or was last, linked into is an outbound one
 
+	placed    uint64        // when it was given its place in its bucket, see Kernel.placed
+	preserved atomic.Uint64 // the newest DUMP that has been shown it as it was
+
 	conf  atomic.Pointer[config] // what packets read; nil while LARVAL
 	flags atomic.Uint32          // written under the SA's lock
 

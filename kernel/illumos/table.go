@@ -74,11 +74,20 @@ func (k *Kernel) hashSPI(spi wire.SPI) int {
 	return int(k.d.Order.Uint32(b[:]) % buckets)
 }
 
-func (t *table) bucketOf(s *sa) *chain {
+// bucket is the number of the bucket in which an SA belongs.
+func (t *table) bucket(s *sa) int {
 	if t.isOutbound() {
-		return &t.buckets[s.p.k.hashDst(s.dst)]
+		return s.p.k.hashDst(s.dst)
 	}
-	return &t.buckets[s.p.k.hashSPI(s.spi)]
+	return s.p.k.hashSPI(s.spi)
+}
+
+// place links s into its bucket.
+func (t *table) place(s *sa) {
+	k := s.p.k
+	k.placed++
+	s.placed = k.placed
+	t.buckets[t.bucket(s)].insert(s, linkBucket)
 }
 
 // find returns the SA with this SPI and destination whatever its source, nil if there is none.
@@ -106,7 +115,7 @@ func (t *table) insert(s *sa) bool {
 	t.n++
 	s.in, s.outbound = t, t.isOutbound()
 	s.countStored()
-	t.bucketOf(s).insert(s, linkBucket)
+	t.place(s)
 	if t.isOutbound() {
 		t.m[spiDst{s.dst, s.spi}] = s
 		t.mu.Lock()
@@ -125,9 +134,9 @@ func (t *table) insert(s *sa) bool {
 
 // moveToFront puts s where a new SA would stand in its bucket. Packets find it meanwhile.
 func (s *sa) moveToFront() {
-	b := s.in.bucketOf(s)
-	b.remove(s, linkBucket)
-	b.insert(s, linkBucket)
+	s.p.k.leavePlace(s)
+	s.in.buckets[s.in.bucket(s)].remove(s, linkBucket)
+	s.in.place(s)
 }
 
 // unlink takes s out of its table, if it is in one.
@@ -136,10 +145,11 @@ func (s *sa) unlink() {
 	if t == nil {
 		return
 	}
+	s.p.k.leavePlace(s)
 	s.in = nil
 	s.countStored()
 	t.n--
-	t.bucketOf(s).remove(s, linkBucket)
+	t.buckets[t.bucket(s)].remove(s, linkBucket)
 	if t.isOutbound() {
 		delete(t.m, spiDst{s.dst, s.spi})
 		t.mu.Lock()

@@ -19,6 +19,8 @@ func (k *Kernel) update(p *protocol, r *request) result {
 	if s == nil {
 		return result{wire.ESRCH, wire.IllumosDiagSANotFound}
 	}
+	k.preserve(s)
+	k.preserve(partner)
 	if s.State() == sadb.Larval && partner == nil {
 		if res := k.checkAdd(p, r); res.failed() {
 			return res

@@ -40,9 +40,6 @@ const (
 // passUp delivers a message to every socket that is to hear it and says whether there was any, be its queue full or not;
 // keysock_passup. sender is the client whose request it answers, nil for nobody. msg must not be changed any more. The control lock is held.
 func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
-	if !k.inDump {
-		k.settle()
-	}
 	typ, satype := wire.MsgType(msg[1]), wire.SAType(msg[3])
 	for _, s := range k.e.Sockets() {
 		c := clientOf(s)
@@ -51,6 +48,7 @@ func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
 			continue
 		}
 		heard = true
+		k.catchUp(c)
 		s.Deliver(msg, typ == wire.MsgDump)
 	}
 	return heard
