@@ -35,6 +35,7 @@ type Engine struct {
 	sockets []*Socket
 	opened  uint64
 	queued  struct{ messages, cost int } // in the receive queues of all sockets
+	waiting map[*byte]int                // in how many of them a message is, by its first byte
 	after   []func()                     // to run once mu is released, in order
 	hear    []*Socket                    // sockets whose queue has become non-empty since mu was taken
 	next    time.Time                    // what Next said last, zero if it said nothing
@@ -58,6 +59,8 @@ func New(name string, o Options, boot func(e *Engine) (Kernel, error)) (*Engine,
 		log:   o.Log,
 		step:  o.Step,
 		wake:  make(chan struct{}, 1),
+
+		waiting: map[*byte]int{},
 	}
 	if e.rand == nil {
 		e.rand = rand.Reader

@@ -312,3 +312,49 @@ func TestUnprivileged(t *testing.T) {
 		t.Errorf("open without privilege: %v, %v", s, errno)
 	}
 }
+
+// A message is overwritten once nobody can read it any more: there may be keys in it.
+func TestMessagesAreForgotten(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(t *testing.T, a, b pfkey.Socket, msg []byte)
+	}{
+		{"both have read it", func(t *testing.T, a, b pfkey.Socket, msg []byte) {
+			for _, s := range []pfkey.Socket{a, b} {
+				if string(msg) != "key" {
+					t.Errorf("%q before all have read it", msg)
+				}
+				if got := recv(t, s); got != "key" {
+					t.Errorf("read %q", got)
+				}
+			}
+		}},
+		{"one has read it, the other is closed", func(t *testing.T, a, b pfkey.Socket, msg []byte) { recv(t, a); b.Close() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k, e := newFake(t, engine.Options{})
+			a, b := open(t, e), open(t, e)
+			var kept []byte
+			k.request = func(_ *engine.Socket, msg []byte) {
+				kept = msg
+				for _, s := range e.Sockets() {
+					s.Deliver(msg, false)
+				}
+			}
+			a.Send([]byte("key"), root)
+			tt.end(t, a, b, kept)
+			if string(kept) != "\x00\x00\x00" {
+				t.Errorf("%q is left", kept)
+			}
+		})
+	}
+	t.Run("nobody is told", func(t *testing.T) {
+		k, e := newFake(t, engine.Options{})
+		var kept []byte
+		k.request = func(_ *engine.Socket, msg []byte) { kept = msg }
+		open(t, e).Send([]byte("key"), root)
+		if string(kept) != "\x00\x00\x00" {
+			t.Errorf("%q is left", kept)
+		}
+	})
+}

@@ -28,7 +28,7 @@ type Socket struct {
 	Data any
 }
 
-// queued is a message that waits: immutable, and shared by all who hear it.
+// queued is a message that waits: immutable, and shared by all who hear it; the last of them to read it overwrites it, because there may be keys in it.
 type queued struct {
 	msg  []byte
 	cost int
@@ -57,7 +57,8 @@ func (s *Socket) count(messages, bytes, cost int) {
 func (s *Socket) Reads() uint64 { return s.reads }
 
 // Deliver puts msg into the receive queue if the kernel says that there is room, and counts it as lost otherwise. From here
-// on msg must not be changed. The control lock is held.
+// on msg must not be changed, nor looked at once the control lock has been released: it is overwritten when everybody has read it. The control lock is
+// held.
 func (s *Socket) Deliver(msg []byte, dump bool) bool { return s.DeliverAs(msg, len(msg), dump) }
 
 // DeliverAs is [Socket.Deliver] for a message that counts for cost, as in kernels that count the memory it takes.
@@ -73,6 +74,9 @@ func (s *Socket) DeliverAs(msg []byte, cost int, dump bool) bool {
 		s.e.hear = append(s.e.hear, s)
 	}
 	s.queue = append(s.queue, queued{msg, cost})
+	if len(msg) > 0 {
+		s.e.waiting[&msg[0]]++
+	}
 	s.count(1, len(msg), cost)
 	return true
 }
@@ -92,7 +96,28 @@ func (s *Socket) Send(msg []byte, from pfkey.Cred) pfkey.Errno {
 	if s.closed {
 		return wire.ENOTCONN
 	}
+	defer s.e.Forget(own)
 	return s.e.kernel.Request(s, own, from)
+}
+
+// Forget overwrites a message that its kernel has no more use for: there may be keys in it. One that waits in a receive queue stays, and is overwritten
+// when everybody has read it. The control lock is held.
+func (e *Engine) Forget(msg []byte) {
+	if len(msg) > 0 && e.waiting[&msg[0]] == 0 {
+		clear(msg)
+	}
+}
+
+// left notes that a message has left a receive queue.
+func (e *Engine) left(msg []byte) {
+	if len(msg) == 0 {
+		return
+	}
+	first := &msg[0]
+	if e.waiting[first]--; e.waiting[first] == 0 {
+		delete(e.waiting, first)
+		clear(msg)
+	}
 }
 
 // Recv implements [pfkey.Socket].
@@ -113,6 +138,7 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	s.e.kernel.Reading(s)
 	if flags&pfkey.RecvPeek == 0 {
 		s.queue[s.head] = queued{}
+		s.e.left(m.msg)
 		s.count(-1, -size, -m.cost)
 		s.reads++
 		s.head++
@@ -171,6 +197,9 @@ func (s *Socket) Close() {
 	}
 	s.closed = true
 	s.count(-s.Messages(), -s.bytes, -s.cost)
+	for _, m := range s.queue[s.head:] {
+		s.e.left(m.msg)
+	}
 	s.queue, s.head = nil, 0
 	s.e.forget(s)
 	s.e.kernel.Closed(s)

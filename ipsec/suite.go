@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -163,6 +164,16 @@ type macState struct {
 	h   hash.Hash
 	sum [64]byte
 	hi  [4]byte
+}
+
+// OwnKeys says that nobody else uses the keys of the suite: they are overwritten once nobody can reach t any more. It cannot reach what the standard
+// library's ciphers and MACs have made of them.
+func (t *Transform) OwnKeys() {
+	runtime.AddCleanup(t, func(s *Suite) {
+		for _, k := range []Key{s.Key, s.Salt, s.AuthKey} {
+			clear(k.bytes())
+		}
+	}, t.suite)
 }
 
 // Suite returns the description it was made from; it must not be changed.

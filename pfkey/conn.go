@@ -239,6 +239,7 @@ func (c *Conn) read(fd int) (ended bool) {
 			}
 		}
 		c.handle(fd, (*buf)[:n], flags&unix.MSG_TRUNC != 0 || n > wire.MaxLen, pid)
+		clear((*buf)[:n]) // there may be keys in it
 	}
 	return false
 }
@@ -373,6 +374,7 @@ func (c *Conn) write(fd, limit int) outcome {
 		}
 		switch err := unix.Send(fd, msg, sendFlags); err {
 		case nil:
+			clear(msg) // there may be keys in it
 			c.waiting = c.waiting[:0]
 			c.sent.Add(1)
 			c.server.sent.Add(1)
@@ -425,9 +427,10 @@ func (c *Conn) next(buf []byte) []byte {
 	}
 }
 
-// keep copies msg to where it waits for room. It needs c.out.
+// keep moves msg to where it waits for room. It needs c.out.
 func (c *Conn) keep(msg []byte) {
 	if len(c.waiting) == 0 {
 		c.waiting = append(c.waiting, msg...)
+		clear(msg) // there may be keys in it
 	}
 }

@@ -153,7 +153,9 @@ func (t *socketTransport) recv(ctx context.Context) ([]byte, error) {
 	case flags&unix.MSG_TRUNC != 0 || n > wire.MaxLen:
 		return nil, errTruncated
 	}
-	return slices.Clone((*buf)[:n]), nil
+	msg := slices.Clone((*buf)[:n])
+	clear((*buf)[:n]) // there may be keys in it, and the buffer serves others
+	return msg, nil
 }
 
 func (t *socketTransport) close() error { return t.Close() }
@@ -184,7 +186,9 @@ func (t connTransport) recv(ctx context.Context) ([]byte, error) {
 	case n > wire.MaxLen:
 		return nil, errTruncated
 	}
-	return slices.Clone((*buf)[:n]), nil
+	msg := slices.Clone((*buf)[:n])
+	clear((*buf)[:n]) // there may be keys in it, and the buffer serves others
+	return msg, nil
 }
 
 func (t connTransport) close() error { return t.Close() }
@@ -229,7 +233,9 @@ func (t *localTransport) recv(ctx context.Context) ([]byte, error) {
 		case errno == wire.OK && size > n:
 			return nil, errTruncated
 		case errno == wire.OK:
-			return slices.Clone((*buf)[:n]), nil
+			msg := slices.Clone((*buf)[:n])
+			clear((*buf)[:n]) // there may be keys in it, and the buffer serves others
+			return msg, nil
 		case errno != wire.EAGAIN:
 			return nil, os.NewSyscallError("recv", hostError(errno))
 		}

@@ -37,9 +37,9 @@ func TestTickNoticesASetClock(t *testing.T) {
 		if n := eng.Status(1).SACount; n != 1 {
 			t.Fatalf("%d SAs, want the LARVAL one", n)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // in the bubble's time
 		ahead.Store(int64(time.Hour))
-		time.Sleep(mostSleep + time.Millisecond)
+		time.Sleep(mostSleep + time.Millisecond) // likewise
 		synctest.Wait()
 		if n := eng.Status(1).SACount; n != 0 {
 			t.Error("an hour later by the clock the LARVAL SA is still there")

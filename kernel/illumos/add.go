@@ -372,6 +372,7 @@ func (k *Kernel) fillKeys(s *sa, r *request) result {
 	if err != nil { // a key length that the table allows and the cipher does not have
 		return einval(wire.IllumosDiagBadCtx)
 	}
+	t.OwnKeys()
 	c.transform, c.authentic, c.encryptBits = t, t.Authenticated(), s.encryptBits
 	s.conf.Store(c)
 	return result{}
@@ -431,6 +432,8 @@ func (k *Kernel) spoil(s *sa, linked bool) {
 	s.Unlock()
 	if linked {
 		k.dueAt(1)
+	} else {
+		s.forgetKeys()
 	}
 }
 

@@ -61,6 +61,7 @@ func fixedSize(t wire.ExtType) int {
 // Request implements [engine.Kernel]; keysock_parse. What goes wrong is told in a message, never by send().
 func (k *Kernel) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Errno {
 	r := &request{sender: clientOf(s)}
+	defer func() { k.e.Forget(r.msg[:cap(r.msg)]) }()
 	if res := k.parse(r, msg); res.failed() {
 		k.fail(r, res)
 		return wire.OK
@@ -217,7 +218,9 @@ func (k *Kernel) dispatch(r *request) {
 			return
 		}
 		for _, p := range k.consumers() {
-			k.consume(p, r.copy(k))
+			c := r.copy(k)
+			k.consume(p, c)
+			k.e.Forget(c.msg[:cap(c.msg)])
 		}
 	default:
 		k.fail(r, einval(wire.IllumosDiagUnknownMsg))

@@ -196,9 +196,21 @@ func (k *Kernel) kill(s *sa, c dropCause) {
 	k.bury(s, c)
 }
 
+// forgetKeys overwrites the keys that messages show, unless a copy of the SA still has them. Those that packets use are overwritten once no packet can
+// use them any more, see [ipsec.Transform.OwnKeys].
+func (s *sa) forgetKeys() {
+	if s.peer() != nil {
+		return
+	}
+	for _, key := range [][]byte{s.authKey, s.encryptKey, s.salt} {
+		clear(key)
+	}
+}
+
 // bury makes an SA DEAD that is no longer linked, or never was.
 func (k *Kernel) bury(s *sa, c dropCause) {
 	k.e.Step("bury", nil)
+	s.forgetKeys()
 	s.Lock()
 	held := k.fault.DieLocked(&s.SA, !s.taking)
 	rest := s.takeKeptLocked()

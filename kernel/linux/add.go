@@ -13,12 +13,16 @@ const firstLook = time.Second
 // add handles ADD and UPDATE.
 func (k *Kernel) add(r *request) wire.Errno {
 	s, errno := k.saOf(r)
-	if errno == wire.OK && r.hdr.Type == wire.MsgAdd {
+	if errno != wire.OK {
+		return errno
+	}
+	if r.hdr.Type == wire.MsgAdd {
 		errno = k.addSA(s)
-	} else if errno == wire.OK {
+	} else {
 		errno = k.updateSA(s)
 	}
 	if errno != wire.OK {
+		s.forgetKeys()
 		return errno
 	}
 	k.tellSA(r, s)
@@ -26,7 +30,7 @@ func (k *Kernel) add(r *request) wire.Errno {
 }
 
 // saOf makes an SA of a request, checking it in the kernel's order.
-func (k *Kernel) saOf(r *request) (*sa, wire.Errno) {
+func (k *Kernel) saOf(r *request) (made *sa, errno wire.Errno) {
 	src, dst, ok := k.ends(r)
 	if !ok || !r.has(wire.ExtSA) {
 		return nil, wire.EINVAL
@@ -53,6 +57,11 @@ func (k *Kernel) saOf(r *request) (*sa, wire.Errno) {
 	const flags = wire.LinuxFlagNoECN | wire.LinuxFlagDecapDSCP | wire.LinuxFlagNoPMTUDisc
 	s := &sa{proto: proto, spi: v.SPI, replay: min(v.Replay, 32), flags: v.Flags & flags, limits: k.limitsOf(r),
 		src: src.Addr, dst: dst.Addr, seq: uint32(r.hdr.Seq), addTime: k.now()}
+	defer func() {
+		if errno != wire.OK {
+			s.forgetKeys()
+		}
+	}()
 	if v.Auth != 0 {
 		if authAlg(v.Auth) == nil {
 			return nil, wire.ENOSYS

@@ -103,5 +103,6 @@ func newTransform(s *sa) *ipsec.Transform {
 	if err != nil {
 		return nil
 	}
+	t.OwnKeys()
 	return t
 }

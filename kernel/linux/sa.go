@@ -58,13 +58,23 @@ func keyLen(bits uint16) int { return (int(bits) + 7) / 8 }
 
 // transform is what protects and opens the SA's packets, which has keys; nil if there is none, see newTransform.
 func (s *sa) transform() *ipsec.Transform {
-	t := s.opener.Load()
-	if t == nil {
-		if t = newTransform(s); t != nil && !s.opener.CompareAndSwap(nil, t) {
-			t = s.opener.Load()
-		}
+	if t := s.opener.Load(); t != nil {
+		return t
 	}
-	return t
+	s.Lock() // against forgetKeys
+	defer s.Unlock()
+	if s.opener.Load() == nil && s.State() != sadb.Dead {
+		s.opener.Store(newTransform(s))
+	}
+	return s.opener.Load()
+}
+
+// forgetKeys overwrites the keys of an SA that is DEAD, or was never in the database. Those that packets use are overwritten once no packet can use them any more, see
+// [ipsec.Transform.OwnKeys].
+func (s *sa) forgetKeys() {
+	s.Lock()
+	defer s.Unlock()
+	clear(s.keys)
 }
 
 // encap is UDP encapsulation.

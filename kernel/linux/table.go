@@ -188,6 +188,7 @@ func (k *Kernel) remove(s *sa) bool {
 		delete(t.bySeq, s.seq)
 	}
 	k.timers.stop(&s.timer)
+	k.e.After(s.forgetKeys) // whoever is told of its end is shown them
 	return true
 }
 

@@ -34,6 +34,7 @@ func (k *Kernel) updateSA(s *sa) wire.Errno {
 	}
 	old.Unlock()
 	s.Become(sadb.Dead)
+	k.e.After(s.forgetKeys) // the result shows them
 	// The timer is set even if there is nothing for it to find, because a hard limit may have been reached just now.
 	k.setTimer(old, now.Add(firstLook))
 	k.reached(old, out)
