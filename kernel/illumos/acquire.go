@@ -2,6 +2,7 @@ package illumos
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -24,14 +25,15 @@ type need struct {
 	rule     *Rule
 	tunnel   *tunnel // the interface it goes through, nil if none
 	uniqueID uint64  // of its flow
+	inverse  bool    // there is no packet: X_INVERSE_ACQUIRE asks
 }
 
 // tunnelMode says whether its SAs must have inner addresses.
 func (n *need) tunnelMode() bool { return n.tunnel != nil && n.tunnel.Negotiated }
 
-// selfEncap says whether the packet is to be put into a second IPv4 header between its own addresses.
+// selfEncap says whether the packet is to be put into a second IPv4 header between its own addresses. X_INVERSE_ACQUIRE does not ask that.
 func (n *need) selfEncap() bool {
-	return n.rule != nil && n.tunnel == nil && n.flow.Src.Is4() && n.rule.Actions[0].SelfEncap
+	return n.rule != nil && n.tunnel == nil && !n.inverse && n.flow.Src.Is4() && n.rule.Actions[0].SelfEncap
 }
 
 // wantsUnique says whether flows are told apart.
@@ -284,7 +286,7 @@ func (k *Kernel) appendNeedExtended(b []byte, n *need) []byte {
 	case n.selfEncap():
 		b = k.appendNeedInner(b, n, rule.Proto)
 		return k.appendNeedOuter(b, n, 0, 0, protoIPv6)
-	case n.wantsUnique():
+	case slices.ContainsFunc(rule.Actions, func(a Action) bool { return a.Unique }):
 		return k.appendNeedOuter(b, n, n.flow.SrcPort, n.flow.DstPort, n.flow.Proto)
 	default:
 		return k.appendNeedOuter(b, n, rule.SrcPort, rule.DstPort, rule.Proto)
@@ -367,14 +369,14 @@ func (k *Kernel) appendProposal(b []byte, a *acquire) []byte {
 // appendExtendedProposal adds every alternative that protects, with the algorithms of each protocol it uses; 0 where any will do. A
 // cookie lies behind the last one, inside the extension's length, where a walk by lengths does not see it.
 func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
-	v := wire.EProp{Replay: acts[0].Replay}
-	if v.Replay == 0 {
-		v.Replay = defaultReplay
-	}
+	v := wire.EProp{Replay: defaultReplay}
 	for i := range acts {
 		act := &acts[i]
 		if act.Type != Apply {
 			continue
+		}
+		if act.Replay != 0 {
+			v.Replay = act.Replay // the last that names one counts
 		}
 		if act.KMProtocol != 0 || act.KMCookie != 0 {
 			v.Cookie = &wire.KMCookie{Protocol: act.KMProtocol, Cookie: act.KMCookie}

@@ -702,17 +702,6 @@ func TestWeakFirstKey(t *testing.T) {
 	}
 }
 
-// Of a cookie of IKE only 32 bits count, which shows in the echo of a DELETE by address.
-func TestCookieEcho(t *testing.T) {
-	k := newTalk(t, engine.Options{})
-	for proto, want := range map[uint32]uint64{1: 5, 3: 1<<40 | 5} {
-		echo := k.must(message(wire.MsgDelete, wire.SATypeESP, dst("192.0.2.2"), cookie(proto, 1<<40|5)))
-		if got := d.Order.Uint64(find(t, echo, wire.IllumosExtXKMCookie)[8:]); got != want {
-			t.Errorf("protocol %d: %#x, want %#x", proto, got, want)
-		}
-	}
-}
-
 // X_INVERSE_ACQUIRE looks for the rule of the flow that it describes: of the system going out, of a tunnel coming in.
 func TestInverse(t *testing.T) {
 	k := newPoliced(t, engine.Options{}, tunnels+`
@@ -824,5 +813,47 @@ func TestPolicyCalls(t *testing.T) {
 		if fmt.Sprint(tt.err) != tt.want {
 			t.Errorf("%v, want %s", tt.err, tt.want)
 		}
+	}
+}
+
+// Of a cookie only 32 bits count, whatever the protocol, but the echo has it as it was sent.
+func TestCookieEcho(t *testing.T) {
+	k := newTalk(t, engine.Options{})
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt))
+	for _, proto := range []uint32{wire.IllumosKMPIKE, 3} {
+		for _, sent := range [][]byte{
+			message(wire.MsgDelete, wire.SATypeESP, dst("192.0.2.2"), cookie(proto, 1<<40|5)),
+			message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), cookie(proto, 1<<40|5)),
+		} {
+			if got := k.must(sent); !slices.Equal(got, sent) {
+				t.Errorf("protocol %d: %x\nechoed as\n%x", proto, sent, got)
+			}
+		}
+	}
+}
+
+// X_INVERSE_ACQUIRE is told of a policy as a whole: the last window that an alternative names, flows of their own if any wants them, and no inner
+// addresses for a second header between the packet's own ones.
+func TestInverseOfAlternatives(t *testing.T) {
+	k := newTalk(t, engine.Options{})
+	esp := illumos.Action{AH: illumos.NotUsed, ESP: 12, ESPAuth: 3}
+	first, second, third := esp, esp, esp
+	first.Type, first.Replay, first.SelfEncap = illumos.Bypass, 99, true
+	second.Replay, second.Unique = 16, true
+	third.Replay = 48
+	if err := k.e.Kernel().(*illumos.Kernel).AddRule("", illumos.Rule{Dir: illumos.Out, Actions: []illumos.Action{first, second, third}}); err != nil {
+		t.Fatal(err)
+	}
+	got := k.must(message(wire.IllumosMsgXInverseAcquire, wire.SATypeESP,
+		addressOf(wire.ExtAddressSrc, "192.0.2.1", 7, 17, 0), addressOf(wire.ExtAddressDst, "192.0.2.2", 9, 17, 0)))
+	x, ok := d.Find(got, wire.IllumosExtXEProp)
+	if !ok || x.Raw[4] != 48 {
+		t.Errorf("window %d (%v), want 48", x.Raw[4], ok)
+	}
+	if x, _ = d.Find(got, wire.ExtAddressSrc); binary.BigEndian.Uint16(x.Raw[10:]) != 7 {
+		t.Errorf("source %x, want port 7", x.Raw)
+	}
+	if _, inner := d.Find(got, wire.IllumosExtXAddressInnerSrc); inner {
+		t.Error("inner addresses")
 	}
 }

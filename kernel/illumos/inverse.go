@@ -48,7 +48,7 @@ func (k *Kernel) inverseNeed(r *request) (*need, result) {
 	if src.family() != dst.family() {
 		return nil, einval(wire.IllumosDiagAFMismatch)
 	}
-	n := &need{src: src.addr(), dst: dst.addr(), proto: src.proto()}
+	n := &need{src: src.addr(), dst: dst.addr(), proto: src.proto(), inverse: true}
 	n.flow = spd.Flow{Src: n.src, Dst: n.dst, Proto: src.proto(), SrcPort: src.port(), DstPort: dst.port()}
 	notFound := result{errno: wire.ENOENT}
 	if !innerSrc {

@@ -55,9 +55,6 @@ func (k *Kernel) formQuery(p *protocol, r *request, required ...wire.ExtType) (*
 	q.srcID, q.dstID = k.readIdentity(r.ext[wire.ExtIdentitySrc]), k.readIdentity(r.ext[wire.ExtIdentityDst])
 	if raw := r.ext[wire.IllumosExtXKMCookie]; raw != nil {
 		q.cookie = k.readCookie(raw)
-		if q.cookie.Protocol == wire.IllumosKMPIKE {
-			clear(raw[12:16]) // only 32 bits of it count; this shows in the echo
-		}
 	}
 	return q, result{}
 }
