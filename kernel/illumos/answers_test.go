@@ -857,3 +857,24 @@ func TestInverseOfAlternatives(t *testing.T) {
 		t.Error("inner addresses")
 	}
 }
+
+// An IPv4 address of NAT traversal is told as an IPv6 one beside such addresses, with what lies behind it in the original's SA.
+func TestNATAddressesBetweenIPv6(t *testing.T) {
+	k := newTalk(t, engine.Options{})
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("2001:db8::2"), dst("2001:db8::1"),
+		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattLoc | wire.IllumosFlagXNattRem }), authExt, encryptExt,
+		addressOf(wire.IllumosExtXAddressNattLoc, "203.0.113.1", 4500, 17, 0), addressOf(wire.IllumosExtXAddressNattRem, "203.0.113.2", 4501, 17, 0)))
+	got := k.must(message(wire.MsgGet, wire.SATypeESP, src("2001:db8::2"), dst("2001:db8::1"), assoc(espSA)))
+	loc, rem := []byte{203, 0, 113, 1}, []byte{203, 0, 113, 2}
+	zero, rawKey := make([]byte, 4), make([]byte, 4)
+	d.Order.PutUint32(rawKey, 1)
+	for typ, want := range map[wire.ExtType][]byte{
+		wire.IllumosExtXAddressNattLoc: slices.Concat(loc, rem, zero, rawKey),
+		wire.IllumosExtXAddressNattRem: slices.Concat(rem, zero, rawKey, zero),
+	} {
+		x, ok := d.Find(got, typ)
+		if !ok || len(x.Raw) != 40 || !slices.Equal(x.Raw[16:32], want) {
+			t.Errorf("%v: %x, want the address %x", typ, x.Raw, want)
+		}
+	}
+}

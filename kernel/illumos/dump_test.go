@@ -259,6 +259,8 @@ func TestDumpIsMadeAsItIsRead(t *testing.T) {
 	other := change(espSA, func(s *wire.SA) { s.SPI = 0x1002 })
 	k.must(message(wire.MsgAdd, wire.SATypeESP, append(in, assoc(espSA), authExt, encryptExt)...))
 	k.must(message(wire.MsgAdd, wire.SATypeESP, append(out, other, authExt, encryptExt)...))
+	last := []ext{src("2001:db8::2"), dst("2001:db8::1"), change(espSA, func(s *wire.SA) { s.SPI = 0xff000001 })} // in the last bucket of all
+	k.must(message(wire.MsgAdd, wire.SATypeESP, append(last, authExt, encryptExt)...))
 	for i := range n - 2 {
 		k.must(message(wire.MsgAdd, wire.SATypeAH, append(in, change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt)...))
 	}
@@ -273,6 +275,7 @@ func TestDumpIsMadeAsItIsRead(t *testing.T) {
 		t.Fatal(errno)
 	}
 	before := k.e.Status(1).Sockets[1].Queued
+	k.must(message(wire.MsgDelete, wire.SATypeESP, last...))
 	k.must(message(wire.MsgUpdate, wire.SATypeESP, append(out, other, func(b []byte) []byte { return d.AppendPair(b, wire.Pair{SPI: espSA.SPI}) })...))
 	for i := range n - 2 { // and they go, whichever it is that the DUMP comes to next
 		spi := change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) })
@@ -289,7 +292,7 @@ func TestDumpIsMadeAsItIsRead(t *testing.T) {
 		}
 		shown++
 	}
-	if shown != n+1 {
-		t.Errorf("%d messages of the DUMP, want %d", shown, n+1)
+	if shown != n+2 {
+		t.Errorf("%d messages of the DUMP, want %d", shown, n+2)
 	}
 }
