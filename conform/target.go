@@ -213,8 +213,8 @@ type family struct {
 
 	flushes []wire.MsgType // the messages that remove what others have left
 
-	// Where SAs come in pairs: pair finds the SPI of the other one that a message names, and updatePair is the message that changes the lifetimes of
-	// both. Else they are zero.
+	// Where SAs come in pairs: pair finds the SPI of the other one that a message names, and updatePair is the message
+	// that changes the lifetimes of both. Else they are zero.
 	pair       func(d *wire.Dialect, msg []byte) (wire.SPI, bool)
 	updatePair wire.MsgType
 	// A running engine goes on counting where a fresh one begins. named says why a message that names something by such a number

@@ -171,10 +171,12 @@ func spiOf(b []byte) wire.SPI {
 	return wire.SPI(b[0])<<24 | wire.SPI(b[1])<<16 | wire.SPI(b[2])<<8 | wire.SPI(b[3])
 }
 
-// limits are what is known of the soft lifetime of one SA: values that it may have been shortened from, since one was last seen.
+// limits are what is known of the soft lifetime of one SA: values that it may have been shortened from, since one was
+// last seen.
 type limits []limit
 
-// limit is a soft lifetime in seconds, as the recording has it and as we have it, and how often it may have been shortened since.
+// limit is a soft lifetime in seconds, as the recording has it and as we have it, and how often it may have been
+// shortened since.
 type limit struct {
 	want, got uint64
 	most      uint64
@@ -196,8 +198,8 @@ func (l limit) explains(want, got uint64) bool {
 	return false
 }
 
-// state notes that a message may have set the limit, shortened if need be, and may have left the one before and shortened that: an UPDATE leaves what
-// it does not state, and what would end after the hard limit of that moment.
+// state notes that a message may have set the limit, shortened if need be, and may have left the one before and
+// shortened that: an UPDATE leaves what it does not state, and what would end after the hard limit of that moment.
 func (ls limits) state(stated, shortened uint64) limits {
 	for i := range ls {
 		ls[i].most += shortened
@@ -208,8 +210,8 @@ func (ls limits) state(stated, shortened uint64) limits {
 	return ls
 }
 
-// fuzz: a limit that was stated, or seen before, minus 8 to 23 seconds for each time that the kernel may have shortened it; recorded and ours are
-// explained by the same.
+// fuzz: a limit that was stated, or seen before, minus 8 to 23 seconds for each time that the kernel may have shortened
+// it; recorded and ours are explained by the same.
 func (j *judge) fuzz(w whole) string {
 	want, got := j.d.Order.Uint64(w.wanted()), j.d.Order.Uint64(w.gotten())
 	id := j.said(w.want)
@@ -222,7 +224,8 @@ func (j *judge) fuzz(w whole) string {
 		if len(ls) == 1 && last.most == 0 && last.want == want {
 			return fmt.Sprintf("the limit was %d before and is %d now; recorded: %d both times", last.got, got, want)
 		}
-		return fmt.Sprintf("limit %d; recorded %d, stated %d: want %d to %d seconds less than stated", got, want, last.want, fuzzLeast, fuzzMost)
+		return fmt.Sprintf("limit %d; recorded %d, stated %d: want %d to %d seconds less than stated", got, want,
+			last.want, fuzzLeast, fuzzMost)
 	}
 	j.limits[id] = limits{{want: want, got: got}}
 	return ""
@@ -251,8 +254,8 @@ func saName(t wire.SAType, spi wire.SPI, dst netip.Addr) string {
 	return fmt.Sprintf("%d %x %v", t, uint32(spi), dst)
 }
 
-// learn remembers what an ADD or UPDATE says of an SA: its soft lifetime, its pair and its keys. recorded and ours are the same message,
-// apart from SPIs.
+// learn remembers what an ADD or UPDATE says of an SA: its soft lifetime, its pair and its keys. recorded and ours are
+// the same message, apart from SPIs.
 func (j *judge) learn(recorded, ours []byte) {
 	h, err := j.d.Header(recorded)
 	if err != nil {
@@ -278,7 +281,8 @@ func (j *judge) learn(recorded, ours []byte) {
 	}
 }
 
-// learnPair remembers which SA a message pairs with which: the one with the SPI of X_PAIR, from the other's destination to its source.
+// learnPair remembers which SA a message pairs with which: the one with the SPI of X_PAIR, from the other's destination
+// to its source.
 func (j *judge) learnPair(id string, msg []byte) {
 	src, ok := j.d.Find(msg, wire.ExtAddressSrc)
 	if j.f.pair == nil || !ok {

@@ -25,6 +25,7 @@
 // # Time
 //
 // The engine reads the time from one function given to it, or keeps a virtual clock that only [Engine.Advance] moves.
-// [Engine.Next] says when it wants to be woken. Lifetimes of hours run in microseconds. The function may go back, as a clock that is set does:
-// things are due by what it shows now, and whoever sleeps until Next looks again from time to time.
+// [Engine.Next] says when it wants to be woken. Lifetimes of hours run in microseconds. The function may go back, as a
+// clock that is set does: things are due by what it shows now, and whoever sleeps until Next looks again from time to
+// time.
 package engine

@@ -329,7 +329,10 @@ func TestMessagesAreForgotten(t *testing.T) {
 				}
 			}
 		}},
-		{"one has read it, the other is closed", func(t *testing.T, a, b pfkey.Socket, msg []byte) { recv(t, a); b.Close() }},
+		{"one has read it, the other is closed", func(t *testing.T, a, b pfkey.Socket, msg []byte) {
+			recv(t, a)
+			b.Close()
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k, e := newFake(t, engine.Options{})

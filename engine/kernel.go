@@ -17,8 +17,8 @@ type Kernel interface {
 	Open(s *Socket, c pfkey.Cred, typ, proto int) pfkey.Errno
 	// Closed says that s is gone; nothing may be delivered to it any more.
 	Closed(s *Socket)
-	// Request handles one message. msg is the kernel's own copy, to edit and to deliver, not to keep: see [Engine.Forget]. What send() returns and what is
-	// delivered are independent of each other.
+	// Request handles one message. msg is the kernel's own copy, to edit and to deliver, not to keep: see
+	// [Engine.Forget]. What send() returns and what is delivered are independent of each other.
 	Request(s *Socket, msg []byte, from pfkey.Cred) pfkey.Errno
 	// Room says whether a message that counts for n still fits into the receive queue of s. dump tells the messages of a DUMP,
 	// which some kernels treat differently.

@@ -28,7 +28,8 @@ type Socket struct {
 	Data any
 }
 
-// queued is a message that waits: immutable, and shared by all who hear it; the last of them to read it overwrites it, because there may be keys in it.
+// queued is a message that waits: immutable, and shared by all who hear it; the last of them to read it overwrites it,
+// because there may be keys in it.
 type queued struct {
 	msg  []byte
 	cost int
@@ -56,9 +57,9 @@ func (s *Socket) count(messages, bytes, cost int) {
 // Reads returns how many messages have been taken out of the queue so far. The control lock is held.
 func (s *Socket) Reads() uint64 { return s.reads }
 
-// Deliver puts msg into the receive queue if the kernel says that there is room, and counts it as lost otherwise. From here
-// on msg must not be changed, nor looked at once the control lock has been released: it is overwritten when everybody has read it. The control lock is
-// held.
+// Deliver puts msg into the receive queue if the kernel says that there is room, and counts it as lost otherwise. From
+// here on msg must not be changed, nor looked at once the control lock has been released: it is overwritten when
+// everybody has read it. The control lock is held.
 func (s *Socket) Deliver(msg []byte, dump bool) bool { return s.DeliverAs(msg, len(msg), dump) }
 
 // DeliverAs is [Socket.Deliver] for a message that counts for cost, as in kernels that count the memory it takes.
@@ -100,8 +101,8 @@ func (s *Socket) Send(msg []byte, from pfkey.Cred) pfkey.Errno {
 	return s.e.kernel.Request(s, own, from)
 }
 
-// Forget overwrites a message that its kernel has no more use for: there may be keys in it. One that waits in a receive queue stays, and is overwritten
-// when everybody has read it. The control lock is held.
+// Forget overwrites a message that its kernel has no more use for: there may be keys in it. One that waits in a receive
+// queue stays, and is overwritten when everybody has read it. The control lock is held.
 func (e *Engine) Forget(msg []byte) {
 	if len(msg) > 0 && e.waiting[&msg[0]] == 0 {
 		clear(msg)

@@ -166,8 +166,8 @@ type macState struct {
 	hi  [4]byte
 }
 
-// OwnKeys says that nobody else uses the keys of the suite: they are overwritten once nobody can reach t any more. It cannot reach what the standard
-// library's ciphers and MACs have made of them.
+// OwnKeys says that nobody else uses the keys of the suite: they are overwritten once nobody can reach t any more. It
+// cannot reach what the standard library's ciphers and MACs have made of them.
 func (t *Transform) OwnKeys() {
 	runtime.AddCleanup(t, func(s *Suite) {
 		for _, k := range []Key{s.Key, s.Salt, s.AuthKey} {

@@ -28,7 +28,10 @@ func TestExpiryFollowsTheClock(t *testing.T) {
 				what string
 				by   time.Duration
 			}{
-				{"as it was", 0}, {"a year ahead", 365 * 24 * time.Hour}, {"set right", -365 * 24 * time.Hour}, {"before the engine's start", -24 * time.Hour},
+				{"as it was", 0},
+				{"a year ahead", 365 * 24 * time.Hour},
+				{"set right", -365 * 24 * time.Hour},
+				{"before the engine's start", -24 * time.Hour},
 				{"a second back", -time.Second},
 			} {
 				now = now.Add(step.by)
@@ -75,7 +78,8 @@ func newClocked(t *testing.T, name string, clock func() time.Time) *clocked {
 		t.Fatal(errno)
 	}
 	d := e.Dialect()
-	register := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgRegister, SAType: wire.SATypeESP, Seq: 1, PID: 1}))
+	register := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgRegister, SAType: wire.SATypeESP,
+		Seq: 1, PID: 1}))
 	if errno := s.Send(register, privileged); errno != wire.OK {
 		t.Fatal(errno)
 	}

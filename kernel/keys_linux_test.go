@@ -47,7 +47,8 @@ func (s secret) count(t *testing.T) (n int) {
 	for line := range strings.Lines(string(maps)) {
 		var from, to int64
 		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") || strings.Contains(line, "[v") {
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") ||
+			strings.Contains(line, "[v") {
 			continue
 		}
 		n += s.countIn(mem, from, to)
@@ -55,7 +56,8 @@ func (s secret) count(t *testing.T) (n int) {
 	return n
 }
 
-// scanned is where memory is looked at. It is not looked at itself: all of it is overwritten before anything is counted.
+// scanned is where memory is looked at. It is not looked at itself: all of it is overwritten before anything is
+// counted.
 var scanned = make([]byte, 1<<20)
 
 func (s secret) countIn(mem *os.File, from, to int64) (n int) {
@@ -85,8 +87,8 @@ func (s secret) is(b []byte) bool {
 	return true
 }
 
-// Keys of SAs that are gone are nowhere in memory, however they came in and whoever has been shown them. What a cipher has made of them for packets is
-// not looked for.
+// Keys of SAs that are gone are nowhere in memory, however they came in and whoever has been shown them. What a cipher
+// has made of them for packets is not looked for.
 func TestKeysAreForgotten(t *testing.T) {
 	const sas = 20
 	for _, row := range benched {
@@ -99,18 +101,22 @@ func TestKeysAreForgotten(t *testing.T) {
 			d := e.Dialect()
 			auth, encrypt := newSecret(20), newSecret(16)
 			asker, listener := openFor(t, e), openFor(t, e)
-			promisc := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgXPromisc, SAType: 1, Seq: 1, PID: 1}))
+			promisc := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgXPromisc, SAType: 1, Seq: 1,
+				PID: 1}))
 			listener.Send(promisc, privileged)
 			msg := make([]byte, 0, 1024)
 			buf := make([]byte, 1<<16)
 			send := func(typ wire.MsgType, spi wire.SPI, keys bool) {
 				sa := row.sa
 				sa.SPI = spi
-				msg = d.AppendHeader(msg[:0], wire.Header{Version: 2, Type: typ, SAType: wire.SATypeESP, Seq: 1, PID: 1})
+				msg = d.AppendHeader(msg[:0], wire.Header{Version: 2, Type: typ, SAType: wire.SATypeESP, Seq: 1,
+					PID: 1})
 				if spi != 0 {
 					msg = d.AppendSA(msg, sa)
-					msg = d.AppendAddress(msg, wire.ExtAddressSrc, wire.Address{PrefixLen: 32, Addr: netip.MustParseAddr("192.0.2.2")})
-					msg = d.AppendAddress(msg, wire.ExtAddressDst, wire.Address{PrefixLen: 32, Addr: netip.MustParseAddr("192.0.2.1")})
+					msg = d.AppendAddress(msg, wire.ExtAddressSrc, wire.Address{PrefixLen: 32,
+						Addr: netip.MustParseAddr("192.0.2.2")})
+					msg = d.AppendAddress(msg, wire.ExtAddressDst, wire.Address{PrefixLen: 32,
+						Addr: netip.MustParseAddr("192.0.2.1")})
 				}
 				if keys {
 					shown := make([]byte, 20)

@@ -7,8 +7,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 )
 
-// mostSleep is how long tick sleeps at a time while anything is due. Somebody may set the clock meanwhile, or suspend the machine, and no timer
-// tells of that.
+// mostSleep is how long tick sleeps at a time while anything is due. Somebody may set the clock meanwhile, or suspend
+// the machine, and no timer tells of that.
 const mostSleep = time.Second
 
 // tick tells an engine on the machine's clock when something is due, until ctx ends.

@@ -13,11 +13,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A clock that is set while the engine sleeps, or that went on while the machine was suspended, is noticed within a second or so.
+// A clock that is set while the engine sleeps, or that went on while the machine was suspended, is noticed within a
+// second or so.
 func TestTickNoticesASetClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ahead atomic.Int64 // of the machine's other clocks
-		eng, err := kernel.New("linux", engine.Options{Clock: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+		eng, err := kernel.New("linux",
+			engine.Options{Clock: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,7 +32,8 @@ func TestTickNoticesASetClock(t *testing.T) {
 		d := wire.Linux()
 		larval := d.Finish(d.AppendAddress(d.AppendAddress(
 			d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgGetSPI, SAType: wire.SATypeESP, Seq: 1, PID: 1}),
-			wire.ExtAddressSrc, wire.Address{PrefixLen: 32, Addr: netip.MustParseAddr("192.0.2.2")}), wire.ExtAddressDst, wire.Address{PrefixLen: 32, Addr: netip.MustParseAddr("192.0.2.1")}))
+			wire.ExtAddressSrc, wire.Address{PrefixLen: 32, Addr: netip.MustParseAddr("192.0.2.2")}),
+			wire.ExtAddressDst, wire.Address{PrefixLen: 32, Addr: netip.MustParseAddr("192.0.2.1")}))
 		if errno := s.Send(larval, pfkey.Cred{Privileged: true}); errno != wire.OK {
 			t.Fatal(errno)
 		}

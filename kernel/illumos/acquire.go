@@ -31,7 +31,8 @@ type need struct {
 // tunnelMode says whether its SAs must have inner addresses.
 func (n *need) tunnelMode() bool { return n.tunnel != nil && n.tunnel.Negotiated }
 
-// selfEncap says whether the packet is to be put into a second IPv4 header between its own addresses. X_INVERSE_ACQUIRE does not ask that.
+// selfEncap says whether the packet is to be put into a second IPv4 header between its own addresses. X_INVERSE_ACQUIRE
+// does not ask that.
 func (n *need) selfEncap() bool {
 	return n.rule != nil && n.tunnel == nil && !n.inverse && n.flow.Src.Is4() && n.rule.Actions[0].SelfEncap
 }

@@ -294,8 +294,9 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 	return result{}
 }
 
-// fillInner takes the addresses of tunnel mode. The outer protocol must be that of the inner family. Only the source's is looked at: a 0 there
-// is filled in on both sides, and what the destination says beside a source that is right stays, and is what the SA keeps.
+// fillInner takes the addresses of tunnel mode. The outer protocol must be that of the inner family. Only the source's
+// is looked at: a 0 there is filled in on both sides, and what the destination says beside a source that is right
+// stays, and is what the SA keeps.
 func (k *Kernel) fillInner(s *sa, r *request, src, dst address) result {
 	innerSrc, innerDst := r.address(k, wire.IllumosExtXAddressInnerSrc), r.address(k, wire.IllumosExtXAddressInnerDst)
 	want := uint8(protoENCAP)
@@ -321,8 +322,8 @@ func (s *sa) setUnique(sport, dport uint16, proto, innerProto uint8) {
 	s.setUniqueLocked(newUnique(sport, dport, proto, innerProto))
 }
 
-// readNAT reads the addresses of NAT traversal, whatever the flags say of them; nil if there is none. Port 0 is kept, and means the usual one to
-// packets.
+// readNAT reads the addresses of NAT traversal, whatever the flags say of them; nil if there is none. Port 0 is kept,
+// and means the usual one to packets.
 func (k *Kernel) readNAT(r *request) *natAddrs {
 	loc, rem := r.address(k, wire.IllumosExtXAddressNattLoc), r.address(k, wire.IllumosExtXAddressNattRem)
 	if !loc.present() && !rem.present() {
@@ -340,7 +341,8 @@ func (k *Kernel) readNAT(r *request) *natAddrs {
 
 // fillKeys copies the keys and sets up what packets need of them.
 func (k *Kernel) fillKeys(s *sa, r *request) result {
-	c := &config{replay: s.replayWindow != 0, inner: s.inner, auth: s.auth, encrypt: s.encrypt, cookie: s.cookie, align: 4}
+	c := &config{replay: s.replayWindow != 0, inner: s.inner, auth: s.auth, encrypt: s.encrypt, cookie: s.cookie,
+		align: 4}
 	if s.has(flagNATT) {
 		c.nat = cmp.Or(s.nat, &natAddrs{})
 	}

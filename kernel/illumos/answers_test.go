@@ -503,7 +503,8 @@ func TestTunnelMode(t *testing.T) {
 	}
 	// What is no packet of a tunnel is none of the interface's business, whatever the SA's mode.
 	plain := udp(t, "192.0.2.2", "192.0.2.1", 7, 9)
-	pkt, err := far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1001, Seq: packetIDs.Add(1), IV: make([]byte, 16)})
+	pkt, err := far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1001, Seq: packetIDs.Add(1),
+		IV: make([]byte, 16)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,7 +513,8 @@ func TestTunnelMode(t *testing.T) {
 	}
 }
 
-// The port that a NAT has given the peer is followed from the number that was stored, but not by who is behind the NAT itself.
+// The port that a NAT has given the peer is followed from the number that was stored, but not by who is behind the NAT
+// itself.
 func TestRenumber(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -533,15 +535,19 @@ func TestRenumber(t *testing.T) {
 			rem := addressOf(wire.IllumosExtXAddressNattRem, "203.0.113.2", tt.stored, 17, 0)
 			in := change(espSA, func(s *wire.SA) { s.Flags |= tt.flags })
 			out := change(espSA, func(s *wire.SA) { s.SPI, s.Flags = 0x1002, s.Flags|tt.flags })
-			k.must(message(wire.MsgAdd, wire.SATypeESP, in, src("192.0.2.2"), dst("192.0.2.1"), rem, authExt, encryptExt))
-			k.must(message(wire.MsgAdd, wire.SATypeESP, out, src("192.0.2.1"), dst("192.0.2.2"), rem, authExt, encryptExt,
+			k.must(message(wire.MsgAdd, wire.SATypeESP, in, src("192.0.2.2"), dst("192.0.2.1"), rem, authExt,
+				encryptExt))
+			k.must(message(wire.MsgAdd, wire.SATypeESP, out, src("192.0.2.1"), dst("192.0.2.2"), rem, authExt,
+				encryptExt,
 				func(b []byte) []byte { return d.AppendPair(b, wire.Pair{SPI: espSA.SPI}) }))
-			suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+			suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey),
+				MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
 			far, err := suite.New()
 			if err != nil {
 				t.Fatal(err)
 			}
-			pkt, err := far.SealTransport(nil, udp(t, "192.0.2.2", "192.0.2.1", 7, 9), ipsec.Ports{Src: 9999, Dst: 4500},
+			pkt, err := far.SealTransport(nil, udp(t, "192.0.2.2", "192.0.2.1", 7, 9), ipsec.Ports{Src: 9999,
+				Dst: 4500},
 				ipsec.Sealing{SPI: uint32(espSA.SPI), Seq: 1, IV: make([]byte, 16)})
 			if err != nil {
 				t.Fatal(err)
@@ -823,7 +829,8 @@ func TestCookieEcho(t *testing.T) {
 	for _, proto := range []uint32{wire.IllumosKMPIKE, 3} {
 		for _, sent := range [][]byte{
 			message(wire.MsgDelete, wire.SATypeESP, dst("192.0.2.2"), cookie(proto, 1<<40|5)),
-			message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), cookie(proto, 1<<40|5)),
+			message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), cookie(proto,
+				1<<40|5)),
 		} {
 			if got := k.must(sent); !slices.Equal(got, sent) {
 				t.Errorf("protocol %d: %x\nechoed as\n%x", proto, sent, got)
@@ -832,8 +839,8 @@ func TestCookieEcho(t *testing.T) {
 	}
 }
 
-// X_INVERSE_ACQUIRE is told of a policy as a whole: the last window that an alternative names, flows of their own if any wants them, and no inner
-// addresses for a second header between the packet's own ones.
+// X_INVERSE_ACQUIRE is told of a policy as a whole: the last window that an alternative names, flows of their own if
+// any wants them, and no inner addresses for a second header between the packet's own ones.
 func TestInverseOfAlternatives(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	esp := illumos.Action{AH: illumos.NotUsed, ESP: 12, ESPAuth: 3}
@@ -841,7 +848,8 @@ func TestInverseOfAlternatives(t *testing.T) {
 	first.Type, first.Replay, first.SelfEncap = illumos.Bypass, 99, true
 	second.Replay, second.Unique = 16, true
 	third.Replay = 48
-	if err := k.e.Kernel().(*illumos.Kernel).AddRule("", illumos.Rule{Dir: illumos.Out, Actions: []illumos.Action{first, second, third}}); err != nil {
+	if err := k.e.Kernel().(*illumos.Kernel).AddRule("", illumos.Rule{Dir: illumos.Out,
+		Actions: []illumos.Action{first, second, third}}); err != nil {
 		t.Fatal(err)
 	}
 	got := k.must(message(wire.IllumosMsgXInverseAcquire, wire.SATypeESP,
@@ -858,12 +866,15 @@ func TestInverseOfAlternatives(t *testing.T) {
 	}
 }
 
-// An IPv4 address of NAT traversal is told as an IPv6 one beside such addresses, with what lies behind it in the original's SA.
+// An IPv4 address of NAT traversal is told as an IPv6 one beside such addresses, with what lies behind it in the
+// original's SA.
 func TestNATAddressesBetweenIPv6(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("2001:db8::2"), dst("2001:db8::1"),
-		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattLoc | wire.IllumosFlagXNattRem }), authExt, encryptExt,
-		addressOf(wire.IllumosExtXAddressNattLoc, "203.0.113.1", 4500, 17, 0), addressOf(wire.IllumosExtXAddressNattRem, "203.0.113.2", 4501, 17, 0)))
+		change(espSA,
+			func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattLoc | wire.IllumosFlagXNattRem }), authExt, encryptExt,
+		addressOf(wire.IllumosExtXAddressNattLoc, "203.0.113.1", 4500, 17,
+			0), addressOf(wire.IllumosExtXAddressNattRem, "203.0.113.2", 4501, 17, 0)))
 	got := k.must(message(wire.MsgGet, wire.SATypeESP, src("2001:db8::2"), dst("2001:db8::1"), assoc(espSA)))
 	loc, rem := []byte{203, 0, 113, 1}, []byte{203, 0, 113, 2}
 	zero, rawKey := make([]byte, 4), make([]byte, 4)

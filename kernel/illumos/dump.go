@@ -11,12 +11,16 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A DUMP shows the database as it is when it is asked for, to the reader and to whoever is promiscuous, before all that is said later; sadb_dump. Of a
-// large one only the beginning is made at once, and more as it is read, in steps that are short however many SAs there are. Nobody can tell:
+// A DUMP shows the database as it is when it is asked for, to the reader and to whoever is promiscuous, before all that
+// is said later; sadb_dump. Of a large one only the beginning is made at once, and more as it is read, in steps that
+// are short however many SAs there are. Nobody can tell:
 //
-//   - It is walked in the tables themselves. SAs that have come since, or have moved, stand before all others of their bucket, and are passed over.
-//   - An SA that is about to change, to move or to go is described first, for every DUMP that has not come to it: see preserve.
-//   - Whatever else a socket is told finds its queue as full as if all had been made at once, and comes behind it: see catchUp.
+//   - It is walked in the tables themselves. SAs that have come since, or have moved, stand before all others of their
+//     bucket, and are passed over.
+//   - An SA that is about to change, to move or to go is described first, for every DUMP that has not come to it: see
+//     preserve.
+//   - Whatever else a socket is told finds its queue as full as if all had been made at once, and comes behind it: see
+//     catchUp.
 type dump struct {
 	number  uint64 // they are numbered as they come
 	newest  uint64 // SAs that were placed later are not shown
@@ -135,8 +139,8 @@ func (k *Kernel) before(d *dump) *dump {
 	return nil
 }
 
-// bySteps calls f until it returns false, each time under the control lock, but only once this is released by its holder, who calls bySteps. Others have
-// their turn in between.
+// bySteps calls f until it returns false, each time under the control lock, but only once this is released by its
+// holder, who calls bySteps. Others have their turn in between.
 func (k *Kernel) bySteps(f func() (more bool)) {
 	k.e.After(func() {
 		for more := true; more; runtime.Gosched() {
@@ -160,7 +164,8 @@ func (d *dump) placeOf(s *sa) (place, bool) {
 	return place{t*buckets + s.in.bucket(s), s.src.IsUnspecified(), s.placed}, t >= 0
 }
 
-// step makes some messages of a dump, or of the one that has to be told before it because somebody hears both. The control lock is held.
+// step makes some messages of a dump, or of the one that has to be told before it because somebody hears both. The
+// control lock is held.
 func (k *Kernel) step(d *dump) {
 	d = cmp.Or(k.before(d), d)
 	if d.advance(k) {
@@ -226,13 +231,15 @@ func (d *dump) advance(k *Kernel) (more bool) {
 	return true
 }
 
-// shows says whether an SA is shown: not if it is the inbound copy of an outbound one, nor if it has not been used for too long.
+// shows says whether an SA is shown: not if it is the inbound copy of an outbound one, nor if it has not been used for
+// too long.
 func (d *dump) shows(s *sa) bool {
 	return (s.in.isOutbound() || s.peerSA.Load() == nil) && (d.timeout == 0 || s.idleFor(d.asked) <= d.timeout)
 }
 
-// describe makes the message about an SA. Messages share pieces of memory, so that a large database costs few of them. Each piece is twice as
-// large as the one before: a message that waits unread keeps all of its piece, and a DUMP of one SA must not keep the largest.
+// describe makes the message about an SA. Messages share pieces of memory, so that a large database costs few of them.
+// Each piece is twice as large as the one before: a message that waits unread keeps all of its piece, and a DUMP of one
+// SA must not keep the largest.
 func (d *dump) describe(k *Kernel, s *sa) []byte {
 	if cap(d.piece)-len(d.piece) < typicalSA {
 		d.piece = make([]byte, 0, min(max(2*cap(d.piece), typicalSA), pieceBytes))
@@ -242,8 +249,8 @@ func (d *dump) describe(k *Kernel, s *sa) []byte {
 	return d.piece[start:len(d.piece):len(d.piece)]
 }
 
-// preserve is called before an SA changes in what a DUMP shows, or its place does: those that have not come to it get to see it as it is now. The
-// control lock is held, and the lock of the SA is not.
+// preserve is called before an SA changes in what a DUMP shows, or its place does: those that have not come to it get
+// to see it as it is now. The control lock is held, and the lock of the SA is not.
 func (k *Kernel) preserve(s *sa) {
 	if len(k.dumps) == 0 || s == nil || s.in == nil || s.preserved.Load() == k.dumpNumber {
 		return
@@ -275,7 +282,8 @@ func (k *Kernel) leavePlace(s *sa) {
 	}
 }
 
-// preserveFor is preserve for a packet, which may be about to change an SA and its copy. One packet asks for all; nobody waits.
+// preserveFor is preserve for a packet, which may be about to change an SA and its copy. One packet asks for all;
+// nobody waits.
 func (k *Kernel) preserveFor(s *sa) {
 	last := k.pending.Load()
 	if last == 0 {
@@ -298,13 +306,14 @@ func (k *Kernel) pendingFor(c *client) *dump {
 	return nil
 }
 
-// enough is how many bytes in the queue of a socket that is to hear a dump are as good as all of it: it would not take anything else behind them.
+// enough is how many bytes in the queue of a socket that is to hear a dump are as good as all of it: it would not take
+// anything else behind them.
 func (k *Kernel) enough(c *client) int {
 	return max(stepBytes, c.recvHiwat, int(k.tun.keysock[tunRecvLowat]))
 }
 
-// feedStep makes some more of the dumps that a socket is to hear, unless enough of them waits; false: it does, or there is none. The control lock is
-// held.
+// feedStep makes some more of the dumps that a socket is to hear, unless enough of them waits; false: it does, or there
+// is none. The control lock is held.
 func (k *Kernel) feedStep(c *client) (more bool) {
 	d := k.pendingFor(c)
 	if d == nil || c.s.Queued() >= k.enough(c) {
@@ -314,11 +323,12 @@ func (k *Kernel) feedStep(c *client) (more bool) {
 	return true
 }
 
-// feed makes enough of a dump once the control lock, which is held, is released, in steps between which others have their turn.
+// feed makes enough of a dump once the control lock, which is held, is released, in steps between which others have
+// their turn.
 func (k *Kernel) feed(c *client) { k.bySteps(func() bool { return k.feedStep(c) }) }
 
-// catchUp has what a socket is told now find its queue as full as if every dump had been made at once, or come behind all of them. The control lock
-// is held.
+// catchUp has what a socket is told now find its queue as full as if every dump had been made at once, or come behind
+// all of them. The control lock is held.
 func (k *Kernel) catchUp(c *client) {
 	for len(k.dumps) > 0 && k.feedStep(c) {
 	}
@@ -348,7 +358,8 @@ func (k *Kernel) settle() {
 	}
 }
 
-// pendingBytes is the memory that what is left of all dumps will take in receive queues, if each message is as long as those made until now.
+// pendingBytes is the memory that what is left of all dumps will take in receive queues, if each message is as long as
+// those made until now.
 func (k *Kernel) pendingBytes() (sum int64) {
 	for _, d := range k.dumps {
 		each := d.bytes/max(d.made, 1) + len(d.hearers)*queuePlace

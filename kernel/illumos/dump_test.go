@@ -71,7 +71,8 @@ type twin struct {
 func newTwin(t *testing.T, seed uint64, queue int) *twin {
 	t.Helper()
 	const most = 1 << 30
-	k := newTalk(t, engine.Options{Rand: rand.NewChaCha8([32]byte{byte(seed)}), Tunables: map[string]string{"keysock:max_buf": fmt.Sprint(most)}})
+	k := newTalk(t, engine.Options{Rand: rand.NewChaCha8([32]byte{byte(seed)}),
+		Tunables: map[string]string{"keysock:max_buf": fmt.Sprint(most)}})
 	w := &twin{talk: k}
 	for i := range w.sockets {
 		w.sockets[i] = openSocket(t, k.e)
@@ -95,7 +96,8 @@ func (w *twin) read(socket, n int) {
 	}
 }
 
-// However slowly a DUMP is read, and whatever happens meanwhile, it shows the same: what was there when it was asked for.
+// However slowly a DUMP is read, and whatever happens meanwhile, it shows the same: what was there when it was asked
+// for.
 func TestDumpShowsOneMoment(t *testing.T) {
 	for seed := range uint64(16) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -108,8 +110,10 @@ func TestDumpShowsOneMoment(t *testing.T) {
 				}
 			}
 			for i := range wire.SPI(pairs) {
-				both(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.SPI = 0x2000 + i }), authExt, encryptExt))
-				exts := []ext{src("192.0.2.1"), dst("192.0.2.2"), change(espSA, func(s *wire.SA) { s.SPI = 0x3000 + i }), authExt, encryptExt}
+				both(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA,
+					func(s *wire.SA) { s.SPI = 0x2000 + i }), authExt, encryptExt))
+				exts := []ext{src("192.0.2.1"), dst("192.0.2.2"), change(espSA,
+					func(s *wire.SA) { s.SPI = 0x3000 + i }), authExt, encryptExt}
 				if i%2 == 0 { // the others may become pairs later
 					exts = append(exts, func(b []byte) []byte { return d.AppendPair(b, wire.Pair{SPI: 0x2000 + i}) })
 				}
@@ -123,7 +127,8 @@ func TestDumpShowsOneMoment(t *testing.T) {
 				case n == 0:
 					dump := message(wire.MsgDump, []wire.SAType{0, wire.SATypeAH, wire.SATypeESP}[r.IntN(3)])
 					if r.IntN(4) == 0 {
-						dump = message(wire.MsgDump, 0, func(b []byte) []byte { return d.AppendEDump(b, wire.EDump{Timeout: 40}) })
+						dump = message(wire.MsgDump, 0,
+							func(b []byte) []byte { return d.AppendEDump(b, wire.EDump{Timeout: 40}) })
 					}
 					reader := r.IntN(2)
 					for _, w := range []*twin{whole, pieces} {
@@ -185,7 +190,8 @@ func aChange(r *rand.Rand) []byte {
 		v.Encrypt = wire.IllumosEncAESCBC
 		exts = append(exts, encryptExt)
 	}
-	limits := []ext{lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 40 + uint64(r.IntN(400)), Bytes: 200}), lifetime(wire.ExtLifetimeSoft, wire.Lifetime{AddTime: 30, Bytes: 90})}
+	limits := []ext{lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 40 + uint64(r.IntN(400)), Bytes: 200}),
+		lifetime(wire.ExtLifetimeSoft, wire.Lifetime{AddTime: 30, Bytes: 90})}
 	pair := func(b []byte) []byte {
 		return d.AppendPair(b, wire.Pair{SPI: wire.SPI(r.Uint32N(4)<<24 | 0x1000 | r.Uint32N(128))})
 	}
@@ -194,7 +200,8 @@ func aChange(r *rand.Rand) []byte {
 		if r.IntN(2) == 0 {
 			to, from, spi = from, to, spi+0x1000
 		}
-		typ := []wire.MsgType{wire.MsgUpdate, wire.IllumosMsgXUpdatePair, wire.MsgDelete, wire.IllumosMsgXDelPair}[r.IntN(4)]
+		typ := []wire.MsgType{wire.MsgUpdate, wire.IllumosMsgXUpdatePair, wire.MsgDelete,
+			wire.IllumosMsgXDelPair}[r.IntN(4)]
 		exts := []ext{src(from), dst(to), assoc(wire.SA{SPI: spi, State: wire.StateMature})}
 		switch {
 		case typ == wire.MsgDelete || typ == wire.IllumosMsgXDelPair:
@@ -214,24 +221,29 @@ func aChange(r *rand.Rand) []byte {
 		}
 		return message(wire.MsgAdd, satype, append(exts, assoc(v))...)
 	case n < 14:
-		return message(wire.MsgGetSPI, satype, from, to, func(b []byte) []byte { return d.AppendSPIRange(b, wire.SPIRange{Min: spi, Max: spi}) })
+		return message(wire.MsgGetSPI, satype, from, to,
+			func(b []byte) []byte { return d.AppendSPIRange(b, wire.SPIRange{Min: spi, Max: spi}) })
 	case n < 16:
 		return message(wire.MsgUpdate, satype, append(exts, assoc(v))...) // of a LARVAL
 	case n < 19:
-		return message([]wire.MsgType{wire.MsgUpdate, wire.IllumosMsgXUpdatePair}[r.IntN(2)], satype, append(limits, from, to, assoc(wire.SA{SPI: spi, State: wire.StateMature}))...)
+		return message([]wire.MsgType{wire.MsgUpdate, wire.IllumosMsgXUpdatePair}[r.IntN(2)], satype, append(limits,
+			from, to, assoc(wire.SA{SPI: spi, State: wire.StateMature}))...)
 	case n == 19:
 		return message(wire.MsgUpdate, satype, from, to, assoc(wire.SA{SPI: spi, State: wire.StateMature}), pair)
 	case n < 23:
-		return message([]wire.MsgType{wire.MsgDelete, wire.IllumosMsgXDelPair}[r.IntN(2)], satype, from, to, assoc(wire.SA{SPI: spi}))
+		return message([]wire.MsgType{wire.MsgDelete, wire.IllumosMsgXDelPair}[r.IntN(2)], satype, from, to,
+			assoc(wire.SA{SPI: spi}))
 	}
 	if r.IntN(30) == 0 {
 		return message(wire.MsgFlush, satype)
 	}
-	return message(wire.MsgDelete, satype, to, identity(wire.ExtIdentitySrc, "nobody.example")) // a purge that ends none
+	return message(wire.MsgDelete, satype, to, identity(wire.ExtIdentitySrc,
+		"nobody.example")) // a purge that ends none
 }
 
 var farESP = func() *ipsec.Transform {
-	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1,
+		AuthKey: ipsec.NewKey(authKey)}
 	t, err := suite.New()
 	if err != nil {
 		panic(err)
@@ -250,8 +262,8 @@ func sealedFor(t *testing.T, r *rand.Rand) []byte {
 	return pkt
 }
 
-// What a DUMP that nobody reads costs others is the same however many SAs there are: the rest is made when it is read. Nobody can tell, though its
-// reader has room for more.
+// What a DUMP that nobody reads costs others is the same however many SAs there are: the rest is made when it is read.
+// Nobody can tell, though its reader has room for more.
 func TestDumpIsMadeAsItIsRead(t *testing.T) {
 	const n = 3000
 	k := newTalk(t, engine.Options{})
@@ -259,13 +271,16 @@ func TestDumpIsMadeAsItIsRead(t *testing.T) {
 	other := change(espSA, func(s *wire.SA) { s.SPI = 0x1002 })
 	k.must(message(wire.MsgAdd, wire.SATypeESP, append(in, assoc(espSA), authExt, encryptExt)...))
 	k.must(message(wire.MsgAdd, wire.SATypeESP, append(out, other, authExt, encryptExt)...))
-	last := []ext{src("2001:db8::2"), dst("2001:db8::1"), change(espSA, func(s *wire.SA) { s.SPI = 0xff000001 })} // in the last bucket of all
+	last := []ext{src("2001:db8::2"), dst("2001:db8::1"), change(espSA,
+		func(s *wire.SA) { s.SPI = 0xff000001 })} // in the last bucket of all
 	k.must(message(wire.MsgAdd, wire.SATypeESP, append(last, authExt, encryptExt)...))
 	for i := range n - 2 {
-		k.must(message(wire.MsgAdd, wire.SATypeAH, append(in, change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt)...))
+		k.must(message(wire.MsgAdd, wire.SATypeAH, append(in, change(ahSA,
+			func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt)...))
 	}
 	// So much room that the last message of the first 32 KB, which are made at once, is the one that fills it.
-	size := len(k.must(message(wire.MsgGet, wire.SATypeAH, append(in, change(ahSA, func(s *wire.SA) { s.SPI = 1 }))...)))
+	size := len(k.must(message(wire.MsgGet, wire.SATypeAH, append(in, change(ahSA,
+		func(s *wire.SA) { s.SPI = 1 }))...)))
 	reader := openSocket(t, k.e)
 	if errno := reader.SetOption(pfkey.OptionRecvBuffer, (32<<10/size+1)*size); errno != wire.OK {
 		t.Fatal(errno)
@@ -276,7 +291,8 @@ func TestDumpIsMadeAsItIsRead(t *testing.T) {
 	}
 	before := k.e.Status(1).Sockets[1].Queued
 	k.must(message(wire.MsgDelete, wire.SATypeESP, last...))
-	k.must(message(wire.MsgUpdate, wire.SATypeESP, append(out, other, func(b []byte) []byte { return d.AppendPair(b, wire.Pair{SPI: espSA.SPI}) })...))
+	k.must(message(wire.MsgUpdate, wire.SATypeESP, append(out, other,
+		func(b []byte) []byte { return d.AppendPair(b, wire.Pair{SPI: espSA.SPI}) })...))
 	for i := range n - 2 { // and they go, whichever it is that the DUMP comes to next
 		spi := change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) })
 		k.must(message(wire.MsgGet, wire.SATypeAH, append(in, spi)...))

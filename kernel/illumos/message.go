@@ -111,9 +111,10 @@ func (k *Kernel) appendInner(b []byte, s *sa, sport, dport uint16, proto uint8) 
 	return k.appendPrefix(b, wire.IllumosExtXAddressInnerDst, s.inner.dst, dport, proto)
 }
 
-// appendNAT adds an address of NAT traversal, which is IPv4 and told in the family of the SA. As an IPv6 address it has 16 bytes, of which the
-// address is the first four; the others are those that lie behind it in the original's SA: behind the local address the remote one, then four
-// bytes that are never set, then the format of the authentication key, an int, then padding.
+// appendNAT adds an address of NAT traversal, which is IPv4 and told in the family of the SA. As an IPv6 address it has
+// 16 bytes, of which the address is the first four; the others are those that lie behind it in the original's SA:
+// behind the local address the remote one, then four bytes that are never set, then the format of the authentication
+// key, an int, then padding.
 func (k *Kernel) appendNAT(b []byte, s *sa, t wire.ExtType) []byte {
 	a := s.nat.loc
 	if t == wire.IllumosExtXAddressNattRem {

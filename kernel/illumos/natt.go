@@ -45,9 +45,10 @@ func (k *Kernel) sendKeepalive(s *sa) {
 	k.e.After(func() { k.e.Emit(pkt) })
 }
 
-// renumber follows a NAT that has given the peer another port: the paired outbound SA, and the inbound one that noticed it, send and expect
-// there from now on; esp_port_freshness. It is called on a packet's way, once the packet has proved genuine. Who is behind the NAT itself does not
-// follow, and a stored port of 0 is the usual one already. A port that comes while another waits to be noted, comes again with the next packet.
+// renumber follows a NAT that has given the peer another port: the paired outbound SA, and the inbound one that noticed
+// it, send and expect there from now on; esp_port_freshness. It is called on a packet's way, once the packet has proved
+// genuine. Who is behind the NAT itself does not follow, and a stored port of 0 is the usual one already. A port that
+// comes while another waits to be noted, comes again with the next packet.
 func (k *Kernel) renumber(s *sa, port uint16) {
 	known := s.conf.Load().nat.rem.Port()
 	if s.has(flagNATTed) || port == 0 || port == known || port == ipsec.NATTPort && known == 0 {

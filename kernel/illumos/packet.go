@@ -24,7 +24,8 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 // is neither ESP nor AH is none of IPsec's business and goes on as it is.
 func (k *Kernel) InboundIPsec(p *ipsec.Packet) { k.inboundPacket(p, false) }
 
-// inboundAgain drives a packet that has waited on a LARVAL SA. IP has let it through once, and does not look whether UDP and SA fit each other again.
+// inboundAgain drives a packet that has waited on a LARVAL SA. IP has let it through once, and does not look whether
+// UDP and SA fit each other again.
 func (k *Kernel) inboundAgain(p *ipsec.Packet) { k.inboundPacket(p, true) }
 
 func (k *Kernel) inboundPacket(p *ipsec.Packet, again bool) {
@@ -146,8 +147,9 @@ func (k *Kernel) dropInbound(proto *protocol, p *ipsec.Packet, c dropCause) {
 	k.dropFor(proto, p, c)
 }
 
-// inboundESP opens an ESP packet: a look at the window, the cipher, the window again, the limits, the padding. Only numbers that an ICV vouches for
-// are marked in the window, but those that it cannot hold are refused on any SA that has one.
+// inboundESP opens an ESP packet: a look at the window, the cipher, the window again, the limits, the padding. Only
+// numbers that an ICV vouches for are marked in the window, but those that it cannot hold are refused on any SA that
+// has one.
 func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	c := s.conf.Load()
 	if c.replay && !k.peek(s, p, in.Seq) {
@@ -323,10 +325,10 @@ func (k *Kernel) noteUse(s *sa, now int64) {
 	k.wantPass(due)
 }
 
-// deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it. What is handed on has the outer header still,
-// whatever the SA's mode: taking that off is the business of a tunnel interface. If there is one between the packet's addresses, it lets only the
-// inner addresses of the SA through.
-// room has space for it, and may hold the payload where it will stand.
+// deliver puts the IP packet together that was protected, and hands it on; an IDLE SA keeps it. What is handed on has
+// the outer header still, whatever the SA's mode: taking that off is the business of a tunnel interface. If there is
+// one between the packet's addresses, it lets only the inner addresses of the SA through. room has space for it, and
+// may hold the payload where it will stand.
 func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, room, payload []byte, next uint8) {
 	var inner []byte
 	var err error

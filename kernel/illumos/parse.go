@@ -287,8 +287,8 @@ func (k *Kernel) handle(p *protocol, r *request) result {
 	return einval(wire.IllumosDiagUnknownMsg)
 }
 
-// echo sends the request back as it stands, header included, but for its keys and X_EDUMP, whatever the message; sadb_pfkey_echo. The request's ext
-// views are good no longer.
+// echo sends the request back as it stands, header included, but for its keys and X_EDUMP, whatever the message;
+// sadb_pfkey_echo. The request's ext views are good no longer.
 func (k *Kernel) echo(r *request) {
 	out := r.msg[:wire.HeaderLen]
 	for e, err := range k.d.Walk(r.msg) {

@@ -196,8 +196,8 @@ func (k *Kernel) kill(s *sa, c dropCause) {
 	k.bury(s, c)
 }
 
-// forgetKeys overwrites the keys that messages show, unless a copy of the SA still has them. Those that packets use are overwritten once no packet can
-// use them any more, see [ipsec.Transform.OwnKeys].
+// forgetKeys overwrites the keys that messages show, unless a copy of the SA still has them. Those that packets use are
+// overwritten once no packet can use them any more, see [ipsec.Transform.OwnKeys].
 func (s *sa) forgetKeys() {
 	if s.peer() != nil {
 		return

@@ -184,7 +184,8 @@ func (t *stateTable) toMove(m move) (found *sa) {
 func (k *Kernel) movedSA(s *sa, m move) *sa {
 	s.Lock()
 	c := &sa{proto: s.proto, mode: s.mode, replay: s.replay, src: m.newSrc, dst: m.newDst, spi: s.spi, reqID: s.reqID, seq: s.seq, sel: s.sel,
-		auth: s.auth, encrypt: s.encrypt, compress: s.compress, authBits: s.authBits, encryptBits: s.encryptBits, keys: slices.Clone(s.keys),
+		auth: s.auth, encrypt: s.encrypt, compress: s.compress, authBits: s.authBits, encryptBits: s.encryptBits,
+		keys:  slices.Clone(s.keys),
 		flags: s.flags, addTime: s.addTime, limits: s.limits}
 	c.encap.Store(s.encap.Load())
 	c.window, c.Seq = s.window, s.Seq

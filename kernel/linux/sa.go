@@ -69,8 +69,8 @@ func (s *sa) transform() *ipsec.Transform {
 	return s.opener.Load()
 }
 
-// forgetKeys overwrites the keys of an SA that is DEAD, or was never in the database. Those that packets use are overwritten once no packet can use them any more, see
-// [ipsec.Transform.OwnKeys].
+// forgetKeys overwrites the keys of an SA that is DEAD, or was never in the database. Those that packets use are
+// overwritten once no packet can use them any more, see [ipsec.Transform.OwnKeys].
 func (s *sa) forgetKeys() {
 	s.Lock()
 	defer s.Unlock()
