@@ -48,14 +48,14 @@ var layers = map[string]layer{
 		why: "transforms are functions of bytes and keys",
 	},
 	"sadb":     {own: []string{"ipsec"}, not: noClock, why: "it carries mechanism, never the policy of a kernel or the shape of a message"},
-	"pfkey":    {own: []string{"wire"}, third: []string{"golang.org/x/sys", "github.com/mdlayher/socket"}, why: "sockets know no kernel"},
+	"pfkey":    {own: []string{"wire", "internal/door"}, third: []string{"golang.org/x/sys", "github.com/mdlayher/socket"}, why: "sockets know no kernel"},
 	"spd":      {not: noClock, why: "selectors and matching are the same in every kernel"},
 	"engine":   {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
 	"kernel":   {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
-	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine"}, third: []string{"golang.org/x/sys"}, why: "it looks at a running engine, whichever kernel that is"},
+	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "internal/door"}, why: "it looks at a running engine, whichever kernel that is"},
 	"ipseckey": {own: []string{"wire", "pfkey"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
 	"packetport": {
-		own: []string{"ipsec"}, third: []string{"golang.org/x/sys"},
+		own: []string{"ipsec", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {
@@ -71,7 +71,7 @@ var layers = map[string]layer{
 		why:   "it plays on the public API, as any user could",
 	},
 	"launch": {
-		own: []string{"pfkey"}, third: []string{"golang.org/x/sys"},
+		own: []string{"pfkey", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "it carries sockets to an engine and never looks at a message",
 	},
 	"hostile": {own: []string{"wire", "pfkey"}, why: "it spoils messages, whichever kernel made them"},
@@ -84,6 +84,7 @@ var layers = map[string]layer{
 		third: []string{"github.com/gopacket/gopacket"},
 		why:   "it takes packets out of files, whatever becomes of them",
 	},
+	"internal/door": {third: []string{"golang.org/x/sys"}, why: "every port of an engine has one, whatever is said through it"},
 	"internal/leak": {why: "it looks at a process, whatever runs in it"},
 	"internal/station": {
 		own: []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
