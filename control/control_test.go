@@ -448,8 +448,7 @@ func TestListen(t *testing.T) {
 	if _, err := control.Listen(path); err == nil || !strings.Contains(err.Error(), "is in use") {
 		t.Errorf("a living socket: %v", err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close()
+	l.UnixListener.Close() // and leaves the file
 	if l, err = control.Listen(path); err != nil {
 		t.Fatalf("a leftover socket: %v", err)
 	}
