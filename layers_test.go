@@ -53,7 +53,7 @@ var layers = map[string]layer{
 	"engine":   {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
 	"kernel":   {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
 	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "internal/door"}, why: "it looks at a running engine, whichever kernel that is"},
-	"ipseckey": {own: []string{"wire", "pfkey"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
+	"ipseckey": {own: []string{"wire", "pfkey", "internal/files"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
 	"packetport": {
 		own: []string{"ipsec", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
@@ -66,7 +66,7 @@ var layers = map[string]layer{
 	"conform": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey",
 			"internal/capture",
-			"testdata"},
+			"testdata", "internal/files"},
 		third: []string{"golang.org/x/sys"},
 		why:   "it plays on the public API, as any user could",
 	},
@@ -84,10 +84,11 @@ var layers = map[string]layer{
 		third: []string{"github.com/gopacket/gopacket"},
 		why:   "it takes packets out of files, whatever becomes of them",
 	},
-	"internal/door": {third: []string{"golang.org/x/sys"}, why: "every port of an engine has one, whatever is said through it"},
-	"internal/leak": {why: "it looks at a process, whatever runs in it"},
+	"internal/door":  {third: []string{"golang.org/x/sys"}, why: "every port of an engine has one, whatever is said through it"},
+	"internal/leak":  {why: "it looks at a process, whatever runs in it"},
+	"internal/files": {why: "it opens what a user has named, whatever is in it"},
 	"internal/station": {
-		own: []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
+		own: []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"}, third: []string{"golang.org/x/sys"},
 		why: "it wires an engine to its ports, whichever kernel that is; flags and devices are the commands' business",
 	},
 	"internal/mutants": {
@@ -105,7 +106,7 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
-			"racelab", "hostile", "internal/capture", "internal/station", "testdata"},
+			"racelab", "hostile", "internal/capture", "internal/station", "testdata", "internal/files"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
 			"gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",

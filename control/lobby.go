@@ -35,8 +35,8 @@ type guest struct {
 type guestState int
 
 const (
-	idle    guestState = iota // for the next request
-	slow                      // for its client, to send the rest of a request or to read the answer
+	idle   guestState = iota // for the next request
+	slow                     // for its client, to send the rest of a request or to read the answer
 	atWork                   // for the engine; it is never closed
 )
 

@@ -51,7 +51,9 @@ const (
 
 // A TraceRequest asks for every message of the sockets that a session attaches afterwards.
 type TraceRequest struct {
-	File     *os.File // where to write; whoever gets the request owns it
+	// File is where to write; whoever gets the request owns it, and may switch it to non-blocking mode, for everybody who
+	// shares it.
+	File     *os.File
 	Format   TraceFormat
 	ShowKeys bool // otherwise key bytes are zero
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
 // The exit codes of all commands of the project but ipseckey, which has those of the original.
@@ -38,6 +40,15 @@ func NoEngine(err error) error { return &Failure{ExitNoEngine, err} }
 
 // Usagef makes an error that ends with [ExitUsage].
 func Usagef(format string, a ...any) error { return &Failure{ExitUsage, fmt.Errorf(format, a...)} }
+
+// Unreadable makes err, of the input that a flag or an argument names, one that ends with [ExitUsage], but with [ExitFailed]
+// where it was not looked at to its end.
+func Unreadable(err error) error {
+	if errors.Is(err, files.ErrInterrupted) {
+		return Failed(err)
+	}
+	return &Failure{ExitUsage, err}
+}
 
 // Told is the exit code of a failure of which the user has been told already.
 type Told int

@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
@@ -50,8 +51,8 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	}
 }
 
-// start makes the engine. Errors are those of usage.
-func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
+// start makes the engine, and reads its files until ctx ends. Errors are those of usage.
+func (f *engineFlags) start(ctx context.Context, log *slog.Logger) (*engine.Engine, error) {
 	o := engine.Options{Fault: f.fault, Log: log, Start: f.begin}
 	if f.begin.IsZero() {
 		o.Start = time.Now()
@@ -74,14 +75,14 @@ func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
 	if err != nil {
 		return nil, command.Usagef("%w", err)
 	}
-	if err := f.loadPolicies(e); err != nil {
+	if err := f.loadPolicies(ctx, e); err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
 // loadPolicies gives the kernel the files of --policy, in their order.
-func (f *engineFlags) loadPolicies(e *engine.Engine) error {
+func (f *engineFlags) loadPolicies(ctx context.Context, e *engine.Engine) error {
 	if len(f.policy) == 0 {
 		return nil
 	}
@@ -90,14 +91,13 @@ func (f *engineFlags) loadPolicies(e *engine.Engine) error {
 		return command.Usagef("--policy: %s takes no policies from a file", e.Name())
 	}
 	for _, name := range f.policy {
-		file, err := os.Open(name)
-		if err != nil {
-			return command.Usagef("--policy: %v", err)
+		file, err := files.Open(ctx, name)
+		if err == nil {
+			err = loader.LoadPolicy(file, name)
+			file.Close()
 		}
-		err = loader.LoadPolicy(file, name)
-		file.Close()
 		if err != nil {
-			return command.Usagef("--policy: %v", err)
+			return command.Unreadable(fmt.Errorf("--policy: %w", err))
 		}
 	}
 	return nil
