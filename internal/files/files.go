@@ -45,6 +45,11 @@ func Create(ctx context.Context, name string, perm fs.FileMode) (*os.File, error
 	return open(ctx, name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 }
 
+// Reopen empties a file that is there, for writing, and waits as Create does.
+func Reopen(ctx context.Context, name string) (*os.File, error) {
+	return open(ctx, name, os.O_WRONLY|os.O_TRUNC, 0)
+}
+
 // open is os.OpenFile that gives up with ctx.
 func open(ctx context.Context, name string, flag int, perm fs.FileMode) (*os.File, error) {
 	type result struct {

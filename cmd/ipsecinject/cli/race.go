@@ -283,7 +283,7 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 		}
 	}
 	if f.plot != "" {
-		if err := plotRace(f.plot, results); err != nil {
+		if err := plotRace(ctx, f.plot, results); err != nil {
 			return command.Failed(fmt.Errorf("--plot: %w", err))
 		}
 	}

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"image/color"
-	"os"
 	"time"
 
 	"gonum.org/v1/plot"
@@ -12,6 +12,7 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
@@ -22,7 +23,7 @@ var raceColours = []color.RGBA{{0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x72, 0xb2, 0xff
 type rates []racelab.FreeResult
 
 // plotRace draws rate against delay, one line for each variant, with the intervals of 95 %.
-func plotRace(file string, results []racelab.FreeResult) error {
+func plotRace(ctx context.Context, file string, results []racelab.FreeResult) error {
 	p := plot.New()
 	p.Title.Text = "How often the window is hit, by how long key management takes"
 	p.X.Label.Text = "from message 3 to UPDATE"
@@ -80,7 +81,7 @@ func plotRace(file string, results []racelab.FreeResult) error {
 	p.Y.Max *= 1.2 // room for the legend
 	const margin = 8
 	p.Draw(draw.Crop(draw.New(c), margin, -2*margin, margin, -margin))
-	f, err := os.Create(file)
+	f, err := files.Create(ctx, file, 0o666)
 	if err != nil {
 		return err
 	}

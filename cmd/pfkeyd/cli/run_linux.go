@@ -121,6 +121,7 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 	if ctx.Err() != nil {
 		return command.Failed(files.ErrInterrupted) // before the signals went anywhere else
 	}
+	command.KeepSignals(ctx)
 
 	p, err := launch.Start(cmd, r.f.launch)
 	if err != nil {
