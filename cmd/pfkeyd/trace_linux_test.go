@@ -85,7 +85,7 @@ func TestRunTraceStalled(t *testing.T) {
 	if _, err := io.WriteString(run.in, "\n"); err != nil {
 		t.Fatal(err)
 	}
-	run.expect(t, "--trace .*fifo: whoever reads it stands still: bytes missing in it: [1-9]")
+	run.expect(t, "--trace .*fifo: whoever reads it stands still: bytes missing in it: at least [1-9]")
 	if err := run.cmd.Wait(); exitCode(err) != 1 {
 		t.Errorf("run with a trace that is not complete: %v", err)
 	}

@@ -103,7 +103,8 @@ func (t *traceOutput) finish() error {
 	end, ended := trace.ReadEnd(t.tail)
 	switch {
 	case errors.Is(t.err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("--trace %s: whoever reads it stands still: bytes missing in it: %d", t.name, t.missing)
+		// The engine may have had more, of which it could not tell any more.
+		return fmt.Errorf("--trace %s: whoever reads it stands still: bytes missing in it: at least %d", t.name, t.missing)
 	case t.err != nil:
 		return fmt.Errorf("--trace: %w; bytes missing in it: %d", t.err, t.missing)
 	case !t.used:
