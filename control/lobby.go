@@ -2,8 +2,10 @@ package control
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/pfkeyd/pfkeyd/internal/door"
 )
@@ -40,9 +42,11 @@ const (
 	atWork                   // for the engine; it is never closed
 )
 
-func newLobby(l net.Listener, max int) *lobby {
+func newLobby(l net.Listener, max int, log *slog.Logger) *lobby {
 	b := &lobby{max: max, closed: make(chan struct{}), guests: map[*guest]struct{}{}, left: make(chan struct{}, 1)}
-	b.door = door.Acceptor{Listener: l, Stop: b.closed}
+	b.door = door.Acceptor{Listener: l, Stop: b.closed, Waits: func(err error, retry time.Duration) {
+		log.Warn("control port: accept", "err", err, "retry", retry)
+	}}
 	return b
 }
 

@@ -100,7 +100,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	defer l.Close()
-	if err := s.http.Serve(newLobby(l, maxConns)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(newLobby(l, maxConns, s.log)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -135,6 +135,51 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// The first signal ends a command that waits for its standard input, or for whoever reads its standard output.
+func TestStandardStreams(t *testing.T) {
+	needRun(t)
+	dir, err := os.MkdirTemp("", "files")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	engine := filepath.Join(dir, "engine.sock")
+	startRun(t, "serve", "--kernel", "linux", "--clock", "virtual", "--socket", engine).expect(t, "ready")
+	for _, args := range []string{
+		"ipsecinject pcap --engine linux:" + engine + " -",
+		"ipseckey explain -",
+		"ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --count 1000000000 --dry-run",
+		"ipsecinject send --outbound --src 192.0.2.1 --dst 192.0.2.2 --count 1000000000 --write -",
+	} {
+		t.Run(args, func(t *testing.T) {
+			words := strings.Fields(args)
+			cmd := pfkeyd(t, words[1:]...)
+			cmd.Args[0] = words[0]
+			silent, in, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			unread, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.Stdin, cmd.Stdout = silent, out
+			for _, f := range []*os.File{silent, in, unread, out} {
+				defer f.Close()
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			if err, _ := await(cmd, ended, true); err == errNoEnd || err == nil {
+				_ = cmd.Process.Kill()
+				t.Errorf("interrupted: %v", err)
+			}
+		})
+	}
+}
+
 // place puts what the test is about to name.
 func place(what, name string, bomb []byte, output bool) error {
 	switch what {

@@ -69,8 +69,8 @@ the whole IP packet --inner. In tunnel mode that goes inside a new header from
 
 Algorithms and keys are given, or read from the engine's SA with --from-engine
 (add --icv where its kernel cuts the ICV shorter than the RFC has it). Keys are
-hexadecimal; @FILE reads them from a file, which keeps them out of the
-list of processes. An algorithm with a salt (aes-ctr, aes-gcm, aes-gmac, aes-ccm,
+hexadecimal; @FILE reads them from a file of at most 1 MiB, which keeps them out of
+the list of processes. An algorithm with a salt (aes-ctr, aes-gcm, aes-gmac, aes-ccm,
 chacha20-poly1305) has it behind the key.
 
 %s

@@ -44,6 +44,11 @@ is an engine of its own, a process that lives as long as the programs; or, with
 --engine, one that runs already ('pfkeyd serve') and that several programs share.
 Options of 'pfkeyd serve' say what an engine of its own is like.
 
+--trace writes a record of every message, with the time of the engine's clock and,
+where that is virtual, the machine's beside it. Nobody waits for it: what comes
+faster than it can be written is left out, and the trace says where and, in its last
+line, how much. Run says so too, and ends with 1 if the program has ended with 0.
+
 Programs find the engine's address in the environment variable PFKEY_ENGINE, so
 that 'pfkeyd status' and ipseckey work below.
 
