@@ -47,13 +47,23 @@ var layers = map[string]layer{
 		},
 		why: "transforms are functions of bytes and keys",
 	},
-	"sadb":     {own: []string{"ipsec"}, not: noClock, why: "it carries mechanism, never the policy of a kernel or the shape of a message"},
-	"pfkey":    {own: []string{"wire", "internal/door"}, third: []string{"golang.org/x/sys", "github.com/mdlayher/socket"}, why: "sockets know no kernel"},
-	"spd":      {not: noClock, why: "selectors and matching are the same in every kernel"},
-	"engine":   {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
-	"kernel":   {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
-	"control":  {own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "internal/door"}, why: "it looks at a running engine, whichever kernel that is"},
-	"ipseckey": {own: []string{"wire", "pfkey", "internal/files"}, why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it"},
+	"sadb": {own: []string{"ipsec"}, not: noClock, why: "it carries mechanism, never the policy of a kernel or the shape of a message"},
+	"pfkey": {
+		own:   []string{"wire", "internal/door"},
+		third: []string{"golang.org/x/sys", "github.com/mdlayher/socket"},
+		why:   "sockets know no kernel",
+	},
+	"spd":    {not: noClock, why: "selectors and matching are the same in every kernel"},
+	"engine": {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
+	"kernel": {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
+	"control": {
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "internal/door"},
+		why: "it looks at a running engine, whichever kernel that is",
+	},
+	"ipseckey": {
+		own: []string{"wire", "pfkey", "internal/files"},
+		why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it",
+	},
 	"packetport": {
 		own: []string{"ipsec", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
@@ -88,8 +98,9 @@ var layers = map[string]layer{
 	"internal/leak":  {why: "it looks at a process, whatever runs in it"},
 	"internal/files": {why: "it opens what a user has named, whatever is in it"},
 	"internal/station": {
-		own: []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"}, third: []string{"golang.org/x/sys"},
-		why: "it wires an engine to its ports, whichever kernel that is; flags and devices are the commands' business",
+		own:   []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
+		third: []string{"golang.org/x/sys"},
+		why:   "it wires an engine to its ports, whichever kernel that is; flags and devices are the commands' business",
 	},
 	"internal/mutants": {
 		own: []string{"conform", "testdata"},

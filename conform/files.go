@@ -59,7 +59,8 @@ func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, capt
 			}
 			bad = append(bad, err)
 			if unread++; unread == maxUnread {
-				bad = append(bad, &InputError{File: shown, Err: fmt.Errorf("left after %d lines that cannot be played", maxUnread)})
+				bad = append(bad, &InputError{File: shown, Err: fmt.Errorf("left after %d lines that cannot be played",
+					maxUnread)})
 				return
 			}
 		}
@@ -116,8 +117,8 @@ const maxUnread = 100
 // maxFile bounds a recording or a capture, in bytes, as it is once it is uncompressed.
 const maxFile = 256 << 20
 
-// open opens a file that may be compressed, to be read up to its bound. It is no pipe and no device: a scenario has to be read
-// whole before anything is played, and they may have no end.
+// open opens a file that may be compressed, to be read up to its bound. It is no pipe and no device: a scenario has to
+// be read whole before anything is played, and they may have no end.
 func open(fsys fs.FS, name string) (io.ReadCloser, error) {
 	st, err := fs.Stat(fsys, name)
 	switch {

@@ -25,8 +25,8 @@ func (e *Error) Error() string { return fmt.Sprintf("control: refused by the eng
 
 // Client talks to the control port of one engine. It is safe for concurrent use.
 //
-// Errors are an *[Error] when the engine says no; one with ENOENT or ECONNREFUSED in its chain when there is no engine. A
-// port on which somebody else listens than root or the own user is told nothing.
+// Errors are an *[Error] when the engine says no; one with ENOENT or ECONNREFUSED in its chain when there is no engine.
+// A port on which somebody else listens than root or the own user is told nothing.
 type Client struct{ http http.Client }
 
 // NewClient makes a client of the control port at path. It connects when it is used.

@@ -339,7 +339,8 @@ func TestStatusIsBounded(t *testing.T) {
 	}
 }
 
-// fullHouse opens as many connections as there may be, each of which has written text. It waits until the engine has let all of them in.
+// fullHouse opens as many connections as there may be, each of which has written text. It waits until the engine has
+// let all of them in.
 func fullHouse(t *testing.T, s *setup, text string) (conns []net.Conn) {
 	t.Helper()
 	for range 64 {
@@ -356,7 +357,8 @@ func fullHouse(t *testing.T, s *setup, text string) (conns []net.Conn) {
 	return conns
 }
 
-// Connections have a bound, and those that do nothing give way: whatever 64 of them wait for, the next one is served at once.
+// Connections have a bound, and those that do nothing give way: whatever 64 of them wait for, the next one is served at
+// once.
 func TestIdleGiveWay(t *testing.T) {
 	const request = "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n"
 	for _, tt := range []struct {
@@ -405,7 +407,8 @@ func TestWhoGivesWay(t *testing.T) {
 	}
 	for _, i := range []int{40, 20} {
 		// The answer is there before the engine knows that the connection is idle; after the next one it does.
-		if _, err := io.WriteString(conns[i], "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n"); err != nil || !answered(conns[i]) {
+		if _, err := io.WriteString(conns[i], "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n"); err != nil ||
+			!answered(conns[i]) {
 			t.Fatal("no answer", err)
 		}
 	}

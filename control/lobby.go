@@ -11,8 +11,8 @@ import (
 )
 
 // A lobby is a listener that bounds how many connections there are at a time. One more takes the place of one that does
-// nothing (between two requests, then one whose client is slow to ask or to read), the one that has done nothing for longest.
-// Only where the engine is at work for all of them it waits.
+// nothing (between two requests, then one whose client is slow to ask or to read), the one that has done nothing for
+// longest. Only where the engine is at work for all of them it waits.
 type lobby struct {
 	door   door.Acceptor
 	max    int
@@ -137,7 +137,8 @@ func (b *lobby) wakeLocked() {
 // guestKey is the context key of the guest whose request it is.
 type guestKey struct{}
 
-// working marks the connection of a request while the engine is at work for it, until the function that it returns is called.
+// working marks the connection of a request while the engine is at work for it, until the function that it returns is
+// called.
 func working(ctx context.Context) (done func()) {
 	g, ok := ctx.Value(guestKey{}).(*guest)
 	if !ok {

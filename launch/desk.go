@@ -127,7 +127,8 @@ func (d *Desk) Serve(_ context.Context, l net.Listener) error {
 	}
 }
 
-// turnAway tells the other side why there is no session for it, and closes c. It never waits: a new connection has room.
+// turnAway tells the other side why there is no session for it, and closes c. It never waits: a new connection has
+// room.
 func (d *Desk) turnAway(c net.Conn, why error) {
 	d.refused.Add(1)
 	d.log.Warn("refused to take sockets over", "err", why)

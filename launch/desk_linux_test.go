@@ -103,7 +103,8 @@ func TestDeskSessions(t *testing.T) {
 // Who may not open a session hears why.
 func TestDeskCheck(t *testing.T) {
 	office := openOffice(t)
-	d := launch.NewDesk(office.server, launch.DeskOptions{Check: func(net.Conn) error { return errors.New("user 7 may not") }})
+	d := launch.NewDesk(office.server,
+		launch.DeskOptions{Check: func(net.Conn) error { return errors.New("user 7 may not") }})
 	path := filepath.Join(t.TempDir(), "a")
 	l, err := pfkey.Listen(path)
 	if err != nil {

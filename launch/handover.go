@@ -51,8 +51,8 @@ const (
 
 // A TraceRequest asks for every message of the sockets that a session attaches afterwards.
 type TraceRequest struct {
-	// File is where to write; whoever gets the request owns it, and may switch it to non-blocking mode, for everybody who
-	// shares it.
+	// File is where to write; whoever gets the request owns it, and may switch it to non-blocking mode, for everybody
+	// who shares it.
 	File     *os.File
 	Format   TraceFormat
 	ShowKeys bool // otherwise key bytes are zero

@@ -64,8 +64,8 @@ type pending struct {
 }
 
 // Dial connects to the packet port at path and waits for the engine's greeting. The error is a *RefusedError when the
-// engine does not want this client, a *FrameError when something else speaks there, else one of the net package, or one that
-// names the user who listens there and is neither root nor the own one.
+// engine does not want this client, a *FrameError when something else speaks there, else one of the net package, or one
+// that names the user who listens there and is neither root nor the own one.
 func Dial(ctx context.Context, path string) (*Client, error) {
 	nc, err := door.Dial(ctx, "unixpacket", path)
 	if err != nil {

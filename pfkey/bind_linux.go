@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bind makes the socket, with mode 0600 from its first moment on: on Linux bind gives the file the mode of the descriptor.
+// bind makes the socket, with mode 0600 from its first moment on: on Linux bind gives the file the mode of the
+// descriptor.
 func bind(network, path string) (*net.UnixListener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		if e := c.Control(func(fd uintptr) { err = unix.Fchmod(int(fd), 0o600) }); e != nil {

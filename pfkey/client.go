@@ -69,10 +69,10 @@ func WithDialect(d *wire.Dialect) ClientOption { return func(c *Client) { c.dial
 // keys ([wire.Dialect.Format] hides them), and may be called from several goroutines at once.
 func WithTrace(f func(sent bool, msg []byte)) ClientOption { return func(c *Client) { c.trace = f } }
 
-// Dial connects to the kernel at address, KERNEL:PATH for an engine or "af_key:" for the host's own PF_KEY (Linux only, needs
-// root or CAP_NET_ADMIN). An empty address is that of [DefaultAddress]. The error has ErrNoEngine in its chain if there is no
-// kernel to talk to. It refuses an engine that runs as another user than root and the own one, because it would get the keys.
-// The end of ctx ends only dialing.
+// Dial connects to the kernel at address, KERNEL:PATH for an engine or "af_key:" for the host's own PF_KEY (Linux only,
+// needs root or CAP_NET_ADMIN). An empty address is that of [DefaultAddress]. The error has ErrNoEngine in its chain if
+// there is no kernel to talk to. It refuses an engine that runs as another user than root and the own one, because it
+// would get the keys. The end of ctx ends only dialing.
 func Dial(ctx context.Context, address string, options ...ClientOption) (*Client, error) {
 	c, err := dial(ctx, address, options)
 	if err != nil {

@@ -26,15 +26,15 @@ type Listener struct {
 	err   error
 }
 
-// Listen makes a SOCK_SEQPACKET Unix socket at path, usable by the own user and root only (mode 0600). If the directory is
-// the default one it is made too (mode 0700).
+// Listen makes a SOCK_SEQPACKET Unix socket at path, usable by the own user and root only (mode 0600). If the directory
+// is the default one it is made too (mode 0700).
 //
-// A socket that is already there is replaced if it is a leftover: it is ours and nobody holds it. Everything else at the path
-// is left alone and is an error: a file that is no socket, a socket of somebody else, a living engine.
+// A socket that is already there is replaced if it is a leftover: it is ours and nobody holds it. Everything else at
+// the path is left alone and is an error: a file that is no socket, a socket of somebody else, a living engine.
 //
-// Finding a leftover and replacing it are two steps, and so are bind and listen, between which a socket looks dead. A file
-// path.lock of the own user is locked meanwhile and removed at the end, so of two engines that start at the same time one
-// wins and the other is told that it is taken. Nobody else can hold that lock.
+// Finding a leftover and replacing it are two steps, and so are bind and listen, between which a socket looks dead. A
+// file path.lock of the own user is locked meanwhile and removed at the end, so of two engines that start at the same
+// time one wins and the other is told that it is taken. Nobody else can hold that lock.
 func Listen(path string) (*Listener, error) { return listen("unixpacket", path) }
 
 // ListenStream makes a stream socket in the same way.

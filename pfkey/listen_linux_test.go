@@ -11,8 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
-// Somebody who may write into the directory puts a link into the place of the socket as soon as it is there. The file that it
-// points to keeps its mode, and Listen does not take the link for its socket.
+// Somebody who may write into the directory puts a link into the place of the socket as soon as it is there. The file
+// that it points to keeps its mode, and Listen does not take the link for its socket.
 func TestListenSwapped(t *testing.T) {
 	dir := t.TempDir()
 	path, victim := filepath.Join(dir, "s"), filepath.Join(dir, "victim")

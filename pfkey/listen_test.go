@@ -217,7 +217,8 @@ func TestListenLocked(t *testing.T) {
 				defer l.Close()
 			}
 			if tt.want != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path+".lock") {
+				if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(),
+					path+".lock") {
 					t.Errorf("%v, want %q and the lock file", err, tt.want)
 				}
 				return
@@ -232,12 +233,13 @@ func TestListenLocked(t *testing.T) {
 	}
 }
 
-// Listen touches no file but the one it makes: what a link points to keeps its mode. On Linux the mode of the socket is right
-// from its first moment on, whatever the mask of the process, so that nothing is left to change later.
+// Listen touches no file but the one it makes: what a link points to keeps its mode. On Linux the mode of the socket is
+// right from its first moment on, whatever the mask of the process, so that nothing is left to change later.
 func TestListenMask(t *testing.T) {
 	defer unix.Umask(unix.Umask(0))
 	dir := t.TempDir()
-	for name, listen := range map[string]func(string) (*pfkey.Listener, error){"packets": pfkey.Listen, "stream": pfkey.ListenStream} {
+	for name, listen := range map[string]func(string) (*pfkey.Listener, error){"packets": pfkey.Listen,
+		"stream": pfkey.ListenStream} {
 		l, err := listen(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

@@ -18,8 +18,8 @@ const (
 	lockPause = 10 * time.Millisecond
 )
 
-// lock keeps other engines of this user from starting at path until unlock is called. What it locks is a file of its own
-// beside path: whoever may read a directory can lock that one, and would keep engines from starting for ever.
+// lock keeps other engines of this user from starting at path until unlock is called. What it locks is a file of its
+// own beside path: whoever may read a directory can lock that one, and would keep engines from starting for ever.
 func lock(path string) (unlock func(), err error) {
 	dir := filepath.Dir(path)
 	path += ".lock"

@@ -19,8 +19,8 @@ func (t *Trace) end(c Counters) []byte {
 	return fmt.Appendf([]byte("\n"), textEnd, c.Written, c.Lost)
 }
 
-// ReadEnd reads, of the last bytes of a trace, how many records there are in it and how many are missing. It is false if the
-// trace was not ended.
+// ReadEnd reads, of the last bytes of a trace, how many records there are in it and how many are missing. It is false
+// if the trace was not ended.
 func ReadEnd(tail []byte) (c Counters, ok bool) {
 	if c, ok := readStatistics(tail); ok {
 		return c, true

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// DefaultQueue is how many bytes of records may wait to be written, each with 128 bytes for itself. What comes on top of them
-// is left out.
+// DefaultQueue is how many bytes of records may wait to be written, each with 128 bytes for itself. What comes on top
+// of them is left out.
 const DefaultQueue = 16 << 20
 
 // record is one thing that happened.
@@ -103,9 +103,9 @@ func (t *Trace) Counters() Counters {
 	return t.counts
 }
 
-// Close writes out what waits, and how many records there are and are missing. Nothing more is written down. It waits until
-// ctx ends; a Write that stands still then is ended if w has a SetWriteDeadline, and left behind if not. w stays open. The
-// error says that the trace is not complete. A second call does nothing but to wait.
+// Close writes out what waits, and how many records there are and are missing. Nothing more is written down. It waits
+// until ctx ends; a Write that stands still then is ended if w has a SetWriteDeadline, and left behind if not. w stays
+// open. The error says that the trace is not complete. A second call does nothing but to wait.
 func (t *Trace) Close(ctx context.Context) error {
 	t.mu.Lock()
 	t.closed = true

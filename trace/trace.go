@@ -1,8 +1,9 @@
-// Package trace writes down what goes through the PF_KEY sockets of an engine, as text for people or as pcapng for programs.
+// Package trace writes down what goes through the PF_KEY sockets of an engine, as text for people or as pcapng for
+// programs.
 //
-// A [Trace] stands between a server and an engine: it is itself a [pfkey.Engine], whose sockets write every message down on its
-// way. Key bytes are zero in it unless somebody asks for them. Nobody waits for the file: what comes faster than it can be
-// written is left out, and the trace says where and how much.
+// A [Trace] stands between a server and an engine: it is itself a [pfkey.Engine], whose sockets write every message
+// down on its way. Key bytes are zero in it unless somebody asks for them. Nobody waits for the file: what comes faster
+// than it can be written is left out, and the trace says where and how much.
 package trace
 
 import (
@@ -22,11 +23,12 @@ type Options struct {
 	Pcapng   bool             // otherwise text
 	ShowKeys bool             // write key bytes as they are
 	Now      func() time.Time // the time of a message, such as the engine's clock
-	// Machine is the clock of the machine, whose time stands beside that of Now: where that one is told to move, many messages
-	// have the same time. Nil: there is one time only.
+	// Machine is the clock of the machine, whose time stands beside that of Now: where that one is told to move, many
+	// messages have the same time. Nil: there is one time only.
 	Machine func() time.Time
 	Queue   int // bounds what waits to be written, in bytes; 0: DefaultQueue
-	// Failed hears of the error of the writer that ends the trace early, once, at once and on another goroutine. Nil: nobody does.
+	// Failed hears of the error of the writer that ends the trace early, once, at once and on another goroutine. Nil:
+	// nobody does.
 	Failed func(error)
 }
 
@@ -55,8 +57,8 @@ type Counters struct {
 	Lost    uint64 `json:"lost"`    // left out, because they could not be written fast enough, or at all
 }
 
-// New makes a trace of engine, and writes its beginning to w. Each record is one Write to w, by a goroutine that ends with
-// [Trace.Close]. w may be slow, or stand still: see [Options].Queue.
+// New makes a trace of engine, and writes its beginning to w. Each record is one Write to w, by a goroutine that ends
+// with [Trace.Close]. w may be slow, or stand still: see [Options].Queue.
 func New(engine pfkey.Engine, w io.Writer, o Options) *Trace {
 	t := &Trace{engine: engine, dialect: engine.Dialect(), o: o, w: w, done: make(chan struct{})}
 	if t.o.Queue <= 0 {

@@ -124,11 +124,13 @@ func TestPcapng(t *testing.T) {
 func TestFull(t *testing.T) {
 	full := errors.New("no space")
 	told := make(chan error, 1)
-	_, _, tr := play(t, writer(func(b []byte) (int, error) { return 0, full }), trace.Options{Failed: func(err error) { told <- err }})
+	_, _, tr := play(t, writer(func(b []byte) (int, error) { return 0, full }),
+		trace.Options{Failed: func(err error) { told <- err }})
 	if err := <-told; !errors.Is(err, full) {
 		t.Errorf("told %v", err)
 	}
-	if err := tr.Close(t.Context()); !errors.Is(err, full) || !strings.Contains(err.Error(), "records missing in it: 6") {
+	if err := tr.Close(t.Context()); !errors.Is(err, full) || !strings.Contains(err.Error(),
+		"records missing in it: 6") {
 		t.Errorf("at the end: %v", err)
 	}
 	if c := tr.Counters(); c != (trace.Counters{Lost: 6}) {
@@ -143,7 +145,8 @@ func TestTwoTimes(t *testing.T) {
 		pcapng bool
 		want   []string
 	}{
-		{false, []string{"\n# two times", "\n2014-01-01T00:00:00.000000Z 2026-02-03T04:05:06.000789Z socket 1 process 77 > REGISTER"}},
+		{false, []string{"\n# two times",
+			"\n2014-01-01T00:00:00.000000Z 2026-02-03T04:05:06.000789Z socket 1 process 77 > REGISTER"}},
 		{true, []string{"socket 1, process 77, machine's time 2026-02-03T04:05:06.000789Z: REGISTER"}},
 	} {
 		var b bytes.Buffer
@@ -176,7 +179,8 @@ func (s *stalled) Write(b []byte) (int, error) {
 	return s.Buffer.Write(b)
 }
 
-// Nobody waits for a file that stands still. What does not fit into the queue is left out; where and how much is in the trace.
+// Nobody waits for a file that stands still. What does not fit into the queue is left out; where and how much is in the
+// trace.
 func TestStalled(t *testing.T) {
 	for _, pcapng := range []bool{false, true} {
 		t.Run(fmt.Sprint("pcapng ", pcapng), func(t *testing.T) {
@@ -202,7 +206,8 @@ func TestStalled(t *testing.T) {
 			}
 			lost := tr.Counters().Lost
 			s.Send(nonsense, cred)
-			if err := tr.Close(t.Context()); err == nil || !strings.Contains(err.Error(), fmt.Sprint("records missing in it: ", lost)) {
+			if err := tr.Close(t.Context()); err == nil || !strings.Contains(err.Error(),
+				fmt.Sprint("records missing in it: ", lost)) {
 				t.Errorf("at the end: %v", err)
 			}
 			c, ok := trace.ReadEnd(w.Bytes()[w.Len()-trace.TailLen:])
@@ -233,7 +238,8 @@ func TestStalled(t *testing.T) {
 				}
 				return
 			}
-			want := fmt.Sprintf("\n# records missing here: %d; they came faster than they could be written\n\n2014", lost)
+			want := fmt.Sprintf("\n# records missing here: %d; they came faster than they could be written\n\n2014",
+				lost)
 			if !strings.Contains(w.String(), want) {
 				t.Errorf("no %q in it", want)
 			}
@@ -241,7 +247,8 @@ func TestStalled(t *testing.T) {
 	}
 }
 
-// The end of the wait ends a trace whose writer stands still: by a deadline where there is one, else the writer is left behind.
+// The end of the wait ends a trace whose writer stands still: by a deadline where there is one, else the writer is left
+// behind.
 func TestCloseStalled(t *testing.T) {
 	e, err := kernel.New("illumos", engine.Options{})
 	if err != nil {
@@ -255,7 +262,8 @@ func TestCloseStalled(t *testing.T) {
 	defer far.Close()
 	tr := trace.New(e, near, trace.Options{Now: e.Now})
 	tr.Open(cred, 3, 2)
-	if err := tr.Close(over); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "records missing in it: 1") {
+	if err := tr.Close(over); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(),
+		"records missing in it: 1") {
 		t.Errorf("a pipe: %v", err)
 	}
 
@@ -272,12 +280,14 @@ func TestCloseStalled(t *testing.T) {
 
 // What is no whole trace has no end.
 func TestReadEnd(t *testing.T) {
-	for _, tail := range []string{"", "\n", "# the end; records: 3, missing: 4", "# the end; records: x, missing: 4\n", strings.Repeat("\x05\x00\x00\x00", 64)} {
+	for _, tail := range []string{"", "\n", "# the end; records: 3, missing: 4", "# the end; records: x, missing: 4\n",
+		strings.Repeat("\x05\x00\x00\x00", 64)} {
 		if c, ok := trace.ReadEnd([]byte(tail)); ok {
 			t.Errorf("%q: %+v", tail, c)
 		}
 	}
-	if c, ok := trace.ReadEnd([]byte("x\n\n# the end; records: 3, missing: 4\n")); !ok || c != (trace.Counters{Written: 3, Lost: 4}) {
+	if c, ok := trace.ReadEnd([]byte("x\n\n# the end; records: 3, missing: 4\n")); !ok ||
+		c != (trace.Counters{Written: 3, Lost: 4}) {
 		t.Errorf("%+v %v", c, ok)
 	}
 }

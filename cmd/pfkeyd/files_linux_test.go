@@ -52,6 +52,7 @@ var fileOptions = []fileOption{
 	{args: sendESP + "--enc aes-cbc --enc-key @FILE --dry-run"},
 	{args: sendESP + "--auth hmac-sha1 --auth-key @FILE --dry-run"},
 	{args: sendESP + "--inner @FILE --dry-run"},
+	{args: "ipsecinject send --hex @FILE --dry-run"},
 	{args: sendESP + "--write FILE", output: true},
 	{args: "ipsecinject send --engine illumos:FILE --outbound --src 192.0.2.1 --dst 192.0.2.2"},
 	{args: "ipsecinject race --free --trials 1 --delay 0s --plot FILE", output: true},
@@ -64,13 +65,14 @@ var fileOptions = []fileOption{
 }
 
 // oneScenario asks for a flush.
-const oneScenario = `{"name":"a/flush","steps":[{"op":"open","s":"a","ret":0},{"op":"send","s":"a","hex":"02090003020000000100000001000000","ret":16}]}` + "\n"
+const oneScenario = `{"name":"a/flush","steps":[{"op":"open","s":"a","ret":0},` +
+	`{"op":"send","s":"a","hex":"02090003020000000100000001000000","ret":16}]}` + "\n"
 
 // maxMemory is what a command may have of memory while it finds out what is in a file, in bytes.
 const maxMemory = 1 << 30
 
-// Whatever stands in the place of a file, a command ends: by itself, or with the first signal. It says what is wrong and where,
-// and does not read without bound.
+// Whatever stands in the place of a file, a command ends: by itself, or with the first signal. It says what is wrong
+// and where, and does not read without bound.
 func TestFiles(t *testing.T) {
 	needRun(t)
 	dir, err := os.MkdirTemp("", "files")
@@ -98,7 +100,8 @@ func TestFiles(t *testing.T) {
 				if err := place(what, name, bomb, o.output); err != nil {
 					t.Fatal(err)
 				}
-				words := strings.Fields(strings.NewReplacer("FILE", name, "DIR", at, "ENGINE", "linux:"+engine).Replace(o.args))
+				words := strings.Fields(strings.NewReplacer("FILE", name, "DIR", at, "ENGINE",
+					"linux:"+engine).Replace(o.args))
 				cmd := pfkeyd(t, words[1:]...)
 				cmd.Args[0] = words[0]
 				var out bytes.Buffer
@@ -113,9 +116,11 @@ func TestFiles(t *testing.T) {
 				if err == errNoEnd {
 					_ = cmd.Process.Kill()
 					<-ended
-					t.Fatalf("it does not end, %s\n%s", map[bool]string{true: "interrupted", false: "not interrupted"}[interrupted], &out)
+					t.Fatalf("it does not end, %s\n%s", map[bool]string{true: "interrupted",
+						false: "not interrupted"}[interrupted], &out)
 				}
-				taken := o.output && (what == "endless" || what == "nothing") || strings.Contains(o.serves, what) && what != "pipe" ||
+				taken := o.output && (what == "endless" || what == "nothing") ||
+					strings.Contains(o.serves, what) && what != "pipe" ||
 					strings.Contains(o.args, "man FILE") && what == "directory"
 				switch {
 				case bytes.Contains(out.Bytes(), []byte("goroutine ")):
@@ -124,7 +129,8 @@ func TestFiles(t *testing.T) {
 					t.Errorf("%v\n%s", err, &out)
 				case !taken && err == nil:
 					t.Errorf("no error\n%s", &out)
-				case !taken && out.Len() == 0 && exitCode(err) != 130: // ipseckey says nothing of an interrupt, as the original
+				// ipseckey says nothing of an interrupt, as the original
+				case !taken && out.Len() == 0 && exitCode(err) != 130:
 					t.Error("nothing is said")
 				}
 				if rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10; rss > maxMemory {
@@ -217,7 +223,8 @@ func zipBomb(t *testing.T, n int) []byte {
 
 var errNoEnd = fmt.Errorf("no end")
 
-// await waits for the end of a command, which it interrupts, if so wanted, once that is listening and waits for something.
+// await waits for the end of a command, which it interrupts, if so wanted, once that is listening and waits for
+// something.
 func await(cmd *exec.Cmd, ended <-chan error, interrupt bool) (err error, interrupted bool) {
 	const enough = 40 * time.Second // on a busy machine
 	end := time.After(enough)

@@ -31,8 +31,8 @@ func stalledReader(t testing.TB, path string) {
 	t.Cleanup(func() { unix.Close(fd) })
 }
 
-// A trace whose reader stands still stands in nobody's way: not in that of other clients of the same engine, and not in that of
-// its end. The run whose trace it is says so.
+// A trace whose reader stands still stands in nobody's way: not in that of other clients of the same engine, and not in
+// that of its end. The run whose trace it is says so.
 func TestRunTraceStalled(t *testing.T) {
 	client := needRun(t)
 	dir, err := os.MkdirTemp("", "run")
@@ -91,8 +91,8 @@ func TestRunTraceStalled(t *testing.T) {
 	}
 }
 
-// A trace says where it ends, goes to standard output if that is wanted, and has both times where they differ; one that is not
-// complete is told once, and changes the exit code of a program that has none of its own.
+// A trace says where it ends, goes to standard output if that is wanted, and has both times where they differ; one that
+// is not complete is told once, and changes the exit code of a program that has none of its own.
 func TestRunTraceEnds(t *testing.T) {
 	client := needRun(t)
 	if st, err := os.Stat("/dev/full"); err != nil || st.Mode().IsRegular() {
@@ -104,11 +104,14 @@ func TestRunTraceEnds(t *testing.T) {
 		code           int
 		stdout, stderr string // patterns
 	}{
-		{"standard output", []string{"--trace", "-", "--", client, "add"}, 0, `(?s)^(added\n)?# PF_KEY.*\n20\S+Z socket 1 process \d+ > ADD esp.*\n# the end; records: 4, missing: 0\n(added\n)?$`, `^$`},
-		{"two times", []string{"--clock", "virtual", "--trace", "-", "--", client, "add"}, 0, `\n20\S+Z 20\S+Z socket 1 process \d+ > ADD esp`, `^$`},
+		{"standard output", []string{"--trace", "-", "--", client, "add"}, 0,
+			`(?s)^(added\n)?# PF_KEY.*\n20\S+Z socket 1 process \d+ > ADD esp.*\n# the end; records: 4, missing: 0\n(added\n)?$`, `^$`},
+		{"two times", []string{"--clock", "virtual", "--trace", "-", "--", client, "add"}, 0,
+			`\n20\S+Z 20\S+Z socket 1 process \d+ > ADD esp`, `^$`},
 		{"full", []string{"--trace", "/dev/full", "--", client, "add"}, 1, `^added\n$`,
 			`^pfkeyd: --trace: write /dev/full: no space left on device; nothing more is written there\npfkeyd: --trace: write /dev/full: no space left on device; bytes missing in it: [1-9]\d+\n$`},
-		{"full, and a program with a code", []string{"--trace", "/dev/full", "--", client, "exit42"}, 42, `^$`, `bytes missing in it`},
+		{"full, and a program with a code", []string{"--trace", "/dev/full", "--", client, "exit42"}, 42, `^$`,
+			`bytes missing in it`},
 		{"no program", []string{"--trace", "-", "--", "/nonexistent/program"}, 127, `^$`, `no such file`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -118,7 +121,8 @@ func TestRunTraceEnds(t *testing.T) {
 			if code := exitCode(cmd.Run()); code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
-			if !regexp.MustCompile(tt.stdout).Match(stdout.Bytes()) || !regexp.MustCompile(tt.stderr).Match(stderr.Bytes()) {
+			if !regexp.MustCompile(tt.stdout).Match(stdout.Bytes()) ||
+				!regexp.MustCompile(tt.stderr).Match(stderr.Bytes()) {
 				t.Errorf("stdout %q, stderr %q; want %q, %q", &stdout, &stderr, tt.stdout, tt.stderr)
 			}
 		})

@@ -14,8 +14,8 @@ const (
 	lastWait  = time.Second
 )
 
-// An Acceptor accepts connections from a listener, and waits where there is no descriptor or memory for one: that passes
-// when others end. One goroutine uses it.
+// An Acceptor accepts connections from a listener, and waits where there is no descriptor or memory for one: that
+// passes when others end. One goroutine uses it.
 type Acceptor struct {
 	Listener net.Listener
 	Stop     <-chan struct{}                      // closed: no wait goes on

@@ -1,5 +1,5 @@
-// Package door is what all Unix sockets of an engine have in common: which paths may be used, who may come in and who may
-// answer, and what to do when no connection can be accepted for now.
+// Package door is what all Unix sockets of an engine have in common: which paths may be used, who may come in and who
+// may answer, and what to do when no connection can be accepted for now.
 package door
 
 import (
@@ -17,19 +17,21 @@ import (
 // maxPath is the longest path that fits into a sockaddr_un of this system with the NUL behind it.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// CheckPath says in plain words what bind and connect would call an invalid argument. It refuses a path that begins with
-// "@", too: on Linux that is no file but an abstract socket, which has neither an owner nor a mode.
+// CheckPath says in plain words what bind and connect would call an invalid argument. It refuses a path that begins
+// with "@", too: on Linux that is no file but an abstract socket, which has neither an owner nor a mode.
 func CheckPath(path string) error {
 	switch {
 	case path == "":
 		return errors.New("the path of the socket is empty")
 	case strings.HasPrefix(path, "@"):
-		return fmt.Errorf("the path of the socket begins with @, which would make it an abstract one that is open to everybody: %q; a file of that name is %q",
+		return fmt.Errorf("the path of the socket begins with @, which would make it an abstract one "+
+			"that is open to everybody: %q; a file of that name is %q",
 			path, "./"+path)
 	case strings.IndexByte(path, 0) >= 0:
 		return fmt.Errorf("the path of the socket has a NUL in it: %q", path)
 	case len(path) > maxPath:
-		return fmt.Errorf("the path of the socket is %d bytes long, this system allows %d: %q", len(path), maxPath, path)
+		return fmt.Errorf("the path of the socket is %d bytes long, this system allows %d: %q", len(path), maxPath,
+			path)
 	}
 	return nil
 }
@@ -55,8 +57,8 @@ func Of(c syscall.Conn) (cred Cred, err error) {
 // Trusted says whether a user may use an engine of this process, or have this process use one: root and the own user.
 func Trusted(uid uint32) bool { return uid == 0 || int64(uid) == int64(os.Geteuid()) }
 
-// Check says whether the other side of a connection may use an engine of this process. The error says who was refused, or
-// that nc is no Unix socket.
+// Check says whether the other side of a connection may use an engine of this process. The error says who was refused,
+// or that nc is no Unix socket.
 func Check(nc net.Conn) error {
 	uc, ok := nc.(*net.UnixConn)
 	if !ok {
@@ -79,12 +81,13 @@ type StrangerError struct {
 }
 
 func (e *StrangerError) Error() string {
-	return fmt.Sprintf("user %d listens at %s, who is neither root nor user %d: nothing is sent to a stranger", e.UID, e.Path, os.Geteuid())
+	return fmt.Sprintf("user %d listens at %s, who is neither root nor user %d: nothing is sent to a stranger", e.UID,
+		e.Path, os.Geteuid())
 }
 
-// Dial connects to the socket at path, of a network such as "unixpacket", and makes sure that nobody listens there but root
-// or the own user: whoever can write into the directory could have put a socket there. Errors are those of package net, of
-// [CheckPath], or a *[StrangerError].
+// Dial connects to the socket at path, of a network such as "unixpacket", and makes sure that nobody listens there but
+// root or the own user: whoever can write into the directory could have put a socket there. Errors are those of package
+// net, of [CheckPath], or a *[StrangerError].
 func Dial(ctx context.Context, network, path string) (*net.UnixConn, error) {
 	if err := CheckPath(path); err != nil {
 		return nil, err

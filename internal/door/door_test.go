@@ -36,7 +36,8 @@ func accept(errno unix.Errno) error {
 func TestAcceptor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &listener{}
-		for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR} {
+		for _, errno := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED,
+			unix.EINTR} {
 			l.results = append(l.results, accept(errno))
 		}
 		for range 4 {
@@ -45,7 +46,10 @@ func TestAcceptor(t *testing.T) {
 		broken := accept(unix.EBADF)
 		l.results = append(l.results, nil, accept(unix.EMFILE), broken)
 		var waits []time.Duration
-		a := door.Acceptor{Listener: l, Waits: func(err error, retry time.Duration) { waits = append(waits, retry/time.Millisecond) }}
+		a := door.Acceptor{Listener: l, Waits: func(err error, retry time.Duration) {
+			waits = append(waits,
+				retry/time.Millisecond)
+		}}
 		begin := time.Now()
 		if _, err := a.Accept(); err != nil {
 			t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package files opens and reads files of which a command knows nothing but the name. A pipe without a writer, a device or
-// something without an end may stand there: no wait outlasts a context, and every read has a bound.
+// Package files opens and reads files of which a command knows nothing but the name. A pipe without a writer, a device
+// or something without an end may stand there: no wait outlasts a context, and every read has a bound.
 package files
 
 import (
@@ -23,8 +23,8 @@ type File struct {
 	file      *os.File
 }
 
-// Open opens a file for reading. It waits for a writer where the name is that of a pipe, and so does Read, but no longer than
-// until ctx ends.
+// Open opens a file for reading. It waits for a writer where the name is that of a pipe, and so does Read, but no
+// longer than until ctx ends.
 func Open(ctx context.Context, name string) (*File, error) {
 	f, err := open(ctx, name, os.O_RDONLY, 0)
 	if err != nil {
@@ -39,8 +39,8 @@ func (f *File) Stat() (fs.FileInfo, error) { return f.file.Stat() }
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
-// Create makes a file, or empties the one that is there, for writing. It waits for a reader where the name is that of a pipe,
-// until ctx ends.
+// Create makes a file, or empties the one that is there, for writing. It waits for a reader where the name is that of a
+// pipe, until ctx ends.
 func Create(ctx context.Context, name string, perm fs.FileMode) (*os.File, error) {
 	return open(ctx, name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, perm)
 }
@@ -91,7 +91,8 @@ func ReadAll(ctx context.Context, name string, max int64) ([]byte, error) {
 	return b, nil
 }
 
-// AtMost reads from r up to its end, and gives an error with ErrTooLong in its chain if that is behind more than max bytes.
+// AtMost reads from r up to its end, and gives an error with ErrTooLong in its chain if that is behind more than max
+// bytes.
 func AtMost(r io.Reader, max int64) io.Reader { return &atMost{r: r, max: max, left: max} }
 
 type atMost struct {
@@ -114,8 +115,8 @@ func (a *atMost) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Until reads from r, and gives ErrInterrupted once ctx has ended. A Read of r that is under way then is left behind, and what
-// it gets is lost.
+// Until reads from r, and gives ErrInterrupted once ctx has ended. A Read of r that is under way then is left behind,
+// and what it gets is lost.
 func Until(ctx context.Context, r io.Reader) io.Reader {
 	if ctx.Done() == nil {
 		return r

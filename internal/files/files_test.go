@@ -28,8 +28,12 @@ func fifo(t *testing.T) string {
 // The other side of a pipe is waited for, and no longer than the context lasts.
 func TestOpenWaits(t *testing.T) {
 	for what, open := range map[string]func(context.Context, string) error{
-		"Open":    func(ctx context.Context, name string) error { _, err := files.Open(ctx, name); return err },
-		"Create":  func(ctx context.Context, name string) error { _, err := files.Create(ctx, name, 0o600); return err },
+		"Open": func(ctx context.Context, name string) error { _, err := files.Open(ctx, name); return err },
+		"Create": func(ctx context.Context, name string) error {
+			_, err := files.Create(ctx, name,
+				0o600)
+			return err
+		},
 		"Reopen":  func(ctx context.Context, name string) error { _, err := files.Reopen(ctx, name); return err },
 		"ReadAll": func(ctx context.Context, name string) error { _, err := files.ReadAll(ctx, name, 1); return err },
 	} {
@@ -94,7 +98,8 @@ func TestBound(t *testing.T) {
 		text string
 		max  int64
 		long bool
-	}{{"", 0, false}, {"x", 0, true}, {"12345", 5, false}, {"123456", 5, true}, {strings.Repeat("x", 1<<20), 1 << 20, false}} {
+	}{{"", 0, false}, {"x", 0, true}, {"12345", 5, false}, {"123456", 5, true}, {strings.Repeat("x", 1<<20), 1 << 20,
+		false}} {
 		name := filepath.Join(t.TempDir(), "f")
 		if err := os.WriteFile(name, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
@@ -107,7 +112,8 @@ func TestBound(t *testing.T) {
 			t.Errorf("%d bytes of %d: %d bytes, %v", len(tt.text), tt.max, len(b), err)
 		}
 	}
-	if _, err := files.ReadAll(t.Context(), "/dev/zero", 1<<16); !errors.Is(err, files.ErrTooLong) && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := files.ReadAll(t.Context(), "/dev/zero", 1<<16); !errors.Is(err, files.ErrTooLong) && !errors.Is(err,
+		fs.ErrNotExist) {
 		t.Errorf("something without an end: %v", err)
 	}
 	if _, err := files.ReadAll(t.Context(), t.TempDir(), 1<<16); err == nil {

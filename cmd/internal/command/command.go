@@ -43,8 +43,8 @@ func NoEngine(err error) error { return &Failure{ExitNoEngine, err} }
 // Usagef makes an error that ends with [ExitUsage].
 func Usagef(format string, a ...any) error { return &Failure{ExitUsage, fmt.Errorf(format, a...)} }
 
-// Unreadable makes err, of the input that a flag or an argument names, one that ends with [ExitUsage], but with [ExitFailed]
-// where it was not looked at to its end.
+// Unreadable makes err, of the input that a flag or an argument names, one that ends with [ExitUsage], but with
+// [ExitFailed] where it was not looked at to its end.
 func Unreadable(err error) error {
 	if errors.Is(err, files.ErrInterrupted) {
 		return Failed(err)
@@ -60,13 +60,15 @@ func (t Told) Error() string { return fmt.Sprintf("exit code %d", int(t)) }
 // patience is how long a command may take to stop once it is interrupted.
 const patience = 5 * time.Second
 
-// errStuck says that a command was interrupted and did not stop: it waits for somebody who does not read what it writes.
+// errStuck says that a command was interrupted and did not stop: it waits for somebody who does not read what it
+// writes.
 var errStuck = errors.New("interrupted, and left while it was waiting for something")
 
 // ownSignals is the context key of what [KeepSignals] closes.
 type ownSignals struct{}
 
-// KeepSignals is called by a command that hands signals on from here on: the end of the context of [Run] is not its own then.
+// KeepSignals is called by a command that hands signals on from here on: the end of the context of [Run] is not its own
+// then.
 func KeepSignals(ctx context.Context) {
 	if kept, ok := ctx.Value(ownSignals{}).(*atomic.Bool); ok {
 		kept.Store(true)

@@ -84,8 +84,8 @@ func TestWrap(t *testing.T) {
 	}
 }
 
-// A command that is interrupted and waits for somebody who does not read is left behind; one that has taken the signals for
-// itself is not.
+// A command that is interrupted and waits for somebody who does not read is left behind; one that has taken the signals
+// for itself is not.
 func TestInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, keeps := range []bool{false, true} {
@@ -107,7 +107,8 @@ func TestInterrupted(t *testing.T) {
 			if keeps {
 				want, told = command.ExitDone, ""
 			}
-			if code := command.Run(ctx, r, nil, nil, &out, &out); code != want || !strings.HasPrefix(out.String(), told) {
+			if code := command.Run(ctx, r, nil, nil, &out, &out); code != want || !strings.HasPrefix(out.String(),
+				told) {
 				t.Errorf("keeps %v: exit %d, %q", keeps, code, &out)
 			}
 			if !keeps {

@@ -77,16 +77,18 @@ type pcapCounters struct {
 	Lost    uint64 `json:"lost"`    // left out, because the file could not be written fast enough, or at all
 }
 
-// newPacketPcap makes the file, or writes into a pipe that is there, for whose reader it waits until ctx ends. Who may read packets in the clear is for its owner to say. failed may be called
-// on any goroutine, once.
-func newPacketPcap(ctx context.Context, name string, target packetport.Target, kernel string, now func() time.Time, failed func(error)) (*packetPcap, error) {
+// newPacketPcap makes the file, or writes into a pipe that is there, for whose reader it waits until ctx ends. Who may
+// read packets in the clear is for its owner to say. failed may be called on any goroutine, once.
+func newPacketPcap(ctx context.Context, name string, target packetport.Target, kernel string, now func() time.Time,
+	failed func(error)) (*packetPcap, error) {
 	file, err := files.Create(ctx, name, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	p := &packetPcap{Target: target, now: now, file: file, done: make(chan struct{}), failed: failed}
 	p.wake.L = &p.mu
-	done := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) }) // of a pipe that is full already
+	// of a pipe that is full already
+	done := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
 	err = p.begin(kernel)
 	if !done() {
 		err = files.ErrInterrupted

@@ -167,7 +167,8 @@ func TestPcapFull(t *testing.T) {
 	defer read.Close()
 	defer write.Close()
 	e := newEngine(t)
-	p, err := newPacketPcap(t.Context(), fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now, func(err error) { t.Error(err) })
+	p, err := newPacketPcap(t.Context(), fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now,
+		func(err error) { t.Error(err) })
 	if err != nil {
 		t.Skip("no /dev/fd here: ", err)
 	}
@@ -219,7 +220,8 @@ func TestPcapReaderGone(t *testing.T) {
 	defer write.Close()
 	e := newEngine(t)
 	told := make(chan error, 1)
-	p, err := newPacketPcap(t.Context(), fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now, func(err error) { told <- err })
+	p, err := newPacketPcap(t.Context(), fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now,
+		func(err error) { told <- err })
 	if err != nil {
 		t.Skip("no /dev/fd here: ", err)
 	}

@@ -81,7 +81,9 @@ Where it is not privileged, set-uid programs below run without their privilege.`
 		f.serve.kernel, kernelFlag.DefValue = runKernel, runKernel
 	}
 	flags.StringVar(&f.engine, "engine", "", "`ADDRESS` of a running engine, KERNEL:PATH")
-	flags.StringVar(&f.trace, "trace", "", "write every message both ways into `FILE`, \"-\" for standard output: pcapng if its name ends so, else text; key bytes are zero")
+	flags.StringVar(&f.trace, "trace", "",
+		"write every message both ways into `FILE`, \"-\" for standard output: "+
+			"pcapng if its name ends so, else text; key bytes are zero")
 	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
 	flags.BoolVar(&f.launch.NoGate, "no-gate", false, "let programs look for an answer before there can be one (for measuring; some programs fail)")
 	flags.BoolVar(&f.launch.UDPEncap, "udp-encap", false, "have the socket option UDP_ENCAP succeed without effect, so that the engine sees ESP in UDP")

@@ -18,9 +18,9 @@ import (
 // traceEndPatience is how long what is left of a trace may take once the programs and their engine are gone.
 const traceEndPatience = 2 * time.Second
 
-// traceOutput is where the trace of a run goes. Engines write it into a pipe, and this process carries it to the file: so the
-// user of run hears what goes wrong with the file, whoever runs the engine, and a reader that stands still stands in the way of
-// nobody but the trace.
+// traceOutput is where the trace of a run goes. Engines write it into a pipe, and this process carries it to the file:
+// so the user of run hears what goes wrong with the file, whoever runs the engine, and a reader that stands still
+// stands in the way of nobody but the trace.
 type traceOutput struct {
 	name string
 	to   io.Writer
@@ -37,10 +37,12 @@ type traceOutput struct {
 }
 
 // openTrace makes the file, or "-", standard output. It waits for the reader of a pipe until ctx ends.
-func openTrace(ctx context.Context, name string, stdout io.Writer, sayf func(string, ...any)) (t *traceOutput, err error) {
+func openTrace(ctx context.Context, name string, stdout io.Writer, sayf func(string, ...any)) (t *traceOutput,
+	err error) {
 	t = &traceOutput{name: name, to: stdout, sayf: sayf, done: make(chan struct{})}
 	if name == "-" {
-		// A reader who has gone is an error of the trace and no end of the run. Not ignored, which programs would inherit.
+		// A reader who has gone is an error of the trace and no end of the run. Not ignored, which programs would
+		// inherit.
 		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	} else {
 		if t.file, err = files.Create(ctx, name, 0o600); err != nil {
@@ -56,7 +58,8 @@ func openTrace(ctx context.Context, name string, stdout io.Writer, sayf func(str
 	return t, nil
 }
 
-// carry brings what comes out of the pipe to the file. What the file does not take is read all the same, so that engines go on.
+// carry brings what comes out of the pipe to the file. What the file does not take is read all the same, so that
+// engines go on.
 func (t *traceOutput) carry() {
 	defer close(t.done)
 	buf := make([]byte, 64<<10)
@@ -82,8 +85,8 @@ func (t *traceOutput) carry() {
 	}
 }
 
-// finish waits until everything is written, when the engines are gone or have been left, and closes the file. The error says
-// that the trace is not complete.
+// finish waits until everything is written, when the engines are gone or have been left, and closes the file. The error
+// says that the trace is not complete.
 func (t *traceOutput) finish() error {
 	defer t.close()
 	t.pipe.Close()
@@ -104,7 +107,8 @@ func (t *traceOutput) finish() error {
 	switch {
 	case errors.Is(t.err, os.ErrDeadlineExceeded):
 		// The engine may have had more, of which it could not tell any more.
-		return fmt.Errorf("--trace %s: whoever reads it stands still: bytes missing in it: at least %d", t.name, t.missing)
+		return fmt.Errorf("--trace %s: whoever reads it stands still: bytes missing in it: at least %d", t.name,
+			t.missing)
 	case t.err != nil:
 		return fmt.Errorf("--trace: %w; bytes missing in it: %d", t.err, t.missing)
 	case !t.used:
@@ -112,7 +116,8 @@ func (t *traceOutput) finish() error {
 	case !ended:
 		return fmt.Errorf("--trace %s: the engine did not write it to the end", t.name)
 	case end.Lost > 0:
-		return fmt.Errorf("--trace %s: records missing in it, because they could not be written fast enough: %d", t.name, end.Lost)
+		return fmt.Errorf("--trace %s: records missing in it, because they could not be written fast enough: %d",
+			t.name, end.Lost)
 	}
 	return nil
 }
