@@ -42,7 +42,8 @@ func TestRecordBound(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = r.Next()
-	if !errors.Is(err, capture.ErrBroken) || !strings.Contains(err.Error(), "record 1: it has more than 67108864 bytes") {
+	const want = "record 1: it has more than 67108864 bytes"
+	if !errors.Is(err, capture.ErrBroken) || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v", err)
 	}
 }

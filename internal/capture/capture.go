@@ -114,10 +114,11 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: file header: %w", ErrBroken, unexpected(err))
 	}
-	return &Reader{in: in, link: p.LinkType(), read: func() ([]byte, gopacket.CaptureInfo, pcapgo.NgPacketOptions, error) {
+	read := func() ([]byte, gopacket.CaptureInfo, pcapgo.NgPacketOptions, error) {
 		data, ci, err := p.ReadPacketData()
 		return data, ci, pcapgo.NgPacketOptions{}, err
-	}}, nil
+	}
+	return &Reader{in: in, link: p.LinkType(), read: read}, nil
 }
 
 // Application is the name of the program that made the capture, empty if that does not tell.

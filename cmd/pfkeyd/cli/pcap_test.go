@@ -267,7 +267,7 @@ func TestPcapNobodyReads(t *testing.T) {
 func TestPcapOthers(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "c.pcapng")
 	e := newEngine(t)
-	p, err := newPacketPcap(name, e, e.Name(), e.Now, func(err error) { t.Error(err) })
+	p, err := newPacketPcap(t.Context(), name, e, e.Name(), e.Now, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
