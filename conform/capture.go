@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"path"
@@ -113,7 +114,7 @@ func readCapture(fsys fs.FS, file, shown string) (*capture, error) {
 	if !validName(c.name) {
 		return nil, errors.New("without a usable name")
 	}
-	text, err := fs.ReadFile(fsys, strings.TrimSuffix(file, captureSuffix)+".json")
+	text, err := readFile(fsys, strings.TrimSuffix(file, captureSuffix)+".json")
 	if err != nil {
 		return nil, fmt.Errorf("what is in it is not told: %w", err)
 	}
@@ -123,9 +124,9 @@ func readCapture(fsys fs.FS, file, shown string) (*capture, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("its .json: %w", err)
 	}
-	f, err := fsys.Open(file)
+	f, err := open(fsys, file)
 	if err != nil {
-		return nil, plain(err)
+		return nil, err
 	}
 	defer f.Close()
 	r, err := packets.NewReader(f)
@@ -139,6 +140,16 @@ func readCapture(fsys fs.FS, file, shown string) (*capture, error) {
 		return nil, fmt.Errorf("%d packets, of which its .json describes %d", len(c.records), len(c.Packets))
 	}
 	return c, nil
+}
+
+// readFile reads a file whole.
+func readFile(fsys fs.FS, name string) ([]byte, error) {
+	f, err := open(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
 }
 
 // check completes the sidecar.

@@ -1,7 +1,9 @@
 package conform
 
 import (
+	"bufio"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 
@@ -24,9 +27,12 @@ func isRecording(name string) bool {
 
 // load reads the recordings and captures of a kernel: those at the given paths (files, and folders with what is below them), or the
 // recordings built in if there are none. It returns what can be played in the order of the paths, sorted inside a folder, and an
-// error for each place that cannot.
-func load(f *family, paths []string) (scs []*Scenario, captures []*capture, bad []error) {
+// error for each place that cannot. It stops when ctx ends, which is for the caller to see.
+func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, captures []*capture, bad []error) {
 	take := func(fsys fs.FS, name, shown string) {
+		if ctx.Err() != nil {
+			return
+		}
 		if strings.HasSuffix(name, captureSuffix) {
 			c, err := readCapture(fsys, name, shown)
 			if err != nil {
@@ -42,12 +48,21 @@ func load(f *family, paths []string) (scs []*Scenario, captures []*capture, bad 
 			return
 		}
 		defer r.Close()
+		unread := 0
 		for sc, err := range Read(r, shown, f.kernel) {
-			if err != nil {
-				bad = append(bad, err)
+			switch {
+			case ctx.Err() != nil:
+				return
+			case err == nil:
+				scs = append(scs, sc)
 				continue
 			}
-			scs = append(scs, sc)
+			bad = append(bad, err)
+			if unread++; unread == maxUnread {
+				bad = append(bad, &InputError{File: shown, Err: fmt.Errorf("left after %d lines that cannot be played",
+					maxUnread)})
+				return
+			}
 		}
 	}
 	// walk takes every recording below dir; shown maps its path to that which errors show.
@@ -98,25 +113,39 @@ func plain(err error) error {
 	return err
 }
 
+// maxUnread is of how many lines of a file it is said that they cannot be played.
+const maxUnread = 100
+
+// maxFile bounds a recording or a capture, in bytes, as it is once it is uncompressed.
+const maxFile = 256 << 20
+
+// open opens a file that may be compressed, to be read up to its bound. It is no pipe and no device: a scenario has to
+// be read whole before anything is played, and they may have no end.
 func open(fsys fs.FS, name string) (io.ReadCloser, error) {
+	st, err := fs.Stat(fsys, name)
+	switch {
+	case err != nil:
+		return nil, plain(err)
+	case !st.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, plain(err)
 	}
-	if path.Ext(name) != ".gz" {
-		return f, nil
+	b := bufio.NewReader(f)
+	if magic, _ := b.Peek(2); path.Ext(name) != ".gz" && string(magic) != "\x1f\x8b" {
+		return bounded{files.AtMost(b, maxFile), f}, nil
 	}
-	z, err := gzip.NewReader(f)
+	z, err := gzip.NewReader(b)
 	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("not a gzip file: %w", unreadable(err))
 	}
-	return unzipped{z, f}, nil
+	return bounded{files.AtMost(z, maxFile), f}, nil
 }
 
-type unzipped struct {
-	*gzip.Reader
-	file io.Closer
+type bounded struct {
+	io.Reader
+	io.Closer
 }
-
-func (u unzipped) Close() error { return errors.Join(u.Reader.Close(), u.file.Close()) }

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -44,7 +45,7 @@ func Conversations(seed uint64, messages int) (scs []*Scenario) {
 
 // spoilable is the recordings built in that neither wait nor need a network.
 func spoilable() []*Scenario {
-	all, _, _ := load(families["linux"], nil)
+	all, _, _ := load(context.Background(), families["linux"], nil)
 	return slices.DeleteFunc(all, func(sc *Scenario) bool { return sc.Timed || sc.Net || len(sc.Steps) > 60 })
 }
 

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
+
+	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
 // Play plays the actions of a scenario on a target and returns a recording of what it answered; the outcomes in sc are not looked
@@ -95,11 +96,15 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		scs = f.converse(c.Seed, c.Random+c.Random/4) // more than needed: some are left out
 	} else {
 		var bad []error
-		if scs, _, bad = load(f, c.Paths); len(bad) > 0 {
+		if scs, _, bad = load(ctx, f, c.Paths); len(bad) > 0 {
 			for _, err := range bad {
 				complain(err)
 			}
 			return exitUsage
+		}
+		if ctx.Err() != nil {
+			complain(files.ErrInterrupted)
+			return exitFailed
 		}
 	}
 	m, err := c.Target.Boot(&Scenario{}, nil)
@@ -113,7 +118,7 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 	m.Close()
 	w := stdout
 	if c.Out != "" && c.Out != "-" {
-		file, err := os.Create(c.Out)
+		file, err := files.Create(ctx, c.Out, 0o666)
 		if err != nil {
 			complain(err)
 			return exitUsage

@@ -206,7 +206,7 @@ func (e *InputError) Error() string {
 func (e *InputError) Unwrap() error { return e.Err }
 
 // maxLine bounds what one scenario may take, in bytes. The longest recorded one has under 100 000.
-const maxLine = 64 << 20
+const maxLine = 16 << 20
 
 // Read yields the scenarios of a recording of the named kernel, or an *[InputError] for each line that cannot be played;
 // it goes on behind such a line. file is the name that errors and results show.
@@ -245,6 +245,9 @@ func Read(r io.Reader, file, kernel string) iter.Seq2[*Scenario, error] {
 
 // unreadable says in words what reading a file ran into.
 func unreadable(err error) error {
+	if errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("a line of more than %d bytes", maxLine)
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("cut off: the compressed file ends early")
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -134,7 +135,10 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	scs, captures, bad := load(f, c.Paths)
+	scs, captures, bad := load(ctx, f, c.Paths)
+	if ctx.Err() != nil {
+		return rep, files.ErrInterrupted
+	}
 	rep.Unreadable = bad
 	var all []func() Result
 	for _, sc := range scs {

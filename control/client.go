@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pfkeyd/pfkeyd/internal/door"
 )
 
 // Error is the engine's no.
@@ -26,14 +28,14 @@ func (e *Error) Error() string { return fmt.Sprintf("control: refused by the eng
 // Client talks to the control port of one engine. It is safe for concurrent use.
 //
 // Errors are an *[Error] when the engine says no; one with ENOENT or ECONNREFUSED in its chain when there is no engine.
+// A port on which somebody else listens than root or the own user is told nothing.
 type Client struct{ http http.Client }
 
 // NewClient makes a client of the control port at path. It connects when it is used.
 func NewClient(path string) *Client {
 	return &Client{http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
+			return door.Dial(ctx, "unix", path)
 		},
 		MaxIdleConns: 1,
 	}}}

@@ -339,42 +339,141 @@ func TestStatusIsBounded(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreBounded: so many are served, and the next one when one of them has left.
-func TestConnectionsAreBounded(t *testing.T) {
-	var served atomic.Int32
-	var left, early atomic.Bool
-	s := start(t, engine.Options{}, control.Options{Check: func(net.Conn) error {
-		if served.Add(1) > 64 && !left.Load() {
-			early.Store(true)
-		}
-		return nil
-	}})
-	ask := func(c net.Conn) {
-		t.Helper()
-		_, err := io.WriteString(c, "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n")
-		if n, _ := c.Read(make([]byte, 4096)); n == 0 || err != nil {
-			t.Error("no answer", err)
-		}
-	}
-	var conns []net.Conn
-	for range 65 {
+// fullHouse opens as many connections as there may be, each of which has written text. It waits until the engine has
+// let all of them in.
+func fullHouse(t *testing.T, s *setup, text string) (conns []net.Conn) {
+	t.Helper()
+	for range 64 {
 		c, err := net.Dial("unix", s.path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
 		conns = append(conns, c)
 	}
-	for range 3 { // which gives the last one time to be served
-		for _, c := range conns[:64] {
-			ask(c)
+	return conns
+}
+
+// Connections have a bound, and those that do nothing give way: whatever 64 of them wait for, the next one is served at
+// once.
+func TestIdleGiveWay(t *testing.T) {
+	const request = "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n"
+	for _, tt := range []struct {
+		name, text string
+		gives      time.Duration // after which the server itself gives such a client up
+	}{
+		{"silent", "", 5 * time.Second},
+		{"half a request", "GET /clock HT", 5 * time.Second},
+		{"half a header", "GET /clock HTTP/1.1\r\nHost: eng", 5 * time.Second},
+		{"half a body", "POST /clock HTTP/1.1\r\nHost: engine\r\nContent-Length: 20\r\n\r\n{", 10 * time.Second},
+		{"between two requests", request, time.Minute},
+		{"an answer that is not read", "GET /status?sas=0 HTTP/1.1\r\nHost: engine\r\n\r\n", 5 * time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := start(t, engine.Options{}, control.Options{})
+			sock := s.open(t)
+			for spi := range wire.SPI(2000) { // so that an answer fills a socket
+				s.reserve(t, sock, 0x1000+spi)
+			}
+			fullHouse(t, s, tt.text)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.gives*8/10)
+			defer cancel()
+			for range 3 {
+				if _, err := s.c.Status(ctx, 1); err != nil {
+					t.Fatal(err)
+				}
+				s.c.Close()
+			}
+		})
+	}
+}
+
+// Who is idle gives way before who has begun to ask, and of these the one that has been idle for longest.
+func TestWhoGivesWay(t *testing.T) {
+	s := start(t, engine.Options{}, control.Options{})
+	conns := fullHouse(t, s, "GET /clock HTTP/1.1\r\n")
+	answered := func(c net.Conn) bool {
+		t.Helper()
+		n, err := c.Read(make([]byte, 4096))
+		return n > 0 && err == nil
+	}
+	for _, i := range []int{40, 20} {
+		if _, err := io.WriteString(conns[i], "Host: engine\r\n\r\n"); err != nil || !answered(conns[i]) {
+			t.Fatal("no answer", err)
 		}
 	}
-	left.Store(true)
-	conns[0].Close()
-	ask(conns[64])
-	if early.Load() {
-		t.Error("a 65th connection was served beside the others")
+	for _, i := range []int{40, 20} {
+		// The answer is there before the engine knows that the connection is idle; after the next one it does.
+		if _, err := io.WriteString(conns[i], "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n"); err != nil ||
+			!answered(conns[i]) {
+			t.Fatal("no answer", err)
+		}
+	}
+	if _, err := s.c.Clock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	gone := 0
+	for _, i := range []int{40, 20} {
+		conns[i].SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := conns[i].Read(make([]byte, 1)); errors.Is(err, io.EOF) {
+			gone++
+		}
+	}
+	if gone != 1 {
+		t.Errorf("%d of the idle ones have given way, want 1", gone)
+	}
+	for i, c := range conns {
+		if i == 40 || i == 20 {
+			continue
+		}
+		if _, err := io.WriteString(c, "Host: engine\r\n\r\n"); err != nil || !answered(c) {
+			t.Fatalf("connection %d, which had begun to ask, has no answer: %v", i, err)
+		}
+	}
+}
+
+// For whom the engine is at work, no connection is closed: the next one waits.
+func TestBusyStay(t *testing.T) {
+	var busy atomic.Int32
+	full, release := make(chan struct{}), make(chan struct{})
+	s := start(t, engine.Options{}, control.Options{Servers: map[string]func() any{"slow": func() any {
+		if busy.Add(1) == 64 {
+			close(full)
+		}
+		<-release
+		return nil
+	}}})
+	conns := fullHouse(t, s, "GET /status HTTP/1.1\r\nHost: engine\r\n\r\n")
+	<-full
+	next, err := net.Dial("unix", s.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if _, err := io.WriteString(next, "GET /clock HTTP/1.1\r\nHost: engine\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	next.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := next.Read(make([]byte, 4096)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the next one got %d bytes, %v, while the engine was at work for 64", n, err)
+	}
+	close(release)
+	next.SetReadDeadline(time.Time{})
+	if n, err := next.Read(make([]byte, 4096)); n == 0 || err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+	answers := 0
+	for _, c := range conns {
+		if n, err := c.Read(make([]byte, 4096)); n > 0 && err == nil {
+			answers++
+		}
+	}
+	// One may have given way between the engine's work and the answer.
+	if answers < 63 {
+		t.Errorf("%d of 64 were answered", answers)
 	}
 }
 
@@ -448,8 +547,7 @@ func TestListen(t *testing.T) {
 	if _, err := control.Listen(path); err == nil || !strings.Contains(err.Error(), "is in use") {
 		t.Errorf("a living socket: %v", err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close()
+	l.UnixListener.Close() // and leaves the file
 	if l, err = control.Listen(path); err != nil {
 		t.Fatalf("a leftover socket: %v", err)
 	}

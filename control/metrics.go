@@ -11,8 +11,8 @@ import (
 )
 
 // metrics is a thin adapter over what is counted anyway.
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
-	st := s.read(1) // the numbers of SAs and ACQUIREs are enough, and 0 would list all
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	st := s.read(r.Context(), 1) // the numbers of SAs and ACQUIREs are enough, and 0 would list all
 	var m metricsText
 	m.family("pfkeyd_info", "gauge", "The emulated kernel.")
 	m.sample("pfkeyd_info", 1, "kernel", st.Kernel, "fault", st.Fault)

@@ -23,7 +23,7 @@ const (
 	// policies.
 	defaultSAs = 1000
 	maxSAs     = 10_000
-	// maxConns is how many connections are served at a time; others wait to be accepted.
+	// maxConns is how many connections there are at a time; one more takes the place of one that does nothing.
 	maxConns = 64
 	// maxAdvance bounds one request: kernels that look at their SAs every few seconds do so millions of times in a year.
 	maxAdvance = 366 * 24 * time.Hour
@@ -59,17 +59,16 @@ type Options struct {
 // Server is the engine's side of the control port. Serve, Shutdown and Close may be called in any order and more than once,
 // and are safe for concurrent use. It does not close the engine.
 type Server struct {
-	e      *engine.Engine
-	opts   Options
-	log    *slog.Logger
-	http   *http.Server
-	places chan struct{} // an entry for each connection
-	clock  sync.Mutex    // one request moves the clock at a time; taken before the engine's control lock
+	e     *engine.Engine
+	opts  Options
+	log   *slog.Logger
+	http  *http.Server
+	clock sync.Mutex // one request moves the clock at a time; taken before the engine's control lock
 }
 
 // NewServer makes a server for e.
 func NewServer(e *engine.Engine, o Options) *Server {
-	s := &Server{e: e, opts: o, log: o.Log, places: make(chan struct{}, maxConns)}
+	s := &Server{e: e, opts: o, log: o.Log}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -82,9 +81,14 @@ func NewServer(e *engine.Engine, o Options) *Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ConnContext:       s.check,
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			if state == http.StateClosed {
-				<-s.places
+		ConnState: func(c net.Conn, state http.ConnState) {
+			switch g := c.(*guest); state {
+			case http.StateActive:
+				g.is(slow) // a byte of a request is there
+			case http.StateIdle:
+				g.is(idle)
+			case http.StateClosed:
+				g.leave()
 			}
 		},
 	}
@@ -97,7 +101,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	defer l.Close()
-	if err := s.http.Serve(newTurnstile(l, s.places)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(newLobby(l, maxConns, s.log)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -119,10 +123,12 @@ func (s *Server) Close() error { return s.http.Close() }
 type refusal struct{}
 
 func (s *Server) check(ctx context.Context, c net.Conn) context.Context {
+	g := c.(*guest)
+	ctx = context.WithValue(ctx, guestKey{}, g)
 	if s.opts.Check == nil {
 		return ctx
 	}
-	if err := s.opts.Check(c); err != nil {
+	if err := s.opts.Check(g.Conn); err != nil {
 		s.log.Warn("control port: connection refused", "err", err)
 		return context.WithValue(ctx, refusal{}, err)
 	}
@@ -176,7 +182,8 @@ func answer(w http.ResponseWriter, code int, v any) {
 	w.Write(append(b, '\n')) // an error means that the client has gone
 }
 
-func (s *Server) read(limit int) Status {
+func (s *Server) read(ctx context.Context, limit int) Status {
+	defer working(ctx)()
 	st := Status{Status: s.e.Status(limit)}
 	if len(s.opts.Servers) > 0 {
 		st.Servers = map[string]any{}
@@ -200,7 +207,7 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 			limit = int(min(n, maxSAs))
 		}
 	}
-	answer(w, http.StatusOK, s.read(limit))
+	answer(w, http.StatusOK, s.read(r.Context(), limit))
 }
 
 func (s *Server) readClock() Clock {
@@ -257,6 +264,7 @@ func (s *Server) postClock(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusConflict, "the engine's clock is the machine's; one that moves on demand needs --clock virtual")
 		return
 	}
+	defer working(r.Context())()
 	s.clock.Lock()
 	defer s.clock.Unlock()
 	to := s.e.Now().Add(by)

@@ -24,7 +24,7 @@ func traces(t *testing.T, name string, keys bool) (text, pcapng string) {
 		h.traced = tr
 		h.must("add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey "+key128+"\n", "-n")
 		h.must("", "--json", "-n", "get", "esp", "spi", "0x1000", "dst", "192.0.2.1")
-		if err := tr.Err(); err != nil {
+		if err := tr.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, out.String())

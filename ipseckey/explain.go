@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -155,6 +156,9 @@ func (s *session) explain(words []string) error {
 		}
 	}
 	text, name, err := s.explained(words)
+	if errors.Is(err, files.ErrInterrupted) {
+		return &exit{exitInterrupted}
+	}
 	if err != nil {
 		fmt.Fprintf(s.Stderr, "ipseckey: explain: %v\n", err)
 		return errAbandon
@@ -193,14 +197,17 @@ const maxExplained = 64 << 20
 func (s *session) explained(words []string) (text []byte, name string, err error) {
 	switch {
 	case len(words) == 0 || len(words) == 1 && words[0] == "-":
-		text, err = io.ReadAll(io.LimitReader(s.Stdin, maxExplained))
+		text, err = io.ReadAll(files.AtMost(files.Until(s.ctx, s.Stdin), maxExplained))
 		return text, "", err
 	case len(words) == 1 && s.Files != nil:
-		f, _, err := s.Files.Open(words[0])
+		f, _, err := s.Files.Open(s.ctx, words[0])
 		if err == nil {
 			defer f.Close()
-			text, err = io.ReadAll(io.LimitReader(f, maxExplained))
+			text, err = io.ReadAll(files.AtMost(f, maxExplained))
 			return text, words[0] + ": ", err
+		}
+		if errors.Is(err, files.ErrInterrupted) {
+			return nil, "", err
 		}
 		if strings.Trim(words[0], "0123456789abcdefABCDEFxX:,") != "" {
 			return nil, "", fmt.Errorf("%s: %s", words[0], errorText(err))
@@ -215,7 +222,7 @@ func (s *session) explained(words []string) (text []byte, name string, err error
 // be compressed by gzip. The error is about what could not be read.
 func findMessages(text []byte) (msgs [][]byte, dialect string, err error) {
 	if z, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
-		if text, err = io.ReadAll(io.LimitReader(z, maxExplained)); err != nil {
+		if text, err = io.ReadAll(files.AtMost(z, maxExplained)); err != nil {
 			return nil, "", err
 		}
 	}

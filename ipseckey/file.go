@@ -1,10 +1,14 @@
 package ipseckey
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"time"
+
+	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
 // FileInfo is what the command wants to know of a file.
@@ -18,11 +22,12 @@ type FileInfo struct {
 type Files interface {
 	// Stat follows links.
 	Stat(name string) (FileInfo, error)
-	// Open opens a file for reading; what is told of it belongs to the file that was opened.
-	Open(name string) (io.ReadCloser, FileInfo, error)
+	// Open opens a file for reading; what is told of it belongs to the file that was opened. No wait for it, or in its
+	// Read, goes on when ctx has ended.
+	Open(ctx context.Context, name string) (io.ReadCloser, FileInfo, error)
 	// Create makes a new file with mode 0400, or truncates one that exists and tells what it was before: created is false then.
-	// An existing file keeps its mode.
-	Create(name string) (f io.WriteCloser, old FileInfo, created bool, err error)
+	// An existing file keeps its mode. No wait goes on when ctx has ended.
+	Create(ctx context.Context, name string) (f io.WriteCloser, old FileInfo, created bool, err error)
 }
 
 // OSFiles are the files of this machine. The umask must not take away the owner's right to read.
@@ -38,8 +43,8 @@ func (OSFiles) Stat(name string) (FileInfo, error) {
 }
 
 // Open implements [Files].
-func (OSFiles) Open(name string) (io.ReadCloser, FileInfo, error) {
-	f, err := os.Open(name)
+func (OSFiles) Open(ctx context.Context, name string) (io.ReadCloser, FileInfo, error) {
+	f, err := files.Open(ctx, name)
 	if err != nil {
 		return nil, FileInfo{}, err
 	}
@@ -52,15 +57,15 @@ func (OSFiles) Open(name string) (io.ReadCloser, FileInfo, error) {
 }
 
 // Create implements [Files].
-func (OSFiles) Create(name string) (io.WriteCloser, FileInfo, bool, error) {
+func (OSFiles) Create(ctx context.Context, name string) (io.WriteCloser, FileInfo, bool, error) {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o400)
 	if err == nil {
-		return f, FileInfo{}, true, nil
+		return endWith(ctx, f), FileInfo{}, true, nil
 	}
 	if !errors.Is(err, fs.ErrExist) {
 		return nil, FileInfo{}, false, err
 	}
-	f, err = os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+	f, err = files.Reopen(ctx, name)
 	if err != nil {
 		return nil, FileInfo{}, false, err
 	}
@@ -69,7 +74,22 @@ func (OSFiles) Create(name string) (io.WriteCloser, FileInfo, bool, error) {
 		f.Close()
 		return nil, FileInfo{}, false, err
 	}
-	return f, fileInfo(info), false, nil
+	return endWith(ctx, f), fileInfo(info), false, nil
+}
+
+// endWith makes writes to f, which may be a pipe that nobody reads, end with ctx.
+func endWith(ctx context.Context, f *os.File) io.WriteCloser {
+	return untilEnd{f, context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) })}
+}
+
+type untilEnd struct {
+	*os.File
+	forget func() bool
+}
+
+func (u untilEnd) Close() error {
+	u.forget()
+	return u.File.Close()
 }
 
 func fileInfo(info fs.FileInfo) FileInfo {

@@ -22,7 +22,7 @@ func TestOSFiles(t *testing.T) {
 	}
 	write := func(text string, wantCreated bool, wantPerm uint32) {
 		t.Helper()
-		f, old, created, err := files.Create(name)
+		f, old, created, err := files.Create(t.Context(), name)
 		if err != nil || created != wantCreated || old.Perm != wantPerm {
 			t.Fatalf("create: %+v, %v, %v", old, created, err)
 		}
@@ -41,7 +41,7 @@ func TestOSFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("short", false, 0o1640)
-	f, info, err := files.Open(name)
+	f, info, err := files.Open(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestOSFiles(t *testing.T) {
 	if info, err := files.Stat(filepath.Dir(name)); err != nil || info.Regular {
 		t.Errorf("a folder: %+v, %v", info, err)
 	}
-	if _, _, _, err := files.Create(filepath.Dir(name)); err == nil {
+	if _, _, _, err := files.Create(t.Context(), filepath.Dir(name)); err == nil {
 		t.Error("a folder was truncated")
 	}
 }

@@ -197,7 +197,7 @@ func (m *memFiles) Stat(name string) (ipseckey.FileInfo, error) {
 	return f.info, nil
 }
 
-func (m *memFiles) Open(name string) (io.ReadCloser, ipseckey.FileInfo, error) {
+func (m *memFiles) Open(_ context.Context, name string) (io.ReadCloser, ipseckey.FileInfo, error) {
 	f, err := m.find(name)
 	if err != nil {
 		return nil, ipseckey.FileInfo{}, err
@@ -205,7 +205,7 @@ func (m *memFiles) Open(name string) (io.ReadCloser, ipseckey.FileInfo, error) {
 	return io.NopCloser(bytes.NewReader(f.data.Bytes())), f.info, nil
 }
 
-func (m *memFiles) Create(name string) (io.WriteCloser, ipseckey.FileInfo, bool, error) {
+func (m *memFiles) Create(_ context.Context, name string) (io.WriteCloser, ipseckey.FileInfo, bool, error) {
 	f, err := m.find(name)
 	switch {
 	case err != nil && (!errors.Is(err, ipseckey.Errno(2)) || name == "" || strings.Contains(name, "/")):

@@ -50,7 +50,7 @@ func (f *sourceFiles) Stat(string) (ipseckey.FileInfo, error) {
 	return ipseckey.FileInfo{Regular: true, Perm: 0o600}, nil
 }
 
-func (f *sourceFiles) Open(string) (io.ReadCloser, ipseckey.FileInfo, error) {
+func (f *sourceFiles) Open(context.Context, string) (io.ReadCloser, ipseckey.FileInfo, error) {
 	return f.source, ipseckey.FileInfo{Regular: true, Perm: 0o600}, nil
 }
 

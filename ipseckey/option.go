@@ -175,7 +175,7 @@ func (s *session) openConfig(name string) (io.ReadCloser, error) {
 	case !info.Regular:
 		return nil, refuse("%s - Not a regular file\n\n", name)
 	}
-	f, info, err := s.Files.Open(name)
+	f, info, err := s.Files.Open(s.ctx, name)
 	if err != nil {
 		return nil, refuse("Unable to open configuration file: %s\n\n", name)
 	}

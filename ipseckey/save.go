@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -38,7 +39,7 @@ func (s *session) createSave(name string) (*saveFile, error) {
 	if s.Files == nil {
 		return nil, s.saveError(name, Errno(enoent))
 	}
-	f, old, created, err := s.Files.Create(name)
+	f, old, created, err := s.Files.Create(s.ctx, name)
 	if err != nil {
 		return nil, s.saveError(name, err)
 	}
@@ -51,6 +52,9 @@ func (s *session) createSave(name string) (*saveFile, error) {
 }
 
 func (s *session) saveError(name string, err error) error {
+	if errors.Is(err, files.ErrInterrupted) {
+		return &exit{exitInterrupted}
+	}
 	s.complain(fmt.Sprintf("ipseckey: ERROR: %s open error: %s\n\n", name, errorText(err)))
 	if s.mode == modeLoop {
 		return errAbandon

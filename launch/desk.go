@@ -10,11 +10,16 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
+
+// MaxSessions is how many sessions a desk has at a time with those that come through a listener; one more is refused.
+const MaxSessions = 256
 
 // DeskOptions change what a desk does. The zero value is ready.
 type DeskOptions struct {
@@ -41,6 +46,7 @@ type Desk struct {
 	mu       sync.Mutex
 	stopping bool
 	open     map[net.Conn]struct{} // sessions
+	visitors int                   // those that came through a listener and have not left yet
 	closers  []net.Listener
 	serving  sync.WaitGroup
 }
@@ -58,7 +64,7 @@ func NewDesk(server *pfkey.Server, o DeskOptions) *Desk {
 type DeskCounters struct {
 	Sessions uint64 `json:"sessions"` // switchboards that came
 	Attached uint64 `json:"attached"` // ends taken over
-	Refused  uint64 `json:"refused"`  // ends that the server did not take
+	Refused  uint64 `json:"refused"`  // ends that the server did not take, and switchboards that may not open a session
 	Gates    uint64 `json:"gates"`    // how often a program was held up until its requests were handled
 	Traces   uint64 `json:"traces"`   // sessions that are written down
 }
@@ -79,8 +85,11 @@ func (d *Desk) Serve(_ context.Context, l net.Listener) error {
 	}
 	d.closers = append(d.closers, l)
 	d.mu.Unlock()
+	a := door.Acceptor{Listener: l, Stop: d.stop, Waits: func(err error, retry time.Duration) {
+		d.log.Warn("cannot accept who hands sockets over", "err", err, "retry", retry)
+	}}
 	for {
-		c, err := l.Accept()
+		c, err := a.Accept()
 		if err != nil {
 			d.mu.Lock()
 			defer d.mu.Unlock()
@@ -89,23 +98,42 @@ func (d *Desk) Serve(_ context.Context, l net.Listener) error {
 			}
 			return fmt.Errorf("launch: %w", err)
 		}
+		var refusal error
 		if d.o.Check != nil {
-			if err := d.o.Check(c); err != nil {
-				d.refused.Add(1)
-				d.log.Warn("refused to take sockets over", "err", err)
-				c.Close()
-				continue
-			}
+			refusal = d.o.Check(c)
 		}
 		d.mu.Lock()
-		if d.stopping { // Close may wait already
+		switch {
+		case d.stopping: // Close may wait already
 			d.mu.Unlock()
 			c.Close()
 			return nil
+		case refusal == nil && d.visitors >= MaxSessions:
+			refusal = fmt.Errorf("%d sessions are open, and there may be no more", MaxSessions)
+			fallthrough
+		case refusal != nil:
+			d.mu.Unlock()
+			d.turnAway(c, refusal)
+			continue
 		}
-		d.serving.Go(func() { d.ServeConn(c) })
+		d.visitors++
+		d.serving.Go(func() {
+			d.ServeConn(c)
+			d.mu.Lock()
+			d.visitors--
+			d.mu.Unlock()
+		})
 		d.mu.Unlock()
 	}
+}
+
+// turnAway tells the other side why there is no session for it, and closes c. It never waits: a new connection has
+// room.
+func (d *Desk) turnAway(c net.Conn, why error) {
+	d.refused.Add(1)
+	d.log.Warn("refused to take sockets over", "err", why)
+	_, _ = c.Write(appendRefusal(nil, why.Error()))
+	c.Close()
 }
 
 // Close ends all sessions, and waits for that. What they have attached stays so. A second call does nothing.

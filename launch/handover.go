@@ -14,7 +14,7 @@ import (
 // A session is a conversation over a SOCK_SEQPACKET Unix socket between a switchboard and a desk. The desk greets; then each
 // request of the switchboard has one reply, in order. Numbers are big-endian.
 //
-//	greeting  "PFKH", version (2 bytes), the engine's address as text
+//	greeting  "PFKH", version (2 bytes), the engine's address as text; or "PFKH", 0 (2 bytes), why there is no session
 //	request   operation (1), 3 bytes of zero, serial (4), then
 //	          attach: process (4), user (4), group (4); with one descriptor, the end to attach
 //	          gate:   nothing
@@ -25,6 +25,7 @@ import (
 const (
 	magic       = "PFKH"
 	version     = 1
+	refusal     = 0 // in the place of a version
 	maxGreeting = 512
 
 	opAttach = 1
@@ -50,7 +51,9 @@ const (
 
 // A TraceRequest asks for every message of the sockets that a session attaches afterwards.
 type TraceRequest struct {
-	File     *os.File // where to write; whoever gets the request owns it
+	// File is where to write; whoever gets the request owns it, and may switch it to non-blocking mode, for everybody
+	// who shares it.
+	File     *os.File
 	Format   TraceFormat
 	ShowKeys bool // otherwise key bytes are zero
 }
@@ -61,11 +64,22 @@ func appendGreeting(b []byte, address string) []byte {
 	return append(b, address...)
 }
 
+// appendRefusal is what comes in place of a greeting.
+func appendRefusal(b []byte, why string) []byte {
+	b = append(b, magic...)
+	b = binary.BigEndian.AppendUint16(b, refusal)
+	return append(b, why[:min(len(why), maxGreeting-len(b))]...)
+}
+
 func parseGreeting(b []byte) (address string, err error) {
 	if len(b) < len(magic)+2 || string(b[:len(magic)]) != magic {
 		return "", errors.New("who answers is not an engine's hand-over socket")
 	}
-	if v := binary.BigEndian.Uint16(b[len(magic):]); v != version {
+	switch v := binary.BigEndian.Uint16(b[len(magic):]); v {
+	case version:
+	case refusal:
+		return "", fmt.Errorf("the engine refuses: %s", b[len(magic)+2:])
+	default:
 		return "", fmt.Errorf("the engine speaks version %d of the hand-over, this program version %d", v, version)
 	}
 	return string(b[len(magic)+2:]), nil

@@ -1,14 +1,15 @@
 package launch
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -33,7 +34,7 @@ type Session struct {
 // Dial opens a session with the engine that listens for it at path ([AttachPath]). The error has [pfkey.ErrNoEngine] in its
 // chain if nobody does.
 func Dial(path string) (*Session, error) {
-	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	c, err := door.Dial(context.Background(), "unixpacket", path)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
 		return nil, fmt.Errorf("launch: %w takes sockets over at %s: %w", pfkey.ErrNoEngine, path, errnoOf(err))

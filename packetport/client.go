@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/internal/door"
 )
 
 // RefusedError is the engine's no: to the connection (from [Dial]), or to one injected packet (from [Client.Recv], which
@@ -62,10 +64,10 @@ type pending struct {
 }
 
 // Dial connects to the packet port at path and waits for the engine's greeting. The error is a *RefusedError when the
-// engine does not want this client, a *FrameError when something else speaks there, else one of the net package.
+// engine does not want this client, a *FrameError when something else speaks there, else one of the net package, or one
+// that names the user who listens there and is neither root nor the own one.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unixpacket", path)
+	nc, err := door.Dial(ctx, "unixpacket", path)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
@@ -74,9 +73,10 @@ type Stats struct {
 // Close goes to closed from everywhere. Every method may be called in any order and more than once, and is safe for
 // concurrent use.
 type Server struct {
-	target Target // these are immutable
-	opts   Options
-	log    *slog.Logger
+	target   Target // these are immutable
+	opts     Options
+	log      *slog.Logger
+	stopping chan struct{} // closed when nothing more is accepted
 
 	nextID   atomic.Uint64           // the engine's number of the last packet
 	watchers atomic.Pointer[[]*conn] // written with mu held
@@ -85,14 +85,12 @@ type Server struct {
 	rejected, injected, refused, answered, lost, gone atomic.Uint64
 
 	mu        sync.Mutex // guards what follows
-	stopped   bool
-	closed    bool
+	stopped   bool       // stopping is closed
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
 	unwatch   func()         // ends the watch of the ledger; nil while nobody watches
 	readers   sync.WaitGroup // goroutines that call the target; Add only while not stopped
-	all       sync.WaitGroup // every goroutine; Add only while not closed
-	done      chan struct{}  // closed with closed
+	all       sync.WaitGroup // every goroutine; Add only while not stopped
 }
 
 // NewServer makes a server for target.
@@ -107,7 +105,7 @@ func NewServer(target Target, o Options) *Server {
 		log:       o.Log,
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*conn]struct{}{},
-		done:      make(chan struct{}),
+		stopping:  make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -157,40 +155,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 func (s *Server) accept(l net.Listener, own *sync.WaitGroup) error {
-	var delay time.Duration
+	a := door.Acceptor{Listener: l, Stop: s.stopping, Waits: func(err error, retry time.Duration) {
+		s.log.Warn("packet port: accept", "err", err, "retry", retry)
+	}}
 	for {
-		nc, err := l.Accept()
+		nc, err := a.Accept()
 		if err != nil {
 			if s.isStopped() {
 				return nil
 			}
-			if !passing(err) {
-				return err
-			}
-			// Out of descriptors or memory: it passes when other connections end.
-			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
-			s.log.Warn("packet port: accept", "err", err, "retry", delay)
-			t := time.NewTimer(delay)
-			select {
-			case <-t.C:
-			case <-s.done:
-				t.Stop()
-			}
-			continue
+			return err
 		}
-		delay = 0
 		s.start(nc, own)
 	}
-}
-
-// passing tells errors of accept(2) that say nothing against the listener.
-func passing(err error) bool {
-	for _, e := range []unix.Errno{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.ECONNABORTED, unix.EINTR} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Server) isStopped() bool {
@@ -466,6 +443,7 @@ func (s *Server) stopLocked() {
 		return
 	}
 	s.stopped = true
+	close(s.stopping)
 	for l := range s.listeners {
 		l.Close()
 	}
@@ -496,10 +474,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.stopLocked()
-	if !s.closed {
-		s.closed = true
-		close(s.done)
-	}
 	conns := slices.Collect(maps.Keys(s.conns))
 	s.mu.Unlock()
 	for _, c := range conns {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -68,9 +69,10 @@ func WithDialect(d *wire.Dialect) ClientOption { return func(c *Client) { c.dial
 // keys ([wire.Dialect.Format] hides them), and may be called from several goroutines at once.
 func WithTrace(f func(sent bool, msg []byte)) ClientOption { return func(c *Client) { c.trace = f } }
 
-// Dial connects to the kernel at address, KERNEL:PATH for an engine or "af_key:" for the host's own PF_KEY (Linux only, needs
-// root or CAP_NET_ADMIN). An empty address is that of [DefaultAddress]. The error has ErrNoEngine in its chain if there is no
-// kernel to talk to. The end of ctx ends only dialing.
+// Dial connects to the kernel at address, KERNEL:PATH for an engine or "af_key:" for the host's own PF_KEY (Linux only,
+// needs root or CAP_NET_ADMIN). An empty address is that of [DefaultAddress]. The error has ErrNoEngine in its chain if
+// there is no kernel to talk to. It refuses an engine that runs as another user than root and the own one, because it
+// would get the keys. The end of ctx ends only dialing.
 func Dial(ctx context.Context, address string, options ...ClientOption) (*Client, error) {
 	c, err := dial(ctx, address, options)
 	if err != nil {
@@ -113,15 +115,11 @@ const (
 )
 
 func dialEngine(ctx context.Context, a Address) (transport, error) {
-	if err := checkPath(a.Path); err != nil {
-		return nil, err
-	}
-	var dialer net.Dialer
 	for try := 0; ; try++ {
-		nc, err := dialer.DialContext(ctx, "unixpacket", bindable(a.Path))
+		uc, err := door.Dial(ctx, "unixpacket", a.Path)
 		switch {
 		case err == nil:
-			return newSocketTransport(nc.(*net.UnixConn))
+			return newSocketTransport(uc)
 		case errors.Is(err, unix.EAGAIN) && try < dialTries && ctx.Err() == nil:
 			pause(ctx, dialPause)
 			continue

@@ -40,12 +40,3 @@ func isSeqpacket(fd int) bool {
 	typ, err2 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	return err == nil && err2 == nil && domain == unix.AF_UNIX && typ == unix.SOCK_SEQPACKET
 }
-
-// peerCred says who connected, or made the pair.
-func peerCred(fd int) (Cred, error) {
-	u, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil {
-		return Cred{}, err
-	}
-	return Cred{PID: u.Pid, UID: u.Uid, GID: u.Gid}, nil
-}

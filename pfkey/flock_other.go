@@ -4,6 +4,6 @@ package pfkey
 
 import "os"
 
-// flock does nothing: this system can lock no directory, and of two engines that replace a leftover at the same moment both
+// flock does nothing: this system has no such lock, and of two engines that replace a leftover at the same moment both
 // may believe that they have it.
 func flock(*os.File) error { return nil }

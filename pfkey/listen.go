@@ -8,18 +8,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/internal/door"
 )
 
-// maxPath is the longest path that fits into a sockaddr_un of this system with the NUL behind it.
-const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
-
-// A Listener is the Unix socket of an engine. It is safe for concurrent use.
+// A Listener is one of the Unix sockets of an engine. It is safe for concurrent use.
 type Listener struct {
 	*net.UnixListener
 	path  string
@@ -28,21 +26,25 @@ type Listener struct {
 	err   error
 }
 
-// Listen makes a SOCK_SEQPACKET Unix socket at path, usable by the own user and root only (mode 0600). If the directory is
-// the default one it is made too (mode 0700).
+// Listen makes a SOCK_SEQPACKET Unix socket at path, usable by the own user and root only (mode 0600). If the directory
+// is the default one it is made too (mode 0700).
 //
-// A socket that is already there is replaced if it is a leftover: it is ours and nobody holds it. Everything else at the path
-// is left alone and is an error: a file that is no socket, a socket of somebody else, a living engine.
+// A socket that is already there is replaced if it is a leftover: it is ours and nobody holds it. Everything else at
+// the path is left alone and is an error: a file that is no socket, a socket of somebody else, a living engine.
 //
-// Finding a leftover and replacing it are two steps, and so are bind and listen, between which a socket looks dead. The
-// directory is locked meanwhile (flock, nothing is left behind), so of two engines that start at the same time one wins and
-// the other is told that it is taken.
-func Listen(path string) (*Listener, error) {
-	if err := checkPath(path); err != nil {
-		return nil, err
+// Finding a leftover and replacing it are two steps, and so are bind and listen, between which a socket looks dead. A
+// file path.lock of the own user is locked meanwhile and removed at the end, so of two engines that start at the same
+// time one wins and the other is told that it is taken. Nobody else can hold that lock.
+func Listen(path string) (*Listener, error) { return listen("unixpacket", path) }
+
+// ListenStream makes a stream socket in the same way.
+func ListenStream(path string) (*Listener, error) { return listen("unix", path) }
+
+func listen(network, path string) (*Listener, error) {
+	if err := door.CheckPath(path); err != nil {
+		return nil, fmt.Errorf("pfkey: %w", err)
 	}
-	dir := filepath.Dir(path)
-	if dir == DefaultDir() {
+	if dir := filepath.Dir(path); dir == DefaultDir() {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("pfkey: default directory: %w", err)
 		}
@@ -50,7 +52,7 @@ func Listen(path string) (*Listener, error) {
 			return nil, err
 		}
 	}
-	unlock, err := lockDir(dir)
+	unlock, err := lock(path)
 	if err != nil {
 		return nil, err
 	}
@@ -58,30 +60,29 @@ func Listen(path string) (*Listener, error) {
 	if err := makeRoom(path); err != nil {
 		return nil, err
 	}
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		// On Linux the mode of the descriptor is that of the file from its first moment on; elsewhere this does nothing.
-		return c.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) })
-	}}
-	l, err := config.Listen(context.Background(), "unixpacket", bindable(path))
+	l, err := bind(network, path)
 	if err != nil {
 		if errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EPROTOTYPE) {
 			err = fmt.Errorf("%w (this system has no SOCK_SEQPACKET Unix sockets)", err)
 		}
 		return nil, fmt.Errorf("pfkey: %w", err)
 	}
-	own := &Listener{UnixListener: l.(*net.UnixListener), path: path}
-	own.SetUnlinkOnClose(false)
-	if err = os.Chmod(path, 0o600); err == nil {
-		own.made, err = os.Lstat(path)
+	l.SetUnlinkOnClose(false)
+	made, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("pfkey: %w", err)
+	case made.Mode().Type() != fs.ModeSocket || !ours(made) || made.Mode().Perm()&0o077 != 0:
+		// Nobody but who may write into the directory can have done that.
+		err = fmt.Errorf("pfkey: something else has taken the place of the socket %s", path)
+	default:
+		return &Listener{UnixListener: l, path: path, made: made}, nil
 	}
-	if err != nil {
-		own.UnixListener.Close()
-		return nil, fmt.Errorf("pfkey: %w", err)
-	}
-	return own, nil
+	l.Close()
+	return nil, err
 }
 
-// Path returns the path of the socket as it was given to [Listen].
+// Path returns the path of the socket as it was given to [Listen] or [ListenStream].
 func (l *Listener) Path() string { return l.path }
 
 // Close stops listening, and removes the socket from the file system if the one at the path is still the one that Listen
@@ -97,27 +98,6 @@ func (l *Listener) Close() error {
 		}
 	})
 	return l.err
-}
-
-// checkPath says in plain words what bind would call an invalid argument.
-func checkPath(path string) error {
-	switch {
-	case path == "":
-		return errors.New("pfkey: the path of the socket is empty")
-	case strings.IndexByte(path, 0) >= 0:
-		return fmt.Errorf("pfkey: the path of the socket has a NUL in it: %q", path)
-	case len(bindable(path)) > maxPath:
-		return fmt.Errorf("pfkey: the path of the socket is %d bytes long, this system allows %d: %q", len(bindable(path)), maxPath, path)
-	}
-	return nil
-}
-
-// bindable keeps a path that begins with "@" from meaning something else on Linux.
-func bindable(path string) string {
-	if strings.HasPrefix(path, "@") {
-		return "./" + path
-	}
-	return path
 }
 
 // checkDir says whether the default directory is ours alone.
@@ -141,7 +121,7 @@ func ours(st fs.FileInfo) bool {
 	return ok && int64(s.Uid) == int64(os.Geteuid())
 }
 
-// makeRoom removes a leftover of ours at path. The directory is locked.
+// makeRoom removes a leftover of ours at path, which is locked.
 func makeRoom(path string) error {
 	st, err := os.Lstat(path)
 	switch {
@@ -170,7 +150,7 @@ func makeRoom(path string) error {
 // alive says whether somebody holds the socket at path. It asks with a socket of the wrong type: a living one answers
 // EPROTOTYPE and does not notice, even when its queue of connections is full; a leftover answers ECONNREFUSED.
 func alive(path string) (bool, error) {
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: bindable(path), Net: "unixgram"})
+	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
 	switch {
 	case err == nil:
 		c.Close()
@@ -181,31 +161,6 @@ func alive(path string) (bool, error) {
 		return false, nil
 	}
 	return false, err
-}
-
-// lockTries times lockPause is how long a directory may be locked by another engine that starts.
-const (
-	lockTries = 200
-	lockPause = 10 * time.Millisecond
-)
-
-// lockDir keeps other engines from starting in the same directory until unlock is called.
-func lockDir(dir string) (unlock func(), err error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, fmt.Errorf("pfkey: directory of the socket: %w", err)
-	}
-	for range lockTries {
-		if err = flock(f); err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			break
-		}
-		pause(context.Background(), lockPause)
-	}
-	f.Close()
-	return nil, fmt.Errorf("pfkey: directory of the socket: cannot lock %s: %w", dir, err)
 }
 
 // pause waits for d or until ctx ends.

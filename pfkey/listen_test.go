@@ -136,15 +136,12 @@ func TestListenPath(t *testing.T) {
 	}
 	// On Linux a leading @ would be another name space, without a file and its mode.
 	t.Chdir(dir)
-	l := listen(t, "@s")
+	if _, err := pfkey.Listen("@s"); err == nil || !strings.Contains(err.Error(), `"./@s"`) {
+		t.Errorf("an abstract socket: %v, want the path of the file", err)
+	}
+	listen(t, "./@s")
 	if _, err := os.Lstat("@s"); err != nil {
 		t.Error(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Lstat("@s"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("after Close: %v", err)
 	}
 }
 
@@ -169,6 +166,88 @@ func TestListenerCloseForeign(t *testing.T) {
 	}
 	if err := successor.Close(); err != nil {
 		t.Errorf("closing when the path is gone: %v", err)
+	}
+}
+
+// A lock that others hold on the directory, or a lock file of theirs, keeps no engine from starting for ever.
+func TestListenLocked(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string // the error, "" for none
+		make       func(t *testing.T, path string)
+	}{
+		{"directory locked", "", func(t *testing.T, path string) {
+			f, err := os.Open(filepath.Dir(path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"left behind by a killed engine", "", func(t *testing.T, path string) {
+			if err := os.WriteFile(path+".lock", nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"link", "it is a link", func(t *testing.T, path string) {
+			if err := os.Symlink(path+".there", path+".lock"); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"pipe", "belongs to somebody else", func(t *testing.T, path string) {
+			if err := unix.Mkfifo(path+".lock", 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"of somebody else", "belongs to somebody else", func(t *testing.T, path string) {
+			if err := os.WriteFile(path+".lock", nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chown(path+".lock", 12345, 12345); err != nil {
+				t.Skipf("needs root: %v", err)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			tt.make(t, path)
+			l, err := pfkey.Listen(path)
+			if err == nil {
+				defer l.Close()
+			}
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(),
+					path+".lock") {
+					t.Errorf("%v, want %q and the lock file", err, tt.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(path + ".lock"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("the lock file is still there: %v", err)
+			}
+		})
+	}
+}
+
+// Listen touches no file but the one it makes: what a link points to keeps its mode. On Linux the mode of the socket is
+// right from its first moment on, whatever the mask of the process, so that nothing is left to change later.
+func TestListenMask(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	dir := t.TempDir()
+	for name, listen := range map[string]func(string) (*pfkey.Listener, error){"packets": pfkey.Listen,
+		"stream": pfkey.ListenStream} {
+		l, err := listen(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		if st, err := os.Lstat(l.Path()); err != nil || st.Mode() != fs.ModeSocket|0o600 {
+			t.Errorf("%s: mode %v %v", name, st.Mode(), err)
+		}
 	}
 }
 

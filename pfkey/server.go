@@ -14,8 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -45,10 +44,11 @@ type Server struct {
 	engine  Engine
 	options ServerOptions
 	log     *slog.Logger
+	stopped chan struct{} // closed by the first Shutdown or Close
 	counters
 
 	mu        sync.Mutex // never held together with any other lock
-	stopping  bool       // nothing new begins
+	stopping  bool       // nothing new begins; stopped is closed
 	number    uint64
 	listeners map[net.Listener]chan struct{} // closed when nothing is accepted from it any more
 	conns     map[*Conn]struct{}             // those served, and after Shutdown those whose ends are still open
@@ -63,6 +63,7 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 		engine:    engine,
 		options:   options,
 		log:       options.Log,
+		stopped:   make(chan struct{}),
 		listeners: make(map[net.Listener]chan struct{}),
 		conns:     make(map[*Conn]struct{}),
 	}
@@ -94,7 +95,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		defer close(finished)
 		_ = s.Shutdown(context.WithoutCancel(ctx))
 	})
-	err := s.accept(ctx, l)
+	err := s.accept(l)
 	s.mu.Lock()
 	delete(s.listeners, l)
 	s.mu.Unlock()
@@ -105,23 +106,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// acceptPause is how long Serve waits before it tries again when descriptors or memory have run out.
-const acceptPause = 50 * time.Millisecond
-
-func (s *Server) accept(ctx context.Context, l net.Listener) error {
+func (s *Server) accept(l net.Listener) error {
+	a := door.Acceptor{Listener: l, Stop: s.stopped, Waits: func(err error, retry time.Duration) {
+		s.failed.Add(1)
+		s.log.Error("cannot accept a connection", "err", err, "retry", retry)
+	}}
 	for {
-		c, err := l.Accept()
+		c, err := a.Accept()
 		switch {
-		case s.stopped():
+		case isClosed(s.stopped):
 			if err == nil {
 				c.Close()
 			}
 			return nil
-		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-			s.failed.Add(1)
-			s.log.Error("cannot accept a connection", "err", err)
-			pause(ctx, acceptPause)
-			continue
 		case err != nil:
 			return fmt.Errorf("pfkey: %w", err)
 		}
@@ -139,11 +136,12 @@ func (s *Server) admit(nc net.Conn) {
 		return
 	}
 	var cred Cred
-	err := control(uc, func(fd int) (err error) {
+	err := control(uc, func(fd int) error {
 		if !isSeqpacket(fd) {
 			return errNotSeqpacket
 		}
-		cred, err = peerCred(fd)
+		peer, err := door.PeerCred(fd)
+		cred = Cred{PID: peer.PID, UID: peer.UID, GID: peer.GID}
 		return err
 	})
 	if err == nil {
@@ -236,17 +234,14 @@ func (s *Server) begin(end *net.UnixConn, cred Cred) (*Conn, error) {
 	return c, nil
 }
 
-func (s *Server) stopped() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stopping
-}
-
 // stop ends everything that could begin something new, and returns the connections there are and what is closed when no
 // more can come.
 func (s *Server) stop() ([]*Conn, []chan struct{}) {
 	s.mu.Lock()
-	s.stopping = true
+	if !s.stopping {
+		s.stopping = true
+		close(s.stopped)
+	}
 	conns := slices.Collect(maps.Keys(s.conns))
 	listeners, accepted := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Values(s.listeners))
 	s.mu.Unlock()

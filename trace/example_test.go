@@ -40,7 +40,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	client.Close()
-	if err := traced.Err(); err != nil {
+	if err := traced.Close(context.Background()); err != nil { // everything is written now
 		log.Fatal(err)
 	}
 	for line := range strings.Lines(text.String()) {

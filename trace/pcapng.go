@@ -10,6 +10,7 @@ import (
 const (
 	blockSection   = 0x0a0d0d0a
 	blockInterface = 1
+	blockStats     = 5
 	blockPacket    = 6
 	magicOrder     = 0x1a2b3c4d
 	linkUser0      = 147
@@ -19,6 +20,9 @@ const (
 	optName        = 2 // of an interface
 	optDescription = 3 // of an interface
 	optFlags       = 2 // of a packet
+	optDropCount   = 4 // of a packet: lost since the one before
+	optReceived    = 4 // of statistics
+	optDropped     = 5 // of statistics
 
 	flagInbound  = 1 // to the program
 	flagOutbound = 2 // from the program
@@ -61,20 +65,55 @@ func pcapngHeader(dialect string) []byte {
 }
 
 // pcapngPacket is one message.
-func pcapngPacket(at time.Time, msg []byte, sent bool, comment string) []byte {
-	micro := uint64(at.UnixMicro())
+func pcapngPacket(r *record, comment string) []byte {
 	b := order.AppendUint32(nil, 0) // the interface
-	b = order.AppendUint32(b, uint32(micro>>32))
-	b = order.AppendUint32(b, uint32(micro))
-	b = order.AppendUint32(b, uint32(len(msg)))
-	b = order.AppendUint32(b, uint32(len(msg)))
-	b = pad4(append(b, msg...))
+	b = appendTime(b, r.at)
+	b = order.AppendUint32(b, uint32(len(r.data)))
+	b = order.AppendUint32(b, uint32(len(r.data)))
+	b = pad4(append(b, r.data...))
 	flags := uint32(flagInbound)
-	if sent {
+	if r.direction == toKernel {
 		flags = flagOutbound
 	}
 	b = option(b, optFlags, order.AppendUint32(nil, flags))
+	if r.lost > 0 {
+		b = option(b, optDropCount, order.AppendUint64(nil, r.lost))
+	}
 	b = option(b, optComment, []byte(comment))
 	b = option(b, optEnd, nil)
 	return block(blockPacket, b)
+}
+
+func appendTime(b []byte, at time.Time) []byte {
+	micro := uint64(at.UnixMicro())
+	b = order.AppendUint32(b, uint32(micro>>32))
+	return order.AppendUint32(b, uint32(micro))
+}
+
+// The block that pcapngStatistics makes: its length, and where its numbers are.
+const (
+	statisticsLen = 52
+	receivedAt    = 24
+	droppedAt     = 36
+)
+
+// pcapngStatistics says how many messages there were, and how many of them are missing.
+func pcapngStatistics(c Counters) []byte {
+	b := order.AppendUint32(nil, 0) // the interface
+	b = order.AppendUint64(b, 0)    // no time
+	b = option(b, optReceived, order.AppendUint64(nil, c.Written+c.Lost))
+	b = option(b, optDropped, order.AppendUint64(nil, c.Lost))
+	b = option(b, optEnd, nil)
+	return block(blockStats, b)
+}
+
+// readStatistics reads the last block of a trace, which this machine has made.
+func readStatistics(tail []byte) (c Counters, ok bool) {
+	if len(tail) < statisticsLen {
+		return c, false
+	}
+	b := tail[len(tail)-statisticsLen:]
+	lost := order.Uint64(b[droppedAt:])
+	c = Counters{Written: order.Uint64(b[receivedAt:]) - lost, Lost: lost}
+	return c, string(pcapngStatistics(c)) == string(b)
 }

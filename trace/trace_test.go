@@ -2,9 +2,15 @@ package trace_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
+	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,7 +66,10 @@ func play(t *testing.T, w io.Writer, o trace.Options) (sent, got []byte, tr *tra
 
 func TestText(t *testing.T) {
 	var b bytes.Buffer
-	play(t, &b, trace.Options{})
+	_, _, tr := play(t, &b, trace.Options{})
+	if err := tr.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 	var heads []string
 	for line := range strings.Lines(b.String()) {
 		if head, rest, ok := strings.Cut(strings.TrimSpace(line), " socket 1 process 77 "); ok {
@@ -81,7 +90,10 @@ func TestText(t *testing.T) {
 
 func TestPcapng(t *testing.T) {
 	var b bytes.Buffer
-	sent, got, _ := play(t, &b, trace.Options{Pcapng: true})
+	sent, got, tr := play(t, &b, trace.Options{Pcapng: true})
+	if err := tr.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 	r, err := pcapgo.NewNgReader(bytes.NewReader(b.Bytes()), pcapgo.DefaultNgReaderOptions)
 	if err != nil {
 		t.Fatal(err)
@@ -108,12 +120,175 @@ func TestPcapng(t *testing.T) {
 	}
 }
 
-// A file that takes no more ends the trace and nothing else.
+// A file that takes no more ends the trace and nothing else; that is told at once, and what is missing is counted.
 func TestFull(t *testing.T) {
 	full := errors.New("no space")
-	_, _, tr := play(t, writer(func(b []byte) (int, error) { return 0, full }), trace.Options{})
-	if !errors.Is(tr.Err(), full) {
-		t.Errorf("error %v", tr.Err())
+	told := make(chan error, 1)
+	_, _, tr := play(t, writer(func(b []byte) (int, error) { return 0, full }),
+		trace.Options{Failed: func(err error) { told <- err }})
+	if err := <-told; !errors.Is(err, full) {
+		t.Errorf("told %v", err)
+	}
+	if err := tr.Close(t.Context()); !errors.Is(err, full) || !strings.Contains(err.Error(),
+		"records missing in it: 6") {
+		t.Errorf("at the end: %v", err)
+	}
+	if c := tr.Counters(); c != (trace.Counters{Lost: 6}) {
+		t.Errorf("counters %+v", c)
+	}
+}
+
+// The time of the machine stands beside that of a clock that is told to move.
+func TestTwoTimes(t *testing.T) {
+	at := time.Date(2026, 2, 3, 4, 5, 6, 789000, time.UTC)
+	for _, tt := range []struct {
+		pcapng bool
+		want   []string
+	}{
+		{false, []string{"\n# two times",
+			"\n2014-01-01T00:00:00.000000Z 2026-02-03T04:05:06.000789Z socket 1 process 77 > REGISTER"}},
+		{true, []string{"socket 1, process 77, machine's time 2026-02-03T04:05:06.000789Z: REGISTER"}},
+	} {
+		var b bytes.Buffer
+		_, _, tr := play(t, &b, trace.Options{Pcapng: tt.pcapng, Machine: func() time.Time { return at }})
+		if err := tr.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(b.String(), want) {
+				t.Errorf("no %q in\n%s", want, &b)
+			}
+		}
+	}
+}
+
+// A stalled writer takes one Write, and goes on when it is let.
+type stalled struct {
+	bytes.Buffer
+	entered, release chan struct{}
+	once             sync.Once
+}
+
+func newStalled() *stalled {
+	return &stalled{entered: make(chan struct{}), release: make(chan struct{})}
+}
+
+func (s *stalled) Write(b []byte) (int, error) {
+	s.once.Do(func() { close(s.entered) })
+	<-s.release
+	return s.Buffer.Write(b)
+}
+
+// Nobody waits for a file that stands still. What does not fit into the queue is left out; where and how much is in the
+// trace.
+func TestStalled(t *testing.T) {
+	for _, pcapng := range []bool{false, true} {
+		t.Run(fmt.Sprint("pcapng ", pcapng), func(t *testing.T) {
+			e, err := kernel.New("illumos", engine.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(e.Close)
+			w := newStalled()
+			tr := trace.New(e, w, trace.Options{Pcapng: pcapng, Now: e.Now, Queue: 16 * 1128})
+			<-w.entered
+			s, errno := tr.Open(cred, 3, 2)
+			if errno != wire.OK {
+				t.Fatal(errno)
+			}
+			nonsense := bytes.Repeat([]byte{2}, 1000) // it is not answered, and send fails
+			for tr.Counters().Lost < 10 {
+				s.Send(nonsense, cred)
+			}
+			close(w.release)
+			for tr.Counters().Written < 15 { // there is room again
+				runtime.Gosched()
+			}
+			lost := tr.Counters().Lost
+			s.Send(nonsense, cred)
+			if err := tr.Close(t.Context()); err == nil || !strings.Contains(err.Error(),
+				fmt.Sprint("records missing in it: ", lost)) {
+				t.Errorf("at the end: %v", err)
+			}
+			c, ok := trace.ReadEnd(w.Bytes()[w.Len()-trace.TailLen:])
+			if !ok || c != tr.Counters() || c.Lost != lost {
+				t.Errorf("the end says %+v %v, want %+v with %d lost", c, ok, tr.Counters(), lost)
+			}
+			if pcapng {
+				r, err := pcapgo.NewNgReader(bytes.NewReader(w.Bytes()), pcapgo.DefaultNgReaderOptions)
+				if err != nil {
+					t.Fatal(err)
+				}
+				dropped, n := uint64(0), uint64(0)
+				for {
+					_, _, o, err := r.ReadPacketDataWithOptions()
+					if err == io.EOF {
+						break
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					n++
+					if o.DropCount != nil {
+						dropped += *o.DropCount
+					}
+				}
+				if dropped != lost || n != c.Written {
+					t.Errorf("%d packets with %d lost before one, want %d and %d", n, dropped, c.Written, lost)
+				}
+				return
+			}
+			want := fmt.Sprintf("\n# records missing here: %d; they came faster than they could be written\n\n2014",
+				lost)
+			if !strings.Contains(w.String(), want) {
+				t.Errorf("no %q in it", want)
+			}
+		})
+	}
+}
+
+// The end of the wait ends a trace whose writer stands still: by a deadline where there is one, else the writer is left
+// behind.
+func TestCloseStalled(t *testing.T) {
+	e, err := kernel.New("illumos", engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+
+	near, far := net.Pipe()
+	defer far.Close()
+	tr := trace.New(e, near, trace.Options{Now: e.Now})
+	tr.Open(cred, 3, 2)
+	if err := tr.Close(over); !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(),
+		"records missing in it: 1") {
+		t.Errorf("a pipe: %v", err)
+	}
+
+	w := newStalled()
+	tr = trace.New(e, w, trace.Options{Now: e.Now})
+	if err := tr.Close(over); !errors.Is(err, context.Canceled) {
+		t.Errorf("without a deadline: %v", err)
+	}
+	close(w.release)
+	if err := tr.Close(t.Context()); err != nil {
+		t.Errorf("after all: %v", err)
+	}
+}
+
+// What is no whole trace has no end.
+func TestReadEnd(t *testing.T) {
+	for _, tail := range []string{"", "\n", "# the end; records: 3, missing: 4", "# the end; records: x, missing: 4\n",
+		strings.Repeat("\x05\x00\x00\x00", 64)} {
+		if c, ok := trace.ReadEnd([]byte(tail)); ok {
+			t.Errorf("%q: %+v", tail, c)
+		}
+	}
+	if c, ok := trace.ReadEnd([]byte("x\n\n# the end; records: 3, missing: 4\n")); !ok ||
+		c != (trace.Counters{Written: 3, Lost: 4}) {
+		t.Errorf("%+v %v", c, ok)
 	}
 }
 

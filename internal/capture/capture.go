@@ -20,6 +20,7 @@ import (
 // Reader reads the records of a capture one by one. It is for one goroutine.
 type Reader struct {
 	n    int // number of the last record
+	in   *budget
 	ng   *pcapgo.NgReader
 	link layers.LinkType // of a classic pcap
 	read func() ([]byte, gopacket.CaptureInfo, pcapgo.NgPacketOptions, error)
@@ -58,6 +59,25 @@ const (
 // ErrBroken is in the chain of every error about the contents of a capture.
 var ErrBroken = errors.New("broken capture")
 
+// maxRecord bounds a record with all that stands before it and is not one, in bytes. A few compressed bytes may stand
+// for more than there is memory.
+const maxRecord = 64 << 20
+
+// budget reads what one record may have.
+type budget struct {
+	r    io.Reader
+	left int
+}
+
+func (b *budget) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, fmt.Errorf("it has more than %d bytes", maxRecord)
+	}
+	n, err := b.r.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
 // NewReader reads the beginning of a classic pcap or a pcapng, also compressed with gzip. An error about it has
 // [ErrBroken] in its chain.
 func NewReader(r io.Reader) (*Reader, error) {
@@ -77,26 +97,28 @@ func NewReader(r io.Reader) (*Reader, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: file header: %w", ErrBroken, unexpected(err))
 	}
+	in := &budget{b, maxRecord}
 	if bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-		ng, err := pcapgo.NewNgReader(b, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
+		ng, err := pcapgo.NewNgReader(in, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
 		if err != nil {
 			return nil, fmt.Errorf("%w: section header: %w", ErrBroken, unexpected(err))
 		}
-		return &Reader{ng: ng, read: ng.ReadPacketDataWithOptions}, nil
+		return &Reader{in: in, ng: ng, read: ng.ReadPacketDataWithOptions}, nil
 	}
 	switch binary.LittleEndian.Uint32(magic) {
 	case 0xa1b2c3d4, 0xd4c3b2a1, 0xa1b23c4d, 0x4d3cb2a1:
 	default:
 		return nil, fmt.Errorf("%w: neither pcap nor pcapng, the file begins with %x", ErrBroken, magic)
 	}
-	p, err := pcapgo.NewReader(b)
+	p, err := pcapgo.NewReader(in)
 	if err != nil {
 		return nil, fmt.Errorf("%w: file header: %w", ErrBroken, unexpected(err))
 	}
-	return &Reader{link: p.LinkType(), read: func() ([]byte, gopacket.CaptureInfo, pcapgo.NgPacketOptions, error) {
+	read := func() ([]byte, gopacket.CaptureInfo, pcapgo.NgPacketOptions, error) {
 		data, ci, err := p.ReadPacketData()
 		return data, ci, pcapgo.NgPacketOptions{}, err
-	}}, nil
+	}
+	return &Reader{in: in, link: p.LinkType(), read: read}, nil
 }
 
 // Application is the name of the program that made the capture, empty if that does not tell.
@@ -113,6 +135,7 @@ func (c *Reader) Last() int { return c.n }
 // Next returns io.EOF behind the last record, and otherwise errors that name the record and have [ErrBroken] in their
 // chain. The record is the caller's.
 func (c *Reader) Next() (Record, error) {
+	c.in.left = maxRecord
 	data, ci, o, err := c.read()
 	if err == io.EOF && ci.CaptureLength == 0 {
 		return Record{}, io.EOF

@@ -44,6 +44,7 @@ type Station struct {
 	packets *packetport.Server
 	control *control.Server
 	desk    *launch.Desk
+	traces  *traces
 }
 
 // Listen makes the sockets at path and beside it. Nothing is served yet: [Station.Run] does that, [Station.Close] gives
@@ -105,18 +106,20 @@ func (s *Station) open(o *Options) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	name := s.engine.Name()
+	s.traces = newTraces(o.Front, s.engine, o.Log)
 	s.sockets = pfkey.NewServer(o.Front, pfkey.ServerOptions{Log: o.Log})
 	s.desk = launch.NewDesk(s.sockets, launch.DeskOptions{
 		Address: s.Address().String(),
 		Check:   pfkey.CheckPeer,
 		Log:     o.Log,
-		Traced:  func(r launch.TraceRequest) (*pfkey.Server, func(), error) { return s.traced(r, o) },
+		Traced:  s.traces.begin,
 	})
 	s.packets = packetport.NewServer(o.Packets, packetport.Options{Name: name, Check: pfkey.CheckPeer, Log: o.Log})
 	counters := map[string]func() any{
 		"pfkey":   func() any { return s.sockets.Counters() },
 		"packets": func() any { return s.packets.Stats() },
 		"attach":  func() any { return s.desk.Counters() },
+		"traces":  func() any { return s.traces.Counters() },
 	}
 	for name, read := range o.Counters {
 		counters[name] = read

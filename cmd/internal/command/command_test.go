@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -69,4 +71,38 @@ func TestMan(t *testing.T) {
 			t.Errorf("%s: %v\n%s", tt.dir, err, page)
 		}
 	}
+}
+
+// A command that is interrupted and waits for somebody who does not read is left behind; one that has taken the signals
+// for itself is not.
+func TestInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, keeps := range []bool{false, true} {
+			ctx, cancel := context.WithCancel(t.Context())
+			release := make(chan struct{})
+			r := &cobra.Command{Use: "tool", RunE: func(cmd *cobra.Command, _ []string) error {
+				if keeps {
+					command.KeepSignals(cmd.Context())
+				}
+				cancel()
+				<-release
+				return nil
+			}}
+			if keeps {
+				time.AfterFunc(time.Hour, func() { close(release) })
+			}
+			var out bytes.Buffer
+			want, told := command.ExitFailed, "tool: interrupted, "
+			if keeps {
+				want, told = command.ExitDone, ""
+			}
+			if code := command.Run(ctx, r, nil, nil, &out, &out); code != want || !strings.HasPrefix(out.String(),
+				told) {
+				t.Errorf("keeps %v: exit %d, %q", keeps, code, &out)
+			}
+			if !keeps {
+				close(release)
+			}
+		}
+	})
 }

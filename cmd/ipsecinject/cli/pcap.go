@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/capture"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
 type pcapFlags struct {
@@ -94,11 +94,11 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 	if err != nil {
 		return err
 	}
-	in := e.stdin
+	in := files.Until(ctx, e.stdin)
 	if name != "-" {
-		file, err := os.Open(name)
+		file, err := files.Open(ctx, name)
 		if err != nil {
-			return command.Usagef("%w", err)
+			return command.Unreadable(err)
 		}
 		defer file.Close()
 		in = file
@@ -112,7 +112,7 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 	}
 	c, err := capture.NewReader(in)
 	if err != nil {
-		return command.Usagef("%s: %w", name, err)
+		return command.Unreadable(fmt.Errorf("%s: %w", name, err))
 	}
 	chosen, err := f.choice(c.Application() == capture.Application)
 	if err != nil {
@@ -137,7 +137,7 @@ func (e *env) pcap(ctx context.Context, name string, f *pcapFlags) error {
 			break
 		}
 		if err != nil {
-			broken = command.Usagef("%s: %w", name, err)
+			broken = command.Unreadable(fmt.Errorf("%s: %w", name, err))
 			break
 		}
 		if !sel.has(r.N) {

@@ -270,7 +270,10 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 		e.freeSummary(f, results)
 	}
 	if f.plot != "" && len(results) > 0 {
-		if err := plotRace(f.plot, results); err != nil {
+		if interrupted {
+			ctx = context.WithoutCancel(ctx) // what was measured is drawn all the same
+		}
+		if err := plotRace(ctx, f.plot, results); err != nil {
 			return command.Failed(fmt.Errorf("--plot: %w", err))
 		}
 	}

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"image/color"
-	"os"
 	"time"
 
 	"gonum.org/v1/plot"
@@ -13,6 +13,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
@@ -24,7 +25,7 @@ type rates []racelab.FreeResult
 
 // plotRace draws by the delay how often the UPDATE came between the packets, which is what it takes, and below it how
 // often a packet was stranded or lost, with the intervals of 95 %: one line for each variant.
-func plotRace(file string, results []racelab.FreeResult) error {
+func plotRace(ctx context.Context, file string, results []racelab.FreeResult) error {
 	astride, err := racePlot(results, "How often the UPDATE comes between the packets", func(r racelab.FreeResult) (rate, low, high float64) {
 		low, high = racelab.Wilson(r.Astride, r.Trials)
 		return float64(r.Astride) / float64(r.Trials), low, high
@@ -43,7 +44,7 @@ func plotRace(file string, results []racelab.FreeResult) error {
 	all := draw.New(c)
 	astride.Draw(draw.Crop(all, margin, -2*margin, height/2+margin, -margin))
 	hits.Draw(draw.Crop(all, margin, -2*margin, margin, -height/2-margin))
-	f, err := os.Create(file)
+	f, err := files.Create(ctx, file, 0o666)
 	if err != nil {
 		return err
 	}

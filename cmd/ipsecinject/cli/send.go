@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
@@ -70,8 +70,8 @@ the whole IP packet --inner. In tunnel mode that goes inside a new header from
 
 Algorithms and keys are given, or read from the engine's SA with --from-engine
 (add --icv where its kernel cuts the ICV shorter than the RFC has it). Keys are
-hexadecimal; @FILE reads them from a file, which keeps them out of the
-list of processes. An algorithm with a salt (aes-ctr, aes-gcm, aes-gmac, aes-ccm,
+hexadecimal; @FILE reads them from a file of at most 1 MiB, which keeps them out of
+the list of processes. An algorithm with a salt (aes-ctr, aes-gcm, aes-gmac, aes-ccm,
 chacha20-poly1305) has it behind the key.
 
 %s
@@ -146,7 +146,7 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 }
 
 func (e *env) send(ctx context.Context, f *sendFlags) error {
-	if err := f.parse(); err != nil {
+	if err := f.parse(ctx); err != nil {
 		return err
 	}
 	if f.fromEngine {
@@ -185,6 +185,9 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 				return command.Usagef("packet %d: %w", i+1, err)
 			}
 			for range f.repeat + 1 {
+				if ctx.Err() != nil {
+					return interrupted()
+				}
 				if err := yield(p); err != nil {
 					return err
 				}
@@ -201,7 +204,7 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 		})
 	}
 	if f.write != "" {
-		return e.writeCapture(f.write, each)
+		return e.writeCapture(ctx, f.write, each)
 	}
 	s, err := e.open(ctx, &f.injection)
 	if err != nil {
@@ -239,7 +242,7 @@ func (f *sendFlags) checkFinished(cmd *cobra.Command) (err error) {
 }
 
 // parse makes the recipe of the flags. No error repeats what was given as a key.
-func (f *sendFlags) parse() (err error) {
+func (f *sendFlags) parse(ctx context.Context) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -254,10 +257,10 @@ func (f *sendFlags) parse() (err error) {
 	}
 	f.plain = f.outbound
 	if len(f.hex) > 0 {
-		return f.parseFinished()
+		return f.parseFinished(ctx)
 	}
 	if f.inner != "" {
-		if f.packetInside, err = readHex("--inner", f.inner); err != nil {
+		if f.packetInside, err = readHex(ctx, "--inner", f.inner); err != nil {
 			return err
 		}
 		if len(f.packetInside) == 0 {
@@ -306,14 +309,14 @@ func (f *sendFlags) parse() (err error) {
 			return err
 		}
 	}
-	return f.parseSA()
+	return f.parseSA(ctx)
 }
 
 // parseFinished reads the packets of --hex. What they are is for the engine to judge.
-func (f *sendFlags) parseFinished() error {
+func (f *sendFlags) parseFinished(ctx context.Context) error {
 	f.plain = true
 	for _, text := range f.hex {
-		p, err := readHex("--hex", text)
+		p, err := readHex(ctx, "--hex", text)
 		if err != nil {
 			return err
 		}
@@ -325,7 +328,7 @@ func (f *sendFlags) parseFinished() error {
 	return nil
 }
 
-func (f *sendFlags) parseSA() error {
+func (f *sendFlags) parseSA(ctx context.Context) error {
 	switch f.proto {
 	case "esp":
 		f.suite.Proto = ipsec.ESP
@@ -360,7 +363,7 @@ func (f *sendFlags) parseSA() error {
 		if !ok {
 			return command.Usagef("--enc %q is none of %s", f.enc, strings.Join(cipherNames(), ", "))
 		}
-		key, err := readHex("--enc-key", f.encKey)
+		key, err := readHex(ctx, "--enc-key", f.encKey)
 		if err != nil {
 			return err
 		}
@@ -370,7 +373,7 @@ func (f *sendFlags) parseSA() error {
 		f.suite.Cipher = c
 		f.suite.Key, f.suite.Salt = ipsec.NewKey(key[:len(key)-c.SaltLen]), ipsec.NewKey(key[len(key)-c.SaltLen:])
 	}
-	key, err := readHex("--auth-key", f.authKey)
+	key, err := readHex(ctx, "--auth-key", f.authKey)
 	if err != nil {
 		return err
 	}
@@ -420,13 +423,16 @@ func parsePorts(flag, s string) (ipsec.Ports, error) {
 	return ipsec.Ports{Src: uint16(src), Dst: uint16(dst)}, nil
 }
 
+// maxHexFile bounds a file of hexadecimal digits, in bytes: the longest packet with room for white space.
+const maxHexFile = 1 << 20
+
 // readHex reads hexadecimal digits, or those in the file behind an @. White space, colons and a leading 0x do not count. The
 // error does not show what was read.
-func readHex(flag, s string) ([]byte, error) {
+func readHex(ctx context.Context, flag, s string) ([]byte, error) {
 	if name, ok := strings.CutPrefix(s, "@"); ok {
-		b, err := os.ReadFile(name)
+		b, err := files.ReadAll(ctx, name, maxHexFile)
 		if err != nil {
-			return nil, command.Usagef("%s: %w", flag, err)
+			return nil, command.Unreadable(fmt.Errorf("%s: %w", flag, err))
 		}
 		s = string(b)
 	}

@@ -2,8 +2,8 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -11,16 +11,19 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
 // writeCapture makes a classic pcap file of raw IP packets; "-" is standard output.
-func (e *env) writeCapture(name string, each func(yield func([]byte) error) error) error {
+func (e *env) writeCapture(ctx context.Context, name string, each func(yield func([]byte) error) error) error {
 	out, done := e.stdout, func() error { return nil }
 	if name != "-" {
-		file, err := os.Create(name)
+		file, err := files.Create(ctx, name, 0o666)
 		if err != nil {
 			return command.Failed(err)
 		}
+		// A pipe that nobody reads.
+		defer context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })()
 		out, done = file, file.Close
 	}
 	b := bufio.NewWriter(out)

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -189,8 +191,11 @@ type history struct {
 	path  string // "" keeps nothing
 }
 
-// maxHistory bounds the commands that are kept.
-const maxHistory = 1000
+// What is kept: so many commands, and what is read of a file of earlier ones, in bytes.
+const (
+	maxHistory     = 1000
+	maxHistoryFile = 16 << 20
+)
 
 // openHistory reads the commands of earlier runs. A file that others may read is not used.
 func openHistory(path string) *history {
@@ -198,16 +203,20 @@ func openHistory(path string) *history {
 	if path == "" {
 		return h
 	}
+	info, err := os.Stat(path) // before it is opened: a pipe may have no writer
+	if errors.Is(err, fs.ErrNotExist) {
+		return h
+	}
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		h.path = ""
+		return h
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return h
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
-		h.path = ""
-		return h
-	}
-	for s := bufio.NewScanner(f); s.Scan(); {
+	for s := bufio.NewScanner(io.LimitReader(f, maxHistoryFile)); s.Scan(); {
 		h.lines = append(h.lines, s.Text())
 	}
 	if len(h.lines) > 2*maxHistory {

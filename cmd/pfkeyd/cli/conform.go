@@ -24,7 +24,8 @@ func (e *env) conform() *cobra.Command {
 		Short: "Play recordings of a real kernel and compare byte for byte",
 		Long: `Plays recordings of a real kernel and compares what comes back byte for byte. A PATH
 is a recording (*.jsonl), a capture (NAME.pcap with NAME.json beside it), or a folder
-of these; without one, those built in are played.
+of these; without one, those built in are played. All are regular files, and may be
+compressed with gzip; one has at most 256 MiB, uncompressed.
 
 They are played on an engine made for each scenario, in virtual time. With --against
 they are played on a kernel that runs already: an engine behind its socket, or af_key:,

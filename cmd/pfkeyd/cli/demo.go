@@ -189,7 +189,7 @@ func openDemo(ctx context.Context, f *demoFlags, sc *screen) (d *demo, err error
 	flags := engineFlags{
 		kernel: f.kernel, addrs: []string{sa.dst.String()}, fault: f.fault, clock: "virtual", begin: demoBegin,
 	}
-	eng, err := flags.start(slog.New(slog.DiscardHandler))
+	eng, err := flags.start(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

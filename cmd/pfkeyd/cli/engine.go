@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
@@ -33,7 +34,9 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernel.Names(), ", "))
 	flags.StringSliceVar(&f.addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
 	flags.StringArrayVarP(&f.options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
-	flags.StringArrayVar(&f.policy, "policy", nil, "security policies in the kernel's own form, a `FILE`, repeatable; illumos: rules of ipsecconf, linux: spdadd and spdupdate of setkey")
+	flags.StringArrayVar(&f.policy, "policy", nil,
+		"security policies in the kernel's own form, a `FILE` of at most 1 MiB, "+
+			"repeatable; illumos: rules of ipsecconf, linux: spdadd and spdupdate of setkey")
 	faults := strings.Join(sadb.FaultNames(), ", ")
 	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: "+faults)
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
@@ -42,8 +45,8 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 	command.Complete(cmd, "clock", "real", "virtual")
 }
 
-// start makes the engine. Errors are those of usage.
-func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
+// start makes the engine, and reads its files until ctx ends. Errors are those of usage.
+func (f *engineFlags) start(ctx context.Context, log *slog.Logger) (*engine.Engine, error) {
 	o := engine.Options{Fault: f.fault, Log: log, Start: f.begin}
 	if f.begin.IsZero() {
 		o.Start = time.Now()
@@ -66,14 +69,14 @@ func (f *engineFlags) start(log *slog.Logger) (*engine.Engine, error) {
 	if err != nil {
 		return nil, command.Usagef("%w", err)
 	}
-	if err := f.loadPolicies(e); err != nil {
+	if err := f.loadPolicies(ctx, e); err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
 // loadPolicies gives the kernel the files of --policy, in their order.
-func (f *engineFlags) loadPolicies(e *engine.Engine) error {
+func (f *engineFlags) loadPolicies(ctx context.Context, e *engine.Engine) error {
 	if len(f.policy) == 0 {
 		return nil
 	}
@@ -82,14 +85,13 @@ func (f *engineFlags) loadPolicies(e *engine.Engine) error {
 		return command.Usagef("--policy: %s takes no policies from a file", e.Name())
 	}
 	for _, name := range f.policy {
-		file, err := os.Open(name)
-		if err != nil {
-			return command.Usagef("--policy: %v", err)
+		file, err := files.Open(ctx, name)
+		if err == nil {
+			err = loader.LoadPolicy(file, name)
+			file.Close()
 		}
-		err = loader.LoadPolicy(file, name)
-		file.Close()
 		if err != nil {
-			return command.Usagef("--policy: %v", err)
+			return command.Unreadable(fmt.Errorf("--policy: %w", err))
 		}
 	}
 	return nil

@@ -34,14 +34,14 @@ type packetWays struct {
 	tun    *tunLink          // nil: no devices
 }
 
-// open opens files and devices. Nothing moves before start.
-func (f *packetFlags) open(eng *engine.Engine) (_ *packetWays, err error) {
+// open opens files and devices; it waits for the reader of a pipe until ctx ends. Nothing moves before start.
+func (f *packetFlags) open(ctx context.Context, eng *engine.Engine) (_ *packetWays, err error) {
 	w := &packetWays{target: eng}
 	if f.pcap != "" {
 		failed := func(err error) {
 			fmt.Fprintf(f.stderr, "pfkeyd: --pcap: %v; nothing more is written there\n", err)
 		}
-		if w.pcap, err = newPacketPcap(f.pcap, eng, eng.Name(), eng.Now, failed); err != nil {
+		if w.pcap, err = newPacketPcap(ctx, f.pcap, eng, eng.Name(), eng.Now, failed); err != nil {
 			return nil, fmt.Errorf("--pcap: %w", err)
 		}
 		w.target = w.pcap

@@ -14,6 +14,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/internal/capture"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
@@ -76,16 +77,23 @@ type pcapCounters struct {
 	Lost    uint64 `json:"lost"`    // left out, because the file could not be written fast enough, or at all
 }
 
-// newPacketPcap makes the file, or writes into a pipe that is there. Who may read packets in the clear is for its owner to say. failed may be called
-// on any goroutine, once.
-func newPacketPcap(name string, target packetport.Target, kernel string, now func() time.Time, failed func(error)) (*packetPcap, error) {
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// newPacketPcap makes the file, or writes into a pipe that is there, for whose reader it waits until ctx ends. Who may
+// read packets in the clear is for its owner to say. failed may be called on any goroutine, once.
+func newPacketPcap(ctx context.Context, name string, target packetport.Target, kernel string, now func() time.Time,
+	failed func(error)) (*packetPcap, error) {
+	file, err := files.Create(ctx, name, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	p := &packetPcap{Target: target, now: now, file: file, done: make(chan struct{}), failed: failed}
 	p.wake.L = &p.mu
-	if err := p.begin(kernel); err != nil {
+	// of a pipe that is full already
+	done := context.AfterFunc(ctx, func() { _ = file.SetWriteDeadline(time.Unix(1, 0)) })
+	err = p.begin(kernel)
+	if !done() {
+		err = files.ErrInterrupted
+	}
+	if err != nil {
 		file.Close()
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func TestPcapLive(t *testing.T) {
 		}
 		opened <- f
 	}()
-	p, err := newPacketPcap(name, e, e.Name(), e.Now, func(err error) { t.Error(err) })
+	p, err := newPacketPcap(t.Context(), name, e, e.Name(), e.Now, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,8 @@ func TestPcapFull(t *testing.T) {
 	defer read.Close()
 	defer write.Close()
 	e := newEngine(t)
-	p, err := newPacketPcap(fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now, func(err error) { t.Error(err) })
+	p, err := newPacketPcap(t.Context(), fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now,
+		func(err error) { t.Error(err) })
 	if err != nil {
 		t.Skip("no /dev/fd here: ", err)
 	}
@@ -219,7 +220,8 @@ func TestPcapReaderGone(t *testing.T) {
 	defer write.Close()
 	e := newEngine(t)
 	told := make(chan error, 1)
-	p, err := newPacketPcap(fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now, func(err error) { told <- err })
+	p, err := newPacketPcap(t.Context(), fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now,
+		func(err error) { told <- err })
 	if err != nil {
 		t.Skip("no /dev/fd here: ", err)
 	}
@@ -246,7 +248,7 @@ func TestPcapNobodyReads(t *testing.T) {
 	defer read.Close()
 	defer write.Close()
 	e := newEngine(t)
-	p, err := newPacketPcap(fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now, func(error) {})
+	p, err := newPacketPcap(t.Context(), fmt.Sprintf("/dev/fd/%d", write.Fd()), e, e.Name(), e.Now, func(error) {})
 	if err != nil {
 		t.Skip("no /dev/fd here: ", err)
 	}
@@ -265,7 +267,7 @@ func TestPcapNobodyReads(t *testing.T) {
 func TestPcapOthers(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "c.pcapng")
 	e := newEngine(t)
-	p, err := newPacketPcap(name, e, e.Name(), e.Now, func(err error) { t.Error(err) })
+	p, err := newPacketPcap(t.Context(), name, e, e.Name(), e.Now, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,6 +44,11 @@ is an engine of its own, a process that lives as long as the programs; or, with
 --engine, one that runs already ('pfkeyd serve') and that several programs share.
 Options of 'pfkeyd serve' say what an engine of its own is like.
 
+--trace writes a record of every message, with the time of the engine's clock and,
+where that is virtual, the machine's beside it. Nobody waits for it: what comes
+faster than it can be written is left out, and the trace says where and, in its last
+line, how much. Run says so too, and ends with 1 if the program has ended with 0.
+
 Programs find the engine's address in the environment variable PFKEY_ENGINE, so
 that 'pfkeyd status' and ipseckey work inside the program. Elsewhere they find the
 engine too: it lies beside that of 'pfkeyd serve', under the name of the program.
@@ -66,7 +71,7 @@ Where it is not privileged, set-uid programs below run without their privilege.`
 			if err := f.check(cmd); err != nil {
 				return err
 			}
-			return e.runProgram(&f, args)
+			return e.runProgram(cmd.Context(), &f, args)
 		},
 	}
 	flags := cmd.Flags()
@@ -78,7 +83,9 @@ Where it is not privileged, set-uid programs below run without their privilege.`
 	}
 	flags.StringVar(&f.engine, "engine", "", "`ADDRESS` of a running engine, KERNEL:PATH")
 	completeEngine(cmd)
-	flags.StringVar(&f.trace, "trace", "", "write every message both ways into `FILE`: pcapng if its name ends so, else text; key bytes are zero")
+	flags.StringVar(&f.trace, "trace", "",
+		"write every message both ways into `FILE`, \"-\" for standard output: "+
+			"pcapng if its name ends so, else text; key bytes are zero")
 	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
 	flags.BoolVar(&f.launch.NoGate, "no-gate", false, "let programs look for an answer before there can be one (for measuring; some programs fail)")
 	flags.BoolVar(&f.launch.UDPEncap, "udp-encap", false, "have the socket option UDP_ENCAP succeed without effect, so that the engine sees ESP in UDP")

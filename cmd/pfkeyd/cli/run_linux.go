@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -37,9 +38,9 @@ type runner struct {
 	f       *runFlags
 	log     *slog.Logger
 	board   *launch.Switchboard
-	trace   *os.File // nil: none
-	dir     string   // of an engine of its own, removed at the end; empty if it lies where engines are looked for
-	path    string   // of its socket
+	trace   *traceOutput // nil: none
+	dir     string       // of an engine of its own, removed at the end; empty if it lies where engines are looked for
+	path    string       // of its socket
 	engines sync.WaitGroup
 
 	mu     sync.Mutex
@@ -49,7 +50,8 @@ type runner struct {
 	pid    int           // the program's, 0 when it is gone
 }
 
-func (e *env) runProgram(f *runFlags, args []string) (err error) {
+// runProgram hears the end of ctx, a signal, until the program runs; from then on signals are the program's.
+func (e *env) runProgram(ctx context.Context, f *runFlags, args []string) (err error) {
 	if err := launch.Supported(); err != nil {
 		return command.Failed(err)
 	}
@@ -65,18 +67,25 @@ func (e *env) runProgram(f *runFlags, args []string) (err error) {
 		r.log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if f.trace != "" {
-		r.trace, err = os.OpenFile(f.trace, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-		if err != nil {
+		if r.trace, err = openTrace(ctx, f.trace, e.stdout, e.sayf); err != nil {
 			return command.Failed(fmt.Errorf("--trace: %w", err))
 		}
-		defer r.trace.Close()
+		defer func() {
+			incomplete := r.trace.finish()
+			switch {
+			case incomplete != nil && err == nil:
+				err = command.Failed(incomplete)
+			case incomplete != nil: // the program has an exit code of its own
+				e.sayf("%v", incomplete)
+			}
+		}()
 	}
 	if r.board, err = launch.NewSwitchboard(r.log); err != nil {
 		return command.Failed(err)
 	}
 	defer r.stopEngine()
 	defer r.board.Close()
-	s, err := r.firstSession(args[0])
+	s, err := r.firstSession(ctx, args[0])
 	if err != nil {
 		return err
 	}
@@ -92,11 +101,11 @@ func (e *env) runProgram(f *runFlags, args []string) (err error) {
 	cmd.Args[0] = args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.Env = append(os.Environ(), pfkey.EngineVariable+"="+address)
-	return r.supervise(cmd)
+	return r.supervise(ctx, cmd)
 }
 
 // supervise starts the program and returns when it and all that it started are gone.
-func (r *runner) supervise(cmd *exec.Cmd) error {
+func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 	// Orphans become children of ours, to be told of signals and to be buried, also where nobody else would do that.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		r.log.Warn("orphans are not seen", "err", err)
@@ -109,6 +118,10 @@ func (r *runner) supervise(cmd *exec.Cmd) error {
 	}
 	signal.Notify(signals, unix.SIGCHLD)
 	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return command.Failed(files.ErrInterrupted) // before the signals went anywhere else
+	}
+	command.KeepSignals(ctx)
 
 	p, err := launch.Start(cmd, r.f.launch)
 	if err != nil {
@@ -127,7 +140,7 @@ func (r *runner) supervise(cmd *exec.Cmd) error {
 	r.mu.Lock()
 	r.pid = cmd.Process.Pid
 	r.mu.Unlock()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) // signals are the program's now
 	var helpers sync.WaitGroup
 	helpers.Go(func() { r.passOn(ctx, signals) })
 	helpers.Go(func() { r.succeed(ctx) })
@@ -236,7 +249,7 @@ func (r *runner) orphansLocked() (pids []int) {
 }
 
 // firstSession starts the engine, or finds the one that runs. An engine of its own is named after the program.
-func (r *runner) firstSession(program string) (*launch.Session, error) {
+func (r *runner) firstSession(ctx context.Context, program string) (*launch.Session, error) {
 	if r.f.engine != "" {
 		s, err := r.dial()
 		if err != nil {
@@ -250,7 +263,7 @@ func (r *runner) firstSession(program string) (*launch.Session, error) {
 			return nil, command.Failed(err)
 		}
 	}
-	s, code, err := r.startEngine()
+	s, code, err := r.startEngine(ctx)
 	switch {
 	case err == nil:
 		return s, nil
@@ -269,8 +282,8 @@ func (r *runner) dial() (*launch.Session, error) {
 }
 
 // startEngine starts a process that is the engine, and waits until it can be used. code is that of an engine that has ended
-// instead.
-func (r *runner) startEngine() (s *launch.Session, code int, err error) {
+// instead. The end of ctx ends the wait and the engine, which may wait for a file.
+func (r *runner) startEngine(ctx context.Context) (s *launch.Session, code int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, 0, os.NewSyscallError("socketpair", err)
@@ -304,10 +317,15 @@ func (r *runner) startEngine() (s *launch.Session, code int, err error) {
 		r.mu.Unlock()
 		close(ended)
 	})
+	impatient := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+	defer impatient()
 	if s, err = launch.NewSession(own); err == nil {
 		return s, 0, nil
 	}
 	<-ended
+	if ctx.Err() != nil {
+		return nil, 0, files.ErrInterrupted
+	}
 	return nil, max(cmd.ProcessState.ExitCode(), command.ExitFailed), err
 }
 
@@ -315,7 +333,8 @@ func (r *runner) startEngine() (s *launch.Session, code int, err error) {
 func (r *runner) use(s *launch.Session) error {
 	if r.trace != nil {
 		q := r.f.traceRequest()
-		q.File = r.trace
+		q.File = r.trace.pipe
+		r.trace.used = true
 		if err := s.Trace(q); err != nil {
 			s.Close()
 			return err
@@ -347,7 +366,7 @@ func (r *runner) succeed(ctx context.Context) {
 		for said := false; ctx.Err() == nil; {
 			wait(pause)
 			pause = min(2*pause, lastPause)
-			s, err := r.successor()
+			s, err := r.successor(ctx)
 			if err == nil {
 				err = r.use(s)
 			}
@@ -363,7 +382,7 @@ func (r *runner) succeed(ctx context.Context) {
 	}
 }
 
-func (r *runner) successor() (*launch.Session, error) {
+func (r *runner) successor(ctx context.Context) (*launch.Session, error) {
 	if r.f.engine != "" {
 		return r.dial()
 	}
@@ -373,7 +392,7 @@ func (r *runner) successor() (*launch.Session, error) {
 	if over {
 		return nil, os.ErrClosed
 	}
-	s, _, err := r.startEngine()
+	s, _, err := r.startEngine(ctx)
 	return s, err
 }
 

@@ -3,10 +3,12 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/launch"
 )
 
-func (e *env) runProgram(*runFlags, []string) error {
+func (e *env) runProgram(context.Context, *runFlags, []string) error {
 	return command.Failed(launch.Supported())
 }

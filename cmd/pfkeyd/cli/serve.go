@@ -15,6 +15,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/hostile"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/internal/station"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -109,7 +110,7 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 	if f.verbose {
 		log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	eng, err := f.start(log)
+	eng, err := f.start(ctx, log)
 	if err != nil {
 		return err
 	}
@@ -117,7 +118,7 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 	if path == "" {
 		path = pfkey.DefaultPath(eng.Name())
 	}
-	liar, err := f.liar(eng)
+	liar, err := f.liar(ctx, eng)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 	if err != nil {
 		return command.Failed(err)
 	}
-	ways, err := f.packets.open(eng)
+	ways, err := f.packets.open(ctx, eng)
 	if err != nil {
 		s.Close()
 		return command.Failed(err)
@@ -195,19 +196,22 @@ func serveWays(ctx context.Context, s *station.Station, o station.Options, ways 
 	return err
 }
 
+// maxScript bounds the script of a lying kernel, in bytes.
+const maxScript = 1 << 20
+
 // liar reads the script of a lying kernel, nil if there is none.
-func (f *serveFlags) liar(eng *engine.Engine) (*hostile.Kernel, error) {
+func (f *serveFlags) liar(ctx context.Context, eng *engine.Engine) (*hostile.Kernel, error) {
 	if f.hostile == "" {
 		return nil, nil
 	}
-	file, err := os.Open(f.hostile)
+	file, err := files.Open(ctx, f.hostile)
 	if err != nil {
-		return nil, command.Usagef("--hostile: %w", err)
+		return nil, command.Unreadable(fmt.Errorf("--hostile: %w", err))
 	}
 	defer file.Close()
-	script, err := hostile.Parse(file, eng.Dialect())
+	script, err := hostile.Parse(files.AtMost(file, maxScript), eng.Dialect())
 	if err != nil {
-		return nil, command.Usagef("--hostile %s: %w", f.hostile, err)
+		return nil, command.Unreadable(fmt.Errorf("--hostile %s: %w", f.hostile, err))
 	}
 	return hostile.New(eng, script), nil
 }

@@ -1,11 +1,11 @@
 //go:build darwin || freebsd
 
-package pfkey
+package door
 
 import "golang.org/x/sys/unix"
 
-// peerCred says who connected; the process is not known.
-func peerCred(fd int) (Cred, error) {
+// PeerCred says who connected to the socket fd, or listens where it has connected to; the process is not known.
+func PeerCred(fd int) (Cred, error) {
 	x, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {
 		return Cred{}, err
