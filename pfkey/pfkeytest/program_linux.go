@@ -26,14 +26,15 @@ type Program struct {
 
 	exited chan struct{} // closed when the first process has ended; err is set then
 	err    error
-	gone   chan struct{} // closed when the last process is gone
+	gone   chan struct{} // closed when the supervisor has ended: with the last process, or because it failed
 
 	ending  sync.Once
 	abandon context.CancelFunc // ends the supervisor
 	board   *launch.Switchboard
 	output  sync.WaitGroup // copies what the program writes
-	read    *os.File       // its end of the pipe, nil if there is none
+	read    *os.File       // our end of the pipe for that, nil if there is none
 	lines   *lineWriter
+	write   *os.File // our end of the pipe for what it reads, nil if there is none
 }
 
 // programs counts those of this process.
@@ -45,7 +46,8 @@ var programs atomic.Uint64
 //
 // What the program writes appears in the log of t, line by line, unless cmd says where it goes. PFKEY_ENGINE is set in
 // its environment. When t ends, the program is ended with everything that it has started: by SIGTERM, and by SIGKILL if
-// it does not go. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
+// it does not go. A context of cmd that ends before kills its first process at once, as package exec says; that of a
+// test, t.Context, is one. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
 //
 // A program that cannot be started fails t. Where programs cannot be run in this way (other systems than Linux, or
 // inside of another seccomp supervisor) t is skipped with the reason.
@@ -98,23 +100,30 @@ func (h *Host) start(t TB, name string, cmd *exec.Cmd, o launch.Options) (_ *Pro
 	if err := p.board.Use(session); err != nil {
 		return nil, err
 	}
-	if cmd.Env == nil {
-		cmd.Env = os.Environ()
-	}
-	cmd.Env = append(cmd.Env, pfkey.EngineVariable+"="+a.String(), p.mark)
-	var write *os.File
+	cmd.Env = append(cmd.Environ(), pfkey.EngineVariable+"="+a.String(), p.mark)
+	// Pipes of ours: those of package exec would have Wait wait for every daemon that has inherited the one, and for a
+	// reader that has no end to fill the other.
 	if cmd.Stdout == nil || cmd.Stderr == nil {
-		// A pipe of ours: that of package exec would have Wait wait for every daemon that has inherited it.
-		if p.read, write, err = os.Pipe(); err != nil {
+		var theirs *os.File
+		if p.read, theirs, err = os.Pipe(); err != nil {
 			return nil, err
 		}
-		defer write.Close()
+		defer theirs.Close()
 		if cmd.Stdout == nil {
-			cmd.Stdout = write
+			cmd.Stdout = theirs
 		}
 		if cmd.Stderr == nil {
-			cmd.Stderr = write
+			cmd.Stderr = theirs
 		}
+	}
+	input := cmd.Stdin
+	if _, ok := input.(*os.File); !ok && input != nil {
+		var theirs *os.File
+		if theirs, p.write, err = os.Pipe(); err != nil {
+			return nil, err
+		}
+		defer theirs.Close()
+		cmd.Stdin = theirs
 	}
 	program, err := launch.Start(cmd, o)
 	if err != nil {
@@ -123,11 +132,17 @@ func (h *Host) start(t TB, name string, cmd *exec.Cmd, o launch.Options) (_ *Pro
 	if p.read != nil {
 		p.output.Go(func() { _, _ = io.Copy(p.lines, p.read) })
 	}
+	if p.write != nil {
+		go func() { // ends with the input, or with a write once the program is gone; nothing takes it from a read
+			defer p.write.Close()
+			_, _ = io.Copy(p.write, input)
+		}()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.abandon = cancel
 	go func() {
 		defer close(p.gone)
-		_ = program.Supervise(ctx, p.board)
+		_ = program.Supervise(ctx, p.board) // whether programs are left is seen by looking for them
 	}()
 	go func() {
 		defer close(p.exited)
@@ -201,14 +216,18 @@ func (p *Program) end() {
 
 // goneWithin says whether all processes are gone before d is over. In every round it calls again, if that is not nil.
 //
-// A process that has ended and that nobody buries keeps the supervisor waiting, so the processes are looked for as
-// well.
+// They are looked for: the supervisor goes on for a process that has ended and that nobody buries, and its own end may
+// have another reason. It only tells when to look.
 func (p *Program) goneWithin(d time.Duration, again func()) bool {
+	gone := (<-chan struct{})(p.gone)
 	for ; d > 0; d -= lookPause {
 		if again != nil {
 			again()
 		}
-		if p.within(lookPause, p.gone) || len(p.processes()) == 0 {
+		if p.within(lookPause, gone) {
+			gone = nil
+		}
+		if len(p.processes()) == 0 {
 			return true
 		}
 	}
@@ -263,6 +282,9 @@ func (p *Program) close() {
 		p.within(outputPatience, read)
 		p.read.Close() // ends the copying if somebody still holds the other end
 		<-read
+	}
+	if p.write != nil {
+		p.write.Close()
 	}
 	p.lines.flush()
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -194,6 +195,75 @@ func TestStartCommand(t *testing.T) {
 	}
 	if want := "hello " + host.Serve() + "\nin\n"; out.String() != want {
 		t.Errorf("it says %q, want %q", &out, want)
+	}
+}
+
+// A reader that has no end keeps nobody waiting once the program is gone.
+func TestStartEndlessInput(t *testing.T) {
+	host := pfkeytest.New(t)
+	input, never := io.Pipe()
+	defer never.Close()
+	var out bytes.Buffer
+	cmd := exec.Command("/bin/sh", "-c", "read line; echo $line")
+	cmd.Stdin, cmd.Stdout = input, &out
+	program := host.Start(t, cmd)
+	if _, err := never.Write([]byte("hello\n")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := program.Wait(ctx); err != nil || out.String() != "hello\n" {
+		t.Errorf("it says %q: %v", &out, err)
+	}
+}
+
+// A program knows the directory that it is started in, and others who share its environment do not hear of this one.
+func TestStartEnvironment(t *testing.T) {
+	host := pfkeytest.New(t)
+	shared := append(make([]string, 0, 8), "WORD=hello")
+	var out bytes.Buffer
+	cmd := exec.Command("printenv", "PWD")
+	cmd.Dir, cmd.Stdout = "/usr", &out
+	if err := host.Start(t, cmd).Wait(t.Context()); err != nil || out.String() != "/usr\n" {
+		t.Errorf("it is started in /usr, and hears of %q: %v", &out, err)
+	}
+	cmd = exec.Command("/bin/true")
+	cmd.Env = shared
+	if err := host.Start(t, cmd).Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if rest := shared[1:cap(shared)]; slices.ContainsFunc(rest, func(s string) bool { return s != "" }) {
+		t.Errorf("the array of others has %q", rest)
+	}
+}
+
+// What is written comes line by line, also the last one, which may have no end, and one that is too long for the log.
+func TestStartOutput(t *testing.T) {
+	needStart(t)
+	l := &logged{recorder: recorder{TB: t}}
+	host := pfkeytest.New(t)
+	script := "printf 'a\nb'; head -c 100000 /dev/zero | tr '\\0' c; printf '\nend'"
+	program := host.Start(l, exec.Command("/bin/sh", "-c", script))
+	if err := program.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := program.Stop(); err != nil {
+		t.Error(err)
+	}
+	lines := strings.Split(l.text(), "\n")
+	if first, last := lines[0], lines[len(lines)-2:]; first != "sh: a" || !slices.Equal(last, []string{"sh: end", ""}) {
+		t.Errorf("the log begins with %q and ends with %q", first, last)
+	}
+	var long string
+	for _, line := range lines[1 : len(lines)-2] {
+		part, ok := strings.CutPrefix(line, "sh: ")
+		if !ok || len(part) > 99_999 {
+			t.Errorf("a line of %d bytes", len(line))
+		}
+		long += part
+	}
+	if long != "b"+strings.Repeat("c", 100_000) {
+		t.Errorf("of the long line there are %d bytes", len(long))
 	}
 }
 
