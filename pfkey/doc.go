@@ -7,10 +7,10 @@
 //
 // # Clients
 //
-// A [Client] has a call for each message. It recognises an answer by its type, sequence and process number. Whatever else
-// comes is an event, raw from [Client.Events] or typed from [Client.Watch]. Some messages succeed without an answer. The
-// client sends a GET that finds nothing after them, so that their call returns at the right moment. All of this is the same
-// over an engine, in process or behind a socket, and over the host's own kernel.
+// A [Client] has a call for each message. It recognises an answer by its type, sequence and process number. Whatever
+// else comes is an event, raw from [Client.Events] or typed from [Client.Watch]. Some messages succeed without an
+// answer. The client sends a GET that finds nothing after them, so that their call returns at the right moment. All of
+// this is the same over an engine, in process or behind a socket, and over the host's own kernel.
 //
 // The client does not send a message that the dialect does not have: the error names the message and wraps
 // [errors.ErrUnsupported]. When the kernel refuses, the error holds a [unix.Errno] of this system, see [OpError].

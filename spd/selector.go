@@ -1,5 +1,5 @@
-// Package spd is what the security policy databases of kernels have in common: selectors, and the test of a flow of packets
-// against them. Each kernel decides which policies there are, which of several applies, and what it asks for.
+// Package spd is what the security policy databases of kernels have in common: selectors, and the test of a flow of
+// packets against them. Each kernel decides which policies there are, which of several applies, and what it asks for.
 package spd
 
 import "net/netip"

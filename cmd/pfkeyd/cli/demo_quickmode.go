@@ -15,7 +15,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// overtaken is how the race comes about: the initiator has its keys one message earlier than the responder, and uses them.
+// overtaken is how the race comes about: the initiator has its keys one message earlier than the responder, and uses
+// them.
 func (d *demo) overtaken(ctx context.Context) error {
 	d.screen.line("initiator", "message 1: HASH(1), SA, Ni", "")
 	if err := d.reserve(ctx); err != nil {
