@@ -54,8 +54,9 @@ func (e *Engine) planWake() {
 	}
 }
 
-// MoveClock sets a virtual clock without running what is due, and Age runs one pass at the time the clock shows. They are
-// for tests that play recordings of kernels whose clock and ageing were moved apart.
+// MoveClock sets a virtual clock without running what is due, and Age runs one pass at the time the clock shows. They
+// are for tests: of several engines whose clocks must show the same before anything happens on one of them, and for
+// recordings of kernels whose clock and ageing were moved apart.
 func (e *Engine) MoveClock(now time.Time) {
 	e.lock()
 	defer e.unlock()

@@ -72,16 +72,16 @@ func (c *cable) carry(to *Host, token *ipsec.Packet, v ipsec.Verdict) {
 	}
 }
 
-// unplug returns once packets that are being carried have arrived. A second call does nothing.
+// unplug returns once packets that are being carried have arrived. A second call does nothing but wait for that.
 func (c *cable) unplug() {
 	c.mu.Lock()
 	out := c.out
 	c.out = true
 	c.mu.Unlock()
+	c.flying.Wait()
 	if out {
 		return
 	}
-	c.flying.Wait()
 	for i, h := range c.hosts {
 		c.unwatch[i]()
 		h.cable.Store(nil)
@@ -99,8 +99,11 @@ func (c *cable) advance(d time.Duration) {
 				step = min(step, max(next.Sub(h.engine.Now()), 0))
 			}
 		}
+		for _, h := range c.hosts { // both show the new time before what is due on one sends packets to the other
+			h.engine.MoveClock(h.engine.Now().Add(step))
+		}
 		for _, h := range c.hosts {
-			h.engine.Advance(h.engine.Now().Add(step))
+			h.engine.Advance(h.engine.Now())
 		}
 		if left -= step; left == 0 {
 			return

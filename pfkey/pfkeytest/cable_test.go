@@ -3,6 +3,7 @@ package pfkeytest_test
 import (
 	"bytes"
 	"fmt"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,37 @@ func TestCableClock(t *testing.T) {
 	}
 }
 
+// What a host sends because its time has come arrives at a host whose clock shows the same.
+func TestCableClocksAgree(t *testing.T) {
+	a, b := twoHosts(t, "illumos")
+	keepalives := func(from, to *pfkeytest.Host) *int {
+		c := from.Client()
+		d, sa := c.Dialect(), inbound(c.Dialect(), 0x1000)
+		if from == a {
+			sa.Src, sa.Dst = sa.Dst, sa.Src
+		}
+		outside := pfkey.Host(netip.MustParseAddr("198.51.100.1")) // what the NAT makes of us
+		outside.Port, outside.Proto = 4500, 17
+		sa.Flags, sa.Extra = wire.IllumosFlagXNattLoc, d.AppendAddress(nil, wire.IllumosExtXAddressNattLoc, outside)
+		if err := c.Add(t.Context(), sa, 0); err != nil {
+			t.Fatal(err)
+		}
+		arrived := new(int)
+		t.Cleanup(to.Engine().Ledger().Watch(func(*ipsec.Packet, ipsec.Verdict) {
+			*arrived++
+			if !from.Now().Equal(to.Now()) {
+				t.Errorf("a packet sent at %v arrives at %v", from.Now(), to.Now())
+			}
+		}))
+		return arrived
+	}
+	first, second := keepalives(a, b), keepalives(b, a)
+	a.Advance(5 * time.Minute)
+	if *first < 5 || *second < 5 {
+		t.Errorf("%d packets have arrived at one host, and %d at the other", *first, *second)
+	}
+}
+
 // A host that is closed gets nothing more, and a host has one cable.
 func TestCableUnplugged(t *testing.T) {
 	r := &recorder{TB: t}
@@ -214,31 +246,32 @@ func TestCableUnplugged(t *testing.T) {
 	a.InjectOutbound(plain).Arrival().Expect(ipsec.Delivered)
 }
 
-// A host is closed once a packet that is on its way through the cable has arrived.
+// Hosts are closed once a packet that is on its way through their cable has arrived, both of them.
 func TestCableCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b *pfkeytest.Host
-		closed := make(chan struct{})
+		closed := make(chan struct{}, 2)
 		a := pfkeytest.New(t, pfkeytest.Addr("192.0.2.2"))
 		b = pfkeytest.New(t, pfkeytest.Step(func(point string, _ *ipsec.Packet) {
 			if point != "store" {
 				return
 			}
-			go func() {
-				b.Close()
-				close(closed)
-			}()
+			for _, h := range []*pfkeytest.Host{a, b} {
+				go func() {
+					h.Close()
+					closed <- struct{}{}
+				}()
+			}
 			synctest.Wait() // until Close can do no more
-			select {
-			case <-closed:
-				t.Error("the host is closed, and a packet arrives")
-			default:
+			if n := len(closed); n > 0 {
+				t.Errorf("%d hosts are closed, and a packet is on its way", n)
 			}
 		}))
 		pfkeytest.Cable(a, b)
 		client := b.Client()
 		sa := inbound(client.Dialect(), larval(t, client))
 		sent := a.InjectOutbound(b.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)))
+		<-closed
 		<-closed
 		sent.Arrival().Expect(ipsec.Queued, ipsec.Dropped)
 	})
