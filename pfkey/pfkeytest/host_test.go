@@ -3,7 +3,6 @@ package pfkeytest_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -68,23 +67,7 @@ func larval(t testing.TB, c *pfkey.Client) wire.SPI {
 }
 
 // datagram is a UDP datagram from the peer, without ESP.
-func datagram(text string) []byte {
-	n := 20 + 8 + len(text)
-	b := []byte{0x45, 0, 0, 0, 0, 1, 0, 0, 64, 17, 0, 0}
-	binary.BigEndian.PutUint16(b[2:], uint16(n))
-	b = append(append(b, peer.AsSlice()...), own.AsSlice()...)
-	var sum uint32
-	for i := 0; i < 20; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	sum = sum>>16 + sum&0xffff
-	binary.BigEndian.PutUint16(b[10:], ^uint16(sum+sum>>16))
-	b = binary.BigEndian.AppendUint16(b, 1000)
-	b = binary.BigEndian.AppendUint16(b, 2000)
-	b = binary.BigEndian.AppendUint16(b, uint16(8+len(text)))
-	b = binary.BigEndian.AppendUint16(b, 0)
-	return append(b, text...)
-}
+func datagram(text string) []byte { return pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", text) }
 
 // seal is what the peer does.
 func seal(spi wire.SPI, seq uint64, plain []byte) []byte {
@@ -348,6 +331,19 @@ func (r *recorder) Errorf(format string, args ...any) {
 func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...) }
 
 func (r *recorder) Skipf(format string, args ...any) { r.Errorf("skipped: "+format, args...) }
+
+// A host that is closed starts nothing that nobody would end.
+func TestClosed(t *testing.T) {
+	r := &recorder{TB: t}
+	host := pfkeytest.New(r)
+	host.Close()
+	if address := host.Serve(); address != "" {
+		t.Errorf("it is served at %s", address)
+	}
+	if diff := cmp.Diff([]string{"the host is closed"}, r.failures); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
 
 // The expectations fail when they should, and say what was and what should have been.
 func TestExpectations(t *testing.T) {

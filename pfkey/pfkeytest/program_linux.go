@@ -66,8 +66,12 @@ func (h *Host) Start(t TB, cmd *exec.Cmd, options ...ProgramOption) *Program {
 		t.Fatalf("%s cannot be started: %v", name, err)
 	default:
 		h.mu.Lock()
+		closed := h.closed // and so nobody else ends it
 		h.programs = append(h.programs, p)
 		h.mu.Unlock()
+		if closed {
+			p.end()
+		}
 		t.Cleanup(p.end)
 	}
 	return p

@@ -18,6 +18,10 @@ func (h *Host) Serve() string {
 	h.t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.closed {
+		h.t.Fatalf("the host is closed")
+		return ""
+	}
 	if h.address != "" {
 		return h.address
 	}
