@@ -170,12 +170,16 @@ func (l *requestLog) wait(ctx context.Context, types []wire.MsgType) (r Request,
 				return r, "", true
 			}
 		}
+		if ctx.Err() != nil {
+			instead = l.insteadLocked() // still under the lock: none of the types has come, and none is shown
+			l.mu.Unlock()
+			return Request{}, instead, false
+		}
 		more := l.more
 		l.mu.Unlock()
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return Request{}, l.instead(), false
 		}
 	}
 }
@@ -183,10 +187,8 @@ func (l *requestLog) wait(ctx context.Context, types []wire.MsgType) (r Request,
 // maxInstead is how many requests an error shows, the last ones.
 const maxInstead = 10
 
-// instead tells what has come since the last request that was returned.
-func (l *requestLog) instead() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// insteadLocked tells what has come since the last request that was returned. It needs l.mu held.
+func (l *requestLog) insteadLocked() string {
 	var b strings.Builder
 	since := ""
 	if l.last.dialect != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,6 +177,49 @@ func TestWaitRequestInVain(t *testing.T) {
 	want = "pfkeytest: no ADD in 1ms: context deadline exceeded; nothing came"
 	if diff := cmp.Diff([]string{want}, r.failures); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// A last moment is a context that ends when somebody begins to wait for it, just behind something else.
+type lastMoment struct {
+	context.Context
+	ended chan struct{}
+	once  sync.Once
+	first func()
+}
+
+func (c *lastMoment) Deadline() (time.Time, bool) { return time.Time{}, true }
+
+func (c *lastMoment) Done() <-chan struct{} {
+	c.once.Do(func() {
+		c.first()
+		close(c.ended)
+	})
+	return c.ended
+}
+
+func (c *lastMoment) Err() error {
+	select {
+	case <-c.ended:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// What came before the time was over has come, also if nobody has looked until then.
+func TestWaitRequestLastMoment(t *testing.T) {
+	host := pfkeytest.New(t)
+	client := host.Client()
+	for range 20 { // a wait that chooses by chance would be wrong in some of them
+		ctx := &lastMoment{Context: t.Context(), ended: make(chan struct{}), first: func() {
+			if err := client.Flush(t.Context(), wire.SATypeESP); err != nil {
+				t.Error(err)
+			}
+		}}
+		if _, err := host.WaitRequest(ctx, wire.MsgFlush); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
