@@ -18,9 +18,9 @@ import (
 // seq is the sequence number; rand makes the IV. The result belongs to the caller. Errors say what of sa the kernel of
 // e does not have, or why inner cannot be protected with it.
 func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Reader) ([]byte, error) {
-	describe, inward := linux.Suite, false
+	describe, align, inward := linux.Suite, linux.AHAlign, false
 	if _, ok := e.Kernel().(*illumos.Kernel); ok {
-		describe, inward = illumos.Suite, e.Host().Own(sa.Dst.Addr)
+		describe, align, inward = illumos.Suite, 0, e.Host().Own(sa.Dst.Addr)
 	}
 	suite, tunnel, udp, err := describe(e.Dialect(), sa)
 	if err != nil {
@@ -34,13 +34,10 @@ func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Read
 		udp.Src, udp.Dst = udp.Dst, udp.Src // illumos says which port is the host's own, whichever way packets go
 	}
 	s := ipsec.Sealing{SPI: uint32(sa.SPI), Seq: seq}
-	if _, ok := e.Kernel().(*linux.Kernel); ok && suite.Proto == ipsec.AH {
-		s.Align = linux.AHAlign
-	}
-	if suite.Proto == ipsec.ESP {
-		if s.IV, err = t.AppendIV(nil, seq, rand); err != nil {
-			return nil, fmt.Errorf("kernel: seal: %w", err)
-		}
+	if suite.Proto == ipsec.AH {
+		s.Align = align
+	} else if s.IV, err = t.AppendIV(nil, seq, rand); err != nil {
+		return nil, fmt.Errorf("kernel: seal: %w", err)
 	}
 	var out []byte
 	if tunnel {

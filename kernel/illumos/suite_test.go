@@ -35,10 +35,15 @@ func TestSuite(t *testing.T) {
 			sa.EncryptKey.Reserved = 64 // bits of the first IV, behind the salt
 		}},
 		{"esp null-0 hmac-sha256 icv-128, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
-			sa.Auth, sa.AuthKey, sa.Encrypt, sa.EncryptKey = wire.IllumosAuthSHA256HMAC, a(32), wire.IllumosEncNull, wire.Key{}
+			sa.Auth, sa.AuthKey = wire.IllumosAuthSHA256HMAC, a(32)
+			sa.Encrypt, sa.EncryptKey = wire.IllumosEncNull, wire.Key{}
 		}},
-		{"esp aes-cbc-128 icv-0, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) { sa.Auth, sa.AuthKey = 0, wire.Key{} }},
-		{"ah hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) { sa.Type, sa.Encrypt = wire.SATypeAH, 99 }},
+		{"esp aes-cbc-128 icv-0, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
+			sa.Auth, sa.AuthKey = 0, wire.Key{}
+		}},
+		{"ah hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
+			sa.Type, sa.Encrypt = wire.SATypeAH, 99
+		}},
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, tunnel, ports {0 0}", func(sa *pfkey.SA) {
 			sa.Extra = at(wire.IllumosExtXAddressInnerSrc, 0)
 		}},

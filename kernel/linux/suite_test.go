@@ -37,7 +37,9 @@ func TestSuite(t *testing.T) {
 		{"esp null-0 hmac-sha256 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
 			sa.Auth, sa.AuthKey, sa.Encrypt, sa.EncryptKey = wire.LinuxAuthSHA256HMAC, a(32), wire.LinuxEncNull, a(0)
 		}},
-		{"ah hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) { sa.Type, sa.Encrypt = wire.SATypeAH, 99 }},
+		{"ah hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
+			sa.Type, sa.Encrypt = wire.SATypeAH, 99
+		}},
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, tunnel, ports {0 0}", func(sa *pfkey.SA) {
 			sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel}
 		}},
@@ -50,7 +52,9 @@ func TestSuite(t *testing.T) {
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, transport, ports {0 4500}", func(sa *pfkey.SA) {
 			sa.Extra = natt(wire.LinuxNATTESP, 0, 4500)
 		}},
-		{"UDP encapsulation of type 1 is not that of RFC 3948", func(sa *pfkey.SA) { sa.Extra = natt(wire.LinuxNATTNonIKE, 1, 1) }},
+		{"UDP encapsulation of type 1 is not that of RFC 3948", func(sa *pfkey.SA) {
+			sa.Extra = natt(wire.LinuxNATTNonIKE, 1, 1)
+		}},
 		{"mode 4 is neither transport nor tunnel", func(sa *pfkey.SA) { sa.SA2 = &wire.SA2{Mode: 4} }},
 		{"linux has no authentication algorithm 99", func(sa *pfkey.SA) { sa.Auth, sa.Encrypt = 99, 99 }},
 		{"linux has no encryption algorithm 0", func(sa *pfkey.SA) { sa.Encrypt = 0 }},
