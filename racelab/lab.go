@@ -104,8 +104,10 @@ func seal(spi wire.SPI, seq uint64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, n := far.As4(), near.As4()
-	plain := slices.Concat([]byte{0x45, 0, 0, 32, 0, byte(seq), 0, 0, 64, 17, 0, 0}, f[:], n[:], []byte{0, 7, 0, 9, 0, 12, 0, 0, 'r', 'a', 'c', 'e'})
+	plain, err := ipsec.MakeUDP(netip.AddrPortFrom(far, 7), netip.AddrPortFrom(near, 9), []byte("race"))
+	if err != nil {
+		return nil, err
+	}
 	iv := make([]byte, 8)
 	iv[7] = byte(seq)
 	return t.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: seq, IV: iv, Align: 4})

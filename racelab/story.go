@@ -44,7 +44,7 @@ func (l *Lab) Lines(r *Run) []Line {
 	var carried []uint64          // what the UPDATE has taken from the SA
 	for i := range r.Steps {
 		s := &r.Steps[i]
-		if s.Actor == Update && len(s.Held) == 0 && len(before.Held) != 0 {
+		if s.Actor == Update && s.emptied(before) {
 			carried = before.Held
 		}
 		line := Line{l.name(s.Actor), l.did(s, before, carried), s.State.String(), list(s.Held)}
