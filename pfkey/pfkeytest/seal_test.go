@@ -154,8 +154,9 @@ func TestSealModes(t *testing.T) {
 			sa.Extra = host.Engine().Dialect().AppendAddress(sa.Extra, typ, pfkey.Prefix(netip.MustParsePrefix(net)))
 		}
 		sealed := host.Seal(sa, pfkeytest.SYN("10.0.2.2:1000", "10.0.1.1:80"))
-		if got := fmt.Sprintf("%d %v %v", sealed[9], sealed[12:16], sealed[16:20]); got != "50 [192 0 2 2] [192 0 2 1]" {
-			t.Errorf("the outer header says %s", got)
+		outer := fmt.Sprintf("%d %v %v", sealed[9], sealed[12:16], sealed[16:20])
+		if outer != "50 [192 0 2 2] [192 0 2 1]" {
+			t.Errorf("the outer header says %s", outer)
 		}
 	})
 	t.Run("illumos NAT-T", func(t *testing.T) {
