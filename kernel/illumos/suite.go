@@ -19,7 +19,7 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 	case wire.SATypeAH:
 		s.Proto = ipsec.AH
 	default:
-		return nil, false, udp, fmt.Errorf("SA type %s protects no packets here", sa.Type)
+		return nil, false, udp, fmt.Errorf("SA type %s is neither esp nor ah", sa.Type)
 	}
 	var encryptKey, salt []byte
 	if sa.AuthKey.Data != nil && authAlg(sa.Auth) == nil {

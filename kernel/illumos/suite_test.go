@@ -62,7 +62,7 @@ func TestSuite(t *testing.T) {
 		{"the encryption key is shorter than its salt", func(sa *pfkey.SA) {
 			sa.Encrypt, sa.EncryptKey = wire.IllumosEncAESGCM16, wire.Key{Bits: 160, Data: make([]byte, 8)}
 		}},
-		{"SA type unspec protects no packets here", func(sa *pfkey.SA) { sa.Type = 0 }},
+		{"SA type unspec is neither esp nor ah", func(sa *pfkey.SA) { sa.Type = 0 }},
 	} {
 		sa := esp
 		tt.change(&sa)

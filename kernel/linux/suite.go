@@ -17,7 +17,7 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 	case wire.SATypeAH:
 		s.Proto = ipsec.AH
 	default:
-		return nil, false, udp, fmt.Errorf("SA type %s protects no packets here", sa.Type)
+		return nil, false, udp, fmt.Errorf("SA type %s is neither esp nor ah", sa.Type)
 	}
 	if sa.Auth != 0 && authAlg(sa.Auth) == nil {
 		return nil, false, udp, fmt.Errorf("linux has no authentication algorithm %d", sa.Auth)

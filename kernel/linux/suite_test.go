@@ -58,7 +58,7 @@ func TestSuite(t *testing.T) {
 		{"mode 4 is neither transport nor tunnel", func(sa *pfkey.SA) { sa.SA2 = &wire.SA2{Mode: 4} }},
 		{"linux has no authentication algorithm 99", func(sa *pfkey.SA) { sa.Auth, sa.Encrypt = 99, 99 }},
 		{"linux has no encryption algorithm 0", func(sa *pfkey.SA) { sa.Encrypt = 0 }},
-		{"SA type unspec protects no packets here", func(sa *pfkey.SA) { sa.Type = 0 }},
+		{"SA type unspec is neither esp nor ah", func(sa *pfkey.SA) { sa.Type = 0 }},
 	} {
 		sa := esp
 		tt.change(&sa)

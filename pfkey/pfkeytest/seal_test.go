@@ -204,7 +204,7 @@ func TestSealRefuses(t *testing.T) {
 		{"linux", func(sa *pfkey.SA) { sa.Encrypt = 99 }, nil, "linux has no encryption algorithm 99"},
 		{"illumos", func(sa *pfkey.SA) { sa.Auth = 99 }, nil, "illumos has no authentication algorithm 99"},
 		{"linux", func(sa *pfkey.SA) { sa.Auth = 99 }, nil, "linux has no authentication algorithm 99"},
-		{"linux", func(sa *pfkey.SA) { sa.Type = wire.SATypeUnspec }, nil, "SA type unspec protects no packets here"},
+		{"linux", func(sa *pfkey.SA) { sa.Type = wire.SATypeUnspec }, nil, "SA type unspec is neither esp nor ah"},
 		{"linux", func(sa *pfkey.SA) { sa.EncryptKey = pfkey.NewKey([]byte("short")) }, nil,
 			"ipsec: esp aes-cbc-40 hmac-sha1 icv-96: no key length of this cipher"},
 		{"illumos", func(*pfkey.SA) {}, pfkeytest.Ping("192.0.2.1", "192.0.2.2", 1),
