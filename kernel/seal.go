@@ -36,7 +36,8 @@ func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Read
 	s := ipsec.Sealing{SPI: uint32(sa.SPI), Seq: seq}
 	if suite.Proto == ipsec.AH {
 		s.Align = align
-	} else if s.IV, err = t.AppendIV(nil, seq, rand); err != nil {
+	}
+	if s.IV, err = t.AppendIV(nil, seq, rand); err != nil {
 		return nil, fmt.Errorf("kernel: seal: %w", err)
 	}
 	var out []byte
