@@ -167,18 +167,25 @@ func (p *Program) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 func (p *Program) Wait(ctx context.Context) error {
 	select {
 	case <-p.exited:
-		return p.err
 	case <-ctx.Done():
+	}
+	select {
+	case <-p.exited: // also if ctx has ended as well
+		return p.err
+	default:
 		return fmt.Errorf("pfkeytest: %s still runs: %w", p.name, context.Cause(ctx))
 	}
 }
 
 // Stop ends the program with everything that it has started, as the end of the test does, and returns what
-// [Program.Wait] returns then.
+// [Program.Wait] returns then. It may be called more than once, also in a Cleanup of the test.
 func (p *Program) Stop() error {
 	p.t.Helper()
 	p.end()
-	return p.Wait(p.t.Context())
+	// The test's own context has ended in a Cleanup. There is nothing to wait for but the status, unless end has failed.
+	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
+	defer cancel()
+	return p.Wait(ctx)
 }
 
 // state is what a reader of an error wants to know.

@@ -149,6 +149,29 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// Who has ended has ended, also for a caller whose time is over, as that of every test is in its Cleanup.
+func TestStopInCleanup(t *testing.T) {
+	needStart(t)
+	t.Run("test", func(t *testing.T) {
+		host := pfkeytest.New(t)
+		program := host.Start(t, exec.Command("/bin/sh", "-c", "exit 7"))
+		t.Cleanup(func() {
+			for range 20 { // a choice by chance would be wrong in some of them
+				var exit *exec.ExitError
+				if err := program.Wait(t.Context()); t.Context().Err() == nil || !errors.As(err, &exit) {
+					t.Fatalf("Wait says %v", err)
+				}
+				if err := program.Stop(); !errors.As(err, &exit) || exit.ExitCode() != 7 {
+					t.Fatalf("it ends with %v", err)
+				}
+			}
+		})
+		if err := program.Wait(t.Context()); err == nil {
+			t.Error("it ends well")
+		}
+	})
+}
+
 // A daemon that has left its session and its parent, and ignores SIGTERM, does not outlive the test either.
 func TestStartDaemon(t *testing.T) {
 	needStart(t)
