@@ -332,6 +332,19 @@ func (r *recorder) Fatalf(format string, args ...any) { r.Errorf(format, args...
 
 func (r *recorder) Skipf(format string, args ...any) { r.Errorf("skipped: "+format, args...) }
 
+// A packet that has ended has ended, also for a caller whose time is over.
+func TestPacketWaitTooLate(t *testing.T) {
+	host := pfkeytest.New(t)
+	p := host.InjectOutbound(datagram("x"))
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 { // a choice by chance would be wrong in some of them
+		if v, err := p.Wait(over); err != nil || !v.Kind.Final() {
+			t.Fatalf("%s: %v, %v", p, v.Kind, err)
+		}
+	}
+}
+
 // A host that is closed starts nothing that nobody would end.
 func TestClosed(t *testing.T) {
 	r := &recorder{TB: t}

@@ -83,11 +83,12 @@ func (p *Packet) Final() (ipsec.Verdict, bool) {
 func (p *Packet) Wait(ctx context.Context) (ipsec.Verdict, error) {
 	select {
 	case <-p.ended:
-		v, _ := p.Final()
-		return v, nil
 	case <-ctx.Done():
-		return ipsec.Verdict{}, ctx.Err()
 	}
+	if v, ok := p.Final(); ok { // also if ctx has ended as well
+		return v, nil
+	}
+	return ipsec.Verdict{}, ctx.Err()
 }
 
 // String lists the verdicts so far, such as "queued, dropped (larval-gone, sadb_inlarval_timeout)".
