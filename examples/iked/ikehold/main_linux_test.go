@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 )
 
 // message is an IKE header and a number by which it is known again.
@@ -58,6 +59,9 @@ func loopback(t *testing.T) *net.UDPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil { // so that nobody waits in vain
+		t.Fatal(err)
+	}
 	return conn
 }
 
