@@ -182,7 +182,8 @@ func (p *Program) Wait(ctx context.Context) error {
 func (p *Program) Stop() error {
 	p.t.Helper()
 	p.end()
-	// The test's own context has ended in a Cleanup. There is nothing to wait for but the status, unless end has failed.
+	// The test's own context has ended in a Cleanup. There is nothing to wait for but the status, unless end has
+	// failed.
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 	defer cancel()
 	return p.Wait(ctx)
