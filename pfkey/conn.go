@@ -36,6 +36,9 @@ type Conn struct {
 	readEnd  func(fd uintptr) bool
 	writeEnd func(fd uintptr) bool
 
+	adopted bool // its client is another process, and has been the client of another engine before
+	begin   sync.Once
+	begun   chan struct{} // closed when the client is to be served
 	halt    sync.Once
 	halted  chan struct{} // closed when the connection shall stop
 	done    chan struct{} // closed when it has
@@ -72,6 +75,7 @@ func newConn(s *Server, end *net.UnixConn, raw syscall.RawConn, sock Socket, cre
 		sock:   sock,
 		end:    end,
 		raw:    raw,
+		begun:  make(chan struct{}),
 		halted: make(chan struct{}),
 		done:   make(chan struct{}),
 		wake:   make(chan struct{}, 1),
@@ -81,13 +85,42 @@ func newConn(s *Server, end *net.UnixConn, raw syscall.RawConn, sock Socket, cre
 	return c
 }
 
-func (c *Conn) start() {
-	c.sock.Notify(c.notify)
-	go c.serve()
+// Begin starts to serve the client of an adopted connection. What the kernel has said until then is not for the client
+// and is dropped. A second call does nothing.
+func (c *Conn) Begin() {
+	c.begin.Do(func() {
+		c.discard()
+		c.sock.Notify(c.notify)
+		close(c.begun)
+		_ = c.raw.Control(c.flushEnd) // what came before Notify
+	})
+}
+
+// Replay hands the kernel a message that the client has sent to the engine before this one, and drops what the kernel
+// answers. It does nothing once the client is served.
+func (c *Conn) Replay(msg []byte) {
+	if isClosed(c.begun) {
+		return
+	}
+	c.sock.Send(msg, c.cred)
+	c.discard()
+}
+
+// discard reads what there is for the client, and drops it.
+func (c *Conn) discard() {
+	for {
+		if _, _, errno := c.sock.Recv(nil, 0); errno != wire.OK {
+			return
+		}
+	}
 }
 
 // Cred says who the client is.
 func (c *Conn) Cred() Cred { return c.cred }
+
+// Socket is the engine's socket that the connection stands for, to set and read its options. Messages are not for it:
+// they would pass those that the client has sent.
+func (c *Conn) Socket() Socket { return c.sock }
 
 // Done is closed when the connection is not served any more: the client has left, or the server or Release stopped it.
 func (c *Conn) Done() <-chan struct{} { return c.done }
@@ -96,23 +129,54 @@ func (c *Conn) Done() <-chan struct{} { return c.done }
 // follows when the client has read. When it returns, those answers can be read without waiting. It never waits for the
 // client. After Done it does nothing.
 func (c *Conn) Drain() {
+	if !isClosed(c.begun) {
+		return
+	}
 	_ = c.raw.Control(func(fd uintptr) {
 		c.in.Lock()
 		if !c.over {
 			c.read(int(fd))
 		}
 		c.in.Unlock()
-		for again := true; again; {
-			c.more.Store(false)
-			c.out.Lock()
-			var o outcome
-			if !c.over {
-				o = c.write(int(fd), batch)
-			}
-			c.out.Unlock()
-			again = o == some || o == all && c.more.Load()
-		}
+		c.settle(int(fd))
 	})
+}
+
+// Send handles msg as if the client sent it now, after all that the client has sent until now, and returns what send(2)
+// returns to a program on a real kernel: no header with an errno goes to the client. When it returns, the answers can
+// be read without waiting, as far as they fit. pid is the sending process, 0 if it is the one that opened the socket.
+// The error is ENOTCONN when the connection is not served. Send never waits for the client, and keeps nothing of msg.
+func (c *Conn) Send(msg []byte, pid int32) Errno {
+	errno := wire.ENOTCONN
+	if !isClosed(c.begun) {
+		return errno
+	}
+	_ = c.raw.Control(func(fd uintptr) {
+		c.in.Lock()
+		if !c.over && !c.halting() {
+			c.read(int(fd))
+			if errno = c.take(int(fd), msg, len(msg) > wire.MaxLen, pid); errno != wire.OK {
+				c.server.denied.Add(1)
+			}
+		}
+		c.in.Unlock()
+		c.settle(int(fd))
+	})
+	return errno
+}
+
+// settle writes all that there is for the client, as far as it fits, also when somebody else is at it.
+func (c *Conn) settle(fd int) {
+	for again := true; again; {
+		c.more.Store(false)
+		c.out.Lock()
+		var o outcome
+		if !c.over {
+			o = c.write(fd, batch)
+		}
+		c.out.Unlock()
+		again = o == some || o == all && c.more.Load()
+	}
 }
 
 // Release stops serving and gives the end back, for a successor that goes on: the client sees nothing, and what it has sent
@@ -157,6 +221,10 @@ func (c *Conn) info() ConnInfo {
 
 // serve is the reader, and the owner of the writer.
 func (c *Conn) serve() {
+	select {
+	case <-c.begun:
+	case <-c.halted:
+	}
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		for {
@@ -179,7 +247,7 @@ func (c *Conn) serve() {
 
 	c.in.Lock()
 	c.out.Lock()
-	if !c.ended {
+	if !c.ended && isClosed(c.begun) {
 		_ = c.raw.Control(func(fd uintptr) {
 			for c.write(int(fd), batch) == some {
 			}
@@ -238,14 +306,46 @@ func (c *Conn) read(fd int) (ended bool) {
 				return false // it only stopped writing; being hung up will be noticed
 			}
 		}
+		if c.adopted && pid == ownPID {
+			// The client is no process of its own but another end of ours, whose answers would be requests here.
+			c.server.refused.Add(1)
+			c.server.log.Error("let go of a socket both of whose ends are the engine's", "conn", c.number)
+			return true
+		}
 		c.handle(fd, (*buf)[:n], flags&unix.MSG_TRUNC != 0 || n > wire.MaxLen, pid)
 		clear((*buf)[:n]) // there may be keys in it
 	}
 	return false
 }
 
-// handle gives one message to the engine, and writes what comes of it. It needs c.in.
+// ownPID is the process that this is.
+var ownPID = int32(os.Getpid())
+
+// handle gives one message to the engine, and tells the client of an errno by a header. It needs c.in.
 func (c *Conn) handle(fd int, msg []byte, truncated bool, pid int32) {
+	s := c.server
+	errno := c.take(fd, msg, truncated, pid)
+	if errno == wire.OK {
+		return
+	}
+	if len(msg) < wire.HeaderLen {
+		s.unanswerable.Add(1)
+		return
+	}
+	header := c.server.refusal(msg, errno)
+	c.out.Lock()
+	if kept := len(c.headers) < maxHeaders; kept {
+		c.headers = append(c.headers, header)
+		s.errnos.Add(1)
+	} else {
+		s.lost.Add(1)
+	}
+	c.out.Unlock()
+	c.flush(uintptr(fd))
+}
+
+// take gives one message to the engine, writes what comes of it, and returns what send(2) returns. It needs c.in.
+func (c *Conn) take(fd int, msg []byte, truncated bool, pid int32) Errno {
 	s := c.server
 	s.received.Add(1)
 	c.received.Add(1)
@@ -270,23 +370,7 @@ func (c *Conn) handle(fd int, msg []byte, truncated bool, pid int32) {
 		c.serving.Store(false)
 	}
 	c.flush(uintptr(fd))
-	if errno == wire.OK {
-		return
-	}
-	if len(msg) < wire.HeaderLen {
-		s.unanswerable.Add(1)
-		return
-	}
-	header := c.server.refusal(msg, errno)
-	c.out.Lock()
-	if kept := len(c.headers) < maxHeaders; kept {
-		c.headers = append(c.headers, header)
-		s.errnos.Add(1)
-	} else {
-		s.lost.Add(1)
-	}
-	c.out.Unlock()
-	c.flush(uintptr(fd))
+	return errno
 }
 
 // refusal is the header of a request with the errno that send(2) would have returned.

@@ -8,6 +8,7 @@ type counters struct {
 	open                                        atomic.Int64
 	received, sent, errnos                      atomic.Uint64
 	empty, short, truncated, unanswerable, lost atomic.Uint64
+	denied                                      atomic.Uint64
 }
 
 // Counters is a reading of a server's counters.
@@ -21,6 +22,7 @@ type Counters struct {
 	Received uint64 `json:"received"` // messages from clients, of whatever size
 	Sent     uint64 `json:"sent"`     // messages written to clients, headers with an errno included
 	Errnos   uint64 `json:"errnos"`   // requests whose errno of send(2) went back as a header
+	Denied   uint64 `json:"denied"`   // requests whose send(2) failed with it, see [Conn.Send]
 
 	Empty        uint64 `json:"empty"`        // messages without a byte
 	Short        uint64 `json:"short"`        // messages of 1 to 15 bytes
@@ -40,6 +42,7 @@ func (c *counters) snapshot() Counters {
 		Received: c.received.Load(),
 		Sent:     c.sent.Load(),
 		Errnos:   c.errnos.Load(),
+		Denied:   c.denied.Load(),
 
 		Empty:        c.empty.Load(),
 		Short:        c.short.Load(),

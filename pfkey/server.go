@@ -154,10 +154,12 @@ func (s *Server) admit(nc net.Conn) {
 		return
 	}
 	cred.Privileged = true
-	if _, err := s.begin(uc, cred); err != nil {
+	c, err := s.begin(uc, cred)
+	if err != nil {
 		uc.Close()
 		return
 	}
+	c.Begin()
 	s.accepted.Add(1)
 }
 
@@ -170,6 +172,29 @@ var errNotSeqpacket = errors.New("not a SOCK_SEQPACKET Unix socket")
 // If there is no error the server owns file and has closed this descriptor of it; [Conn.Release] gives the end back.
 // Otherwise file stays as it was.
 func (s *Server) Attach(file *os.File, cred Cred) (*Conn, error) {
+	c, err := s.attach(file, cred)
+	if err != nil {
+		return nil, err
+	}
+	c.Begin()
+	return c, nil
+}
+
+// Adopt is [Server.Attach] for a client that is another process and may have been the client of another engine. It is
+// served from [Conn.Begin] on; before that, [Conn.Replay] and the options of [Conn.Socket] make its socket what it was.
+// If the client turns out to be this process, which is to say that both ends of one pair have come here, the connection
+// ends with its first message.
+func (s *Server) Adopt(file *os.File, cred Cred) (*Conn, error) {
+	c, err := s.attach(file, cred)
+	if err != nil {
+		return nil, err
+	}
+	c.adopted = true
+	return c, nil
+}
+
+// attach makes a connection of file that is not served yet.
+func (s *Server) attach(file *os.File, cred Cred) (*Conn, error) {
 	rc, err := file.SyscallConn()
 	if err == nil {
 		err = controlRaw(rc, func(fd int) error {
@@ -196,7 +221,7 @@ func (s *Server) Attach(file *os.File, cred Cred) (*Conn, error) {
 	return c, nil
 }
 
-// begin opens a socket of the engine for the client at the other side of end, and starts to serve it.
+// begin opens a socket of the engine for the client at the other side of end, which is served from [Conn.Begin] on.
 func (s *Server) begin(end *net.UnixConn, cred Cred) (*Conn, error) {
 	raw, err := end.SyscallConn()
 	if err == nil {
@@ -230,7 +255,7 @@ func (s *Server) begin(end *net.UnixConn, cred Cred) (*Conn, error) {
 	s.mu.Unlock()
 	s.open.Add(1)
 	s.log.Debug("client", "conn", c.number, "uid", cred.UID, "pid", cred.PID)
-	c.start()
+	go c.serve()
 	return c, nil
 }
 
