@@ -2,7 +2,9 @@
 
 package launch
 
-// auditArch of 0 says that the filter is not written for this machine.
-const auditArch = 0
-
-var pollRules []rule
+// The filter is not written for this machine.
+const (
+	auditArch  = 0
+	callAccept = -1
+	callOpen   = 0
+)

@@ -2,9 +2,8 @@ package launch_test
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,21 +12,37 @@ import (
 	"github.com/pfkeyd/pfkeyd/launch"
 )
 
-// The programs of BenchmarkCalls: each does one thing b.N times under the filter and prints how long it took, in nanoseconds:
-// the mean, and the longest but one in a hundred.
+// The programs of BenchmarkCalls: each does one thing b.N times and prints how long it took, in nanoseconds: the mean,
+// the median, and the longest but one in a hundred.
 var benchPrograms = map[string]func() error{
-	"plain socket":   func() error { return openClose(unix.AF_UNIX, 0) },
-	"trapped socket": func() error { return openClose(unix.AF_KEY, 2) },
-	"getppid":        func() error { unix.Getppid(); return nil },
-	"answered peek":  func() error { return benchAsk(false) },
-	"gated peek":     func() error { return benchAsk(true) },
+	"getppid":         func() error { unix.Getppid(); return nil },
+	"plain socket":    func() error { return openClose(unix.AF_UNIX, unix.SOCK_SEQPACKET, 0) },
+	"PF_KEY socket":   func() error { return openClose(unix.AF_KEY, unix.SOCK_RAW, 2) },
+	"read of a file":  func() error { _, err := unix.Pread(benchFile(), make([]byte, 100), 0); return err },
+	"write to a pipe": benchWrite,
+	"the same beside a socket": func() error {
+		benchSocket()
+		return benchWrite()
+	},
+	"open of a file": func() error {
+		fd, err := unix.Open("/proc/self/stat", unix.O_RDONLY, 0)
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		return err
+	},
+	"request": benchAsk,
 }
 
-func openClose(domain, proto int) error {
-	typ := unix.SOCK_RAW
-	if domain == unix.AF_UNIX {
-		typ = unix.SOCK_SEQPACKET
+func benchWrite() error {
+	_, err := unix.Write(benchPipe()[1], make([]byte, 100))
+	if err == nil {
+		_, err = unix.Read(benchPipe()[0], make([]byte, 100))
 	}
+	return err
+}
+
+func openClose(domain, typ, proto int) error {
 	s, err := unix.Socket(domain, typ|unix.SOCK_CLOEXEC, proto)
 	if err != nil {
 		return err
@@ -35,29 +50,37 @@ func openClose(domain, proto int) error {
 	return unix.Close(s)
 }
 
-var benchSocket = -1
-
-// benchAsk sends a message that is answered at once, and reads the answer. gated looks for it in a way that is stopped.
-func benchAsk(gated bool) (err error) {
-	if benchSocket < 0 {
-		if benchSocket, err = unix.Socket(unix.AF_KEY, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 2); err != nil {
-			return err
-		}
+var benchFile = sync.OnceValue(func() int {
+	fd, err := unix.Open("/proc/self/exe", unix.O_RDONLY, 0)
+	if err != nil {
+		panic(err)
 	}
-	msg := [16]byte{2, 255, 0, 3, 2, 0} // no kernel knows the type
-	if err := unix.Send(benchSocket, msg[:], 0); err != nil {
+	return fd
+})
+
+var benchPipe = sync.OnceValue(func() (p [2]int) {
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		panic(err)
+	}
+	return p
+})
+
+var benchSocket = sync.OnceValue(func() int {
+	s, err := unix.Socket(unix.AF_KEY, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 2)
+	if err != nil {
+		panic(err)
+	}
+	return s
+})
+
+// benchAsk sends a message that is answered at once, and reads the answer.
+func benchAsk() error {
+	msg := [16]byte{2, 255, 0, 3, 2, 0} // illumos knows no such type, and says so
+	if err := unix.Send(benchSocket(), msg[:], 0); err != nil {
 		return err
 	}
 	var buf [4096]byte
-	flags := unix.MSG_PEEK
-	if gated {
-		if _, _, err := unix.Recvfrom(benchSocket, buf[:16], flags); err != nil {
-			return err
-		}
-	} else if _, _, err := unix.Recvfrom(benchSocket, buf[:17], flags); err != nil { // one more byte than is looked for
-		return err
-	}
-	_, _, err = unix.Recvfrom(benchSocket, buf[:], 0)
+	_, _, err := unix.Recvfrom(benchSocket(), buf[:], 0)
 	return err
 }
 
@@ -80,28 +103,32 @@ func benchProgram(name string, n int) int {
 	return 0
 }
 
-// BenchmarkCalls measures calls of a program under the filter, from inside of it. Its own time a call includes starting the
-// program.
+// BenchmarkCalls measures calls of a program from inside of it: as it is run, and without the gate. Starting the
+// program is no part of it.
 func BenchmarkCalls(b *testing.B) {
 	needLaunch(b)
-	for _, name := range []string{"getppid", "plain socket", "trapped socket", "answered peek", "gated peek"} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				n++
-			}
-			cmd := exec.Command("/proc/self/exe")
-			cmd.Env = append(os.Environ(), programVariable+"="+name, fmt.Sprintf("%sN=%d", programVariable, max(min(n, 20000), 1000)))
-			out, _, err := run(b, connected(b), launch.Options{}, cmd)
-			var mean, median, slow int
-			if _, e := fmt.Sscan(out, &mean, &median, &slow); err != nil || e != nil {
-				b.Fatalf("%v: %s", err, out)
-			}
-			b.ReportMetric(float64(mean), "ns/call")
-			b.ReportMetric(float64(median), "ns-median")
-			b.ReportMetric(float64(slow), "ns-99%")
-			b.ReportMetric(0, "ns/op") // the loop only says how often
-		})
+	for _, name := range []string{
+		"getppid", "read of a file", "write to a pipe", "the same beside a socket", "open of a file", "plain socket",
+		"PF_KEY socket", "request",
+	} {
+		for how, o := range map[string]launch.Options{"run": {}, "no gate": {NoGate: true}} {
+			b.Run(name+"/"+how, func(b *testing.B) {
+				n := 0
+				for b.Loop() {
+					n++
+				}
+				cmd := helper(name)
+				cmd.Env = append(cmd.Env, fmt.Sprintf("%sN=%d", programVariable, max(min(n, 20000), 1000)))
+				out, _, err := run(b, connected(b), o, cmd)
+				var mean, median, slow int
+				if _, e := fmt.Sscan(out, &mean, &median, &slow); err != nil || e != nil {
+					b.Fatalf("%v: %s", err, out)
+				}
+				b.ReportMetric(float64(mean), "ns/call")
+				b.ReportMetric(float64(median), "ns-median")
+				b.ReportMetric(float64(slow), "ns-99%")
+				b.ReportMetric(0, "ns/op") // the loop only says how often
+			})
+		}
 	}
 }

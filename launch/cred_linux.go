@@ -8,8 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
-// credOf says who the thread is, as this process sees it: its process, effective user and group. A thread that cannot be
-// seen from here, in a process namespace outside of ours, has number 0 and is taken for the user of this process.
+// credOf says who the thread is, as this process sees it: its process, effective user and group. A thread that cannot
+// be seen from here, in a process namespace outside of ours, has number 0 and is taken for the user of this process.
 func credOf(tid uint32) pfkey.Cred {
 	c := pfkey.Cred{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Privileged: true}
 	if tid == 0 {

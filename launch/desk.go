@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,12 +27,15 @@ type DeskOptions struct {
 	Address string               // told to whoever opens a session
 	Check   func(net.Conn) error // decides who may open a session; nil: whoever can connect
 	Log     *slog.Logger         // nil: nothing is logged
-	// Traced makes a server whose sockets are written down as r asks, and what to call when its last socket is gone. Nil: traces
-	// are refused.
+	// Traced makes a server whose sockets are written down as r asks, and what to call when its last socket is gone.
+	// Nil: traces are refused.
 	Traced func(r TraceRequest) (server *pfkey.Server, release func(), err error)
+	// Sockets writes the list of all PF_KEY sockets as the kernel's file in /proc has it. Nil: it has none.
+	Sockets func(w io.Writer) error
 }
 
-// A Desk takes ends of PF_KEY sockets over from switchboards, and attaches them to a server. It is safe for concurrent use.
+// A Desk takes ends of PF_KEY sockets over from switchboards, and attaches them to a server. It is safe for concurrent
+// use.
 //
 // Who opens a session may attach ends in anybody's name, so Check should let in only whom the engine trusts.
 type Desk struct {
@@ -39,7 +43,7 @@ type Desk struct {
 	o      DeskOptions
 	log    *slog.Logger
 
-	sessions, attached, refused, gates, traces atomic.Uint64
+	sessions, attached, refused, sends, traces atomic.Uint64
 
 	stop chan struct{} // closed by Close
 
@@ -65,17 +69,17 @@ type DeskCounters struct {
 	Sessions uint64 `json:"sessions"` // switchboards that came
 	Attached uint64 `json:"attached"` // ends taken over
 	Refused  uint64 `json:"refused"`  // ends that the server did not take, and switchboards that may not open a session
-	Gates    uint64 `json:"gates"`    // how often a program was held up until its requests were handled
+	Sends    uint64 `json:"sends"`    // messages carried out for programs that were stopped meanwhile
 	Traces   uint64 `json:"traces"`   // sessions that are written down
 }
 
 // Counters reads the counters.
 func (d *Desk) Counters() DeskCounters {
-	return DeskCounters{d.sessions.Load(), d.attached.Load(), d.refused.Load(), d.gates.Load(), d.traces.Load()}
+	return DeskCounters{d.sessions.Load(), d.attached.Load(), d.refused.Load(), d.sends.Load(), d.traces.Load()}
 }
 
-// Serve opens a session for everybody who comes through l, whose sockets must be of type SOCK_SEQPACKET, until Close. It
-// closes l, and returns nil after Close.
+// Serve opens a session for everybody who comes through l, whose sockets must be of type SOCK_SEQPACKET, until Close.
+// It closes l, and returns nil after Close.
 func (d *Desk) Serve(_ context.Context, l net.Listener) error {
 	defer l.Close()
 	d.mu.Lock()
@@ -155,8 +159,8 @@ func (d *Desk) Close() {
 	d.serving.Wait()
 }
 
-// ServeConn serves one session over c, a SOCK_SEQPACKET Unix socket, which it closes. It returns when the session has ended
-// and, unless the desk was closed, all clients it brought have left.
+// ServeConn serves one session over c, a SOCK_SEQPACKET Unix socket, which it closes. It returns when the session has
+// ended and, unless the desk was closed, all clients it brought have left.
 func (d *Desk) ServeConn(c net.Conn) {
 	defer c.Close()
 	uc, ok := c.(*net.UnixConn)
@@ -170,7 +174,7 @@ func (d *Desk) ServeConn(c net.Conn) {
 		return
 	}
 	d.sessions.Add(1)
-	s := &deskSession{desk: d, conn: uc, server: d.server}
+	s := &deskSession{desk: d, conn: uc, server: d.server, conns: map[uint64]*pfkey.Conn{}}
 	err := s.serve()
 	d.mu.Lock()
 	delete(d.open, c)
@@ -181,6 +185,7 @@ func (d *Desk) ServeConn(c net.Conn) {
 		d.log.Warn("a session of the hand-over ended", "err", err)
 	}
 	for _, conn := range s.conns {
+		conn.Begin() // who was held for a begin that cannot come any more
 		select {
 		case <-conn.Done():
 		case <-d.stop:
@@ -191,13 +196,14 @@ func (d *Desk) ServeConn(c net.Conn) {
 	}
 }
 
-// deskSession is one session. It is used by one goroutine.
+// deskSession is one session. It is used by one goroutine: an engine does one thing at a time anyway, and nothing here
+// waits for a client.
 type deskSession struct {
 	desk    *Desk
 	conn    *net.UnixConn
 	server  *pfkey.Server
 	release func() // nil: nothing is traced
-	conns   []*pfkey.Conn
+	conns   map[uint64]*pfkey.Conn
 }
 
 func (s *deskSession) serve() error {
@@ -205,7 +211,7 @@ func (s *deskSession) serve() error {
 		return err
 	}
 	// One more byte than any request has, so that a longer one shows.
-	buf, oob, out := make([]byte, requestLen+1), make([]byte, unix.CmsgSpace(4*4)), make([]byte, 0, replyLen)
+	buf, oob := make([]byte, requestLen+inlineLen+1), make([]byte, unix.CmsgSpace(4*4))
 	for {
 		n, oobn, _, _, err := s.conn.ReadMsgUnix(buf, oob)
 		if err != nil || n == 0 {
@@ -217,8 +223,22 @@ func (s *deskSession) serve() error {
 			closeAll(files)
 			return err
 		}
-		errno := s.handle(r, files)
-		if _, err := s.conn.Write(appendReply(out, r, errno)); err != nil {
+		out := reply{op: r.op, serial: r.serial}
+		switch r.op {
+		case opAttach, opTrace:
+			out.errno = s.take(r, files)
+		case opSockets:
+			out.errno = s.list(files)
+		default:
+			if conn := s.conns[r.end]; conn != nil {
+				out.errno, out.value = s.work(conn, r, files)
+			} else {
+				closeAll(files)
+				out.errno = unix.ENOTCONN
+			}
+		}
+		clear(buf[:n]) // there may be keys in it
+		if _, err := s.conn.Write(out.append(make([]byte, 0, replyLen))); err != nil {
 			return nil
 		}
 	}
@@ -249,21 +269,17 @@ func closeAll(files []*os.File) {
 	}
 }
 
-func (s *deskSession) handle(r request, files []*os.File) unix.Errno {
-	if r.op == opGate {
-		closeAll(files)
-		s.gate()
-		return 0
-	}
+// take takes over what comes with a descriptor.
+func (s *deskSession) take(r request, files []*os.File) unix.Errno {
 	if len(files) != 1 {
 		closeAll(files)
 		s.desk.refused.Add(1)
-		return unix.EMFILE // the kernel drops descriptors that do not fit into our table
+		return unix.ENFILE // the kernel drops descriptors that do not fit into our table
 	}
 	if r.op == opTrace {
 		return s.trace(TraceRequest{File: files[0], Format: r.format, ShowKeys: r.keys})
 	}
-	conn, err := s.server.Attach(files[0], r.cred)
+	conn, err := s.server.Adopt(files[0], r.cred)
 	if err != nil {
 		files[0].Close()
 		s.desk.refused.Add(1)
@@ -272,22 +288,78 @@ func (s *deskSession) handle(r request, files []*os.File) unix.Errno {
 	}
 	s.desk.attached.Add(1)
 	s.forget()
-	s.conns = append(s.conns, conn)
+	s.conns[r.end] = conn
+	if !r.held {
+		conn.Begin()
+	}
 	return 0
 }
 
-// gate handles what the session's clients have sent.
-func (s *deskSession) gate() {
-	s.desk.gates.Add(1)
-	s.forget()
-	for _, c := range s.conns {
-		c.Drain()
+// work does what has to do with one end.
+func (s *deskSession) work(conn *pfkey.Conn, r request, files []*os.File) (unix.Errno, uint32) {
+	defer closeAll(files)
+	switch r.op {
+	case opBegin:
+		conn.Begin()
+		return 0, 0
+	case opReplay:
+		conn.Replay(r.msg)
+		return 0, 0
+	case opSend:
+		msg := r.msg
+		if len(files) == 1 {
+			var err error
+			if msg, err = io.ReadAll(io.NewSectionReader(files[0], 0, maxMessage)); err != nil {
+				return errnoOf(err), 0
+			}
+			defer clear(msg)
+		}
+		s.desk.sends.Add(1)
+		errno := number(conn.Send(msg, r.cred.PID))
+		if errno != 0 {
+			return errno, 0
+		}
+		return 0, pfkey.StateKey(msg)
+	case opCall:
+		return number(conn.Socket().Call(pfkey.Call(r.what))), 0
+	case opSet:
+		return number(conn.Socket().SetOption(pfkey.Option(r.what), int(r.value))), 0
+	default: // opGet
+		value, errno := conn.Socket().GetOption(pfkey.Option(r.what))
+		return number(errno), uint32(value)
 	}
+}
+
+// number is the errno of this machine with the name of e, 0 if e says that nothing is wrong.
+func number(e pfkey.Errno) unix.Errno {
+	var fine pfkey.Errno
+	if e == fine {
+		return 0
+	}
+	if n, ok := pfkey.HostErrno(e); ok {
+		return n
+	}
+	return unix.EIO
+}
+
+// list writes the sockets of the kernel into a file.
+func (s *deskSession) list(files []*os.File) unix.Errno {
+	defer closeAll(files)
+	if s.desk.o.Sockets == nil {
+		return unix.ENOENT
+	}
+	if len(files) != 1 {
+		return unix.ENFILE
+	}
+	if err := s.desk.o.Sockets(files[0]); err != nil {
+		return errnoOf(err)
+	}
+	return 0
 }
 
 // forget drops clients that have left.
 func (s *deskSession) forget() {
-	s.conns = slices.DeleteFunc(s.conns, func(c *pfkey.Conn) bool {
+	maps.DeleteFunc(s.conns, func(_ uint64, c *pfkey.Conn) bool {
 		select {
 		case <-c.Done():
 			return true
@@ -313,11 +385,15 @@ func (s *deskSession) trace(r TraceRequest) unix.Errno {
 	return 0
 }
 
-// errnoOf is the errno in the chain of err; EIO if there is none.
+// errnoOf is the errno in the chain of err, EIO if there is none. A program whose own table has room hears that the
+// system's is full.
 func errnoOf(err error) unix.Errno {
 	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno
+	switch {
+	case !errors.As(err, &errno):
+		return unix.EIO
+	case errno == unix.EMFILE:
+		return unix.ENFILE
 	}
-	return unix.EIO
+	return errno
 }

@@ -2,8 +2,8 @@ package launch
 
 import "golang.org/x/sys/unix"
 
-// Where the filter finds things in struct seccomp_data. Of arguments only the lower half is looked at: all that are tested
-// are of type int or small; both machines are little-endian.
+// Where the filter finds things in struct seccomp_data. Of arguments only the lower half is looked at: all that are
+// tested are of type int or small; both machines are little-endian.
 const (
 	offsetCall = 0
 	offsetArch = 4
@@ -16,7 +16,8 @@ const (
 	succeed = unix.SECCOMP_RET_ERRNO // with errno 0: returns 0 without having been done
 )
 
-// Socket options that set an IPsec policy on one socket. Kernels without IPsec refuse them, and key daemons want them to work.
+// Socket options that set an IPsec policy on one socket. Kernels without IPsec refuse them, and key daemons want them
+// to work.
 const (
 	ipIPsecPolicy   = 16 // IP_IPSEC_POLICY
 	ipXfrmPolicy    = 17 // IP_XFRM_POLICY
@@ -25,12 +26,16 @@ const (
 	udpEncap        = 100
 )
 
-// headerLen is what programs peek at to learn the length of a message.
-const headerLen = 16
+// The ioctls of sockets. A few of them are done before the kernel asks what kind of socket it is.
+const (
+	firstSocketIoctl, lastSocketIoctl = 0x8900, 0x89ff
+	outputQueue                       = unix.TIOCOUTQ
+)
 
-// gatedWait is the longest poll, in milliseconds, that counts as looking without waiting. One program of those known waits
-// for 1.
-const gatedWait = 10
+var generalIoctls = []uint32{
+	0x8901, 0x8902, 0x8903, 0x8904, // FIOSETOWN, SIOCSPGRP, FIOGETOWN, SIOCGPGRP
+	0x8906, 0x8907, 0x8912, unix.SIOCGSKNS, // SIOCGSTAMP, SIOCGSTAMPNS, SIOCGIFCONF
+}
 
 // A rule says what to do with a system call whose arguments pass all tests.
 type rule struct {
@@ -49,13 +54,35 @@ type test struct {
 
 func argument(n uint32) (offset uint32) { return offsetArgs + 8*n }
 
-func equal(arg, k uint32) test  { return test{argument(arg), unix.BPF_JEQ, k, false} }
-func atMost(arg, k uint32) test { return test{argument(arg), unix.BPF_JGT, k, true} }
-func anyBit(arg, k uint32) test { return test{argument(arg), unix.BPF_JSET, k, false} }
+func equal(arg, k uint32) test   { return test{argument(arg), unix.BPF_JEQ, k, false} }
+func other(arg, k uint32) test   { return test{argument(arg), unix.BPF_JEQ, k, true} }
+func noBit(arg, k uint32) test   { return test{argument(arg), unix.BPF_JSET, k, true} }
+func atMost(arg, k uint32) test  { return test{argument(arg), unix.BPF_JGT, k, true} }
+func atLeast(arg, k uint32) test { return test{argument(arg), unix.BPF_JGE, k, false} }
 
-// rules are what the filter does.
-func (o Options) rules() []rule {
+// sends are the calls that send. Those that write at a place in a file fail for sockets anyway.
+var sends = []uint32{
+	unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG, unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_PWRITEV2,
+}
+
+// rules are what the filter does. guarded says that it keeps programs from hiding their memory.
+func (o Options) rules(guarded bool) []rule {
 	rules := []rule{{unix.SYS_SOCKET, []test{equal(0, unix.AF_KEY)}, notify}}
+	if !o.NoGate {
+		for _, call := range sends {
+			rules = append(rules, rule{call, nil, notify})
+		}
+		// The file that lists the sockets. What opens a file to read it is stopped, because the name of the file is out
+		// of the filter's reach.
+		const others = unix.O_ACCMODE | unix.O_CREAT | unix.O_DIRECTORY | unix.O_PATH
+		rules = append(rules, rule{unix.SYS_OPENAT, []test{noBit(2, others)}, notify})
+		if callOpen != 0 {
+			rules = append(rules, rule{callOpen, []test{noBit(1, others)}, notify})
+		}
+		if guarded {
+			rules = append(rules, rule{unix.SYS_PRCTL, []test{equal(0, unix.PR_SET_DUMPABLE), equal(1, 0)}, succeed})
+		}
+	}
 	for _, p := range [][2]uint32{
 		{unix.IPPROTO_IP, ipIPsecPolicy}, {unix.IPPROTO_IP, ipXfrmPolicy},
 		{unix.IPPROTO_IPV6, ipv6IPsecPolicy}, {unix.IPPROTO_IPV6, ipv6XfrmPolicy},
@@ -65,12 +92,29 @@ func (o Options) rules() []rule {
 	if o.UDPEncap {
 		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, unix.IPPROTO_UDP), equal(2, udpEncap)}, succeed})
 	}
-	if !o.NoGate {
-		rules = append(rules,
-			rule{unix.SYS_RECVFROM, []test{equal(2, headerLen), anyBit(3, unix.MSG_PEEK)}, notify},
-			rule{unix.SYS_RECVFROM, []test{anyBit(3, unix.MSG_DONTWAIT)}, notify})
-		rules = append(rules, pollRules...)
+	// What a Unix socket does otherwise than a PF_KEY socket.
+	for _, call := range []uint32{
+		unix.SYS_BIND, unix.SYS_CONNECT, unix.SYS_LISTEN, callAccept & 0xffff, unix.SYS_ACCEPT4, unix.SYS_SHUTDOWN,
+		unix.SYS_GETSOCKNAME, unix.SYS_GETPEERNAME,
+	} {
+		rules = append(rules, rule{call, nil, notify})
 	}
+	for _, option := range []uint32{
+		unix.SO_TYPE, unix.SO_DOMAIN, unix.SO_PEERCRED, soPeerName, soPeekOff, soPeerGroups, soPeerPidFD,
+		unix.SO_RCVBUF, unix.SO_SNDBUF,
+	} {
+		rules = append(rules, rule{unix.SYS_GETSOCKOPT, []test{equal(1, unix.SOL_SOCKET), equal(2, option)}, notify})
+	}
+	for _, option := range []uint32{unix.SO_RCVBUF, unix.SO_SNDBUF, soPeekOff} {
+		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, unix.SOL_SOCKET), equal(2, option)}, notify})
+	}
+	ioctls := []test{atLeast(1, firstSocketIoctl), atMost(1, lastSocketIoctl)}
+	for _, n := range generalIoctls {
+		ioctls = append(ioctls, other(1, n))
+	}
+	rules = append(rules,
+		rule{unix.SYS_IOCTL, ioctls, notify},
+		rule{unix.SYS_IOCTL, []test{equal(1, outputQueue)}, notify})
 	if o.Identity {
 		for _, call := range []uint32{
 			unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID,
@@ -82,7 +126,8 @@ func (o Options) rules() []rule {
 	return rules
 }
 
-// assemble makes the filter. Calls of other machines, 32-bit ones for instance, and those that no rule names are let through.
+// assemble makes the filter. Calls of other machines, 32-bit ones for instance, and those that no rule names are let
+// through.
 func assemble(rules []rule) []unix.SockFilter {
 	load := func(offset uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}

@@ -25,8 +25,11 @@ func TestMain(m *testing.M) {
 	case benchPrograms[name] != nil:
 		n, _ := strconv.Atoi(os.Getenv(programVariable + "N"))
 		os.Exit(benchProgram(name, n))
+	case programs[name] != nil:
+		os.Exit(programs[name]())
 	case name != "":
-		os.Exit(goProgram())
+		fmt.Println("FAIL there is no program", name)
+		os.Exit(2)
 	}
 	skipExample()
 	code := leak.Run(m, "/launch.", "/pfkey.")
@@ -49,6 +52,21 @@ func skipExample() {
 	if flag.Set("test.skip", pattern) == nil {
 		fmt.Fprintln(os.Stderr, "skipped: Example:", err)
 	}
+}
+
+// programs are what this binary can be instead, by the value of programVariable.
+var programs = map[string]func() int{
+	"go":     goProgram,
+	"beside": beside, "keeper": keeper, "launcher": launcher, "forever": forever, "waiting": waiting, "idle": idle,
+	"orphans": orphans,
+	"looks":   looks,
+	"senders": senders,
+	"calls":   calls,
+	"busy":    func() int { busy(); return 0 },
+	"one processor": func() int {
+		fmt.Println("FAIL", oneProcessor())
+		return 1
+	},
 }
 
 // goProgram opens and uses sockets from several goroutines, whose threads the runtime interrupts with signals all the

@@ -1,28 +1,16 @@
 package launch
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/pfkeyd/pfkeyd/pfkey"
 )
-
-// A Handler decides what comes of the calls that the filter stops. [Switchboard] is one.
-type Handler interface {
-	// Socket returns the client's end of a new PF_KEY socket for cred, which is closed once the program has it. An error
-	// with a unix.Errno in its chain fails the program's socket(2) with that.
-	Socket(cred pfkey.Cred) (*os.File, error)
-	// Gate returns when all that programs have sent until now has been handled and the answers lie in their sockets. It must
-	// not wait for a program, they are stopped.
-	Gate()
-}
 
 // A Program is a process under the filter, with all that it starts.
 type Program struct {
@@ -30,33 +18,97 @@ type Program struct {
 	Cmd *exec.Cmd
 
 	listener *os.File
-	counts   Counts
-	mu       sync.Mutex // guards counts
+	fd       int // of the listener
+	guard    *guardian
+
+	mu     sync.Mutex // guards counts
+	counts Counts
 }
 
 // Counts tell how often a program was stopped.
 type Counts struct {
 	Sockets uint64 // PF_KEY sockets made
 	Refused uint64 // socket calls that failed
-	Gated   uint64 // looks for an answer that were held up
+	Sent    uint64 // calls that sent, and were carried out
+	Denied  uint64 // other calls on PF_KEY sockets, and calls that sent what a kernel refuses
+	Passed  uint64 // calls that went on as if they had not been stopped
 	Gone    uint64 // calls whose caller was killed or interrupted meanwhile
 }
 
-// Start starts cmd under the filter. [Program.Supervise] must be called at once: until then the first PF_KEY socket waits.
-// The caller itself stays outside of the filter.
-func Start(cmd *exec.Cmd, o Options) (*Program, error) {
+// Start starts cmd under the filter. [Program.Supervise] must be called at once: until then the first PF_KEY socket
+// waits. The caller itself stays outside of the filter.
+//
+// This process starts itself once more, as a guardian that does nothing until this process is killed: then it kills the
+// programs, whose stopped calls nobody would answer any more. Package launch makes a guardian of a process before its
+// main function runs. For it the program gets a variable more in its environment.
+func Start(cmd *exec.Cmd, o Options) (_ *Program, err error) {
 	if err := Supported(); err != nil {
 		return nil, err
 	}
 	p := &Program{Cmd: cmd}
-	if err := onOwnThread(func() error { return p.start(o) }); err != nil {
+	if p.guard, err = startGuardian(o.Remove); err != nil {
+		return nil, fmt.Errorf("launch: %w", err)
+	}
+	if cmd.Env == nil {
+		cmd.Env = os.Environ()
+	}
+	cmd.Env = append(cmd.Env, p.guard.mark)
+	if err := p.start(o); err != nil {
+		p.guard.end(farewell)
 		return nil, fmt.Errorf("launch: %w", err)
 	}
 	return p, nil
 }
 
-// onOwnThread runs f on a thread that is destroyed afterwards, and with it the filter that f has put on it. The main thread
-// cannot be destroyed: if the goroutine lands there, another one is started while the main thread is taken.
+// start starts the program, and has the guardian answer in the meantime: the thread that installs the filter is itself
+// under it, and so is what it makes before that has become the program, and neither may wait for a goroutine of this
+// process.
+func (p *Program) start(o Options) (err error) {
+	filter := assemble(o.rules(!mayTrace()))
+	installed, guarded, done := make(chan int), make(chan error), make(chan error, 1)
+	go func() {
+		done <- onOwnThread(func() error {
+			// A filter belongs to the thread that installs it; what it starts inherits it.
+			listener, err := install(filter)
+			if err != nil {
+				return err
+			}
+			installed <- listener
+			if err := <-guarded; err != nil {
+				return err
+			}
+			return p.Cmd.Start()
+		})
+	}()
+	select {
+	case p.fd = <-installed:
+	case err := <-done:
+		return err
+	}
+	hasten(p.fd)
+	p.listener = os.NewFile(uintptr(p.fd), "seccomp")
+	guarded <- p.guard.watch(p.fd)
+	if err = <-done; err == nil {
+		_ = p.guard.protect(p.Cmd.Process.Pid) // without a guardian nothing is lost but its help
+		return nil
+	}
+	p.listener.Close()
+	return err
+}
+
+// mayTrace says whether this process may read the memory of processes that hide it.
+func mayTrace() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	err := unix.Capget(&header, &data[0])
+	return err == nil && data[0].Effective&(1<<unix.CAP_SYS_PTRACE) != 0
+}
+
+// Guardian is the number of the guardian's process, which is a child of this one and is waited for by Supervise.
+func (p *Program) Guardian() int { return p.guard.cmd.Process.Pid }
+
+// onOwnThread runs f on a thread that is destroyed afterwards, and with it the filter that f has put on it. The main
+// thread cannot be destroyed: if the goroutine lands there, another one is started while the main thread is taken.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
@@ -71,71 +123,73 @@ func onOwnThread(f func() error) error {
 	return <-done
 }
 
-// start runs on a thread of its own. A filter belongs to the thread that installs it; what it starts inherits it.
-func (p *Program) start(o Options) error {
-	listener, err := install(assemble(o.rules()))
-	if err != nil {
-		return err
+// look answers a call that has to do with no PF_KEY socket, and says what to do about one that has.
+func (p *Program) look(c *caller, h Handler) (todo func()) {
+	if c.call == unix.SYS_SOCKET {
+		return func() { p.opened(c, p.socket(c, h)) }
 	}
-	p.listener = os.NewFile(uintptr(listener), "seccomp")
-	if err = checkListener(listener); err == nil {
-		err = p.Cmd.Start()
-	}
-	if err != nil {
-		p.listener.Close()
-	}
-	return err
-}
-
-// Supervise answers the calls that the filter stops, until the last process under the filter is gone, or ctx ends: then every
-// stopped call of the programs fails with ENOSYS. It returns nil when all are gone.
-func (p *Program) Supervise(ctx context.Context, h Handler) error {
-	defer p.listener.Close()
-	wake, stop, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("launch: %w", err)
-	}
-	defer wake.Close()
-	defer context.AfterFunc(ctx, func() { stop.Close() })()
-	defer stop.Close()
-	// Fd of the listener is never called elsewhere, so that the descriptor stays as it is.
-	listener := int(p.listener.Fd())
-	fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}, {Fd: int32(wake.Fd()), Events: unix.POLLIN}}
-	for {
-		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
-			continue
-		} else if err != nil {
-			return fmt.Errorf("launch: %w", os.NewSyscallError("poll", err))
+	if c.call == unix.SYS_OPENAT || c.call == callOpen && callOpen != 0 {
+		if c.tid != 0 && c.opens() {
+			return func() { p.list(c, h) }
 		}
-		switch {
-		case fds[1].Revents != 0:
-			return ctx.Err()
-		case fds[0].Revents&unix.POLLIN != 0:
-			// RECV waits, and nothing but a call ends its wait. So it is done only when there is one.
-			n, err := receive(listener)
-			switch {
-			case err == unix.ENOENT:
-				p.count(func(c *Counts) { c.Gone++ })
-			case err != nil:
-				return fmt.Errorf("launch: %w", os.NewSyscallError("ioctl", err))
-			default:
-				p.handle(listener, &n, h)
+		p.pass(c)
+		return nil
+	}
+	if h.Open() > 0 && c.tid != 0 {
+		// A descriptor that is not there, or that is none of our business, is not ours.
+		if id, err := c.file(c.fd()); err == nil {
+			if client := h.Find(id); client != nil {
+				return func() { p.serve(c, client) }
 			}
-		case fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0:
-			return nil
 		}
+	}
+	p.pass(c)
+	return nil
+}
+
+// pass lets a call be done as if it had not been stopped.
+func (p *Program) pass(c *caller) {
+	p.count(func(c *Counts) { c.Passed++ })
+	p.gone(proceed(p.fd, c.id))
+}
+
+// errGone says that the caller has been killed meanwhile.
+var errGone = errors.New("the caller is gone")
+
+// waits says whether the caller still waits, so that what was read of its process was its own.
+func (p *Program) waits(c *caller) bool { return valid(p.fd, c.id) }
+
+// serve does a call on one of our sockets.
+func (p *Program) serve(c *caller, client Client) {
+	var result uint64
+	var err error
+	sends := slices.Contains(sends, uint32(c.call))
+	if sends {
+		result, err = p.send(c, client)
+	} else {
+		err = p.other(c, client)
+	}
+	var errno unix.Errno
+	switch {
+	case err == nil, err == errNothing:
+		p.count(func(c *Counts) {
+			if sends {
+				c.Sent++
+			}
+		})
+		p.gone(finish(p.fd, c.id, result))
+	case err == errGone:
+		p.gone(err)
+	case errors.As(err, &errno):
+		p.count(func(c *Counts) { c.Denied++ })
+		p.gone(answer(p.fd, c.id, errno))
+	default: // no engine, or no memory to be read: it goes into the socket, and is handled from there
+		p.pass(c)
 	}
 }
 
-// handle answers one call.
-func (p *Program) handle(listener int, n *notification, h Handler) {
-	if n.call != unix.SYS_SOCKET {
-		h.Gate()
-		p.count(func(c *Counts) { c.Gated++ })
-		p.gone(proceed(listener, n.id))
-		return
-	}
-	err := p.socket(listener, n, h)
+// opened tells the caller what became of its socket(2), unless it knows.
+func (p *Program) opened(c *caller, err error) {
 	switch {
 	case err == nil:
 		p.count(func(c *Counts) { c.Sockets++ })
@@ -145,7 +199,7 @@ func (p *Program) handle(listener int, n *notification, h Handler) {
 		p.count(func(c *Counts) { c.Refused++ })
 		errno := unix.ENOBUFS
 		errors.As(err, &errno)
-		p.gone(answer(listener, n.id, errno))
+		p.gone(answer(p.fd, c.id, errno))
 	}
 }
 
@@ -170,9 +224,9 @@ func (p *Program) Counts() Counts {
 }
 
 // socket does what socket(AF_KEY, type, protocol) does. ENOENT says that the caller is gone.
-func (p *Program) socket(listener int, n *notification, h Handler) error {
+func (p *Program) socket(c *caller, h Handler) error {
 	const flags = unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC
-	typ, proto := int32(n.args[1]), int32(n.args[2])
+	typ, proto := int32(c.args[1]), int32(c.args[2])
 	switch {
 	case typ&^0xf&^flags != 0:
 		return unix.EINVAL
@@ -183,8 +237,8 @@ func (p *Program) socket(listener int, n *notification, h Handler) error {
 	case proto != pfkeyV2:
 		return unix.EPROTONOSUPPORT
 	}
-	cred := credOf(n.tid)
-	if !valid(listener, n.id) {
+	cred := credOf(c.tid)
+	if !p.waits(c) {
 		return unix.ENOENT
 	}
 	end, err := h.Socket(cred)
@@ -198,7 +252,10 @@ func (p *Program) socket(listener int, n *notification, h Handler) error {
 			return err
 		}
 	}
-	return give(listener, n.id, fd, typ&unix.SOCK_CLOEXEC != 0)
+	if id, err := fileID(fd); err == nil {
+		p.guard.note(id)
+	}
+	return give(p.fd, c.id, fd, typ&unix.SOCK_CLOEXEC != 0)
 }
 
 const pfkeyV2 = 2 // PF_KEY_V2

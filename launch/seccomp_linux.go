@@ -71,8 +71,8 @@ func proceed(listener int, id uint64) error {
 	return err
 }
 
-// give puts fd into the caller and ends its wait with the number it has there, in one step: there is no moment at which the
-// caller has the one without the other.
+// give puts fd into the caller and ends its wait with the number it has there, in one step: there is no moment at which
+// the caller has the one without the other.
 func give(listener int, id uint64, fd int, cloexec bool) error {
 	a := addition{id: id, flags: unix.SECCOMP_ADDFD_FLAG_SEND, source: uint32(fd)}
 	if cloexec {
@@ -84,8 +84,9 @@ func give(listener int, id uint64, fd int, cloexec bool) error {
 	})
 }
 
-// undisturbed runs f on a thread that no signal interrupts. A signal that comes while the kernel adds a descriptor has it take the request
-// back but not the reply, and the caller's socket(2) returns 0; Go's runtime sends such signals to its own threads all the time.
+// undisturbed runs f on a thread that no signal interrupts. A signal that comes while the kernel adds a descriptor has
+// it take the request back but not the reply, and the caller's socket(2) returns 0; Go's runtime sends such signals to
+// its own threads all the time.
 func undisturbed(f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -98,6 +99,20 @@ func undisturbed(f func() error) error {
 	}
 	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil) }() // what was valid before is valid still
 	return f()
+}
+
+// finish ends the wait of a call with its result.
+func finish(listener int, id, value uint64) error {
+	r := response{id: id, value: int64(value)}
+	_, err := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
+	return err
+}
+
+// hasten asks the kernel to run whoever waits for calls on the processor of the caller, who waits for the answer
+// anyway. Linux can do that since 6.6.
+func hasten(listener int) {
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(listener), uintptr(unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS),
+		unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
 }
 
 // valid says whether the caller still waits, so that what was read of its process meanwhile was its own.
@@ -114,19 +129,21 @@ func seccomp(operation, flags uint, arg unsafe.Pointer) (int, error) {
 	return int(n), nil
 }
 
-// install puts the calling thread, and what it starts, under the filter and returns the listener. Without CAP_SYS_ADMIN the
-// thread gives up set-uid programs first.
+// install puts the calling thread, and what it starts, under the filter and returns the listener. Without CAP_SYS_ADMIN
+// the thread gives up set-uid programs first.
 func install(program []unix.SockFilter) (listener int, err error) {
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	flags := uint(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+	// A call that has been received is not interrupted any more, so that nothing is carried out twice.
+	const flags = uint(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
 	for {
 		listener, err = seccomp(unix.SECCOMP_SET_MODE_FILTER, flags, unsafe.Pointer(&prog))
 		runtime.KeepAlive(program)
 		switch {
 		case err == nil:
 			return listener, nil
-		case err == unix.EINVAL && flags&unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV != 0:
-			flags &^= unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV // since Linux 5.19; fewer interrupted calls with it
+		case err == unix.EINVAL:
+			return -1, fmt.Errorf("%w: before Linux 5.19 a signal can take back a call that is carried out already",
+				ErrUnsupported)
 		case err == unix.EACCES:
 			on, _ := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
 			if on != 0 {
@@ -143,8 +160,8 @@ func install(program []unix.SockFilter) (listener int, err error) {
 	}
 }
 
-// Supported says what keeps programs from being run here, nil if nothing is known that does. An outer supervisor is only seen
-// when a program is started.
+// Supported says what keeps programs from being run here, nil if nothing is known that does. An outer supervisor is
+// only seen when a program is started.
 func Supported() error {
 	missing := func(format string, a ...any) error {
 		var u unix.Utsname
@@ -171,15 +188,6 @@ func Supported() error {
 	if int(s.notification) != int(unsafe.Sizeof(notification{})) || int(s.response) != int(unsafe.Sizeof(response{})) {
 		return missing("seccomp notifications have %d and %d bytes, %d and %d are known",
 			s.notification, s.response, unsafe.Sizeof(notification{}), unsafe.Sizeof(response{}))
-	}
-	return nil
-}
-
-// checkListener looks for what has come last of the things that are needed: adding a descriptor and answering in one step.
-func checkListener(listener int) error {
-	// Flags are checked before it is found that no call with this id waits.
-	if err := give(listener, 0, listener, false); err != unix.ENOENT {
-		return fmt.Errorf("%w: the kernel cannot add a descriptor and answer in one step, which came with Linux 5.14 (%v)", ErrUnsupported, err)
 	}
 	return nil
 }

@@ -112,6 +112,7 @@ func (s *Station) open(o *Options) {
 		Address: s.Address().String(),
 		Check:   pfkey.CheckPeer,
 		Log:     o.Log,
+		Sockets: s.engine.List,
 		Traced:  s.traces.begin,
 	})
 	s.packets = packetport.NewServer(o.Packets, packetport.Options{Name: name, Check: pfkey.CheckPeer, Log: o.Log})

@@ -9,9 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -251,6 +253,34 @@ static void wait_(void) {
 static volatile sig_atomic_t got;
 static void catch_(int s) { got = s; }
 
+/* interrupted sends while signals come all the time, none of which restarts a call, and says how often it was told that it had sent. */
+static void interrupted(void) {
+	int s = key_socket(), sent = 0;
+	struct sigaction a = {.sa_handler = catch_};
+	struct itimerval every = {{0, 50}, {0, 50}};
+	char buf[65536];
+	if (sigaction(SIGALRM, &a, NULL)) fail("sigaction");
+	if (setitimer(ITIMER_REAL, &every, NULL)) fail("setitimer");
+	for (int i = 1; i <= 2000; i++) {
+		struct msg m = {2, 7, 0, 3, 2, 0, (uint32_t)i, (uint32_t)getpid()};
+		ssize_t n = send(s, &m, sizeof m, 0);
+		if (n == sizeof m) sent++;
+		else if (n >= 0 || errno != EINTR) fail("send");
+		while (recv(s, buf, sizeof buf, MSG_DONTWAIT) >= 0) ;
+	}
+	every.it_value.tv_usec = 0;
+	setitimer(ITIMER_REAL, &every, NULL);
+	if (!got) failed("signals", 0);
+	printf("sent %d\n", sent);
+}
+
+/* hidden wants its memory to be nobody's business. */
+static void hidden(void) {
+	if (prctl(PR_SET_DUMPABLE, 0)) fail("PR_SET_DUMPABLE");
+	int s = key_socket();
+	for (int i = 1; i <= 200; i++) ask(s, i);
+}
+
 static void signals(void) {
 	signal(SIGUSR1, catch_);
 	signal(SIGTERM, catch_);
@@ -279,6 +309,8 @@ int main(int argc, char **argv) {
 	else if (!strcmp(what, "daemon")) daemon_(arg);
 	else if (!strcmp(what, "wait")) wait_();
 	else if (!strcmp(what, "signals")) signals();
+	else if (!strcmp(what, "interrupted")) interrupted();
+	else if (!strcmp(what, "hidden")) hidden();
 	else if (!strcmp(what, "kill")) raise(SIGKILL);
 	else if (!strcmp(what, "exit")) exit(atoi(arg));
 	else { printf("FAIL what is %s\n", what); return 2; }

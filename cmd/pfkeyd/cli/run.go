@@ -53,14 +53,28 @@ Programs find the engine's address in the environment variable PFKEY_ENGINE, so
 that 'pfkeyd status' and ipseckey work inside the program. Elsewhere they find the
 engine too: it lies beside that of 'pfkeyd serve', under the name of the program.
 
-Signals are passed on, and the exit code is that of the program: 128 and the number
-of the signal if one killed it, 126 or 127 if it could not be started. Daemons
-that fork away are served too: run waits until the last process is gone. If the
-engine dies, programs notice nothing but a kernel that has forgotten everything:
-a new engine takes their sockets over.
+A message has been handled when the program's send returns: the answer lies in the
+socket, however the program looks for it, and what the kernel refuses fails the
+send. For that, run stops every call that sends, writes or opens a file, which
+makes each of them about 10 microseconds slower; --no-gate switches it off.
 
-It needs Linux 5.14 on amd64 or arm64, and no other seccomp supervisor around it.
-Where it is not privileged, set-uid programs below run without their privilege.`,
+SIGINT, SIGQUIT and SIGTERM reach every process under run, also one that loses its
+parent later; SIGHUP, SIGUSR1 and SIGUSR2 reach the program and the daemons that it
+has left behind. What is typed at a terminal reaches those in its foreground from
+there. The exit code is that of the program: 128 and the number of the signal if
+one killed it, 126 or 127 if it could not be started. Daemons that fork away are
+served too: run waits until the last process is gone. If run itself is killed, the
+programs are killed as well.
+
+If the engine dies, programs see a kernel that has lost its databases: a new engine
+takes their sockets over, with their registrations and options.
+
+Programs that use NETLINK_XFRM beside PF_KEY, as strongSwan's kernel-netlink does,
+meet this machine's own kernel with it.
+
+It needs Linux 5.19 on amd64 or arm64, /proc, and no other seccomp supervisor around
+it. Where it is not privileged, set-uid programs below run without their privilege,
+and programs cannot hide their memory (PR_SET_DUMPABLE).`,
 		Example: `  pfkeyd run -- setkey -f /etc/ipsec.conf
   pfkeyd run --trace iked.txt --addr 192.0.2.1 -- iked -d
   pfkeyd run --engine linux:/run/user/1000/pfkeyd/linux.sock -- setkey -D`,
@@ -87,7 +101,8 @@ Where it is not privileged, set-uid programs below run without their privilege.`
 		"write every message both ways into `FILE`, \"-\" for standard output: "+
 			"pcapng if its name ends so, else text; key bytes are zero")
 	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
-	flags.BoolVar(&f.launch.NoGate, "no-gate", false, "let programs look for an answer before there can be one (for measuring; some programs fail)")
+	flags.BoolVar(&f.launch.NoGate, "no-gate", false,
+		"stop no call that sends, writes or opens a file: faster, but answers and errors come late, and some programs fail")
 	flags.BoolVar(&f.launch.UDPEncap, "udp-encap", false, "have the socket option UDP_ENCAP succeed without effect, so that the engine sees ESP in UDP")
 	flags.BoolVar(&f.launch.Identity, "fake-ids", false, "have setuid, setgid, setgroups and their kin succeed without effect, for daemons in a user namespace with one user")
 	return cmd

@@ -9,9 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strconv"
-	"strings"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -48,6 +46,9 @@ type runner struct {
 	ended  chan struct{} // closed when that process is gone
 	over   bool          // no successor is wanted any more
 	pid    int           // the program's, 0 when it is gone
+	told   map[int]bool  // processes that have been told to end; nil if nobody was
+	ending syscall.Signal
+	guard  int // the guardian's
 }
 
 // runProgram hears the end of ctx, a signal, until the program runs; from then on signals are the program's.
@@ -111,7 +112,7 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 		r.log.Warn("orphans are not seen", "err", err)
 	}
 	signals := make(chan os.Signal, 16)
-	for _, s := range passedOn {
+	for _, s := range append(slices.Clone(endings), passedOn...) {
 		if !signal.Ignored(s) { // what is ignored shall be so in the program too
 			signal.Notify(signals, s)
 		}
@@ -123,7 +124,14 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 	}
 	command.KeepSignals(ctx)
 
-	p, err := launch.Start(cmd, r.f.launch)
+	o := r.f.launch
+	if r.f.engine == "" && r.f.serve.socket == "" {
+		o.Remove = append(o.Remove, ports(r.path)...)
+	}
+	if r.dir != "" {
+		o.Remove = append(o.Remove, r.dir)
+	}
+	p, err := launch.Start(cmd, o)
 	if err != nil {
 		switch {
 		case errors.Is(err, launch.ErrNested):
@@ -138,7 +146,7 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 		return &command.Failure{Code: exitCannotExec, Err: err}
 	}
 	r.mu.Lock()
-	r.pid = cmd.Process.Pid
+	r.pid, r.guard = cmd.Process.Pid, p.Guardian()
 	r.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background()) // signals are the program's now
 	var helpers sync.WaitGroup
@@ -177,75 +185,6 @@ func status(err error) (int, error) {
 		return 128 + int(w.Signal()), nil
 	}
 	return exit.ExitCode(), nil
-}
-
-// passedOn are the signals that are meant for the program.
-var passedOn = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
-
-// passOn gives signals to the program and to the daemons that it has left, and buries orphans. Both get them, always: whether the program has
-// ended cannot be known in time, and a signal must not be lost in between.
-func (r *runner) passOn(ctx context.Context, signals <-chan os.Signal) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case s := <-signals:
-			sig := s.(syscall.Signal)
-			if sig == unix.SIGCHLD {
-				r.bury()
-				continue
-			}
-			if (sig == unix.SIGINT || sig == unix.SIGQUIT) && inForeground() {
-				continue // from the terminal, which sends it to the program as well
-			}
-			r.mu.Lock()
-			if r.pid != 0 {
-				_ = unix.Kill(r.pid, sig)
-			}
-			for _, pid := range r.orphansLocked() {
-				_ = unix.Kill(pid, sig)
-			}
-			r.mu.Unlock()
-		}
-	}
-}
-
-// inForeground says whether what is typed at the terminal reaches this process and the program alike.
-func inForeground() bool {
-	tty, err := os.Open("/dev/tty")
-	if err != nil {
-		return false
-	}
-	defer tty.Close()
-	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
-}
-
-// bury reaps orphans that have ended.
-func (r *runner) bury() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, pid := range r.orphansLocked() {
-		_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
-	}
-}
-
-// orphansLocked are the children that this process has got and not made. It needs r.mu.
-func (r *runner) orphansLocked() (pids []int) {
-	files, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, file := range files {
-		list, err := os.ReadFile(file)
-		if err != nil {
-			continue
-		}
-		for word := range strings.FieldsSeq(string(list)) {
-			pid, err := strconv.Atoi(word)
-			if err == nil && pid != r.pid && (r.engine == nil || pid != r.engine.Process.Pid) {
-				pids = append(pids, pid)
-			}
-		}
-	}
-	return pids
 }
 
 // firstSession starts the engine, or finds the one that runs. An engine of its own is named after the program.

@@ -54,7 +54,12 @@ func shortName(program string) string {
 
 // removePorts removes what an engine that was killed has left at its path.
 func removePorts(path string) {
-	for _, p := range []string{path, packetport.Path(path), control.Path(path), launch.AttachPath(path)} {
+	for _, p := range ports(path) {
 		os.Remove(p)
 	}
+}
+
+// ports are the files of an engine.
+func ports(path string) []string {
+	return []string{path, packetport.Path(path), control.Path(path), launch.AttachPath(path)}
 }

@@ -1,0 +1,445 @@
+package launch_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+)
+
+// What has been carried out cannot be taken back by a signal, and is not carried out twice.
+func TestInterrupted(t *testing.T) {
+	needLaunch(t)
+	office := openOffice(t)
+	board := newBoard(t)
+	if err := board.Use(office.session(t)); err != nil {
+		t.Fatal(err)
+	}
+	out, p, err := run(t, board, launch.Options{}, exec.Command(client(t, "rdynamic"), "interrupted"))
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var sent uint64
+	if _, err := fmt.Sscanf(out, "sent %d\n", &sent); err != nil || sent == 0 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got := office.server.Counters().Received; got != sent {
+		t.Errorf("the engine has got %d messages, the program has sent %d; calls: %+v", got, sent, p.Counts())
+	}
+}
+
+// slowly carries out nothing before it is told to.
+type slowly struct {
+	*launch.Switchboard
+	came chan struct{}
+	goOn chan struct{}
+}
+
+func (s *slowly) Find(id launch.FileID) launch.Client {
+	if c := s.Switchboard.Find(id); c != nil {
+		return slowClient{c, s}
+	}
+	return nil
+}
+
+type slowClient struct {
+	launch.Client
+	s *slowly
+}
+
+func (c slowClient) Send(msg []byte, pid int32) error {
+	c.s.came <- struct{}{}
+	<-c.s.goOn
+	return c.Client.Send(msg, pid)
+}
+
+// beside sends from two threads, and writes to its output meanwhile.
+func beside() int {
+	errs := make(chan error, 2)
+	for range cap(errs) {
+		go func() { errs <- askOnce(1) }()
+	}
+	in := bufio.NewReader(os.Stdin)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			break
+		}
+		fmt.Print("heard ", line)
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			fmt.Println("FAIL", err)
+			return 1
+		}
+	}
+	fmt.Println("ok beside")
+	return 0
+}
+
+// A message that takes long holds up nobody else: not what other threads send, and nothing that anybody writes.
+func TestSlow(t *testing.T) {
+	needLaunch(t)
+	h := &slowly{Switchboard: connected(t), came: make(chan struct{}), goOn: make(chan struct{})}
+	cmd := helper("beside")
+	in, lines := talk(t, cmd)
+	finished := make(chan error, 1)
+	go func() {
+		_, _, err := run(t, h, launch.Options{}, cmd)
+		finished <- err
+	}()
+	<-h.came
+	<-h.came // while the first one is still there
+	for i := range 20 {
+		if _, err := fmt.Fprintln(in, i); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-lines; got != fmt.Sprint("heard ", i) {
+			t.Fatalf("%q", got)
+		}
+	}
+	close(h.goOn)
+	in.Close()
+	if got := <-lines; got != "ok beside" {
+		t.Errorf("%q", got)
+	}
+	if err := <-finished; err != nil {
+		t.Error(err)
+	}
+}
+
+// talk connects a program's input and output with the test.
+func talk(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser, lines <-chan string) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	said := make(chan string, 100)
+	go func() {
+		defer close(said)
+		defer r.Close()
+		for s := bufio.NewScanner(r); s.Scan(); {
+			said <- s.Text()
+		}
+	}()
+	t.Cleanup(func() { in.Close(); w.Close() })
+	return in, said
+}
+
+// keeper has a socket with everything that belongs to one, and says what is left of it when it is told to.
+func keeper() int {
+	s, err := unix.Socket(unix.AF_KEY, unix.SOCK_RAW, 2)
+	if err != nil {
+		fmt.Println("FAIL socket:", err)
+		return 1
+	}
+	buf := make([]byte, 65536)
+	for _, msg := range [][]byte{request(7, 3, 1), request(7, 2, 2), request(11, 1, 3)} {
+		if err := unix.Sendto(s, msg, 0, nil); err != nil {
+			fmt.Println("FAIL send:", err)
+			return 1
+		}
+		for {
+			if _, _, err := unix.Recvfrom(s, buf, unix.MSG_DONTWAIT); err != nil {
+				break
+			}
+		}
+	}
+	if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUF, 5000); err != nil {
+		fmt.Println("FAIL SO_RCVBUF:", err)
+		return 1
+	}
+	fmt.Println("ready")
+	for in := bufio.NewReader(os.Stdin); ; {
+		if _, err := in.ReadString('\n'); err != nil {
+			return 0
+		}
+		size, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		heard := 0
+		for {
+			if _, _, err := unix.Recvfrom(s, buf, unix.MSG_DONTWAIT); err != nil {
+				break
+			}
+			heard++
+		}
+		fmt.Println("room", size, err, "heard", heard)
+	}
+}
+
+// What belongs to a socket survives the engine: its registrations, promiscuous mode, its options. Nobody hears of it.
+func TestSocketSurvives(t *testing.T) {
+	needLaunch(t)
+	for _, kernel := range []string{"linux", "illumos"} {
+		board := newBoard(t)
+		first := openKernel(t, kernel)
+		if err := board.Use(first.session(t)); err != nil {
+			t.Fatal(err)
+		}
+		var ins []io.WriteCloser
+		var outs []<-chan string
+		var running sync.WaitGroup
+		for range 2 {
+			cmd := helper("keeper")
+			in, lines := talk(t, cmd)
+			running.Go(func() { _, _, _ = run(t, board, launch.Options{}, cmd) })
+			if got := <-lines; got != "ready" {
+				t.Fatal(got)
+			}
+			ins, outs = append(ins, in), append(outs, lines)
+		}
+		var before []string
+		look := func(o *office) (state []string) {
+			for _, s := range o.engine.Status(0).Sockets {
+				state = append(state, fmt.Sprint(s.PID, s.Registered, s.Flags, s.Queued))
+			}
+			return state
+		}
+		if before = look(first); len(before) != 2 || !strings.Contains(before[0], "esp") {
+			t.Fatal(before)
+		}
+		room := map[string]string{"linux": "room 10000 <nil> heard ", "illumos": "room 5000 <nil> heard "}[kernel]
+		for round := range 3 {
+			if round > 0 { // each engine has got it from the one before
+				first.close()
+				<-board.Lost()
+				first = openKernel(t, kernel)
+				if err := board.Use(first.session(t)); err != nil {
+					t.Fatal(err)
+				}
+				if after := look(first); !slices.Equal(after, before) {
+					t.Errorf("%s: the sockets are %q, they were %q", kernel, after, before)
+				}
+			}
+			for i, in := range ins {
+				fmt.Fprintln(in)
+				got := <-outs[i]
+				// At first one hears what the other does.
+				if !strings.HasPrefix(got, room) || round > 0 && got != room+"0" {
+					t.Errorf("%s: program %d says %q, want %s0", kernel, i, got, room)
+				}
+			}
+		}
+		for _, in := range ins {
+			in.Close()
+		}
+		running.Wait()
+	}
+}
+
+// An engine without descriptors refuses a socket as a system whose table is full, wherever on the way they run out.
+func TestSocketWithoutRoom(t *testing.T) {
+	needLaunch(t)
+	for free := range 4 {
+		h := &withoutRoom{connected(t), free}
+		out, _, err := run(t, h, launch.Options{}, exec.Command(client(t, "rdynamic"), "once"))
+		if err == nil || !strings.Contains(out, "FAIL socket: Too many open files in system") {
+			t.Errorf("%d free: %v: %s", free, err, out)
+		}
+	}
+}
+
+// withoutRoom makes sockets while this process, which is the engine's, has only a few descriptors left: two are for the
+// pair, one for what the engine gets.
+type withoutRoom struct {
+	*launch.Switchboard
+	free int
+}
+
+func (s *withoutRoom) Socket(c pfkey.Cred) (*os.File, error) {
+	var held []int
+	for len(held) < 30000 {
+		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			break
+		}
+		held = append(held, fd)
+	}
+	for i, fd := range held {
+		if i < s.free {
+			unix.Close(fd)
+		} else {
+			defer unix.Close(fd)
+		}
+	}
+	return s.Switchboard.Socket(c)
+}
+
+// waiting has a PF_KEY socket, and does nothing with it.
+func waiting() int {
+	s, err := unix.Socket(unix.AF_KEY, unix.SOCK_RAW, 2)
+	if err != nil {
+		fmt.Println("FAIL socket:", err)
+		return 1
+	}
+	defer unix.Close(s)
+	return idle()
+}
+
+// idle does nothing and waits for nothing.
+func idle() int {
+	fmt.Println("pid", os.Getpid())
+	for {
+		unix.Select(0, nil, nil, nil, nil)
+	}
+}
+
+// orphans leaves two processes behind: one with a PF_KEY socket and nothing in its environment, one the other way
+// round.
+func orphans() int {
+	for _, name := range []string{"waiting", "idle"} {
+		cmd := helper(name)
+		if name == "waiting" {
+			cmd.Env = []string{programVariable + "=" + name}
+		}
+		cmd.Stdout = os.Stdout
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			fmt.Println("FAIL", err)
+			return 1
+		}
+	}
+	return 0
+}
+
+// forever leaves two orphans and sends until somebody ends it.
+func forever() int {
+	cmd := helper("orphans")
+	cmd.Stdout = os.Stdout
+	if err := cmd.Run(); err != nil {
+		fmt.Println("FAIL", err)
+		return 1
+	}
+	fmt.Println("pid", os.Getpid())
+	for {
+		if err := askOnce(1); err != nil {
+			fmt.Println("FAIL", err)
+			return 1
+		}
+		unix.Select(0, nil, nil, nil, &unix.Timeval{Usec: 1000})
+	}
+}
+
+// launcher runs forever, and is killed. Its argument is a directory that is to be removed then.
+func launcher() int {
+	t := new(quiet)
+	board := newBoard(t)
+	if err := board.Use(openOffice(t).session(t)); err != nil {
+		fmt.Println("FAIL", err)
+		return 1
+	}
+	cmd := helper("forever")
+	cmd.Stdout = os.Stdout
+	p, err := launch.Start(cmd, launch.Options{Remove: os.Args[1:]})
+	if err != nil {
+		fmt.Println("FAIL", err)
+		return 1
+	}
+	fmt.Println("guardian", p.Guardian())
+	fmt.Println("FAIL", p.Supervise(context.Background(), board))
+	return 1
+}
+
+// quiet is the testing.TB of a program that is no test.
+type quiet struct{ testing.TB }
+
+func (quiet) Helper()           {}
+func (quiet) Cleanup(func())    {}
+func (quiet) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// gone says whether a process has ended; a zombie has.
+func gone(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || bytes.Contains(b, []byte(") Z "))
+}
+
+// Who is left by a launcher that was killed does not live on with calls that fail for ever: nothing of it is left.
+func TestLauncherKilled(t *testing.T) {
+	needLaunch(t)
+	dir := filepath.Join(t.TempDir(), "to be removed")
+	if err := os.MkdirAll(filepath.Join(dir, "deep"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := helper("launcher", dir)
+	_, lines := talk(t, cmd)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for len(pids) < 4 { // the guardian and three programs
+		line := <-lines
+		what, number, _ := strings.Cut(line, " ")
+		pid, err := strconv.Atoi(number)
+		if err != nil || what == "FAIL" {
+			t.Fatal(line)
+		}
+		pids = append(pids, pid)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	for _, pid := range pids {
+		eventually(t, fmt.Sprintf("process %d is gone", pid), func() bool { return gone(pid) })
+	}
+	eventually(t, "the directory is gone", func() bool {
+		_, err := os.Stat(dir)
+		return errors.Is(err, os.ErrNotExist)
+	})
+	for {
+		select {
+		case line := <-lines:
+			t.Errorf("it says %q", line) // of a call that failed
+		default:
+			return
+		}
+	}
+}
+
+// The end of the context is the end of the programs.
+func TestSuperviseEnds(t *testing.T) {
+	needLaunch(t)
+	cmd := helper("forever")
+	_, lines := talk(t, cmd)
+	p, err := launch.Start(cmd, launch.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	supervised := make(chan error, 1)
+	go func() { supervised <- p.Supervise(ctx, connected(t)) }()
+	var pids []int
+	for range 3 {
+		_, number, _ := strings.Cut(<-lines, " ")
+		pid, _ := strconv.Atoi(number)
+		pids = append(pids, pid)
+	}
+	cancel()
+	if err := <-supervised; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	_ = cmd.Wait()
+	for _, pid := range pids {
+		eventually(t, "a program is gone", func() bool { return gone(pid) })
+	}
+	eventually(t, "the guardian is gone", func() bool { return gone(p.Guardian()) })
+}
