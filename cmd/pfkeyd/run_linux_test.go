@@ -72,7 +72,7 @@ func keyclient() int {
 				return fail(err)
 			}
 		case "listen": // for signals
-			signal.Notify(got, unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1)
+			signal.Notify(got, unix.SIGTERM, unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGUSR1)
 			fmt.Println("ready")
 		case "signal": // waits for one
 			fmt.Println("got", <-got)
@@ -84,6 +84,21 @@ func keyclient() int {
 			fmt.Printf("cpu %v\n", time.Duration(u.Utime.Nano()+u.Stime.Nano()).Round(time.Millisecond))
 		case "kill":
 			_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		case "sockets":
+			list, err := os.ReadFile("/proc/net/pfkey")
+			if err != nil {
+				return fail(err)
+			}
+			fmt.Println("sockets", bytes.Count(list, []byte("\n"))-1)
+		case "pid":
+			fmt.Println("pid", os.Getpid())
+		case "child": // starts a copy of itself, which does the rest
+			cmd := exec.Command("/proc/self/exe", strings.Split(value, ",")...)
+			cmd.Args[0] = "keyclient"
+			cmd.Stdout = os.Stdout
+			if err := cmd.Start(); err != nil {
+				return fail(err)
+			}
 		case "leave": // leaves a copy of itself behind, which does the rest
 			args := append([]string{fmt.Sprintf("orphan=%d", os.Getpid())}, strings.Split(value, ",")...)
 			cmd := exec.Command("/proc/self/exe", args...)
@@ -189,6 +204,10 @@ func TestRun(t *testing.T) {
 	}{
 		{name: "flush", args: []string{client, "flush"}, output: "flushed\n"},
 		{name: "state", args: []string{client, "add", "dump"}, output: "added\nsa 0x1234\n"},
+		{
+			name: "sockets", args: []string{client, "sockets", "flush", "sockets"},
+			output: "sockets 0\nflushed\nsockets 1\n",
+		},
 		{name: "exit code", args: []string{client, "exit42"}, code: 42},
 		{name: "killed", args: []string{client, "kill"}, code: 128 + 9},
 		{name: "address", args: []string{client, "env"}, output: `linux:/.*/linux\.keyclient-[0-9]+\.sock\n`},
@@ -324,6 +343,86 @@ func TestRunSignals(t *testing.T) {
 	if _, err := os.Stat(heard); err != nil {
 		t.Errorf("the daemon has not heard of the signal: %v", err)
 	}
+}
+
+// What tells programs to end reaches all of them: those that have a parent, and those that will have lost it later.
+func TestRunEnds(t *testing.T) {
+	client := needRun(t)
+	for _, sig := range []syscall.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGQUIT} {
+		if signal.Ignored(sig) {
+			continue
+		}
+		// The parent waits on, whatever it hears.
+		s := startRun(t, "run", client, "child=listen,signal", "listen", "signal", "line")
+		s.expect(t, "ready", "ready")
+		if err := s.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		s.expect(t, "got "+sig.String(), "got "+sig.String())
+		s.in.Close()
+		_ = s.cmd.Wait()
+	}
+	// The first one leaves another behind when it is told, which has not been told itself.
+	s := startRun(t, "run", client, "listen", "signal", "leave=signal", "exit42")
+	s.expect(t, "ready")
+	if err := s.cmd.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := exitCode(s.cmd.Wait()); code != 42 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// SIGKILL of run leaves nothing behind, and the other clients of a shared engine go on.
+func TestRunKilled(t *testing.T) {
+	client := needRun(t)
+	tmp, err := os.MkdirTemp("", "run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	t.Setenv("TMPDIR", tmp)
+	path := filepath.Join(tmp, "s")
+	startRun(t, "serve", "--kernel", "linux", "--socket", path).expect(t, "ready")
+	other := startRun(t, "run", "--engine", "linux:"+path, "--", client, "flush", "line", "add", "dump", "line")
+	other.expect(t, "flushed")
+	for _, args := range [][]string{{"run"}, {"run", "--engine", "linux:" + path}} {
+		s := startRun(t, append(args, "--", client, "env", "flush", "pid", "child=pid,flush,listen,signal", "line")...)
+		var pids []int
+		_, own, _ := strings.Cut(s.expect(t, "^linux:/"), ":")
+		for range 2 {
+			var pid int
+			if _, err := fmt.Sscanf(s.expect(t, "^pid"), "pid %d", &pid); err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+		s.expect(t, "flushed")
+		if own != path {
+			pids = append(pids, engineOf(t, own))
+		}
+		if slices.Contains(pids, 0) {
+			t.Fatalf("processes %v", pids)
+		}
+		if err := s.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = s.cmd.Wait()
+		for left := true; left; time.Sleep(time.Millisecond) { // there is no event
+			dirs, _ := filepath.Glob(filepath.Join(tmp, "pfkeyd-run-*"))
+			files, _ := filepath.Glob(own + "*")
+			left = len(dirs) > 0 || own != path && len(files) > 0 || slices.ContainsFunc(pids, func(pid int) bool {
+				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+				return err == nil && !bytes.Contains(b, []byte(") Z "))
+			})
+		}
+	}
+	if _, err := io.WriteString(other.in, "\n"); err != nil {
+		t.Fatal(err)
+	}
+	other.expect(t, "added", "sa 0x1234")
+	other.in.Close()
+	_ = other.cmd.Wait()
 }
 
 // engineOf finds the process of the engine whose socket is at path.
