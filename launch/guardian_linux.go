@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -26,7 +27,8 @@ import (
 type guardian struct {
 	mark string // an assignment in the environment of the program and of what it starts
 	cmd  *exec.Cmd
-	line *os.File // blocking; a SOCK_SEQPACKET socket
+	line *os.File  // blocking; a SOCK_SEQPACKET socket
+	once sync.Once // of end
 }
 
 // guardianName is the name, and all the arguments, of a process that is to be a guardian.
@@ -161,15 +163,18 @@ func (g *guardian) note(id FileID) {
 // maxNoted is how many files a guardian knows.
 const maxNoted = 1 << 16
 
-// end says the last word to the guardian. It waits for its end if all is over, which it sees at once.
+// end says the last word to the guardian; only the first one counts. It waits for its end if all is over, which it sees at
+// once.
 func (g *guardian) end(last byte) {
-	_ = g.say([]byte{last}, -1) // it may be dead
-	g.line.Close()
-	if last == farewell {
-		_ = g.cmd.Wait()
-		return
-	}
-	go func() { _ = g.cmd.Wait() }()
+	g.once.Do(func() {
+		_ = g.say([]byte{last}, -1) // it may be dead
+		g.line.Close()
+		if last == farewell {
+			_ = g.cmd.Wait()
+			return
+		}
+		go func() { _ = g.cmd.Wait() }()
+	})
 }
 
 // watcher is the guardian's own side.

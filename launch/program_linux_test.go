@@ -375,11 +375,14 @@ func TestCredentials(t *testing.T) {
 
 type recording struct {
 	*launch.Switchboard
+	mu    sync.Mutex
 	creds []pfkey.Cred
 }
 
 func (r *recording) Socket(c pfkey.Cred) (*os.File, error) {
+	r.mu.Lock()
 	r.creds = append(r.creds, c)
+	r.mu.Unlock()
 	return r.Switchboard.Socket(c)
 }
 
