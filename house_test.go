@@ -34,7 +34,7 @@ var files = sync.OnceValues(func() ([]string, error) {
 			return err
 		case d.IsDir() && d.Name() == ".git":
 			return fs.SkipDir
-		case d.Type().IsRegular():
+		case d.Type().IsRegular() && d.Name() != ".git": // a file in a worktree
 			all = append(all, filepath.ToSlash(path))
 		}
 		return nil
