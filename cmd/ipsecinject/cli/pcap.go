@@ -38,12 +38,12 @@ input, read as it comes ("tcpdump -U -w - esp | ipsecinject pcap -"). Link types
 raw IP (101, 228, 229), Ethernet (1, also with VLAN tags), null and loopback
 (0, 108), Linux cooked (113, 276). Records that carry no IP are left out.
 
-A capture of 'pfkeyd serve --pcap' has each packet where it came in and where it
-went out. Of such a one the packets that came in are injected, once: those that
-came in by the interface "wire", or with --outbound those that the host sent, by
-"host". --interface and --direction choose others. Of all other captures every
-record is taken, unless these options say which. A file is read as far as it goes
-when the command begins, so it may be the one that the engine writes.
+A capture of 'pfkeyd serve --pcap' has each packet twice: where it came in and where
+it went out. Pcap injects the packets that came in, once: those that came in by the
+interface "wire" or, with --outbound, those that the host sent by "host". Choose
+others with --interface and --direction. It injects every record of any other
+capture, unless these options say which. It reads a file as far as the file goes when
+the command begins, so the file may be the one that the engine writes.
 
 A broken capture, or a selected record that was not captured whole, ends the
 command with exit status 2 and an error that names the record; the packets before

@@ -75,8 +75,8 @@ stranded.
 
 With --json each line of a table is one object; a replay is one with its steps.
 
-Exit status: 0 done; 1 ours did wrong to a packet, or every order of a fault did
-not; 2 usage.`,
+Exit status: 0 done; 1 our variant mistreated a packet, or a fault variant never
+did; 2 usage.`,
 		Example: `  ipsecinject race
   ipsecinject race --replay larval-unlocked/none/1UU11U22U
   ipsecinject race --free --trials 20000 --plot race.svg

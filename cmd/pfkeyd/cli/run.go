@@ -38,46 +38,47 @@ func (e *env) run() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run [flags] [--] COMMAND [ARGUMENT...]",
 		Short: "Run a program so that its PF_KEY sockets reach an emulated kernel",
-		Long: `Run starts a program, unmodified and without privilege, so that the AF_KEY sockets
-which it and everything it starts will open are those of an emulated kernel. That
-is an engine of its own, a process that lives as long as the programs; or, with
---engine, one that runs already ('pfkeyd serve') and that several programs share.
-Options of 'pfkeyd serve' say what an engine of its own is like.
+		Long: `Run starts a program, unmodified and without privilege. The AF_KEY sockets that
+the program and everything it starts open are those of an emulated kernel. Run
+starts an engine for them, a process that lives as long as the programs; options
+of 'pfkeyd serve' say what that engine is like. With --engine the sockets are
+those of an engine that runs already ('pfkeyd serve'), which several programs may
+share.
 
 --trace writes a record of every message, with the time of the engine's clock and,
-where that is virtual, the machine's beside it. Nobody waits for it: what comes
-faster than it can be written is left out, and the trace says where and, in its last
-line, how much. Run says so too, and ends with 1 if the program has ended with 0.
+if that is virtual, the machine's time beside it. The trace holds nobody up: what
+comes faster than it can be written is left out. The trace says where, and its last
+line says how much. Run says so too, and ends with 1 if the program ended with 0.
 
 Programs find the engine's address in the environment variable PFKEY_ENGINE, so
-that 'pfkeyd status' and ipseckey work inside the program. Elsewhere they find the
-engine too: it lies beside that of 'pfkeyd serve', under the name of the program.
+'pfkeyd status' and ipseckey work inside the program. They find the engine from
+outside too: it lies beside that of 'pfkeyd serve', under the name of the program.
 
-A message has been handled when the program's send returns: the answer lies in the
-socket, however the program looks for it, and what the kernel refuses fails the
-send. For that, run stops every call that sends, writes or opens a file, which
-makes each of them about 10 microseconds slower; --no-gate switches it off.
+When the program's send returns, the kernel has handled the message: the answer lies
+in the socket, however the program looks for it, and what the kernel refuses fails
+the send. For that, run stops every call that sends, writes or opens a file, and
+each takes about 10 microseconds longer. --no-gate switches that off.
 
 SIGINT, SIGQUIT and SIGTERM reach every process under run, also one that loses its
-parent later; SIGHUP, SIGUSR1 and SIGUSR2 reach the program and the daemons that it
-has left behind. What is typed at a terminal reaches those in its foreground from
-there. The exit code is that of the program: 128 and the number of the signal if
-one killed it, 126 or 127 if it could not be started. Daemons that fork away are
-served too: run waits until the last process is gone. If run itself is killed, the
+parent later. SIGHUP, SIGUSR1 and SIGUSR2 reach the program and the daemons that it
+has left behind. A terminal sends what you type to the processes in its foreground
+by itself. The exit code is that of the program: 128 and the number of the signal if
+one killed it, 126 or 127 if it could not be started. Run serves daemons that fork
+away, and waits until the last process is gone. If run itself is killed, the
 programs are killed as well.
 
-If the engine dies, programs see a kernel that has lost its databases: a new engine
-takes their sockets over, with their registrations and options.
+If the engine dies, a new engine takes over the sockets, with their registrations
+and options. Programs see a kernel that has lost its databases.
 
-Programs that use NETLINK_XFRM beside PF_KEY, as strongSwan's kernel-netlink does,
-meet this machine's own kernel with it.
+Only PF_KEY is emulated. NETLINK_XFRM, which strongSwan's kernel-netlink uses,
+reaches this machine's own kernel.
 
-It needs Linux 5.19 on amd64 or arm64, /proc, and no other seccomp supervisor around
-it. Where it is not privileged, set-uid programs below run without their privilege,
-and programs cannot hide their memory (PR_SET_DUMPABLE).`,
-		Example: `  pfkeyd run -- setkey -f /etc/ipsec.conf
+Run needs Linux 5.19 on amd64 or arm64, /proc, and no other seccomp supervisor around
+it. Without privilege, set-uid programs inside of it run without theirs, and programs
+cannot hide their memory (PR_SET_DUMPABLE).`,
+		Example: `  pfkeyd run --trace trace.txt -- python3 your_program.py
   pfkeyd run --trace iked.txt --addr 192.0.2.1 -- iked -d
-  pfkeyd run --engine linux:/run/user/1000/pfkeyd/linux.sock -- setkey -D`,
+  pfkeyd run --engine linux:/run/user/1000/pfkeyd/linux.sock -- sh`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return command.Usagef("run: which program?")

@@ -46,39 +46,40 @@ into which ipsecinject sends IP packets, the control port PATH.control of
 'pfkeyd status' and 'pfkeyd clock', and PATH.attach, through which
 'pfkeyd run --engine' hands the sockets of programs over.
 
-Security policies are no business of PF_KEY. With --policy the kernel takes them
-from a file in the form of its own system, and outbound packets that they protect
-make ACQUIREs. On Linux that is spdadd and spdupdate as in setkey(8), on illumos the form of
-ipsecconf(8), with tunnels as dladm(8) makes them:
+With --policy the kernel takes security policies from a file, in the form of its own
+system. Outbound packets that a policy protects then make ACQUIREs. On Linux the form
+is spdadd and spdupdate as in setkey(8), on illumos that of ipsecconf(8), with tunnels
+as dladm(8) makes them:
 
   dladm create-iptun -T ipv4 -a local=192.0.2.1,remote=192.0.2.2 ip.tun0
   {tunnel ip.tun0 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}
   {raddr 192.0.2.2 ulp udp rport 9} ipsec {auth_algs sha256}
 
-With --tun the emulated host joins this machine's network: a packet that is routed
+With --tun the emulated host joins this machine's network. A packet that is routed
 into the TUN device goes out through the engine, and what the engine delivers comes
-out of it. With --tun-wire its other side, ESP and AH, has a device of its own; else
-it is the same one, and what is for an own address (--addr) comes in, all else goes
-out. Both take packets of the packet port as well. The devices are made if need
-be, which takes root; bringing them up, addresses and routes are left to ip(8):
+out of the device. --tun-wire gives the protected side, ESP and AH, a device of its
+own. Without it one device serves both: packets to an own address (--addr) come in,
+all others go out. The packet port works beside them. Serve makes the devices if they
+are not there, which takes root. You bring them up, and set addresses and routes,
+with ip(8):
 
   pfkeyd serve --kernel linux --addr 192.0.2.1 --policy FILE \
       --tun host0 --tun-wire wire0
   ip link set host0 up && ip route add 10.2.0.0/24 dev host0
   ip link set wire0 up && ip route add 192.0.2.1 dev wire0
 
---pcap writes a pcapng file of every packet on its way in and on its way out, with
-the two sides as interfaces, wire and host, and a third, dropped, that has the
-reasons. tcpdump and Wireshark read it, and 'ipsecinject pcap' injects what came in,
-once more. It may be a pipe:
+--pcap writes every packet on its way in and on its way out into a pcapng file. The
+two sides are its interfaces, wire and host; a third one, dropped, has the reasons.
+tcpdump and Wireshark read the file, and 'ipsecinject pcap' injects once more what
+came in. It may be a pipe:
 
   pfkeyd serve --pcap >(wireshark -k -i -)
 
-When everything is ready it prints one line with the engine's address, and then
-serves until SIGINT or SIGTERM. Packets that still wait on an SA then end with
-the reason "shutdown". Who has started it can wait for that line, for the address
-on the descriptor of --ready-fd, or with 'pfkeyd status --wait'. A service manager
-that has set NOTIFY_SOCKET is told (systemd: Type=notify).`,
+When the engine is ready, serve prints one line with its address. It serves until
+SIGINT or SIGTERM; packets that still wait on an SA then end with the reason
+"shutdown". To wait until the engine is ready, wait for that line, for the address
+on the descriptor of --ready-fd, or with 'pfkeyd status --wait'. Serve also tells a
+service manager that has set NOTIFY_SOCKET (systemd: Type=notify).`,
 		Example: `  pfkeyd serve --kernel illumos --addr 192.0.2.1 --clock virtual
   pfkeyd serve --socket /tmp/e.sock -o ipsecesp:larval_timeout=30
   pfkeyd serve --ready-fd 3 3>ready`,
