@@ -27,8 +27,10 @@ import (
 type guardian struct {
 	mark string // an assignment in the environment of the program and of what it starts
 	cmd  *exec.Cmd
-	line *os.File  // blocking; a SOCK_SEQPACKET socket
-	once sync.Once // of end
+	line *os.File // blocking; a SOCK_SEQPACKET socket
+
+	mu    sync.Mutex // held while something is said
+	ended bool       // nothing more is said; the line is closed
 }
 
 // guardianName is the name, and all the arguments, of a process that is to be a guardian.
@@ -37,7 +39,7 @@ const guardianName = "pfkeyd-guardian"
 func init() {
 	if len(os.Args) == 1 && os.Args[0] == guardianName {
 		guard(3)
-		os.Exit(0)
+		unix.Exit(0) // without what a Go program does at its end: with the race detector that takes a second
 	}
 }
 
@@ -94,13 +96,20 @@ const markVariable = "PFKEYD_LAUNCH"
 
 var marks atomic.Uint64
 
-func (g *guardian) say(b []byte, fd int) error {
+// say sends a message. fd goes along unless it is negative.
+func (g *guardian) say(b []byte, fd int) error { return g.send(b, fd, 0) }
+
+func (g *guardian) send(b []byte, fd, flags int) error {
 	var rights []byte
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)
 	}
-	err := unix.Sendmsg(int(g.line.Fd()), b, rights, nil, unix.MSG_NOSIGNAL)
-	if err != nil {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return fmt.Errorf("guardian: %w", os.ErrClosed)
+	}
+	if err := unix.Sendmsg(int(g.line.Fd()), b, rights, nil, unix.MSG_NOSIGNAL|flags); err != nil {
 		return fmt.Errorf("guardian: %w", os.NewSyscallError("sendmsg", err))
 	}
 	return nil
@@ -157,7 +166,7 @@ func (g *guardian) release() (stopped []notification, err error) {
 func (g *guardian) note(id FileID) {
 	b := binary.NativeEndian.AppendUint64([]byte{noteFile}, id.Device)
 	b = binary.NativeEndian.AppendUint64(b, id.Inode)
-	_ = unix.Sendmsg(int(g.line.Fd()), b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+	_ = g.send(b, -1, unix.MSG_DONTWAIT)
 }
 
 // maxNoted is how many files a guardian knows.
@@ -166,15 +175,19 @@ const maxNoted = 1 << 16
 // end says the last word to the guardian; only the first one counts. It waits for its end if all is over, which it sees at
 // once.
 func (g *guardian) end(last byte) {
-	g.once.Do(func() {
-		_ = g.say([]byte{last}, -1) // it may be dead
-		g.line.Close()
-		if last == farewell {
-			_ = g.cmd.Wait()
-			return
-		}
-		go func() { _ = g.cmd.Wait() }()
-	})
+	_ = g.say([]byte{last}, -1) // it may be dead
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		return
+	}
+	g.ended = true
+	g.line.Close()
+	if last == farewell {
+		_ = g.cmd.Wait()
+		return
+	}
+	go func() { _ = g.cmd.Wait() }()
 }
 
 // watcher is the guardian's own side.
