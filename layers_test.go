@@ -55,7 +55,10 @@ var layers = map[string]layer{
 	},
 	"spd":    {not: noClock, why: "selectors and matching are the same in every kernel"},
 	"engine": {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
-	"kernel": {own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine"}, why: "a kernel answers messages; it has no files, commands or network"},
+	"kernel": {
+		own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/spelling"},
+		why: "a kernel answers messages; it has no files, commands or network",
+	},
 	"control": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "internal/door"},
 		why: "it looks at a running engine, whichever kernel that is",

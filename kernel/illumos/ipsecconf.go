@@ -3,12 +3,14 @@ package illumos
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/spelling"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -783,38 +785,9 @@ func (p *policyParser) rule(e *entry, verb word) (r Rule, err error) {
 
 // like suggests a name, if one of those there are is near.
 func like[T any](s string, names map[string]T) string {
-	best, distance := "", 3
-	for name := range names {
-		if d := edits(s, name); d < distance || d == distance && name < best {
-			best, distance = name, d
-		}
-	}
+	best := spelling.Nearest(s, slices.Sorted(maps.Keys(names)))
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf(" (%s?)", best)
-}
-
-// edits counts what it takes to turn a into b, up to what matters here.
-func edits(a, b string) int {
-	if len(a) > 16 || len(b) > 16 {
-		return 16
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := last
-			if a[i] != b[j] {
-				cost++
-			}
-			last = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
