@@ -539,7 +539,8 @@ func TestIkedClocks(t *testing.T) {
 			return ok
 		})
 		begin := time.Now()
-		out, err := exec.Command(os.Getenv(ikedVariable), "clock", "--engine", "linux:"+a.socket(), "--engine", "linux:"+b.socket(), "+8h").CombinedOutput()
+		out, err := exec.Command(os.Getenv(ikedVariable), "clock",
+			"--engine", "linux:"+a.socket(), "--engine", "linux:"+b.socket(), "+8h").CombinedOutput()
 		t.Logf("pair %d: 8 hours in %v: %v\n%s", pair+1, time.Since(begin).Round(100*time.Millisecond), err, out)
 		if err != nil {
 			t.FailNow()
@@ -547,7 +548,8 @@ func TestIkedClocks(t *testing.T) {
 		for way, sa := range first {
 			for _, now := range a.status().SAs {
 				if now.SPI == sa.SPI {
-					t.Errorf("pair %d: after hours %s still has the SA %s, whose life was %d s", pair+1, way, sa.SPI, lifetime)
+					t.Errorf("pair %d: after hours %s still has the SA %s, whose life was %d s",
+						pair+1, way, sa.SPI, lifetime)
 				}
 			}
 		}

@@ -185,11 +185,13 @@ func TestRunIsFound(t *testing.T) {
 		t.Errorf("%v: %s", err, status)
 	}
 	stop := running(t, at(t, dir, "serve"))
-	if out, err := at(t, dir, "status", "--wait", "30s", "--engine", "illumos:"+filepath.Join(dir, "pfkeyd", "illumos.sock")).CombinedOutput(); err != nil {
+	address := "illumos:" + filepath.Join(dir, "pfkeyd", "illumos.sock")
+	if out, err := at(t, dir, "status", "--wait", "30s", "--engine", address).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	status, err = at(t, dir, "status").CombinedOutput()
-	if exitCode(err) != 2 || !strings.Contains(string(status), "\n  --engine "+name+"\n") || !strings.Contains(string(status), "\n  --engine illumos:") {
+	if exitCode(err) != 2 || !strings.Contains(string(status), "\n  --engine "+name+"\n") ||
+		!strings.Contains(string(status), "\n  --engine illumos:") {
 		t.Errorf("exit %d: %s", exitCode(err), status)
 	}
 	stop()

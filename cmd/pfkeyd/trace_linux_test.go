@@ -105,11 +105,13 @@ func TestRunTraceEnds(t *testing.T) {
 		stdout, stderr string // patterns
 	}{
 		{"standard output", []string{"--trace", "-", "--", client, "add"}, 0,
-			`(?s)^(added\n)?# PF_KEY.*\n20\S+Z socket 1 process \d+ > ADD esp.*\n# the end; records: 4, missing: 0\n(added\n)?$`, `^$`},
+			`(?s)^(added\n)?# PF_KEY.*\n20\S+Z socket 1 process \d+ > ADD esp.*\n` +
+				`# the end; records: 4, missing: 0\n(added\n)?$`, `^$`},
 		{"two times", []string{"--clock", "virtual", "--trace", "-", "--", client, "add"}, 0,
 			`\n20\S+Z 20\S+Z socket 1 process \d+ > ADD esp`, `^$`},
 		{"full", []string{"--trace", "/dev/full", "--", client, "add"}, 1, `^added\n$`,
-			`^pfkeyd: --trace: write /dev/full: no space left on device; nothing more is written there\npfkeyd: --trace: write /dev/full: no space left on device; bytes missing in it: [1-9]\d+\n$`},
+			`^pfkeyd: --trace: write /dev/full: no space left on device; nothing more is written there\n` +
+				`pfkeyd: --trace: write /dev/full: no space left on device; bytes missing in it: [1-9]\d+\n$`},
 		{"full, and a program with a code", []string{"--trace", "/dev/full", "--", client, "exit42"}, 42, `^$`,
 			`bytes missing in it`},
 		{"no program", []string{"--trace", "-", "--", "/nonexistent/program"}, 127, `^$`, `no such file`},

@@ -15,8 +15,10 @@ import (
 )
 
 // insideWords are what only who has written a program understands: names of its packages, words of its libraries.
-var insideWords = regexp.MustCompile(`(?m)(?:^|[ (])(?:pfkey|kernel|control|packetport|launch|pfkeyd conform: conform|racelab|hostile|trace|engine|wire|ipsec|sadb|ipseckey: ipseckey|json|time): ` +
-	`|strconv|https?://|context (?:deadline|canceled)|exit status|Get "|dial unix|connect: |invalid syntax|%!|<nil>|goroutine|flag:|arg\(s\)|parsing ` +
+var insideWords = regexp.MustCompile(`(?m)(?:^|[ (])(?:pfkey|kernel|control|packetport|launch|` +
+	`pfkeyd conform: conform|racelab|hostile|trace|engine|wire|ipsec|sadb|ipseckey: ipseckey|json|time): ` +
+	`|strconv|https?://|context (?:deadline|canceled)|exit status|Get "|dial unix|connect: ` +
+	`|invalid syntax|%!|<nil>|goroutine|flag:|arg\(s\)|parsing ` +
 	`|unmarshal|EOF|\bnil\b|netip|unixpacket|@->`)
 
 // inProcess runs a command line as main would; one that has ended is interrupted before it begins.
@@ -84,10 +86,14 @@ func TestWrongUsage(t *testing.T) {
 		{"pfkeyd status --engine plan9:/x", 2, `unknown kernel "plan9"`},
 		{"ipsecinject watch --engine plan9:/x", 2, `unknown kernel "plan9"`},
 		{"pfkeyd run --engine plan9:/x -- true", 2, `unknown kernel "plan9"`},
-		{"pfkeyd status --engine linux:/nonexistent/e", 3, "no engine at linux:/nonexistent/e: no such file or directory"},
-		{"pfkeyd clock +1s --engine linux:/nonexistent/e", 3, "no engine at linux:/nonexistent/e: no such file or directory"},
-		{"ipsecinject watch --engine linux:/nonexistent/e", 3, "no engine at linux:/nonexistent/e: no such file or directory"},
-		{"ipsecinject send --engine linux:/nonexistent/e --src 192.0.2.1 --dst 192.0.2.2 --spi 7", 3, "no engine at linux:/nonexistent/e"},
+		{"pfkeyd status --engine linux:/nonexistent/e", 3,
+			"no engine at linux:/nonexistent/e: no such file or directory"},
+		{"pfkeyd clock +1s --engine linux:/nonexistent/e", 3,
+			"no engine at linux:/nonexistent/e: no such file or directory"},
+		{"ipsecinject watch --engine linux:/nonexistent/e", 3,
+			"no engine at linux:/nonexistent/e: no such file or directory"},
+		{"ipsecinject send --engine linux:/nonexistent/e --src 192.0.2.1 --dst 192.0.2.2 --spi 7", 3,
+			"no engine at linux:/nonexistent/e"},
 		{"pfkeyd run --engine linux:/nonexistent/e -- true", 3, "no engine"},
 		{"pfkeyd status", 3, "--engine"},
 		{"ipsecinject watch", 3, "--engine"},
@@ -193,14 +199,18 @@ func TestWrongValues(t *testing.T) {
 				}
 			}
 			for _, m := range option.FindAllStringSubmatch(help, -1) {
-				for _, value := range []string{"", "?!", "-1", "99999999999999999999", filepath.Join("no", "such", "file")} {
+				for _, value := range []string{
+					"", "?!", "-1", "99999999999999999999", filepath.Join("no", "such", "file"),
+				} {
 					code, _, stderr := inProcess(t, true, program, command, "--"+m[1]+"="+value)
 					tried++
 					if found := insideWords.FindString(stderr); found != "" {
-						t.Errorf("%s %s --%s=%s: exit %d: %q is no word for a user:\n%s", program, command, m[1], value, code, found, stderr)
+						t.Errorf("%s %s --%s=%s: exit %d: %q is no word for a user:\n%s",
+							program, command, m[1], value, code, found, stderr)
 					}
 				}
-				if code, _, stderr := inProcess(t, true, program, command, "--"+m[1]); code != 2 || !strings.Contains(stderr, "needs a value") {
+				code, _, stderr := inProcess(t, true, program, command, "--"+m[1])
+				if code != 2 || !strings.Contains(stderr, "needs a value") {
 					t.Errorf("%s %s --%s: exit %d\n%s", program, command, m[1], code, stderr)
 				}
 			}

@@ -16,7 +16,8 @@ type Colour struct{ when string }
 
 // Register makes it an option of root and of all below it.
 func (c *Colour) Register(root *cobra.Command) {
-	root.PersistentFlags().Var(c, "color", "`WHEN` to use colour: auto (on a terminal, unless NO_COLOR is set), always or never")
+	root.PersistentFlags().Var(c, "color",
+		"`WHEN` to use colour: auto (on a terminal, unless NO_COLOR is set), always or never")
 	Complete(root, "color", colours...)
 }
 
@@ -54,12 +55,14 @@ func (c *Colour) Wanted(out io.Writer) terminal.Painter {
 		return false
 	}
 	f, ok := out.(*os.File)
-	return terminal.Painter(ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd())))
+	wanted := ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
+	return terminal.Painter(wanted)
 }
 
 // Complete names the values of an option for the shell. It panics if there is no such option.
 func Complete(cmd *cobra.Command, flag string, values ...string) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	fixed := cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc(flag, fixed); err != nil {
 		panic(err)
 	}
 }

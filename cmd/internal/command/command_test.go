@@ -38,11 +38,14 @@ func TestRun(t *testing.T) {
 		{"failed", command.Failed(broken), nil, command.ExitFailed, "tool: broken\n"},
 		{"usage", command.Usagef("%q: %w", "x", broken), nil, command.ExitUsage, "tool: \"x\": broken\n"},
 		{"no engine", command.NoEngine(broken), nil, command.ExitNoEngine, "tool: broken\n" + start},
-		{"wrapped", fmt.Errorf("still %w", command.NoEngine(broken)), nil, command.ExitNoEngine, "tool: still broken\n" + start},
+		{"wrapped", fmt.Errorf("still %w", command.NoEngine(broken)), nil, command.ExitNoEngine,
+			"tool: still broken\n" + start},
 		{"another code", &command.Failure{Code: 127, Err: broken}, nil, 127, "tool: broken\n"},
 		{"told already", command.Told(5), nil, 5, ""},
-		{"unknown subcommand", nil, []string{"dance"}, command.ExitUsage, "tool: tool has no command \"dance\"\nTry 'tool --help'.\n"},
-		{"subcommand", nil, []string{"man"}, command.ExitUsage, "tool: tool man takes 1 argument, there are 0\nTry 'tool man --help'.\n"},
+		{"unknown subcommand", nil, []string{"dance"}, command.ExitUsage,
+			"tool: tool has no command \"dance\"\nTry 'tool --help'.\n"},
+		{"subcommand", nil, []string{"man"}, command.ExitUsage,
+			"tool: tool man takes 1 argument, there are 0\nTry 'tool man --help'.\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -12,7 +12,8 @@ import (
 )
 
 // EngineHelp is what the option --engine means.
-const EngineHelp = "`ADDRESS` of the engine, KERNEL:PATH (default: $" + pfkey.EngineVariable + ", else the one that runs)"
+const EngineHelp = "`ADDRESS` of the engine, KERNEL:PATH (default: $" + pfkey.EngineVariable +
+	", else the one that runs)"
 
 // Engine finds an engine: the one at the address that --engine has, or if that is empty the one that is meant without.
 // Errors have their exit codes: a wrong address is wrong usage, wherever it comes from.
@@ -52,7 +53,9 @@ func Reached(err error) error {
 
 // isNoEngine tells errors of connecting that mean that nobody is there, or somebody else.
 func isNoEngine(err error) bool {
-	for _, none := range []error{pfkey.ErrNoEngine, fs.ErrNotExist, syscall.ECONNREFUSED, syscall.EPROTOTYPE, syscall.ENOTSOCK} {
+	for _, none := range []error{
+		pfkey.ErrNoEngine, fs.ErrNotExist, syscall.ECONNREFUSED, syscall.EPROTOTYPE, syscall.ENOTSOCK,
+	} {
 		if errors.Is(err, none) {
 			return true
 		}

@@ -180,7 +180,8 @@ func sternCompletion(root *cobra.Command) {
 			continue
 		}
 		c.Args = NoArgs
-		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() } // arguments are looked at only where something runs
+		// Arguments are looked at only where something runs.
+		c.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		for _, shell := range c.Commands() {
 			shell.Args = NoArgs
 		}

@@ -13,8 +13,8 @@ import (
 var (
 	// origin is where a library says which of its packages, or which system call, an error is from. That helps who
 	// writes a program, and nobody else.
-	origin = regexp.MustCompile(`(^|: )(?:pfkey: dial|pfkey|kernel|control|packetport|launch|hostile|trace|conform|racelab|ipseckey|engine|ipsec|sadb|wire|` +
-		`time|strconv|json|connect): `)
+	origin = regexp.MustCompile(`(^|: )(?:pfkey: dial|pfkey|kernel|control|packetport|launch|hostile|trace|conform|` +
+		`racelab|ipseckey|engine|ipsec|sadb|wire|time|strconv|json|connect): `)
 	// dialed is how the net package names what it could not connect to, or listen at.
 	dialed = regexp.MustCompile(`(?:dial|listen) unix(?:packet|gram)? (\S+): (?:(?:connect|bind): )?`)
 )

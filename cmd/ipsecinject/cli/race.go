@@ -34,7 +34,9 @@ type raceFlags struct {
 }
 
 // raceDelays cover what key management takes, from nothing to a slow machine of 2008.
-var raceDelays = []time.Duration{0, 20 * time.Microsecond, 100 * time.Microsecond, 500 * time.Microsecond, time.Millisecond}
+var raceDelays = []time.Duration{
+	0, 20 * time.Microsecond, 100 * time.Microsecond, 500 * time.Microsecond, time.Millisecond,
+}
 
 // raceTrials are played for each delay unless asked otherwise: all lines take some ten seconds. A hit is rarer than one
 // in so many; --trials 20000 takes minutes and may see one.
@@ -259,7 +261,8 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 	if !e.json {
 		fmt.Fprintf(e.stdout, "free running: %s for each line,\n%s right behind message 3\n\n",
 			command.Count(f.trials, "Quick Mode"), command.Count(f.packets, "packet"))
-		fmt.Fprintf(e.stdout, freeHead, "variant", "delay", "early", "astride", "hits", "stranded", "lost", "rate", "95 % within")
+		fmt.Fprintf(e.stdout, freeHead,
+			"variant", "delay", "early", "astride", "hits", "stranded", "lost", "rate", "95 % within")
 	}
 	results, err := e.freeLines(ctx, f)
 	interrupted := ctx.Err() != nil
@@ -287,7 +290,8 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 	case oursHit > 0:
 		return command.Failed(fmt.Errorf("ours stranded or lost packets in %s", command.Count(oursHit, "trial")))
 	case interrupted:
-		return command.Failed(fmt.Errorf("interrupted after %d of %s", len(results), command.Count(len(f.faults)*len(f.delays), "line")))
+		lines := command.Count(len(f.faults)*len(f.delays), "line")
+		return command.Failed(fmt.Errorf("interrupted after %d of %s", len(results), lines))
 	}
 	return nil
 }
@@ -331,7 +335,8 @@ func (e *env) freeResult(res racelab.FreeResult) error {
 	if res.Hits > 0 {
 		hits = e.colour.Wanted(e.stdout).Paint(terminal.Red, hits)
 	}
-	_, err := fmt.Fprintf(e.stdout, freeLine, res.Variant, res.Delay, percent(res.Early), percent(res.Astride), hits, res.Strands, res.Losses,
+	_, err := fmt.Fprintf(e.stdout, freeLine,
+		res.Variant, res.Delay, percent(res.Early), percent(res.Astride), hits, res.Strands, res.Losses,
 		100*res.Rate, 100*res.Low, 100*res.High)
 	return err
 }
@@ -349,7 +354,8 @@ func (e *env) freeSummary(f *raceFlags, results []racelab.FreeResult) {
 		if trials == 0 {
 			continue
 		}
-		fmt.Fprintf(e.stdout, "%s: %s in %s; the UPDATE came between the packets in %d\n", v, command.Count(hits, "hit"), command.Count(trials, "trial"), astride)
+		fmt.Fprintf(e.stdout, "%s: %s in %s; the UPDATE came between the packets in %d\n",
+			v, command.Count(hits, "hit"), command.Count(trials, "trial"), astride)
 	}
 }
 

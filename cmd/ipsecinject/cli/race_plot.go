@@ -26,16 +26,18 @@ type rates []racelab.FreeResult
 // plotRace draws by the delay how often the UPDATE came between the packets, which is what it takes, and below it how
 // often a packet was stranded or lost, with the intervals of 95 %: one line for each variant.
 func plotRace(ctx context.Context, file string, results []racelab.FreeResult) error {
-	astride, err := racePlot(results, "How often the UPDATE comes between the packets", func(r racelab.FreeResult) (rate, low, high float64) {
-		low, high = racelab.Wilson(r.Astride, r.Trials)
-		return float64(r.Astride) / float64(r.Trials), low, high
-	})
+	astride, err := racePlot(results, "How often the UPDATE comes between the packets",
+		func(r racelab.FreeResult) (rate, low, high float64) {
+			low, high = racelab.Wilson(r.Astride, r.Trials)
+			return float64(r.Astride) / float64(r.Trials), low, high
+		})
 	if err != nil {
 		return err
 	}
-	hits, err := racePlot(results, "How often that strands or loses a packet", func(r racelab.FreeResult) (rate, low, high float64) {
-		return r.Rate, r.Low, r.High
-	})
+	hits, err := racePlot(results, "How often that strands or loses a packet",
+		func(r racelab.FreeResult) (rate, low, high float64) {
+			return r.Rate, r.Low, r.High
+		})
 	if err != nil {
 		return err
 	}
@@ -56,7 +58,9 @@ func plotRace(ctx context.Context, file string, results []racelab.FreeResult) er
 }
 
 // racePlot draws one rate.
-func racePlot(results []racelab.FreeResult, title string, rate func(racelab.FreeResult) (rate, low, high float64)) (*plot.Plot, error) {
+func racePlot(
+	results []racelab.FreeResult, title string, rate func(racelab.FreeResult) (rate, low, high float64),
+) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = title
 	p.X.Label.Text = "from message 3 to UPDATE"

@@ -70,7 +70,8 @@ func TestRaceReplay(t *testing.T) {
 func TestRaceFree(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "race.svg")
 	code, out, errs := runRace("--plot", file, "--trials", "20", "--delay", "0,50us")
-	if code != 0 || strings.Count(out, "\n") != 4+3*2+4 || !strings.Contains(out, "in 40 trials; the UPDATE came between the packets in ") {
+	if code != 0 || strings.Count(out, "\n") != 4+3*2+4 ||
+		!strings.Contains(out, "in 40 trials; the UPDATE came between the packets in ") {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
 	}
 	for line := range strings.Lines(out) {
@@ -110,7 +111,8 @@ func TestRaceFreeInterrupted(t *testing.T) {
 	var errs bytes.Buffer
 	out := &lookout{waitFor: "larval-window ", cancel: cancel}
 	code := cli.Run(ctx, []string{"race", "--plot", file, "--trials", "20", "--delay", "0"}, nil, out, &errs)
-	if code != 1 || !regexp.MustCompile(`^ipsecinject: interrupted after [23] of 3 lines\n$`).MatchString(errs.String()) {
+	interrupted := regexp.MustCompile(`^ipsecinject: interrupted after [23] of 3 lines\n$`)
+	if code != 1 || !interrupted.MatchString(errs.String()) {
 		t.Errorf("exit %d: %s", code, &errs)
 	}
 	if !strings.Contains(out.String(), "larval-unlocked: ") || !strings.Contains(out.String(), "larval-window: ") {

@@ -129,7 +129,8 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.Uint64Var(&f.count, "count", 1, "`NUMBER` of packets, with rising sequence numbers")
 	fl.IntVar(&f.repeat, "repeat", 0, "send each packet `NUMBER` times more")
 	fl.IntVar(&f.align, "ah-align", 0,
-		"the AH header is a multiple of these `BYTES`; 0: as the RFC has it, and 8 for an engine of Linux, which wants so")
+		"the AH header is a multiple of these `BYTES`; "+
+			"0: as the RFC has it, and 8 for an engine of Linux, which wants so")
 	fl.BoolVar(&f.badICV, "bad-icv", false, "a wrong ICV")
 	fl.BoolVar(&f.badPadding, "bad-padding", false, "padding that is not 1, 2, 3, ...")
 	fl.BoolVar(&f.badPadLength, "bad-pad-length", false, "a pad length larger than the payload")

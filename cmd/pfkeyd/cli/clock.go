@@ -43,7 +43,8 @@ finished before time goes on.`,
 			var by time.Duration
 			if len(args) == 1 {
 				var err error
-				if by, err = time.ParseDuration(strings.TrimPrefix(args[0], "+")); err != nil || !strings.HasPrefix(args[0], "+") || by <= 0 {
+				by, err = time.ParseDuration(strings.TrimPrefix(args[0], "+"))
+				if err != nil || !strings.HasPrefix(args[0], "+") || by <= 0 {
 					return command.Usagef("clock %q: how far to move it is wanted, such as +90s or +8h", args[0])
 				}
 			}
@@ -69,7 +70,8 @@ finished before time goes on.`,
 	cmd.Flags().StringArrayVar(&engines, "engine", nil, command.EngineHelp+"; repeatable")
 	completeEngine(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, one object for each engine")
-	cmd.Flags().DurationVar(&settle, "settle", 300*time.Millisecond, "of several engines: how long all of them must be quiet, a `TIME`, before their clocks go on")
+	cmd.Flags().DurationVar(&settle, "settle", 300*time.Millisecond,
+		"of several engines: how long all of them must be quiet, a `TIME`, before their clocks go on")
 	return cmd
 }
 
@@ -134,7 +136,8 @@ func (all engineClocks) moveTogether(ctx context.Context, by, settle time.Durati
 			return err
 		}
 		if !c.shows.Virtual {
-			return command.Failed(fmt.Errorf("%s: the clock is the machine's; start the engine with --clock virtual", c.address))
+			return command.Failed(fmt.Errorf("%s: the clock is the machine's; start the engine with --clock virtual",
+				c.address))
 		}
 	}
 	seen, err := all.look(ctx)

@@ -189,7 +189,8 @@ func (d *demo) judgeRace(r *raced, old bool) {
 		}
 		wrong++
 		what, detail := fate(r.run, i)
-		d.screen.show(d.screen.Paint(terminal.Red, fold("   = ", fmt.Sprintf("packet %d %s%s", i+1, what, detail))) + "\n")
+		line := fold("   = ", fmt.Sprintf("packet %d %s%s", i+1, what, detail))
+		d.screen.show(d.screen.Paint(terminal.Red, line) + "\n")
 		if !old {
 			d.failed("packet %d %s", i+1, what)
 		}

@@ -22,7 +22,8 @@ type readyFlags struct{ fd int }
 
 func (f *readyFlags) register(cmd *cobra.Command) {
 	f.fd = -1
-	cmd.Flags().IntVar(&f.fd, "ready-fd", -1, "when the engine is ready, write its address to this open `DESCRIPTOR` and close it")
+	cmd.Flags().IntVar(&f.fd, "ready-fd", -1,
+		"when the engine is ready, write its address to this open `DESCRIPTOR` and close it")
 	cmd.Flags().Lookup("ready-fd").DefValue = "none"
 }
 

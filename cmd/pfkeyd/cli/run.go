@@ -103,7 +103,8 @@ cannot hide their memory (PR_SET_DUMPABLE).`,
 			"pcapng if its name ends so, else text; key bytes are zero")
 	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
 	flags.BoolVar(&f.launch.NoGate, "no-gate", false,
-		"stop no call that sends, writes or opens a file: faster, but answers and errors come late, and some programs fail")
+		"stop no call that sends, writes or opens a file: "+
+			"faster, but answers and errors come late, and some programs fail")
 	flags.BoolVar(&f.launch.UDPEncap, "udp-encap", false, "have the socket option UDP_ENCAP succeed without effect, so that the engine sees ESP in UDP")
 	flags.BoolVar(&f.launch.Identity, "fake-ids", false, "have setuid, setgid, setgroups and their kin succeed without effect, for daemons in a user namespace with one user")
 	return cmd

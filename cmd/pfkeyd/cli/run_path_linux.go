@@ -21,7 +21,8 @@ func runPath(kernel, program string) (path, dir string, err error) {
 	for n := range 1000 { // in another PID namespace there may be another run with this number
 		name := fmt.Sprintf("%s-%d", shortName(program), os.Getpid()+n*maxPID)
 		path = pfkey.NamedPath(kernel, name)
-		if l, err := pfkey.Listen(packetport.Path(path)); err == nil { // that nobody has it, that we may, and that the longest of its paths fits
+		// To listen shows that nobody has it, that we may, and that the longest of its paths fits.
+		if l, err := pfkey.Listen(packetport.Path(path)); err == nil {
 			return path, "", l.Close()
 		}
 		if _, err := os.Lstat(packetport.Path(path)); errors.Is(err, fs.ErrNotExist) {

@@ -136,7 +136,10 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 		s.Close()
 		return command.Failed(err)
 	}
-	o := station.Options{Packets: ways.target, Log: log, Counters: map[string]func() any{}, Stopping: func() { f.stopping(); ways.stop() }}
+	o := station.Options{
+		Packets: ways.target, Log: log, Counters: map[string]func() any{},
+		Stopping: func() { f.stopping(); ways.stop() },
+	}
 	ways.addCounters(o.Counters)
 	if liar != nil {
 		o.Front = liar

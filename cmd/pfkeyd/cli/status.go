@@ -75,7 +75,8 @@ With --json it prints one object; its fields are those of the control port's
 	cmd.Flags().StringVar(&engine, "engine", "", command.EngineHelp)
 	completeEngine(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().IntVar(&limit, "sas", 100, "list at most `N` security associations, ACQUIREs and policies each; 0 for 10000, the most")
+	cmd.Flags().IntVar(&limit, "sas", 100,
+		"list at most `N` security associations, ACQUIREs and policies each; 0 for 10000, the most")
 	cmd.Flags().DurationVar(&wait, "wait", 0, "wait at most this `TIME` for an engine that answers")
 	return cmd
 }
@@ -139,7 +140,9 @@ func (e *env) printStatus(a pfkey.Address, st *control.Status) error {
 	sockets := terminal.Table{}
 	sockets.Row("SOCKET", "PID", "UID", "QUEUED", "BYTES", "LOST", "REGISTERED")
 	for _, s := range st.Sockets {
-		sockets.Row(fmt.Sprint(s.Number), fmt.Sprint(s.PID), fmt.Sprint(s.UID), fmt.Sprint(s.Queued), fmt.Sprint(s.Bytes), fmt.Sprint(s.Lost),
+		sockets.Row(
+			fmt.Sprint(s.Number), fmt.Sprint(s.PID), fmt.Sprint(s.UID),
+			fmt.Sprint(s.Queued), fmt.Sprint(s.Bytes), fmt.Sprint(s.Lost),
 			strings.Join(append(s.Registered, s.Flags...), ", "))
 	}
 	section(out, &sockets, 0)
@@ -147,7 +150,9 @@ func (e *env) printStatus(a pfkey.Address, st *control.Status) error {
 	sas := terminal.Table{Paint: paintColumn(paint, 4)}
 	sas.Row("SA", "SPI", "SOURCE", "DESTINATION", "STATE", "DIR", "ALGORITHMS", "PACKETS", "HOLDS")
 	for _, s := range st.SAs {
-		sas.Row(s.Type, s.SPI, s.Src, s.Dst, s.State, strings.TrimSuffix(s.Direction, "bound"), strings.Trim(s.Encrypt+" "+s.Auth, " "), fmt.Sprint(s.Packets), held(s.Held))
+		sas.Row(
+			s.Type, s.SPI, s.Src, s.Dst, s.State, strings.TrimSuffix(s.Direction, "bound"),
+			strings.Trim(s.Encrypt+" "+s.Auth, " "), fmt.Sprint(s.Packets), held(s.Held))
 	}
 	section(out, &sas, st.SACount-len(st.SAs))
 
@@ -155,7 +160,8 @@ func (e *env) printStatus(a pfkey.Address, st *control.Status) error {
 		var acquires terminal.Table
 		acquires.Row("ACQUIRE", "SEQ", "SOURCE", "DESTINATION", "EXPIRES", "HOLDS")
 		for _, q := range st.Acquires {
-			acquires.Row(q.Type, fmt.Sprintf("%#x", q.Seq), q.Src, q.Dst, time.Unix(q.Expires, 0).UTC().Format(time.TimeOnly), held(q.Held))
+			expires := time.Unix(q.Expires, 0).UTC().Format(time.TimeOnly)
+			acquires.Row(q.Type, fmt.Sprintf("%#x", q.Seq), q.Src, q.Dst, expires, held(q.Held))
 		}
 		section(out, &acquires, st.AcquireCount-len(st.Acquires))
 	}
@@ -215,11 +221,13 @@ func printPolicies(out io.Writer, st *control.Status) {
 		cell  func(p *engine.PolicyStatus) string
 	}{
 		{"POLICY", true, func(p *engine.PolicyStatus) string { return p.Direction }},
-		{"TUNNEL", any(func(p engine.PolicyStatus) bool { return p.Tunnel != "" }), func(p *engine.PolicyStatus) string { return p.Tunnel }},
+		{"TUNNEL", any(func(p engine.PolicyStatus) bool { return p.Tunnel != "" }),
+			func(p *engine.PolicyStatus) string { return p.Tunnel }},
 		{"SOURCE", true, func(p *engine.PolicyStatus) string { return withPort(p.Src, p.SrcPort) }},
 		{"DESTINATION", true, func(p *engine.PolicyStatus) string { return withPort(p.Dst, p.DstPort) }},
 		{"PROTOCOL", true, func(p *engine.PolicyStatus) string { return protocolName(p.Proto) }},
-		{"PRIORITY", any(func(p engine.PolicyStatus) bool { return p.Priority != 0 }), func(p *engine.PolicyStatus) string { return fmt.Sprint(p.Priority) }},
+		{"PRIORITY", any(func(p engine.PolicyStatus) bool { return p.Priority != 0 }),
+			func(p *engine.PolicyStatus) string { return fmt.Sprint(p.Priority) }},
 		{"ACTION", true, func(p *engine.PolicyStatus) string {
 			return strings.TrimSpace(p.Action + " " + strings.Join(p.Wants, ", "))
 		}},
