@@ -81,7 +81,8 @@ func (p *player) done(f *flight, v ipsec.Verdict) {
 // inQueue says whether a packet was dropped out of a queue, instead of being set free first.
 func inQueue(v ipsec.Verdict) bool {
 	switch v.Reason {
-	case ipsec.LarvalReplaced, ipsec.LarvalGone, ipsec.AcquireFull, ipsec.AcquireGone, ipsec.AcquireUnheard, ipsec.IdleOverflow, ipsec.IdleGone, ipsec.Shutdown:
+	case ipsec.LarvalReplaced, ipsec.LarvalGone, ipsec.AcquireFull, ipsec.AcquireGone, ipsec.AcquireUnheard,
+		ipsec.IdleOverflow, ipsec.IdleGone, ipsec.Shutdown:
 		return v.Kind == ipsec.Dropped
 	}
 	return false

@@ -184,7 +184,8 @@ func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code
 		complain(err)
 		return exitFailed
 	}
-	fmt.Fprintf(stderr, "pfkeyd record: %d %s, %d %s sent", written, plural(written, "scenario"), messages, plural(messages, "message"))
+	fmt.Fprintf(stderr, "pfkeyd record: %d %s, %d %s sent",
+		written, plural(written, "scenario"), messages, plural(messages, "message"))
 	if c.Random > 0 {
 		fmt.Fprintf(stderr, ", seed %d, %d left out: held up, or a message to repeat did not come", c.Seed, left)
 	}

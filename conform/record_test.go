@@ -187,7 +187,8 @@ func TestRecord(t *testing.T) {
 		code := conform.Record(t.Context(), c, &stdout, &stderr)
 		return code, stdout.String(), stderr.String()
 	}
-	if code, stdout, stderr := record(conform.RecordConfig{Paths: []string{in}, Out: out}); code != 0 || stdout != "" || !strings.Contains(stderr, "1 scenario, 1 message sent") {
+	code, stdout, stderr := record(conform.RecordConfig{Paths: []string{in}, Out: out})
+	if code != 0 || stdout != "" || !strings.Contains(stderr, "1 scenario, 1 message sent") {
 		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
 	}
 	b, err := os.ReadFile(out)
@@ -198,7 +199,7 @@ func TestRecord(t *testing.T) {
 	if err := json.Unmarshal(b, &sc); err != nil || len(sc.Steps) != 2 || len(sc.Steps[1].Rx) != 1 || sc.Steps[1].Ret != 16 {
 		t.Fatalf("%v, recorded %s", err, b)
 	}
-	code, stdout, stderr := record(conform.RecordConfig{Random: 300, Seed: 3})
+	code, stdout, stderr = record(conform.RecordConfig{Random: 300, Seed: 3})
 	if code != 1 || !strings.Contains(stderr, "seed 3") { // some of it an engine behind a socket cannot do
 		t.Errorf("exit %d, %q", code, stderr)
 	}

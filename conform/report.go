@@ -144,13 +144,16 @@ func (w *reporter) sums(rep *Report) {
 		w.wrapped("not judged from there on, %d %s: %s", unjudged[reason], plural(unjudged[reason], "step"), reason)
 	}
 	if repeated > 0 {
-		w.wrapped("%d %s passed when played again: this host does not keep time evenly", repeated, plural(repeated, "scenario"))
+		w.wrapped("%d %s passed when played again: this host does not keep time evenly",
+			repeated, plural(repeated, "scenario"))
 	}
 	if _, ok := w.c.Target.(Live); ok && rep.Steps > 0 {
-		w.wrapped("%d of %d steps could not be judged on this target (%.1f %%)", rep.Unjudged, rep.Steps, 100*float64(rep.Unjudged)/float64(rep.Steps))
+		w.wrapped("%d of %d steps could not be judged on this target (%.1f %%)",
+			rep.Unjudged, rep.Steps, 100*float64(rep.Unjudged)/float64(rep.Steps))
 	}
 	for _, kind := range slices.Sorted(maps.Keys(rep.Eased)) {
-		w.wrapped("%d %s of the kind %q differ each time on this target, and were compared as volatile", rep.Eased[kind], plural(rep.Eased[kind], "value"), kind)
+		w.wrapped("%d %s of the kind %q differ each time on this target, and were compared as volatile",
+			rep.Eased[kind], plural(rep.Eased[kind], "value"), kind)
 	}
 	for _, reason := range slices.Sorted(maps.Keys(why)) {
 		w.wrapped("skipped %d %s: %s", why[reason], plural(why[reason], "scenario"), reason)

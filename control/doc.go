@@ -2,8 +2,8 @@
 // PF_KEY socket.
 //
 //	GET  /status     the engine and its servers as one JSON object ([Status]); ?sas=N lists at most N SAs and as many
-//	                 ACQUIREs and policies (default 1000; 0, or more than 10000, is 10000); "sa_count", "acquire_count" and
-//	                 "policy_count" say how many there are
+//	                 ACQUIREs and policies (default 1000; 0, or more than 10000, is 10000); "sa_count",
+//	                 "acquire_count" and "policy_count" say how many there are
 //	GET  /clock      what the clock shows ([Clock])
 //	POST /clock      {"advance":"8h"} moves a virtual clock and answers with what it shows then; 409 if the clock is the
 //	                 machine's

@@ -11,7 +11,11 @@ func TestWrap(t *testing.T) {
 	for _, tt := range []struct {
 		text, want string
 	}{
-		{"", ""}, {"one two", "one two"}, {"one two three", "one two\nthree"}, {"incomprehensible words", "incomprehensible words"}, {"a b c d e", "a b c d\ne"},
+		{"", ""},
+		{"one two", "one two"},
+		{"one two three", "one two\nthree"},
+		{"incomprehensible words", "incomprehensible words"},
+		{"a b c d e", "a b c d\ne"},
 	} {
 		if got := strings.Join(terminal.Wrap(tt.text, 7), "\n"); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)
@@ -23,7 +27,10 @@ func TestPaint(t *testing.T) {
 	if got := terminal.Painter(true).Paint(terminal.Red, "x"); got != "\x1b[31mx\x1b[0m" {
 		t.Errorf("%q", got)
 	}
-	for _, same := range []string{terminal.Painter(false).Paint(terminal.Red, "x"), terminal.Painter(true).Paint("", "x")} {
+	for _, same := range []string{
+		terminal.Painter(false).Paint(terminal.Red, "x"),
+		terminal.Painter(true).Paint("", "x"),
+	} {
 		if same != "x" {
 			t.Errorf("%q", same)
 		}
@@ -39,11 +46,19 @@ func TestTable(t *testing.T) {
 	}{
 		{"none", nil, ""},
 		{"fits", [][]string{{"SA", "SPI"}, {"esp", "0x1"}, {"ah", ""}}, "SA   SPI\nesp  0x1\nah\n"},
-		{"too wide", [][]string{{"SA", "SOURCE", "DESTINATION", "STATE", "HOLDS"}, {"esp", v6, v6, "mature", ""}, {"esp", v6, v6, "larval", "packet 1"}}, "" +
+		{"too wide", [][]string{
+			{"SA", "SOURCE", "DESTINATION", "STATE", "HOLDS"},
+			{"esp", v6, v6, "mature", ""},
+			{"esp", v6, v6, "larval", "packet 1"},
+		}, "" +
 			"SA   SOURCE\n    DESTINATION                             STATE   HOLDS\n" +
 			"esp  " + v6 + "\n    " + v6 + "  mature\n" +
 			"esp  " + v6 + "\n    " + v6 + "  larval  packet 1\n"},
-		{"an empty line is left out", [][]string{{"SOURCE", "DESTINATION", "HOLDS"}, {v6, v6 + "/128", ""}, {v6, v6, strings.Repeat("packet, ", 11) + "packet"}}, "" +
+		{"an empty line is left out", [][]string{
+			{"SOURCE", "DESTINATION", "HOLDS"},
+			{v6, v6 + "/128", ""},
+			{v6, v6, strings.Repeat("packet, ", 11) + "packet"},
+		}, "" +
 			"SOURCE\n    DESTINATION\n    HOLDS\n" +
 			v6 + "\n    " + v6 + "/128\n" +
 			v6 + "\n    " + v6 + "\n    " + strings.Repeat("packet, ", 8) + "packet,\n    packet, packet, packet\n"},
