@@ -527,7 +527,8 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 		}
 	}
 	if a.ekey == nil && a.satype == int32(wire.SATypeESP) && sa.Encrypt == wire.EncNull && !a.s.illumos() {
-		m = d.AppendKey(m, wire.ExtKeyEncrypt, wire.Key{}) // others want the key of the null algorithm too, which has no bits
+		// Others want the key of the null algorithm too, which has no bits.
+		m = d.AppendKey(m, wire.ExtKeyEncrypt, wire.Key{})
 	}
 	if k := a.ekey; k != nil {
 		m = d.AppendKey(m, wire.ExtKeyEncrypt, wire.Key{Bits: k.bits, Reserved: a.reserved, Data: k.data})

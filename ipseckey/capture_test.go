@@ -109,7 +109,9 @@ func TestExplainPcap(t *testing.T) {
 		"big":         pcapOf(binary.BigEndian, 0xa1b2c3d4, 147, flush, flush),
 		"nanoseconds": pcapOf(binary.LittleEndian, 0xa1b23c4d, 147, flush, flush),
 	} {
-		if r := (start{args: []string{"explain"}, stdin: capture}).run(t); r.exit != 0 || strings.Count(r.stdout, "FLUSH, 16 bytes, dialect illumos, little endian") != 2 {
+		const told = "FLUSH, 16 bytes, dialect illumos, little endian"
+		r := start{args: []string{"explain"}, stdin: capture}.run(t)
+		if r.exit != 0 || strings.Count(r.stdout, told) != 2 {
 			t.Errorf("%s: exit %d, %q\n%s", name, r.exit, r.stderr, r.stdout)
 		}
 	}
@@ -121,7 +123,8 @@ func TestExplainPcap(t *testing.T) {
 		"cut or damaged":                     whole[:20],
 		"neither a text, nor a capture, nor": "\xd4\xc3\x00\x01 what is this",
 	} {
-		if r := (start{args: []string{"explain"}, stdin: capture}).run(t); r.exit != 1 || !strings.Contains(r.stderr, want) {
+		r := start{args: []string{"explain"}, stdin: capture}.run(t)
+		if r.exit != 1 || !strings.Contains(r.stderr, want) {
 			t.Errorf("exit %d, %q, want %q", r.exit, r.stderr, want)
 		}
 	}

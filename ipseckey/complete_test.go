@@ -251,7 +251,9 @@ func TestManual(t *testing.T) {
 	for _, m := range keywords {
 		has("Cm", m[1])
 	}
-	for _, o := range []string{"n", "v", "p", "f", "c", "s", "engine", "kernel", "color", "help", "version", "json", "show-keys", "compat"} {
+	for _, o := range []string{
+		"n", "v", "p", "f", "c", "s", "engine", "kernel", "color", "help", "version", "json", "show-keys", "compat",
+	} {
 		has("Fl", o)
 	}
 	for _, q := range ipseckey.Quirks() {

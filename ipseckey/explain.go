@@ -63,8 +63,12 @@ func only(values ...uint64) func(*wire.Dialect, uint64) bool {
 
 // fieldSections are by the name of a field. A number that a dialect has added is not in the RFC.
 var fieldSections = map[string]listed{
-	"base header type":   {"3.1", func(d *wire.Dialect, v uint64) bool { return msgMeanings[d.MsgName(wire.MsgType(v))].section != "" }},
-	"exttype":            {"3.6", func(d *wire.Dialect, v uint64) bool { return extMeanings[d.ExtName(wire.ExtType(v))].section != "" }},
+	"base header type": {"3.1", func(d *wire.Dialect, v uint64) bool {
+		return msgMeanings[d.MsgName(wire.MsgType(v))].section != ""
+	}},
+	"exttype": {"3.6", func(d *wire.Dialect, v uint64) bool {
+		return extMeanings[d.ExtName(wire.ExtType(v))].section != ""
+	}},
 	"base header satype": {"3.4", only(0, 2, 3, 5, 6, 7, 8)},
 	"SA state":           {"3.3", only(0, 1, 2, 3)},
 	"SA flags":           {"3.2", only(0, 1)},
@@ -446,7 +450,8 @@ func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 	if len(msg) < wire.HeaderLen {
 		fmt.Fprintf(s.Stdout, "%s, %d bytes\n", s.paint(terminal.Red, "not a whole message"), len(msg))
 	} else {
-		fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n", s.paint(terminal.Bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
+		fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n",
+			s.paint(terminal.Bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
 	}
 	if m.text != "" && len(msg) >= wire.HeaderLen {
 		s.sentence("", "", fmt.Sprintf("%s (%s)", m.text, m.reference(d)))

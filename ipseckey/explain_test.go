@@ -285,8 +285,12 @@ func TestExplainPolicy(t *testing.T) {
 	m := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 1})
 	m = d.AppendAddress(m, wire.ExtAddressSrc, host(1))
 	m = d.AppendAddress(m, wire.ExtAddressDst, host(2))
-	m = d.Finish(d.AppendPolicy(m, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, Requests: []wire.IPsecRequest{
-		{Proto: 50, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}}}))
+	m = d.Finish(d.AppendPolicy(m, wire.Policy{
+		Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut,
+		Requests: []wire.IPsecRequest{
+			{Proto: 50, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
+		},
+	}))
 	r := start{args: []string{"--kernel", "linux", "explain", hex.EncodeToString(m)}}.run(t)
 	for _, want := range []string{
 		`type = 14 \(X_SPDADD\) +\(not in RFC 2367, of linux\)`,
@@ -311,12 +315,15 @@ func TestExplainPolicy(t *testing.T) {
 	}
 	setIdx := slices.Clone(m)
 	setIdx[1] = uint8(wire.LinuxMsgXSPDSetIdx)
-	if r := (start{args: []string{"--kernel", "linux", "explain", hex.EncodeToString(setIdx)}}).run(t); strings.Contains(r.stdout, "unused") ||
-		!strings.Contains(r.stdout, "add a policy") {
+	r = start{args: []string{"--kernel", "linux", "explain", hex.EncodeToString(setIdx)}}.run(t)
+	if strings.Contains(r.stdout, "unused") || !strings.Contains(r.stdout, "add a policy") {
 		t.Errorf("X_SPDSETIDX:\n%s", r.stdout)
 	}
 	// On a terminal nothing is wider than it.
-	wide := start{args: []string{"--kernel", "linux", "--color", "never", "explain", hex.EncodeToString(m)}, terminal: ipseckey.Terminal{Stdout: true}}.run(t)
+	wide := start{
+		args:     []string{"--kernel", "linux", "--color", "never", "explain", hex.EncodeToString(m)},
+		terminal: ipseckey.Terminal{Stdout: true},
+	}.run(t)
 	for line := range strings.Lines(wide.stdout) {
 		if len(line) > 81 {
 			t.Errorf("%d columns: %s", len(line)-1, line)

@@ -22,13 +22,22 @@ func TestLinuxWords(t *testing.T) {
 	h.must("add esp spi 0x1001"+ends+" encralg null authalg md5 authkey "+key128+"\n"+
 		"add esp spi 0x1002"+ends+" authalg sha1 authkey "+key128+"00112233 mode tunnel reqid 16385\n"+
 		"add esp spi 0x1003"+ends+" encralg aes encrkey "+key128+" encap udp\n"+
-		"add esp spi 0x1004"+ends+" encralg aes encrkey "+key128+" mode beet encap udp nat_sport 10000 nat_dport 4501\n"+
+		"add esp spi 0x1004"+ends+" encralg aes encrkey "+key128+
+		" mode beet encap udp nat_sport 10000 nat_dport 4501\n"+
 		"add ah spi 0x1005"+ends+" authalg md5 authkey "+key128+" mode transport\n", "-n")
 	for spi, want := range map[string][]string{
 		"0x1001": {"SA: Encryption algorithm = null\n", "SA: Authentication algorithm = hmac-md5\n"},
 		"0x1002": {"EXT: mode = 2 (tunnel)\n", "EXT: reqid = 16385\n", "SA: Encryption algorithm = null\n"},
-		"0x1003": {"EXT: natttype = 2 (esp-in-udp)\n", "EXT: X_NAT_T_SPORT\nEXT: port = 4500\n", "EXT: X_NAT_T_DPORT\nEXT: port = 4500\n"},
-		"0x1004": {"EXT: mode = 3 (beet)\n", "EXT: X_NAT_T_SPORT\nEXT: port = 10000\n", "EXT: X_NAT_T_DPORT\nEXT: port = 4501\n"},
+		"0x1003": {
+			"EXT: natttype = 2 (esp-in-udp)\n",
+			"EXT: X_NAT_T_SPORT\nEXT: port = 4500\n",
+			"EXT: X_NAT_T_DPORT\nEXT: port = 4500\n",
+		},
+		"0x1004": {
+			"EXT: mode = 3 (beet)\n",
+			"EXT: X_NAT_T_SPORT\nEXT: port = 10000\n",
+			"EXT: X_NAT_T_DPORT\nEXT: port = 4501\n",
+		},
 	} {
 		listing := h.must("", "-n", "get", "esp", "spi", spi, "dst", "192.0.2.1")
 		for _, text := range want {
@@ -48,13 +57,15 @@ func TestLinuxWords(t *testing.T) {
 	if diff := cmp.Diff(before, h.dumped()); diff != "" {
 		t.Errorf("loaded again (-before +after):\n%s\n%s", diff, file)
 	}
+	sa := "add esp spi 1" + ends + " encralg "
+	null := sa + "null authalg md5 authkey " + key128
 	for line, want := range map[string]string{
-		"add esp spi 1" + ends + " encralg null mode":                                                     "was expecting a mode",
-		"add esp spi 1" + ends + " encralg null authalg md5 authkey " + key128 + " mode funnel":           `Unknown mode "funnel"`,
-		"add esp spi 1" + ends + " encralg null authalg md5 authkey " + key128 + " nat_dport 7":           "Must specify 'encap udp'",
-		"add esp spi 1" + ends + " encralg null authalg md5 authkey " + key128 + " mode beet mode beet":   "Can only specify single mode.",
-		"add esp spi 1" + ends + " encralg null authalg md5 authkey " + key128 + " encap udp nat_lport 7": "An engine of linux knows no nat_loc",
-		"add esp spi 1" + ends + " encralg aes encrkey 00":                                                "Refused with EINVAL: ",
+		sa + "null mode":                "was expecting a mode",
+		null + " mode funnel":           `Unknown mode "funnel"`,
+		null + " nat_dport 7":           "Must specify 'encap udp'",
+		null + " mode beet mode beet":   "Can only specify single mode.",
+		null + " encap udp nat_lport 7": "An engine of linux knows no nat_loc",
+		sa + "aes encrkey 00":           "Refused with EINVAL: ",
 	} {
 		code, out, errs := h.run(line+"\n", "-n")
 		if code != 1 || !strings.Contains(errs, want) {
@@ -69,12 +80,16 @@ func TestLinuxWords(t *testing.T) {
 	}
 
 	// illumos has other words for it, and says so.
-	r := start{args: []string{"-n"}, stdin: "add esp spi 1" + ends + " encralg aes encrkey " + key128 + " mode tunnel\n"}.run(t)
+	r := start{
+		args:  []string{"-n"},
+		stdin: "add esp spi 1" + ends + " encralg aes encrkey " + key128 + " mode tunnel\n",
+	}.run(t)
 	if r.exit != 1 || !strings.Contains(r.stderr, "An engine of illumos knows no mode.") || len(r.sent) != 0 {
 		t.Errorf("exit %d, %q", r.exit, r.stderr)
 	}
 	for _, line := range []string{"add esp spi 1 mode tunnel", "add esp spi 1 reqid 7"} {
-		if r := (start{args: []string{"--compat", "-n"}, stdin: line + "\n"}).run(t); !strings.Contains(r.stdout, "Unknown extension field") {
+		r := start{args: []string{"--compat", "-n"}, stdin: line + "\n"}.run(t)
+		if !strings.Contains(r.stdout, "Unknown extension field") {
 			t.Errorf("the original: %q %q", r.stdout, r.stderr)
 		}
 	}
@@ -87,9 +102,16 @@ func TestNoDiagnostic(t *testing.T) {
 		h.Len, h.Errno = 2, d.ErrnoNumber(wire.EINVAL)
 		return [][]byte{d.AppendHeader(nil, h)}
 	}
-	for _, args := range [][]string{{"flush"}, {"dump"}, {"-n", "get", "esp", "spi", "1"}, {"-n", "delete", "esp", "spi", "1", "dst", "192.0.2.1"}, {"pmonitor"}} {
+	for _, args := range [][]string{
+		{"flush"},
+		{"dump"},
+		{"-n", "get", "esp", "spi", "1"},
+		{"-n", "delete", "esp", "spi", "1", "dst", "192.0.2.1"},
+		{"pmonitor"},
+	} {
 		r := start{args: args, dialect: d, answer: refuse}.run(t)
-		if strings.Contains(r.stdout+r.stderr, "iagnostic") || args[0] != "pmonitor" && !strings.Contains(r.stderr, "Refused with EINVAL") {
+		if strings.Contains(r.stdout+r.stderr, "iagnostic") ||
+			args[0] != "pmonitor" && !strings.Contains(r.stderr, "Refused with EINVAL") {
 			t.Errorf("%v: %q %q", args, r.stdout, r.stderr)
 		}
 	}

@@ -572,7 +572,8 @@ func TestVersionAndHelp(t *testing.T) {
 		"--compat --jsn now": "illegal option -- jsn",
 	} {
 		s := start{args: strings.Fields(args)}
-		if r := s.run(t); r.exit != 1 || !strings.Contains(r.stderr, want) || strings.Contains(args, "compat") && strings.Contains(r.stderr, "mean") {
+		if r := s.run(t); r.exit != 1 || !strings.Contains(r.stderr, want) ||
+			strings.Contains(args, "compat") && strings.Contains(r.stderr, "mean") {
 			t.Errorf("%s: exit %d, %q %q", args, r.exit, r.stdout, r.stderr)
 		}
 	}
@@ -600,7 +601,10 @@ func TestColourOption(t *testing.T) {
 		{"--color auto dump", true, nil, true},
 		{"--compat --color always dump", true, nil, false},
 	} {
-		r := start{args: strings.Fields(tt.args), answer: dumps(sa), terminal: ipseckey.Terminal{Stdout: tt.terminal}, env: tt.env, colour: tt.env == nil}.run(t)
+		r := start{
+			args: strings.Fields(tt.args), answer: dumps(sa),
+			terminal: ipseckey.Terminal{Stdout: tt.terminal}, env: tt.env, colour: tt.env == nil,
+		}.run(t)
 		if got := strings.Contains(r.stdout, "\x1b["); got != tt.want {
 			t.Errorf("%q, terminal %v, %v: colour %v: %q", tt.args, tt.terminal, tt.env, got, r.stdout)
 		}

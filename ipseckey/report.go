@@ -206,7 +206,8 @@ func (s *session) hints(problems []problem) {
 		}
 		bare := strings.TrimRight(string(marks), " ")
 		blanks := len(bare) - len(strings.TrimLeft(bare, " "))
-		fmt.Fprintf(&out, "    %s\n    %s%s\n", printable(line), bare[:blanks], s.paintError(terminal.Red, bare[blanks:]))
+		fmt.Fprintf(&out, "    %s\n    %s%s\n",
+			printable(line), bare[:blanks], s.paintError(terminal.Red, bare[blanks:]))
 		for _, text := range notes {
 			for note := range strings.Lines(text) {
 				fmt.Fprintf(&out, "    %s\n", s.paintError(terminal.Yellow, strings.TrimRight(note, "\n")))

@@ -191,12 +191,14 @@ func TestForeign(t *testing.T) {
 	}
 	r := start{args: []string{"-n", "dump"}, dialect: d, answer: answer}.run(t)
 	const want = "SA: Encryption algorithm = aes-ctr\nSA: flags=0x80000000 < NOECN >\n"
-	const exts = "EXT: X_SA2\nEXT: mode = 2 (tunnel)\nEXT: sequence = 0\nEXT: reqid = 7\nEXT: X_NAT_T_SPORT\nEXT: port = 4500\nEXT: X_NAT_T_OA\n"
+	const exts = "EXT: X_SA2\nEXT: mode = 2 (tunnel)\nEXT: sequence = 0\nEXT: reqid = 7\n" +
+		"EXT: X_NAT_T_SPORT\nEXT: port = 4500\nEXT: X_NAT_T_OA\n"
 	if r.exit != 0 || !strings.Contains(r.stdout, want) || !strings.Contains(r.stdout, exts) || r.stderr != "" {
 		t.Errorf("exit %d, %q %q", r.exit, r.stdout, r.stderr)
 	}
 	r = start{args: []string{"-s", "-"}, dialect: d, answer: answer}.run(t)
-	if !strings.Contains(r.stdout, "# WARNING: not saved: X_NAT_T_OA.\nadd all  \\\n    spi 0x1000 encr_alg aes-ctr auth_alg hmac-sha1 replay 0  \\\n") ||
+	if !strings.Contains(r.stdout, "# WARNING: not saved: X_NAT_T_OA.\n"+
+		"add all  \\\n    spi 0x1000 encr_alg aes-ctr auth_alg hmac-sha1 replay 0  \\\n") ||
 		!strings.Contains(r.stdout, "    mode tunnel reqid 7 \\\n    nat_sport 4500 \\\n") {
 		t.Errorf("exit %d, %q %q", r.exit, r.stdout, r.stderr)
 	}
@@ -212,11 +214,14 @@ func TestForeign(t *testing.T) {
 	if a, err := d.ParseAddress(x.Raw); err != nil || a.Addr != mustAddr("::") {
 		t.Errorf("%v, %v", a, err)
 	}
-	r = start{args: []string{"-n"}, dialect: d, stdin: "update ah spi 1 dst 192.0.2.1 auth_alg hmac-md5\n", terminal: ipseckey.Terminal{Stderr: true},
+	r = start{
+		args: []string{"-n"}, dialect: d, stdin: "update ah spi 1 dst 192.0.2.1 auth_alg hmac-md5\n",
+		terminal: ipseckey.Terminal{Stderr: true},
 		answer: func(h wire.Header, _ []byte) [][]byte {
 			h.Len, h.Errno = 2, d.ErrnoNumber(wire.EINVAL)
 			return [][]byte{d.AppendHeader(nil, h)}
-		}}.run(t)
+		},
+	}.run(t)
 	if !strings.Contains(r.stderr, "Perhaps because there is no authkey") {
 		t.Errorf("%q", r.stderr)
 	}
