@@ -154,7 +154,8 @@ func TestKeysAreForgotten(t *testing.T) {
 				send(wire.MsgDelete, 0x1000+i, false)
 			}
 			send(wire.MsgFlush, 0, false)
-			// One or two may be left where the runtime has saved registers, or a stack that it has moved; not one for each SA.
+			// One or two may be left where the runtime has saved registers, or a stack that it has moved; not one for
+			// each SA.
 			const strays = 2
 			var a, b int
 			for range 10 { // what packets could have used goes with the garbage, which another goroutine sees to

@@ -114,7 +114,9 @@ func TestAcquireTimesOut(t *testing.T) {
 func TestAcquireUnheard(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)}}}))
+	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{
+		{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)},
+	}}))
 	pkt := append([]byte(nil), plain...)
 	src := me.As4()
 	copy(pkt[12:], src[:])
@@ -125,7 +127,8 @@ func TestAcquireUnheard(t *testing.T) {
 			verdicts <- v
 		}
 	}}, "")
-	if v := <-verdicts; v.Kind != ipsec.Dropped || v.Reason != ipsec.AcquireUnheard || v.Counter != "sadb_acquire_timeout" {
+	if v := <-verdicts; v.Kind != ipsec.Dropped || v.Reason != ipsec.AcquireUnheard ||
+		v.Counter != "sadb_acquire_timeout" {
 		t.Errorf("ended %v %v (%s), want %v", v.Kind, v.Reason, v.Counter, ipsec.AcquireUnheard)
 	}
 }

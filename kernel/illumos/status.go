@@ -76,8 +76,9 @@ func (k *Kernel) describeRule(tunnel string, r *Rule) engine.PolicyStatus {
 		return "0.0.0.0/0"
 	}
 	st := engine.PolicyStatus{
-		Tunnel: tunnel, Direction: [...]string{Out: "out", In: "in", Both: "both"}[r.Dir], Src: prefix(r.Src), Dst: prefix(r.Dst),
-		SrcPort: r.SrcPort, DstPort: r.DstPort, Proto: r.Proto, Action: [...]string{Apply: "ipsec", Bypass: "pass", Discard: "drop"}[r.Actions[0].Type],
+		Tunnel: tunnel, Direction: [...]string{Out: "out", In: "in", Both: "both"}[r.Dir],
+		Src: prefix(r.Src), Dst: prefix(r.Dst), SrcPort: r.SrcPort, DstPort: r.DstPort, Proto: r.Proto,
+		Action: [...]string{Apply: "ipsec", Bypass: "pass", Discard: "drop"}[r.Actions[0].Type],
 	}
 	for i := range r.Actions {
 		if a := &r.Actions[i]; a.Type == Apply {

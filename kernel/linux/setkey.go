@@ -163,7 +163,8 @@ func (p *policyReader) statement() (all []statement, err error) {
 	case "spdupdate":
 		st.update = true
 	default:
-		return nil, p.fail("a file of policies: of setkey(8) it takes spdadd and spdupdate, and passes over flush and spdflush")
+		return nil, p.fail("a file of policies: " +
+			"of setkey(8) it takes spdadd and spdupdate, and passes over flush and spdflush")
 	}
 	sel, err := p.selector()
 	if err != nil {

@@ -94,7 +94,8 @@ func TestLoadPolicyPriorities(t *testing.T) {
 func TestLoadPolicyErrors(t *testing.T) {
 	const rule = "spdadd 192.0.2.1 192.0.2.2 any -P "
 	for text, want := range map[string]string{
-		"dump esp;":       `f:1: a file of policies: of setkey(8) it takes spdadd and spdupdate, and passes over flush and spdflush: "dump"`,
+		"dump esp;": `f:1: a file of policies: ` +
+			`of setkey(8) it takes spdadd and spdupdate, and passes over flush and spdflush: "dump"`,
 		"\nspdflush now;": `f:2: nothing may follow here: "now"`,
 		rule + "out none": `f:1: a statement without its semicolon`,
 		"spdadd host.example 192.0.2.2 any -P in none;":  `f:1: not an address: "host.example"`,

@@ -55,8 +55,9 @@ func (k *Kernel) describePolicies(st *engine.Status, limit int) {
 // describe is a policy in the words of setkey(8).
 func (p *policy) describe() engine.PolicyStatus {
 	st := engine.PolicyStatus{
-		Direction: [directions]string{in: "in", out: "out", forward: "fwd"}[p.dir], Src: p.sel.Src.String(), Dst: p.sel.Dst.String(),
-		SrcPort: p.sel.SrcPort, DstPort: p.sel.DstPort, Proto: p.sel.Proto, Priority: int64(p.rank.priority), ID: p.id, Action: "pass",
+		ID: p.id, Direction: [directions]string{in: "in", out: "out", forward: "fwd"}[p.dir], Action: "pass",
+		Src: p.sel.Src.String(), Dst: p.sel.Dst.String(), SrcPort: p.sel.SrcPort, DstPort: p.sel.DstPort,
+		Proto: p.sel.Proto, Priority: int64(p.rank.priority),
 	}
 	switch ts := *p.templates.Load(); {
 	case p.block:
