@@ -165,7 +165,10 @@ var socketCalls = []struct {
 	{"getpeername", errOf(func(s int) error { _, err := unix.Getpeername(s); return err }), " ENOTSUP"},
 	{"bind", func(s int) (string, error) { return "", unix.Bind(s, &unix.SockaddrUnix{Name: "@x"}) }, " ENOTSUP"},
 	{"bind, long", address(unix.SYS_BIND, 200), " EINVAL"},
-	{"bind, nowhere", errOf(func(s int) error { _, err := raw(unix.SYS_BIND, uintptr(s), 8, 16); return err }), " EFAULT"},
+	{"bind, nowhere", errOf(func(s int) error {
+		_, err := raw(unix.SYS_BIND, uintptr(s), 8, 16)
+		return err
+	}), " EFAULT"},
 	{"connect", address(unix.SYS_CONNECT, 16), " ENOTSUP"},
 	{"connect, long", address(unix.SYS_CONNECT, 200), " EINVAL"},
 	{"listen", func(s int) (string, error) { return "", unix.Listen(s, 1) }, " ENOTSUP"},
@@ -185,8 +188,14 @@ var socketCalls = []struct {
 		_, err := raw(unix.SYS_SENDTO, uintptr(s), 8, 16, unix.MSG_OOB)
 		return "", err
 	}, " ENOTSUP"},
-	{"send, nowhere", errOf(func(s int) error { _, err := raw(unix.SYS_SENDTO, uintptr(s), 8, 16); return err }), " EFAULT"},
-	{"send, nowhere and long", errOf(func(s int) error { _, err := raw(unix.SYS_SENDTO, uintptr(s), 8, 1e6); return err }), " EMSGSIZE"},
+	{"send, nowhere", errOf(func(s int) error {
+		_, err := raw(unix.SYS_SENDTO, uintptr(s), 8, 16)
+		return err
+	}), " EFAULT"},
+	{"send, nowhere and long", errOf(func(s int) error {
+		_, err := raw(unix.SYS_SENDTO, uintptr(s), 8, 1e6)
+		return err
+	}), " EMSGSIZE"},
 	{"sendto an address", func(s int) (string, error) {
 		return "", unix.Sendto(s, request(9, 3, 1), 0, &unix.SockaddrInet4{Port: 1})
 	}, " <nil>"},
@@ -216,7 +225,10 @@ var socketCalls = []struct {
 		return fmt.Sprint(n, h[0].len, h[1].len), err
 	}, "1 16 0 <nil>"},
 	{"pwrite", errOf(func(s int) error { _, err := unix.Pwrite(s, request(9, 3, 1), 0); return err }), " ESPIPE"},
-	{"a closed descriptor", errOf(func(int) error { _, err := unix.Write(99, request(9, 3, 1)); return err }), " EBADF"},
+	{"a closed descriptor", errOf(func(int) error {
+		_, err := unix.Write(99, request(9, 3, 1))
+		return err
+	}), " EBADF"},
 }
 
 // errOf is a call of which only the errno counts.

@@ -172,8 +172,8 @@ func (g *guardian) note(id FileID) {
 // maxNoted is how many files a guardian knows.
 const maxNoted = 1 << 16
 
-// end says the last word to the guardian; only the first one counts. It waits for its end if all is over, which it sees at
-// once.
+// end says the last word to the guardian; only the first one counts. It waits for its end if all is over, which it sees
+// at once.
 func (g *guardian) end(last byte) {
 	_ = g.say([]byte{last}, -1) // it may be dead
 	g.mu.Lock()

@@ -92,8 +92,9 @@ func TestDeskProtocol(t *testing.T) {
 				if n > 0 {
 					t.Errorf("reply %x", buf[:n])
 				}
-			} else if want := string([]byte{tt.msg[0], 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, tt.errno, 0, 0, 0, 0}); err != nil ||
-				string(buf[:n]) != want {
+			} else if want := string([]byte{
+				tt.msg[0], 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, tt.errno, 0, 0, 0, 0,
+			}); err != nil || string(buf[:n]) != want {
 				t.Errorf("reply %x, %v, want %x", buf[:n], err, want)
 			}
 			hand.Close()
@@ -107,7 +108,11 @@ func TestDeskProtocol(t *testing.T) {
 
 // A stranger at the other side, or none, is an error and no hang.
 func TestSessionRefuses(t *testing.T) {
-	for name, greeting := range map[string]string{"stranger": "HTTP/1.1 200", "future": "PFKH\x00\x03x", "nothing": ""} {
+	for name, greeting := range map[string]string{
+		"stranger": "HTTP/1.1 200",
+		"future":   "PFKH\x00\x03x",
+		"nothing":  "",
+	} {
 		end, hand := pair(t)
 		f, err := hand.File()
 		if err != nil {
