@@ -58,7 +58,8 @@ func ParseAddress(s string) (Address, error) {
 	case !ok || kernel == "" || strings.ContainsAny(kernel, "/ \t"):
 		return Address{}, &AddressError{Text: s, Reason: fmt.Sprintf("is neither KERNEL:PATH nor %q", HostKernel+":")}
 	case kernel == HostKernel && path != "":
-		return Address{}, &AddressError{Text: s, Reason: "has a path: " + HostKernel + ": is the host's own kernel, which has no path"}
+		reason := "has a path: " + HostKernel + ": is the host's own kernel, which has no path"
+		return Address{}, &AddressError{Text: s, Reason: reason}
 	case kernel != HostKernel && path == "":
 		return Address{}, &AddressError{Text: s, Reason: "has no path behind the colon"}
 	case strings.IndexByte(path, 0) >= 0:
@@ -83,7 +84,8 @@ func (a Address) Dialect() (*wire.Dialect, error) {
 	for _, d := range wire.Dialects() {
 		known = append(known, d.Name)
 	}
-	return nil, &AddressError{Text: a.String(), Reason: fmt.Sprintf("names the unknown kernel %q; known are %s", a.Kernel, strings.Join(known, ", "))}
+	reason := fmt.Sprintf("names the unknown kernel %q; known are %s", a.Kernel, strings.Join(known, ", "))
+	return nil, &AddressError{Text: a.String(), Reason: reason}
 }
 
 // DefaultDir is the directory of engines that were told no path: $XDG_RUNTIME_DIR/pfkeyd, else a directory of the user in
@@ -122,13 +124,15 @@ func DefaultAddress() (Address, error) {
 	case err != nil:
 		return Address{}, err
 	case len(running) == 0:
-		return Address{}, fmt.Errorf("pfkey: %w is running in %s, and %s is not set", ErrNoEngine, DefaultDir(), EngineVariable)
+		return Address{}, fmt.Errorf("pfkey: %w is running in %s, and %s is not set",
+			ErrNoEngine, DefaultDir(), EngineVariable)
 	case len(running) > 1:
 		var list strings.Builder
 		for _, a := range running {
 			list.WriteString("\n  --engine " + a.String())
 		}
-		return Address{}, fmt.Errorf("pfkey: %w are running; choose one, or set %s to its address:%s", ErrManyEngines, EngineVariable, &list)
+		return Address{}, fmt.Errorf("pfkey: %w are running; choose one, or set %s to its address:%s",
+			ErrManyEngines, EngineVariable, &list)
 	}
 	return running[0], nil
 }
@@ -158,6 +162,8 @@ func Running() ([]Address, error) {
 			running = append(running, a)
 		}
 	}
-	slices.SortFunc(running, func(a, b Address) int { return cmp.Or(cmp.Compare(a.Kernel, b.Kernel), cmp.Compare(a.Path, b.Path)) })
+	slices.SortFunc(running, func(a, b Address) int {
+		return cmp.Or(cmp.Compare(a.Kernel, b.Kernel), cmp.Compare(a.Path, b.Path))
+	})
 	return running, nil
 }

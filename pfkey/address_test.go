@@ -111,7 +111,8 @@ func TestDefaultAddress(t *testing.T) {
 	}
 	t.Setenv(pfkey.EngineVariable, "nonsense")
 	_, err = pfkey.DefaultAddress()
-	if bad, ok := errors.AsType[*pfkey.AddressError](err); !ok || bad.From != pfkey.EngineVariable || !strings.Contains(err.Error(), bad.From) {
+	bad, ok := errors.AsType[*pfkey.AddressError](err)
+	if !ok || bad.From != pfkey.EngineVariable || !strings.Contains(err.Error(), bad.From) {
 		t.Errorf("nonsense in the environment: %v", err)
 	}
 	t.Setenv(pfkey.EngineVariable, "")

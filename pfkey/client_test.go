@@ -282,7 +282,8 @@ func TestClientErrors(t *testing.T) {
 		if diff := cmp.Diff(want, *op, cmpopts.EquateErrors()); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
-		if !strings.Contains(err.Error(), "ADD "+sa.SAID.String()+": EEXIST, ") || !strings.Contains(err.Error(), op.Diagnostic) {
+		if !strings.Contains(err.Error(), "ADD "+sa.SAID.String()+": EEXIST, ") ||
+			!strings.Contains(err.Error(), op.Diagnostic) {
 			t.Errorf("text %q", err)
 		}
 		var sys *os.SyscallError

@@ -28,8 +28,8 @@
 //  1. Requests are handled one at a time, in the order they were sent.
 //  2. Messages reach a client in the order in which the engine queued them for it.
 //  3. What a request makes the engine say to other clients is written to them before the answer is written to the asker,
-//     unless they have no room or somebody else is writing to them at that moment. So after reading an answer you normally
-//     find in the other sockets what the request caused there, as on a real kernel.
+//     unless they have no room or somebody else is writing to them at that moment. So after reading an answer you
+//     normally find in the other sockets what the request caused there, as on a real kernel.
 //  4. A client that does not read delays nobody. Its messages stay in the engine's receive queue, whose bounds are those of
 //     the emulated kernel.
 //  5. A client's end is never closed first, except by [Server.Close]: on AF_KEY there is no end of file, and programs that

@@ -19,9 +19,10 @@ import (
 // OpAnswer) stands in Err as the raw unix.Errno of this host with the same name, whichever dialect the number came from, so
 // errors.Is(err, unix.EEXIST) works; the errno of a system call is wrapped in an os.SyscallError.
 type OpError struct {
-	Op         string // OpDial, OpSend, OpReceive or OpAnswer
-	Msg        string // the message it was about, such as "ADD"; empty if none
-	Subject    string // of an answer: what the request named, such as "esp 0x1000 from 192.0.2.1 to 192.0.2.2"; empty if nothing
+	Op  string // OpDial, OpSend, OpReceive or OpAnswer
+	Msg string // the message it was about, such as "ADD"; empty if none
+	// Of an answer: what the request named, such as "esp 0x1000 from 192.0.2.1 to 192.0.2.2"; empty if nothing.
+	Subject    string
 	Diagnostic string // what illumos says beyond the errno, such as "DUPLICATE_SA"; empty if nothing
 	Err        error
 }
