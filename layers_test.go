@@ -47,14 +47,21 @@ var layers = map[string]layer{
 		},
 		why: "transforms are functions of bytes and keys",
 	},
-	"sadb": {own: []string{"ipsec"}, not: noClock, why: "it carries mechanism, never the policy of a kernel or the shape of a message"},
+	"sadb": {
+		own: []string{"ipsec"},
+		not: noClock,
+		why: "it carries mechanism, never the policy of a kernel or the shape of a message",
+	},
 	"pfkey": {
 		own:   []string{"wire", "internal/door"},
 		third: []string{"golang.org/x/sys", "github.com/mdlayher/socket"},
 		why:   "sockets know no kernel",
 	},
-	"spd":    {not: noClock, why: "selectors and matching are the same in every kernel"},
-	"engine": {own: []string{"wire", "ipsec", "sadb", "pfkey"}, why: "what all kernels share must not know one of them"},
+	"spd": {not: noClock, why: "selectors and matching are the same in every kernel"},
+	"engine": {
+		own: []string{"wire", "ipsec", "sadb", "pfkey"},
+		why: "what all kernels share must not know one of them",
+	},
 	"kernel": {
 		own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/spelling"},
 		why: "a kernel answers messages; it has no files, commands or network",
@@ -99,13 +106,17 @@ var layers = map[string]layer{
 		third: []string{"github.com/gopacket/gopacket"},
 		why:   "it takes packets out of files, whatever becomes of them",
 	},
-	"internal/door":  {third: []string{"golang.org/x/sys"}, why: "every port of an engine has one, whatever is said through it"},
+	"internal/door": {
+		third: []string{"golang.org/x/sys"},
+		why:   "every port of an engine has one, whatever is said through it",
+	},
 	"internal/leak":  {why: "it looks at a process, whatever runs in it"},
 	"internal/files": {why: "it opens what a user has named, whatever is in it"},
 	"internal/station": {
 		own:   []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
 		third: []string{"golang.org/x/sys"},
-		why:   "it wires an engine to its ports, whichever kernel that is; flags and devices are the commands' business",
+		why: "it wires an engine to its ports, whichever kernel that is; " +
+			"flags and devices are the commands' business",
 	},
 	"internal/mutants": {
 		own: []string{"conform", "testdata"},
@@ -121,11 +132,11 @@ var layers = map[string]layer{
 		why:   "programs of others would use these",
 	},
 	"cmd": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace", "ipseckey", "conform",
-			"racelab", "hostile", "internal/capture", "internal/station", "testdata", "internal/files", "internal/spelling",
-			"internal/terminal"},
-		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/gopacket/gopacket",
-			"gonum.org/v1/plot"},
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace",
+			"ipseckey", "conform", "racelab", "hostile", "internal/capture", "internal/station", "testdata",
+			"internal/files", "internal/spelling", "internal/terminal"},
+		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
+			"github.com/gopacket/gopacket", "gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",
 	},
 }

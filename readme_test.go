@@ -61,7 +61,8 @@ func readmeHome(t *testing.T) (dir string, env []string) {
 	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/...").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	return dir, append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"), "XDG_RUNTIME_DIR="+run, "PFKEY_ENGINE=")
+	return dir, append(os.Environ(), "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"),
+		"XDG_RUNTIME_DIR="+run, "PFKEY_ENGINE=")
 }
 
 // shows says whether output is what the README shows.

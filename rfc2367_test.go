@@ -388,12 +388,14 @@ func TestRFC2367RecordingsPlay(t *testing.T) {
 		}
 	}
 	for kernel, patterns := range names {
-		rep, err := conform.Run(t.Context(), conform.Config{Kernel: kernel, Run: "^(" + strings.Join(patterns, "|") + ")$"})
+		config := conform.Config{Kernel: kernel, Run: "^(" + strings.Join(patterns, "|") + ")$"}
+		rep, err := conform.Run(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(rep.Results) != len(patterns) || rep.Failed > 0 {
-			t.Errorf("%s: %d of %d recordings were found, %d failed", kernel, len(rep.Results), len(patterns), rep.Failed)
+			t.Errorf("%s: %d of %d recordings were found, %d failed",
+				kernel, len(rep.Results), len(patterns), rep.Failed)
 		}
 	}
 }
