@@ -29,6 +29,7 @@ type dump struct {
 	asked   int64  // when it was asked for
 	tables  []*table
 	hearers []*client // who is left of them
+	end     []byte    // the last message
 
 	at   int   // the bucket it is in, counted through all tables
 	next *sa   // the SA there that it comes to next
@@ -89,8 +90,7 @@ const (
 
 // startDump describes every SA of the consumers, keys included, to whoever asks.
 func (k *Kernel) startDump(over []*protocol, r *request) {
-	k.dumpNumber++
-	d := &dump{number: k.dumpNumber, newest: k.placed, hdr: r.hdr, asked: k.now()}
+	d := &dump{newest: k.placed, hdr: r.hdr, asked: k.now()}
 	if raw := r.ext[wire.IllumosExtXEDump]; raw != nil {
 		v, _ := k.d.ParseEDump(raw)
 		d.timeout = v.Timeout
@@ -102,8 +102,22 @@ func (k *Kernel) startDump(over []*protocol, r *request) {
 			d.left += f.out.n + f.in.n
 		}
 	}
+	h := r.hdr
+	h.Errno, h.Seq, h.Len = 0, 0, wire.HeaderLen/8
+	d.end = k.d.AppendHeader(nil, h)
+	k.begin(d, r.sender)
+}
+
+// refuseDump gives the answer to a DUMP that is refused: one that has nothing but its end, and so comes behind those
+// that are not read yet.
+func (k *Kernel) refuseDump(answer []byte, sender *client) { k.begin(&dump{end: answer}, sender) }
+
+// begin has those who are to hear a dump hear it.
+func (k *Kernel) begin(d *dump, sender *client) {
+	k.dumpNumber++
+	d.number = k.dumpNumber
 	for _, s := range k.e.Sockets() {
-		if c := clientOf(s); !c.noLoop && (c.promisc || c == r.sender) {
+		if c := clientOf(s); !c.noLoop && (c.promisc || c == sender) {
 			d.hearers = append(d.hearers, c)
 		}
 	}
@@ -171,9 +185,7 @@ func (k *Kernel) step(d *dump) {
 	if d.advance(k) {
 		return
 	}
-	h := d.hdr
-	h.Errno, h.Seq, h.Len = 0, 0, wire.HeaderLen/8
-	d.tell(k.d.AppendHeader(nil, h))
+	d.tell(d.end)
 	k.endDump(d)
 }
 

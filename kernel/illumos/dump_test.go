@@ -125,7 +125,7 @@ func TestDumpShowsOneMoment(t *testing.T) {
 			for range 300 {
 				switch n := r.IntN(20); {
 				case n == 0:
-					dump := message(wire.MsgDump, []wire.SAType{0, wire.SATypeAH, wire.SATypeESP}[r.IntN(3)])
+					dump := message(wire.MsgDump, []wire.SAType{0, wire.SATypeAH, wire.SATypeESP, 200}[r.IntN(4)])
 					if r.IntN(4) == 0 {
 						dump = message(wire.MsgDump, 0,
 							func(b []byte) []byte { return d.AppendEDump(b, wire.EDump{Timeout: 40}) })
@@ -310,5 +310,30 @@ func TestDumpIsMadeAsItIsRead(t *testing.T) {
 	}
 	if shown != n+2 {
 		t.Errorf("%d messages of the DUMP, want %d", shown, n+2)
+	}
+}
+
+// The answer to a DUMP that is refused comes behind one that is still being read, like every other.
+func TestRefusedDumpWaits(t *testing.T) {
+	const n = 300 // more than is made ahead of the reader
+	k := newTalk(t, engine.Options{})
+	for i := range wire.SPI(n) {
+		k.must(message(wire.MsgAdd, wire.SATypeESP, change(espSA, func(v *wire.SA) { v.SPI = 0x1000 + i }),
+			src("192.0.2.2"), dst("192.0.2.1"), authExt, encryptExt))
+	}
+	reader := openSocket(t, k.e)
+	for _, satype := range []wire.SAType{0, 200} {
+		if errno := reader.Send(message(wire.MsgDump, satype), pfkey.Cred{Privileged: true}); errno != wire.OK {
+			t.Fatal(errno)
+		}
+	}
+	all := messages(reader)
+	for i, m := range all {
+		if h, err := d.Header(m); err != nil || (h.Errno != 0) != (i == n+1) {
+			t.Errorf("message %d of %d: %+v, %v", i, len(all), h, err)
+		}
+	}
+	if len(all) != n+2 {
+		t.Errorf("%d messages, want %d, the end and the refusal", len(all), n)
 	}
 }

@@ -72,7 +72,12 @@ func (k *Kernel) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Er
 
 // fail answers with an error made by keysock itself.
 func (k *Kernel) fail(r *request, res result) {
-	k.passUp(k.errorMessage(r, res), r.sender, fromKeysock)
+	msg := k.errorMessage(r, res)
+	if wire.MsgType(msg[1]) == wire.MsgDump {
+		k.refuseDump(msg, r.sender)
+		return
+	}
+	k.passUp(msg, r.sender, fromKeysock)
 }
 
 // errorMessage is the base header as it was received, with the error.

@@ -49,7 +49,7 @@ func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
 		}
 		heard = true
 		k.catchUp(c)
-		s.Deliver(msg, typ == wire.MsgDump)
+		s.Deliver(msg, false)
 	}
 	return heard
 }
