@@ -84,8 +84,7 @@ func (h *preservedSAs) Pop() any {
 const (
 	stepBytes  = 32 << 10 // that one step makes, about
 	stepVisits = 1024     // SAs that one step looks at
-	pieceBytes = 16 << 10 // the largest piece
-	typicalSA  = 320      // bytes, of a message that describes an SA; a larger one makes its piece grow
+	pieceBytes = 16 << 10 // the largest piece, unless a message is larger
 )
 
 // startDump describes every SA of the consumers, keys included, to whoever asks.
@@ -185,7 +184,7 @@ func (k *Kernel) step(d *dump) {
 	if d.advance(k) {
 		return
 	}
-	d.tell(d.end)
+	d.tell(k, d.end)
 	k.endDump(d)
 }
 
@@ -193,16 +192,20 @@ func (d *dump) hears(c *client) bool { return slices.Contains(d.hearers, c) }
 
 // endDump forgets a dump.
 func (k *Kernel) endDump(d *dump) {
+	for _, p := range d.preserved { // there are some if nobody is left who hears it
+		k.e.Forget(p.msg)
+	}
 	k.dumps = slices.DeleteFunc(k.dumps, func(other *dump) bool { return other == d })
 	if len(k.dumps) == 0 {
 		k.pending.Store(0)
 	}
 }
 
-func (d *dump) tell(msg []byte) {
+func (d *dump) tell(k *Kernel, msg []byte) {
 	for _, c := range d.hearers {
 		c.s.Deliver(msg, true)
 	}
+	k.e.Forget(msg) // if nobody has taken it
 	d.made++
 	d.bytes += len(msg)
 }
@@ -223,7 +226,7 @@ func (d *dump) advance(k *Kernel) (more bool) {
 			// If it is s itself, s is passed over below.
 			d.left--
 			if p := heap.Pop(&d.preserved).(preservedSA); p.msg != nil {
-				d.tell(p.msg)
+				d.tell(k, p.msg)
 			}
 		case s == nil && d.at+1 >= len(d.tables)*buckets:
 			return false
@@ -236,7 +239,7 @@ func (d *dump) advance(k *Kernel) (more bool) {
 			}
 			d.left--
 			if d.shows(s) {
-				d.tell(d.describe(k, s))
+				d.tell(k, d.describe(k, s))
 			}
 		}
 	}
@@ -253,8 +256,8 @@ func (d *dump) shows(s *sa) bool {
 // Each piece is twice as large as the one before: a message that waits unread keeps all of its piece, and a DUMP of one
 // SA must not keep the largest.
 func (d *dump) describe(k *Kernel, s *sa) []byte {
-	if cap(d.piece)-len(d.piece) < typicalSA {
-		d.piece = make([]byte, 0, min(max(2*cap(d.piece), typicalSA), pieceBytes))
+	if need := roomFor(s); cap(d.piece)-len(d.piece) < need {
+		d.piece = make([]byte, 0, max(min(2*cap(d.piece), pieceBytes), need))
 	}
 	start := len(d.piece)
 	d.piece = k.appendSA(d.piece, d.hdr, s, true)

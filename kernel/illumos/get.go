@@ -12,6 +12,8 @@ func (k *Kernel) get(p *protocol, r *request) result {
 	if s == nil {
 		return result{wire.ESRCH, wire.IllumosDiagSANotFound}
 	}
-	k.passUp(k.saMessage(r.hdr, s, true), r.sender, fromConsumer)
+	msg := k.saMessage(r.hdr, s, true)
+	k.passUp(msg, r.sender, fromConsumer)
+	k.e.Forget(msg) // if nobody has taken it
 	return result{}
 }

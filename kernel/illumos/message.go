@@ -10,7 +10,29 @@ import (
 // saMessage describes an SA in full, as GET and DUMP do with its keys and DELETE without; sadb_sa2msg. The header is the
 // request's but for the SA type and the length.
 func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
-	return k.appendSA(make([]byte, 0, typicalSA), h, s, keys)
+	return k.appendSA(make([]byte, 0, roomFor(s)), h, s, keys)
+}
+
+// roomFor is enough for the message about an SA: one that has to grow leaves a copy of the keys behind, which nobody
+// overwrites.
+func roomFor(s *sa) int {
+	const (
+		addr = 8 + 32 // an IPv6 one
+		rest = 304    // what has no length of its own, and the heads and the padding of what has
+	)
+	n := rest + 2*addr + len(s.authKey) + len(s.encryptKey) + len(s.salt)
+	if s.nat != nil {
+		n += 2 * addr
+	}
+	if s.inner != nil {
+		n += 2 * addr
+	}
+	for _, id := range []*identity{s.srcID, s.dstID} {
+		if id != nil {
+			n += len(id.name)
+		}
+	}
+	return n
 }
 
 // appendSA is saMessage behind what is in b already.
