@@ -91,11 +91,16 @@ func await(ctx context.Context, engine string, wait time.Duration, limit int) (p
 		ctx, cancel = context.WithTimeout(ctx, wait)
 		defer cancel()
 	}
+	var none error // what has come of the looks until now
 	for {
 		a, st, err := look(ctx, engine, limit)
-		if none, ok := errors.AsType[*command.Failure](err); wait == 0 || !ok || none.Code != command.ExitNoEngine {
+		if none != nil && err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = none // this look was cut short
+		}
+		if f, ok := errors.AsType[*command.Failure](err); wait == 0 || !ok || f.Code != command.ExitNoEngine {
 			return a, st, err
 		}
+		none = err
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
