@@ -374,11 +374,14 @@ func (k *Kernel) settle() {
 }
 
 // pendingBytes is the memory that what is left of all dumps will take in receive queues, if each message is as long as
-// those made until now.
+// those made until now, or a typical one where there are none.
 func (k *Kernel) pendingBytes() (sum int64) {
 	for _, d := range k.dumps {
-		each := d.bytes/max(d.made, 1) + len(d.hearers)*queuePlace
-		sum += int64(d.left) * int64(each)
+		each := typicalSA
+		if d.made > 0 {
+			each = d.bytes / d.made
+		}
+		sum += int64(d.left) * int64(each+len(d.hearers)*queuePlace)
 	}
 	return sum
 }

@@ -44,11 +44,13 @@ func (k *Kernel) queued() int64 {
 // queuePlace is what a message takes in a queue beside its own bytes.
 const queuePlace = 64
 
+// typicalSA is how many bytes a message that describes an SA has; all who hear it share them.
+const typicalSA = 512
+
 // noRoomForDump says whether what waits in the receive queues, with a DUMP of every SA beside it, is more than there may be. A DUMP is queued
 // however full the queues of its reader and of promiscuous sockets are, so it is here that those who never read are stopped.
 func (k *Kernel) noRoomForDump(reader *client) bool {
-	const typical = 512 // bytes, of a message that describes an SA; all who hear it share them
-	each := int64(typical)
+	each := int64(typicalSA)
 	for _, s := range k.e.Sockets() {
 		if c := clientOf(s); !c.noLoop && (c.promisc || c == reader) {
 			each += queuePlace

@@ -439,3 +439,27 @@ func TestLimitNames(t *testing.T) {
 		}
 	}
 }
+
+// A DUMP of which nothing is made yet, because its reader has enough to read, counts for what it will take.
+func TestPendingDumpCounts(t *testing.T) {
+	const n = 300
+	// Two DUMPs of all, one of which waits whole, leave no room for a third.
+	k := newTalk(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_queued": "360000"}})
+	for i := range wire.SPI(n) {
+		k.must(message(wire.MsgAdd, wire.SATypeESP, change(espSA, func(v *wire.SA) { v.SPI = 0x1000 + i }),
+			src("192.0.2.2"), dst("192.0.2.1"), authExt, encryptExt))
+	}
+	slow, other := openSocket(t, k.e), openSocket(t, k.e)
+	for _, s := range []pfkey.Socket{slow, slow, other} {
+		if errno := s.Send(message(wire.MsgDump, 0), pfkey.Cred{Privileged: true}); errno != wire.OK {
+			t.Fatal(errno)
+		}
+	}
+	all := messages(other)
+	if h, err := d.Header(all[0]); len(all) != 1 || err != nil || h.Errno != d.ErrnoNumber(wire.ENOMEM) {
+		t.Errorf("%d messages, the first %+v", len(all), h)
+	}
+	if all := messages(slow); len(all) != 2*(n+1) {
+		t.Errorf("%d messages of two DUMPs of %d SAs", len(all), n)
+	}
+}
