@@ -349,9 +349,13 @@ func (k *Kernel) catchUp(c *client) {
 	}
 }
 
-// Reading implements [engine.Kernel].
+// Reading implements [engine.Kernel]. The last message is always followed by more: nobody comes back to an empty queue.
 func (k *Kernel) Reading(s *engine.Socket) {
-	if c := clientOf(s); len(k.dumps) > 0 && s.Queued() < k.enough(c)/2 && k.pendingFor(c) != nil {
+	if len(k.dumps) == 0 {
+		return
+	}
+	c := clientOf(s)
+	if few := s.Messages() == 1 || s.Queued() < k.enough(c)/2; few && k.pendingFor(c) != nil {
 		k.feed(c)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -335,5 +336,21 @@ func TestRefusedDumpWaits(t *testing.T) {
 	}
 	if len(all) != n+2 {
 		t.Errorf("%d messages, want %d, the end and the refusal", len(all), n)
+	}
+}
+
+// A DUMP goes on to its end also where each message is so long that few of them are enough to read.
+func TestDumpOfLongMessages(t *testing.T) {
+	const n = 8
+	k := newTalk(t, engine.Options{})
+	for i := range wire.SPI(n) {
+		k.must(message(wire.MsgAdd, wire.SATypeESP, change(espSA, func(v *wire.SA) { v.SPI = 0x1000 + i }),
+			src("192.0.2.2"), dst("192.0.2.1"), authExt, encryptExt,
+			identity(wire.ExtIdentitySrc, strings.Repeat("n", 20000))))
+	}
+	reader := openSocket(t, k.e)
+	reader.Send(message(wire.MsgDump, 0), pfkey.Cred{Privileged: true})
+	if all := messages(reader); len(all) != n+1 {
+		t.Errorf("%d messages, want %d and the end", len(all), n)
 	}
 }
