@@ -180,7 +180,9 @@ func (d *dump) placeOf(s *sa) (place, bool) {
 // step makes some messages of a dump, or of the one that has to be told before it because somebody hears both. The
 // control lock is held.
 func (k *Kernel) step(d *dump) {
-	d = cmp.Or(k.before(d), d)
+	for first := k.before(d); first != nil; first = k.before(d) {
+		d = first // nobody hears two DUMPs mixed, however they hang together
+	}
 	if d.advance(k) {
 		return
 	}
