@@ -443,3 +443,43 @@ func TestSuperviseEnds(t *testing.T) {
 	}
 	eventually(t, "the guardian is gone", func() bool { return gone(p.Guardian()) })
 }
+
+// A program that has closed its socket gets nothing from the next engine: above all not the socket of another program
+// whose descriptor has the number now that the closed one had.
+func TestClosedBeforeSuccessor(t *testing.T) {
+	board, office := newBoard(t), openOffice(t)
+	if err := board.Use(office.session(t)); err != nil {
+		t.Fatal(err)
+	}
+	open := func() (*os.File, launch.Client) {
+		f, err := board.Socket(pfkey.Cred{Privileged: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		return f, board.Find(launch.FileID{Device: uint64(st.Dev), Inode: uint64(st.Ino)})
+	}
+	program, client := open()
+	office.close()
+	<-board.Lost()
+	program.Close()
+	eventually(t, "the socket is let go", func() bool { return board.Open() == 0 })
+	other, _ := open()
+	defer other.Close()
+	next := openOffice(t)
+	if err := board.Use(next.session(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Send(request(7, 3, 1), 0); err == nil {
+		t.Error("a closed socket sends")
+	}
+	if n := next.server.Counters().Attached; n != 1 {
+		t.Errorf("the next engine has got %d sockets, want 1", n)
+	}
+	if n, _, err := unix.Recvfrom(int(other.Fd()), make([]byte, 64), unix.MSG_DONTWAIT); err != unix.EAGAIN {
+		t.Errorf("the other program has got an answer: %d bytes, %v", n, err)
+	}
+}

@@ -63,7 +63,11 @@ type end struct {
 	mu      sync.Mutex
 	session *Session // that has taken it over
 	kept    []kept
+	dropped bool // fd is closed, and its number may be another's
 }
+
+// errDropped says that no program has the socket any more.
+var errDropped = errors.New("the programs have closed the socket")
 
 // kept is what the next engine must be told of a socket.
 type kept struct {
@@ -126,8 +130,11 @@ func (b *Switchboard) watch() {
 	}
 }
 
-// dropLocked lets go of an end.
+// dropLocked lets go of an end. Somebody may still have it as a client, who waits for a successor of the engine.
 func (b *Switchboard) dropLocked(x *end) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.dropped = true
 	// The engine has a duplicate, so that closing alone would not end the watch.
 	_ = unix.EpollCtl(b.epoll, unix.EPOLL_CTL_DEL, x.fd, nil)
 	unix.Close(x.fd)
@@ -225,6 +232,8 @@ func (x *end) attach(s *Session, held bool) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
+	case x.dropped:
+		return errDropped
 	case x.session == s:
 		return nil
 	case x.session != nil && x.session.turn > s.turn:
