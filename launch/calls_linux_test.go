@@ -121,7 +121,8 @@ func TestBadMessages(t *testing.T) {
 	}
 }
 
-// What a real Linux says to calls on a PF_KEY socket; each was seen on Linux 6.1. ENOTSUP is EOPNOTSUPP there.
+// What a real Linux says to calls on a PF_KEY socket; each was seen on Linux 6.1, those of pwritev2 with a
+// Unix socket. ENOTSUP is EOPNOTSUPP there.
 var socketCalls = []struct {
 	name string
 	do   func(s int) (string, error)
@@ -225,6 +226,10 @@ var socketCalls = []struct {
 		return fmt.Sprint(n, h[0].len, h[1].len), err
 	}, "1 16 0 <nil>"},
 	{"pwrite", errOf(func(s int) error { _, err := unix.Pwrite(s, request(9, 3, 1), 0); return err }), " ESPIPE"},
+	{"pwritev2 at a place", pwritev2(0, 0), " ESPIPE"},
+	{"pwritev2 at a place before the first", pwritev2(-2, 0), " EINVAL"},
+	{"pwritev2 with RWF_NOWAIT", pwritev2(-1, 8), " <nil>"},
+	{"pwritev2 with unknown flags", pwritev2(-1, 1<<30), " ENOTSUP"},
 	{"a closed descriptor", errOf(func(int) error {
 		_, err := unix.Write(99, request(9, 3, 1))
 		return err
@@ -280,6 +285,15 @@ func sendto(n int) func(int) (string, error) {
 			uintptr(s), uintptr(unsafe.Pointer(&msg[0])), 16, 0, uintptr(unsafe.Pointer(&b[0])), uintptr(n))
 		return "", err
 	}
+}
+
+// pwritev2 writes a message at a place; -1: none.
+func pwritev2(at int64, flags uintptr) func(int) (string, error) {
+	return errOf(func(s int) error {
+		v := iovec(request(9, 3, 1))
+		_, err := raw(unix.SYS_PWRITEV2, uintptr(s), uintptr(unsafe.Pointer(&v)), 1, uintptr(at), 0, flags)
+		return err
+	})
 }
 
 func ioctlInt(request uintptr) func(int) (string, error) {
