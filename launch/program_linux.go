@@ -129,11 +129,13 @@ func (p *Program) look(c *caller, h Handler) (todo func()) {
 		return func() { p.opened(c, p.socket(c, h)) }
 	}
 	if c.call == unix.SYS_OPENAT || c.call == callOpen && callOpen != 0 {
-		if c.tid != 0 && c.opens() {
-			return func() { p.list(c, h) }
+		return func() { // the name may lie in memory that somebody under the filter must provide first
+			if c.tid != 0 && c.opens() {
+				p.list(c, h)
+			} else {
+				p.pass(c)
+			}
 		}
-		p.pass(c)
-		return nil
 	}
 	if h.Open() > 0 && c.tid != 0 {
 		// A descriptor that is not there, or that is none of our business, is not ours.

@@ -18,8 +18,8 @@ const slow = time.Millisecond
 
 // A crew answers calls. One of its goroutines leads: it takes the calls, one after the other, and does each on the
 // thread that the caller has woken, which is what makes it fast. What has to do with a PF_KEY socket may have to wait
-// for an engine; so that nobody else is held up, the deputy then starts another leader, and this one ends with its
-// call.
+// for an engine, and what reads the caller's memory for whoever provides that (userfaultfd(2), FUSE); so that nobody
+// else is held up, the deputy then starts another leader, and this one ends with its call.
 type crew struct {
 	p       *Program
 	h       Handler

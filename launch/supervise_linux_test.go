@@ -10,12 +10,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -121,6 +124,100 @@ func TestSlow(t *testing.T) {
 	}
 	if err := <-finished; err != nil {
 		t.Error(err)
+	}
+}
+
+// absent opens a file whose name lies in memory that is not there before this program has said so. What it writes until
+// then is to be written.
+func absent() int {
+	fd, err := raw(unix.SYS_USERFAULTFD, unix.O_CLOEXEC)
+	if err != nil {
+		fmt.Println("SKIP userfaultfd:", err)
+		return 0
+	}
+	size := os.Getpagesize()
+	page, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		fmt.Println("FAIL mmap:", err)
+		return 1
+	}
+	address := uintptr(unsafe.Pointer(&page[0]))
+	const apiVersion, missing = 0xaa, 1
+	api := [3]uint64{apiVersion}
+	region := [4]uint64{uint64(address), uint64(size), missing}
+	content := append([]byte(os.DevNull), make([]byte, size)...)
+	fill := [5]uint64{uint64(address), uint64(uintptr(unsafe.Pointer(&content[0]))), uint64(size)}
+	const ioctlAPI, ioctlRegister, ioctlCopy = 0xc018aa3f, 0xc020aa00, 0xc028aa03
+	if _, err := raw(unix.SYS_IOCTL, uintptr(fd), ioctlAPI, uintptr(unsafe.Pointer(&api))); err != nil {
+		fmt.Println("FAIL UFFDIO_API:", err)
+		return 1
+	}
+	if _, err := raw(unix.SYS_IOCTL, uintptr(fd), ioctlRegister, uintptr(unsafe.Pointer(&region))); err != nil {
+		fmt.Println("FAIL UFFDIO_REGISTER:", err)
+		return 1
+	}
+	opened := make(chan error)
+	go func() {
+		at := unix.AT_FDCWD
+		_, err := raw(unix.SYS_OPENAT, uintptr(at), address, unix.O_RDONLY)
+		opened <- err
+	}()
+	var event [32]byte
+	if _, err := unix.Read(fd, event[:]); err != nil { // somebody wants the page
+		fmt.Println("FAIL read:", err)
+		return 1
+	}
+	fmt.Println("written meanwhile")
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+	if _, err := raw(unix.SYS_IOCTL, uintptr(fd), ioctlCopy, uintptr(unsafe.Pointer(&fill))); err != nil {
+		fmt.Println("FAIL UFFDIO_COPY:", err)
+		return 1
+	}
+	if err := <-opened; err != nil {
+		fmt.Println("FAIL open:", err)
+		return 1
+	}
+	runtime.KeepAlive(content)
+	fmt.Println("ok absent")
+	return 0
+}
+
+// Memory that the program itself must provide, when the supervisor wants to read it, holds up nobody else.
+func TestAbsentMemory(t *testing.T) {
+	needLaunch(t)
+	cmd := helper("absent")
+	in, lines := talk(t, cmd)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p, err := launch.Start(cmd, launch.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	supervised := make(chan error, 1)
+	go func() { supervised <- p.Supervise(ctx, nobody{}) }()
+	why := ""
+	for _, want := range []string{"written meanwhile", "ok absent"} {
+		got := ""
+		select {
+		case got = <-lines:
+		case <-time.After(20 * time.Second): // only if it fails
+			_ = cmd.Process.Kill()
+		}
+		if why = got; strings.HasPrefix(got, "SKIP ") {
+			break
+		}
+		if got != want {
+			t.Errorf("it says %q, want %q", got, want)
+			break
+		}
+		fmt.Fprintln(in)
+	}
+	_ = cmd.Wait()
+	if err := <-supervised; err != nil {
+		t.Error(err)
+	}
+	if reason, skip := strings.CutPrefix(why, "SKIP "); skip {
+		t.Skip(reason)
 	}
 }
 
