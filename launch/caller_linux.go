@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"os"
 	"strconv"
@@ -14,18 +15,31 @@ type caller struct{ notification }
 
 func (c *caller) fd() int { return int(int32(c.args[0])) }
 
-// file says which file a descriptor of the caller refers to.
-func (c *caller) file(fd int) (FileID, error) {
+// socket is the inode of the socket that a descriptor of the caller refers to.
+func (c *caller) socket(fd int) (inode uint64, ok bool) {
 	var path [40]byte
 	b := append(path[:0], "/proc/"...)
 	b = strconv.AppendUint(b, uint64(c.tid), 10)
 	b = append(b, "/fd/"...)
 	b = strconv.AppendInt(b, int64(fd), 10)
-	var st unix.Stat_t
-	if err := unix.Stat(string(b), &st); err != nil {
-		return FileID{}, err
+	return linkedSocket(string(b))
+}
+
+// linkedSocket is the inode of the socket that a descriptor in /proc refers to. It asks the descriptor for its name,
+// and not the file for anything: the file system of one that is no socket may not answer (FUSE, NFS).
+func linkedSocket(path string) (inode uint64, ok bool) {
+	var b [40]byte
+	n, err := unix.Readlink(path, b[:])
+	if err != nil {
+		return 0, false
 	}
-	return FileID{uint64(st.Dev), uint64(st.Ino)}, nil
+	name, isSocket := bytes.CutPrefix(b[:n], []byte("socket:["))
+	name, whole := bytes.CutSuffix(name, []byte("]"))
+	if !isSocket || !whole {
+		return 0, false
+	}
+	inode, err = strconv.ParseUint(string(name), 10, 64)
+	return inode, err == nil
 }
 
 // fileID says which file a descriptor of this process refers to.

@@ -203,6 +203,7 @@ type watcher struct {
 	born     string         // when that was
 	mark     []byte
 	files    map[FileID]bool
+	sockets  uint64 // the device of all sockets
 	remove   []string
 }
 
@@ -210,6 +211,9 @@ type watcher struct {
 func guard(line int) {
 	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGPIPE)
 	w := watcher{line: line, listener: -1, launcher: os.Getppid(), files: map[FileID]bool{}}
+	if id, err := fileID(line); err == nil {
+		w.sockets = id.Device
+	}
 	fds := []unix.PollFd{{Fd: int32(line), Events: unix.POLLIN}, {Fd: -1, Events: unix.POLLIN}}
 	for {
 		fds[0].Fd, fds[1].Fd = int32(w.line), -1 // negative ones are left out
@@ -346,8 +350,7 @@ func (w *watcher) kill() {
 func (w *watcher) holds(proc string) bool {
 	fds, _ := os.ReadDir(proc + "/fd")
 	for _, fd := range fds {
-		var st unix.Stat_t
-		if unix.Stat(proc+"/fd/"+fd.Name(), &st) == nil && w.files[FileID{uint64(st.Dev), uint64(st.Ino)}] {
+		if inode, ok := linkedSocket(proc + "/fd/" + fd.Name()); ok && w.files[FileID{w.sockets, inode}] {
 			return true
 		}
 	}

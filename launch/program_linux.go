@@ -20,6 +20,7 @@ type Program struct {
 	listener *os.File
 	fd       int // of the listener
 	guard    *guardian
+	sockets  uint64 // the device of all sockets
 
 	mu     sync.Mutex // guards counts
 	counts Counts
@@ -49,6 +50,12 @@ func Start(cmd *exec.Cmd, o Options) (_ *Program, err error) {
 	if p.guard, err = startGuardian(o.Remove); err != nil {
 		return nil, fmt.Errorf("launch: %w", err)
 	}
+	line, err := fileID(int(p.guard.line.Fd()))
+	if err != nil {
+		p.guard.end(farewell)
+		return nil, fmt.Errorf("launch: %w", err)
+	}
+	p.sockets = line.Device
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
@@ -139,8 +146,8 @@ func (p *Program) look(c *caller, h Handler) (todo func()) {
 	}
 	if h.Open() > 0 && c.tid != 0 {
 		// A descriptor that is not there, or that is none of our business, is not ours.
-		if id, err := c.file(c.fd()); err == nil {
-			if client := h.Find(id); client != nil {
+		if inode, ok := c.socket(c.fd()); ok {
+			if client := h.Find(FileID{p.sockets, inode}); client != nil {
 				return func() { p.serve(c, client) }
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -218,6 +219,138 @@ func TestAbsentMemory(t *testing.T) {
 	}
 	if reason, skip := strings.CutPrefix(why, "SKIP "); skip {
 		t.Skip(reason)
+	}
+}
+
+// stuckFile mounts a file system with one file, which says nothing of itself from when it is opened until goOn is
+// called.
+func stuckFile(t *testing.T) (path string, goOn func()) {
+	t.Helper()
+	dev, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skip("/dev/fuse: ", err)
+	}
+	dir := t.TempDir()
+	options := fmt.Sprintf("fd=%d,rootmode=40000,user_id=%d,group_id=%d", dev, os.Getuid(), os.Getgid())
+	if err := unix.Mount("stuck", dir, "fuse", 0, options); err != nil {
+		unix.Close(dev)
+		t.Skip("mount: ", err)
+	}
+	told, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		const lookup, getattr, open, initialize = 1, 3, 14, 26
+		opened, b := false, make([]byte, 1<<17)
+		for {
+			n, err := unix.Read(dev, b)
+			if err == unix.EINTR || err == unix.ENOENT {
+				continue
+			} else if err != nil || n < 40 {
+				return // unmounted
+			}
+			number := binary.NativeEndian.Uint64(b[8:])
+			attr := make([]byte, 88)
+			binary.NativeEndian.PutUint64(attr, binary.NativeEndian.Uint64(b[16:]))
+			binary.NativeEndian.PutUint32(attr[60:], unix.S_IFDIR|0o755)
+			errno, body := int32(0), []byte(nil)
+			switch binary.NativeEndian.Uint32(b[4:]) {
+			case initialize:
+				body = make([]byte, 64)
+				binary.NativeEndian.PutUint32(body, 7)
+				binary.NativeEndian.PutUint32(body[4:], 31)
+				binary.NativeEndian.PutUint32(body[20:], 4096)
+			case lookup:
+				body = make([]byte, 40)
+				binary.NativeEndian.PutUint64(body, 2)
+				binary.NativeEndian.PutUint64(attr, 2)
+				binary.NativeEndian.PutUint32(attr[60:], unix.S_IFREG|0o666)
+				body = append(body, attr...)
+			case open:
+				opened, body = true, make([]byte, 16)
+			case getattr:
+				if opened {
+					<-told
+				}
+				if binary.NativeEndian.Uint64(b[16:]) == 2 {
+					binary.NativeEndian.PutUint32(attr[60:], unix.S_IFREG|0o666)
+				}
+				body = append(make([]byte, 16), attr...)
+			default:
+				errno = -int32(unix.ENOSYS)
+			}
+			out := binary.NativeEndian.AppendUint32(nil, uint32(16+len(body)))
+			out = binary.NativeEndian.AppendUint32(out, uint32(errno))
+			out = binary.NativeEndian.AppendUint64(out, number)
+			_, _ = unix.Write(dev, append(out, body...))
+		}
+	}()
+	once := sync.OnceFunc(func() { close(told) })
+	t.Cleanup(func() {
+		once()
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+		<-ended
+		unix.Close(dev)
+	})
+	return filepath.Join(dir, "f"), once
+}
+
+// beyond writes into the file that its argument names, and to its output meanwhile.
+func beyond() int {
+	fd, err := unix.Open(os.Args[1], unix.O_WRONLY, 0)
+	if err != nil {
+		fmt.Println("FAIL open:", err)
+		return 1
+	}
+	done := make(chan error)
+	go func() {
+		_, err := unix.Write(fd, []byte("x"))
+		done <- err
+	}()
+	// Whether the thread is in its call already cannot be seen, so there are many lines.
+	for range 2000 {
+		fmt.Println("written meanwhile")
+	}
+	fmt.Println("now")
+	<-done
+	return 0
+}
+
+// opaque is a handler with a socket somewhere, so that it must be asked about each descriptor.
+type opaque struct{ nobody }
+
+func (opaque) Open() int { return 1 }
+
+// A file whose file system does not answer holds up only those who use it.
+func TestStuckFile(t *testing.T) {
+	needLaunch(t)
+	path, goOn := stuckFile(t)
+	cmd := helper("beyond", path)
+	_, lines := talk(t, cmd)
+	p, err := launch.Start(cmd, launch.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	supervised := make(chan error, 1)
+	go func() { supervised <- p.Supervise(context.Background(), opaque{}) }()
+	late := time.After(20 * time.Second) // only if it fails
+	for got := ""; got != "now"; {
+		select {
+		case got = <-lines:
+			if strings.HasPrefix(got, "FAIL") {
+				t.Error(got)
+				got = "now"
+			}
+		case <-late:
+			t.Error("it cannot write")
+			got = "now"
+		}
+	}
+	goOn()
+	_ = cmd.Wait()
+	if err := <-supervised; err != nil {
+		t.Error(err)
 	}
 }
 
