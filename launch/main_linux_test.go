@@ -59,7 +59,7 @@ var programs = map[string]func() int{
 	"go":     goProgram,
 	"beside": beside, "keeper": keeper, "launcher": launcher, "forever": forever, "waiting": waiting, "idle": idle,
 	"orphans": orphans,
-	"absent":  absent, "beyond": beyond,
+	"absent":  absent, "beyond": beyond, "several": several,
 	"looks":   looks,
 	"senders": senders,
 	"calls":   calls,

@@ -156,6 +156,9 @@ func (p *Program) sendBatch(c *caller, client Client) (sent uint64, err error) {
 		if err == nil {
 			err = p.carry(c, client, s)
 		}
+		if err == nil && !p.waits(c) { // it may have been long; somebody else may have its number and its addresses
+			err = errGone
+		}
 		if err == nil {
 			err = c.write(binary.NativeEndian.AppendUint32(nil, uint32(s.total)), at+sentOffset)
 		}

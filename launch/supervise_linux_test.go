@@ -354,6 +354,69 @@ func TestStuckFile(t *testing.T) {
 	}
 }
 
+// several sends with sendmmsg.
+func several() int {
+	s, err := unix.Socket(unix.AF_KEY, unix.SOCK_RAW, 2)
+	if err != nil {
+		fmt.Println("FAIL socket:", err)
+		return 1
+	}
+	for _, way := range sendWays {
+		if way.name == "sendmmsg" {
+			fmt.Println(way.do(s, request(7, 3, 1)))
+		}
+	}
+	return 0
+}
+
+// lately says that a message is carried out when it is told to.
+type lately struct{ *slowly }
+
+func (s lately) Find(id launch.FileID) launch.Client {
+	if c := s.Switchboard.Find(id); c != nil {
+		return lateClient{c, s}
+	}
+	return nil
+}
+
+type lateClient struct {
+	launch.Client
+	s lately
+}
+
+func (c lateClient) Send(msg []byte, pid int32) error {
+	err := c.Client.Send(msg, pid)
+	c.s.came <- struct{}{}
+	<-c.s.goOn
+	return err
+}
+
+// What a call would write into its caller's memory is written nowhere if the caller was killed while its message was
+// carried out: by then the number may be another process's.
+func TestKilledWhileSending(t *testing.T) {
+	needLaunch(t)
+	h := lately{&slowly{Switchboard: connected(t), came: make(chan struct{}), goOn: make(chan struct{})}}
+	cmd := helper("several")
+	p, err := launch.Start(cmd, launch.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	supervised := make(chan error, 1)
+	go func() { supervised <- p.Supervise(context.Background(), h) }()
+	<-h.came
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	before := p.Counts()
+	close(h.goOn)
+	if err := <-supervised; err != nil {
+		t.Error(err)
+	}
+	after := p.Counts()
+	if after.Passed != before.Passed || after.Gone != before.Gone+1 {
+		t.Errorf("counts %+v, want one call more whose caller is gone than %+v", after, before)
+	}
+}
+
 // talk connects a program's input and output with the test.
 func talk(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser, lines <-chan string) {
 	t.Helper()
