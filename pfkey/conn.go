@@ -257,6 +257,7 @@ func (c *Conn) serve() {
 			c.server.lost.Add(1)
 		}
 	}
+	clear(c.waiting) // there may be keys in it
 	c.over = true
 	c.out.Unlock()
 	c.in.Unlock()
@@ -470,11 +471,13 @@ func (c *Conn) write(fd, limit int) outcome {
 		case unix.EINTR, unix.ECONNRESET: // the latter is said once, about the past
 			c.keep(msg)
 		case unix.EMSGSIZE, unix.ENOBUFS, unix.ENOMEM:
+			clear(msg)
 			c.waiting = c.waiting[:0]
 			c.server.lost.Add(1)
 			c.server.log.Error("cannot write a message to a client", "conn", c.number, "bytes", len(msg), "err", err)
 		default:
 			// It has left, or shut down its reading side. The reader will see what it sent until then.
+			clear(msg)
 			c.deaf = true
 			c.full.Store(false)
 			if !errors.Is(err, unix.EPIPE) {
@@ -501,6 +504,7 @@ func (c *Conn) next(buf []byte) []byte {
 			return nil
 		}
 		if size > n {
+			clear(buf[:n])
 			c.server.lost.Add(1)
 			c.server.log.Error("the engine made a message longer than any can be", "conn", c.number, "bytes", size)
 			continue

@@ -62,6 +62,7 @@ type fakeSocket struct {
 	bytes  int
 	lost   int
 	taken  int           // messages that Recv gave
+	gave   [][]byte      // where it put them
 	more   func() []byte // a paced dump: makes the next message when the queue is empty, nil at its end
 	notify func()
 	closed bool
@@ -112,6 +113,7 @@ func (s *fakeSocket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno
 	s.queue = s.queue[1:]
 	s.bytes -= len(msg)
 	s.taken++
+	s.gave = append(s.gave, buf[:min(len(buf), len(msg))])
 	return copy(buf, msg), len(msg), wire.OK
 }
 

@@ -429,6 +429,37 @@ func TestDeaf(t *testing.T) {
 	}
 }
 
+// What the engine said to a client is nowhere any more, also if the client has not taken it: there may be keys in it.
+func TestNothingIsLeft(t *testing.T) {
+	for name, spoil := range map[string]func(fd int) error{
+		"taken": func(int) error { return nil },
+		"deaf":  func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RD) },
+	} {
+		e := newFake()
+		e.request = func(s *fakeSocket, _ []byte, _ pfkey.Cred) pfkey.Errno {
+			s.deliver(bytes.Repeat([]byte("key"), 100))
+			return wire.OK
+		}
+		c, conn := attach(t, newServer(t, e, pfkey.ServerOptions{}))
+		sock := e.all()[0]
+		if err := spoil(c.fd); err != nil {
+			t.Fatal(err)
+		}
+		c.send(message(wire.MsgGet, 1, 16))
+		conn.Drain()
+		c.close()
+		<-conn.Done()
+		for _, b := range sock.gave {
+			if bytes.Contains(b, []byte("key")) {
+				t.Errorf("%s: it is still in memory", name)
+			}
+		}
+		if len(sock.gave) == 0 {
+			t.Errorf("%s: nothing was said", name)
+		}
+	}
+}
+
 // Descriptors that a client sends along do not end up in the server.
 func TestDescriptors(t *testing.T) {
 	s := newServer(t, newFake(), pfkey.ServerOptions{})
