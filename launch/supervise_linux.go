@@ -16,6 +16,9 @@ import (
 // slow is how long the leader may be busy with a call before another one leads.
 const slow = time.Millisecond
 
+// lastWords is how long calls may take whose callers are all gone.
+const lastWords = time.Second
+
 // A crew answers calls. One of its goroutines leads: it takes the calls, one after the other, and does each on the
 // thread that the caller has woken, which is what makes it fast. What has to do with a PF_KEY socket may have to wait
 // for an engine, and what reads the caller's memory for whoever provides that (userfaultfd(2), FUSE); so that nobody
@@ -36,9 +39,15 @@ type task struct{ settled atomic.Bool }
 
 // Supervise answers the calls that the filter stops, until the last process under the filter is gone, or ctx ends: then
 // all processes under it that are known are killed, and every other one in its next call that is stopped. It returns
-// nil when all are gone.
+// nil when all are gone. If h has calls of theirs then that it does not end soon, because the engine stands still, they
+// are left to it.
 func (p *Program) Supervise(ctx context.Context, h Handler) (err error) {
-	defer p.listener.Close()
+	left := false // to somebody else, who closes the listener
+	defer func() {
+		if !left {
+			p.listener.Close()
+		}
+	}()
 	last := byte(revenge)
 	defer func() { p.guard.end(last) }()
 	wake, stop, err := os.Pipe()
@@ -70,16 +79,28 @@ func (p *Program) Supervise(ctx context.Context, h Handler) (err error) {
 	c.ended.Store(true)
 	c.ring(1) // so that the deputy sees that
 	deputy.Wait()
+	var late <-chan time.Time
 	switch err {
 	case io.EOF:
 		last, err = farewell, nil
+		late = time.After(lastWords)
 	case nil:
 		p.guard.end(revenge) // before the wait for what still goes on
 		err = ctx.Err()
 	default:
 		err = fmt.Errorf("launch: %w", err)
 	}
-	c.working.Wait()
+	left = true
+	quiet := make(chan struct{})
+	go func() {
+		c.working.Wait()
+		p.listener.Close()
+		close(quiet)
+	}()
+	select {
+	case <-quiet:
+	case <-late:
+	}
 	runtime.KeepAlive(wake)
 	return err
 }

@@ -417,6 +417,90 @@ func TestKilledWhileSending(t *testing.T) {
 	}
 }
 
+// An engine that stands still holds nobody up when all programs are gone.
+func TestGoneBeforeAnswer(t *testing.T) {
+	needLaunch(t)
+	h := &slowly{Switchboard: connected(t), came: make(chan struct{}), goOn: make(chan struct{})}
+	defer close(h.goOn)
+	cmd := helper("several")
+	p, err := launch.Start(cmd, launch.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	supervised := make(chan error, 1)
+	go func() { supervised <- p.Supervise(context.Background(), h) }()
+	<-h.came
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	select {
+	case err := <-supervised:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second): // only if it fails
+		t.Error("Supervise waits for an answer that nobody waits for")
+	}
+}
+
+// The same holds for the end of a switchboard, while a socket waits to be handed over.
+func TestCloseBeforeAnswer(t *testing.T) {
+	board := newBoard(t)
+	end, hand := pair(t)
+	if _, err := hand.Write([]byte("PFKH\x00\x02illumos:/nowhere")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := end.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	end.Close()
+	s, err := launch.NewSession(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := board.Use(s); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		if f, err := board.Socket(pfkey.Cred{Privileged: true}); err == nil {
+			f.Close()
+		}
+	}()
+	b, oob := make([]byte, 64), make([]byte, 64)
+	_, n, _, _, err := hand.ReadMsgUnix(b, oob) // it has asked, and there is no answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range rightsOf(t, oob[:n]) {
+		unix.Close(fd)
+	}
+	closed := make(chan struct{})
+	go func() { board.Close(); close(closed) }()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second): // only if it fails
+		t.Error("the switchboard waits for the engine")
+		hand.Close()
+		<-closed
+	}
+	<-opened
+}
+
+func rightsOf(t *testing.T, oob []byte) []int {
+	t.Helper()
+	records, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(records) != 1 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	fds, err := unix.ParseUnixRights(&records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fds
+}
+
 // talk connects a program's input and output with the test.
 func talk(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser, lines <-chan string) {
 	t.Helper()

@@ -37,8 +37,9 @@ type Switchboard struct {
 	done  chan struct{} // watching has stopped
 
 	open  atomic.Int64
-	found sync.Map       // FileID of a program's end: *end
-	ended sync.WaitGroup // sessions
+	found sync.Map                // FileID of a program's end: *end
+	using atomic.Pointer[Session] // the last one that was taken into use
+	ended sync.WaitGroup          // sessions
 
 	// mu is held while ends are handed over, so that a new socket waits for the ones before it. end.mu and Session.mu
 	// come after it.
@@ -186,6 +187,7 @@ func (b *Switchboard) Use(s *Session) error {
 	}
 	b.turn++
 	s.turn = b.turn
+	b.using.Store(s)
 	if err := b.moveLocked(s); err != nil {
 		s.Close()
 		return fmt.Errorf("launch: %w", err)
@@ -407,6 +409,9 @@ func (x *end) GetOption(o pfkey.Option) (int, error) {
 
 // Close ends the session and lets go of all ends. A second call does nothing.
 func (b *Switchboard) Close() {
+	if s := b.using.Load(); s != nil {
+		s.hangUp() // an engine that stands still may have somebody wait who holds mu
+	}
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
