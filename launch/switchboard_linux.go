@@ -121,14 +121,22 @@ func (b *Switchboard) watch() {
 			return
 		}
 		for _, e := range events[:max(n, 0)] {
-			if b.session != nil && int(e.Fd) == b.session.fd {
+			switch x := b.ends[e.Fd]; {
+			case !hungUp(e.Fd): // the number is another socket's since the wait ended
+			case b.session != nil && int(e.Fd) == b.session.fd:
 				b.loseLocked(b.session)
-			} else if x := b.ends[e.Fd]; x != nil {
+			case x != nil:
 				b.dropLocked(x)
 			}
 		}
 		b.mu.Unlock()
 	}
+}
+
+// hungUp says whether the other side of a socket has gone. What it misses, the watch tells again.
+func hungUp(fd int32) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: fd}}, 0)
+	return err == nil && n > 0
 }
 
 // dropLocked lets go of an end. Somebody may still have it as a client, who waits for a successor of the engine.
