@@ -1,0 +1,30 @@
+package illumos_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+)
+
+// Status tells the policies: their direction, what they match, and what they ask for.
+func TestStatusPolicies(t *testing.T) {
+	k := newPoliced(t, engine.Options{}, `{raddr 192.0.2.2 ulp udp rport 9 dir out} ipsec {auth_algs sha1}
+{raddr 192.0.2.3 dir in} drop {}
+{raddr 2001:db8::2 dir both} pass {}
+`)
+	type policy struct{ Direction, Src, Dst, Action string }
+	want := []policy{ // Src is the local side
+		{"both", "::/0", "2001:db8::2/128", "pass"},
+		{"out", "0.0.0.0/0", "192.0.2.2/32", "ipsec"},
+		{"in", "0.0.0.0/0", "192.0.2.3/32", "drop"},
+	}
+	var got []policy
+	for _, p := range k.e.Status(0).Policies {
+		got = append(got, policy{p.Direction, p.Src, p.Dst, p.Action})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
