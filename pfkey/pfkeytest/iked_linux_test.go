@@ -15,6 +15,9 @@ func TestIkedExample(t *testing.T) {
 		testIked(t)
 		return
 	}
+	if testing.Short() {
+		t.Skip("runs real daemons, which take their time on a busy machine")
+	}
 	for _, program := range []string{"iked", "unshare"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip(err)

@@ -1,0 +1,39 @@
+package linux_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+)
+
+// Status tells each policy whole: where it applies, what it does, and how packets are to be protected.
+func TestStatusPolicies(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	err := h.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(`
+spdadd 192.0.2.1[7] 192.0.2.2[9] udp -P out ipsec esp/transport//unique:3 ah/transport//use;
+spdadd 192.0.2.2 192.0.2.1 any -P in ipsec ipcomp/tunnel/192.0.2.2-192.0.2.1/require;
+spdadd 10.0.0.0/8 10.1.0.0/16 any -P fwd discard;
+spdadd 192.0.2.3 192.0.2.1 any -P in none;
+`), "p")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const normal = 1 << 31         // the priority of a policy that names none
+	want := []engine.PolicyStatus{ // the newest first; what is for in is for fwd as well
+		{Direction: "fwd", Src: "192.0.2.3/32", Dst: "192.0.2.1/32", Action: "pass", Priority: normal, ID: 42},
+		{Direction: "in", Src: "192.0.2.3/32", Dst: "192.0.2.1/32", Action: "pass", Priority: normal, ID: 32},
+		{Direction: "fwd", Src: "10.0.0.0/8", Dst: "10.1.0.0/16", Action: "drop", Priority: normal, ID: 26},
+		{Direction: "fwd", Src: "192.0.2.2/32", Dst: "192.0.2.1/32", Action: "ipsec", Priority: normal, ID: 18,
+			Wants: []string{"ipcomp/tunnel/192.0.2.2-192.0.2.1/require"}},
+		{Direction: "in", Src: "192.0.2.2/32", Dst: "192.0.2.1/32", Action: "ipsec", Priority: normal, ID: 8,
+			Wants: []string{"ipcomp/tunnel/192.0.2.2-192.0.2.1/require"}},
+		{Direction: "out", Src: "192.0.2.1/32", Dst: "192.0.2.2/32", SrcPort: 7, DstPort: 9, Proto: 17, Action: "ipsec",
+			Priority: normal, ID: 1, Wants: []string{"esp/transport//unique:3", "ah/transport//use"}},
+	}
+	if diff := cmp.Diff(want, h.e.Status(0).Policies); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
