@@ -32,9 +32,10 @@ func init() {
 		spis:     wire.SPIRange{Min: 0x100, Max: 0x0fffffff},
 		converse: Conversations,
 
-		flushes: []wire.MsgType{wire.MsgFlush, wire.LinuxMsgXSPDFlush},
-		named:   namesPolicy,
-		numbers: policyNumbers,
+		flushes:   []wire.MsgType{wire.MsgFlush, wire.LinuxMsgXSPDFlush},
+		countdown: []wire.MsgType{wire.MsgDump, wire.LinuxMsgXSPDDump},
+		named:     namesPolicy,
+		numbers:   policyNumbers,
 
 		markHeader: markLinuxHeader,
 		markExt:    markLinuxExt,

@@ -86,7 +86,7 @@ func (k *marker) message(msg []byte) (spans []Span) {
 	if acquire {
 		k.seqs[h.Seq] = true
 	}
-	if acquire || k.echoed[h.Seq] {
+	if acquire || k.echoed[h.Seq] && (copied || !slices.Contains(k.f.countdown, h.Type)) {
 		mark(seqAt, 4, "acqseq")
 	}
 	r, asked := k.ranges[asker{h.Seq, h.PID}]

@@ -107,6 +107,36 @@ func TestMarksAreTheRecordedOnes(t *testing.T) {
 	}
 }
 
+// The answers to DUMP count down to 0. One of them may well be the number of an ACQUIRE that a program has answered, and is not
+// marked as such.
+func TestMarksTellCountsFromNumbers(t *testing.T) {
+	var marked, bare int
+	for _, sc := range recordingsOf(t, "linux-live/live.jsonl.gz", "linux") {
+		if sc.Name != "live/netlink-mode2-getspi" {
+			continue
+		}
+		for _, st := range seeded(t, 7, sc).Steps {
+			for _, m := range st.Rx {
+				h, err := wire.Linux().Header(m.Hex)
+				if err != nil || h.Seq != 1 {
+					continue
+				}
+				named := slices.ContainsFunc(m.Vol, func(s conform.Span) bool { return s.Name == "acqseq" })
+				if dumped := h.Type == wire.MsgDump && h.Errno == 0; dumped && named {
+					t.Error("a count is marked as the number of an ACQUIRE")
+				} else if dumped {
+					bare++
+				} else if named {
+					marked++
+				}
+			}
+		}
+	}
+	if bare != 1 || marked != 4 {
+		t.Errorf("%d counts and %d numbers of ACQUIREs, want 1 and 4", bare, marked)
+	}
+}
+
 func TestConversations(t *testing.T) {
 	const messages = 3000
 	scs := conform.Conversations(5, messages)

@@ -217,6 +217,9 @@ type family struct {
 	// that changes the lifetimes of both. Else they are zero.
 	pair       func(d *wire.Dialect, msg []byte) (wire.SPI, bool)
 	updatePair wire.MsgType
+	// countdown are the messages whose answers the kernel numbers itself: the number is how many are still to come, and none that the
+	// request had.
+	countdown []wire.MsgType
 	// A running engine goes on counting where a fresh one begins. named says why a message that names something by such a number
 	// cannot be sent, "" if it names nothing so; numbers says where they are in messages that come.
 	named   func(d *wire.Dialect, msg []byte) string
