@@ -1,12 +1,15 @@
 package linux_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // Status tells each policy whole: where it applies, what it does, and how packets are to be protected.
@@ -21,8 +24,14 @@ spdadd 192.0.2.3 192.0.2.1 any -P in none;
 	if err != nil {
 		t.Fatal(err)
 	}
+	beet := linux.OutputPolicy{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.4"), Proto: 50, Mode: 4}
+	if errno := h.e.Kernel().(*linux.Kernel).AddOutputPolicy(beet); errno != wire.OK {
+		t.Fatal(errno)
+	}
 	const normal = 1 << 31         // the priority of a policy that names none
 	want := []engine.PolicyStatus{ // the newest first; what is for in is for fwd as well
+		{Direction: "out", Src: "192.0.2.1/32", Dst: "192.0.2.4/32", Action: "ipsec", ID: 49,
+			Wants: []string{"esp/beet/192.0.2.1-192.0.2.4/require"}},
 		{Direction: "fwd", Src: "192.0.2.3/32", Dst: "192.0.2.1/32", Action: "pass", Priority: normal, ID: 42},
 		{Direction: "in", Src: "192.0.2.3/32", Dst: "192.0.2.1/32", Action: "pass", Priority: normal, ID: 32},
 		{Direction: "fwd", Src: "10.0.0.0/8", Dst: "10.1.0.0/16", Action: "drop", Priority: normal, ID: 26},
