@@ -1,8 +1,9 @@
-// Package pfkeyd holds no code: it is the front page of the module, and the home of the tests that guard the whole house.
+// Package pfkeyd holds no code: it is the front page of the module, and the home of the tests that guard the whole
+// house.
 //
 // The module is the key engine of an operating system as an ordinary process: PF_KEY sockets (RFC 2367), the security
-// association database with its LARVAL packet queue, and the ESP/AH packet path, answering byte for byte as real kernels
-// do. Start with:
+// association database with its LARVAL packet queue, and the ESP/AH packet path, answering byte for byte as real
+// kernels do. Start with:
 //
 //   - [github.com/pfkeyd/pfkeyd/wire]: the bytes of PF_KEY messages, for every dialect
 //   - [github.com/pfkeyd/pfkeyd/pfkey]: PF_KEY sockets, server and client

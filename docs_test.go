@@ -59,7 +59,8 @@ func TestLinks(t *testing.T) {
 }
 
 var (
-	goRun   = regexp.MustCompile(`\bgo (?:run|build|install) (?:-\S+ )*(?:\./|` + regexp.QuoteMeta(module) + `/)([\w/]+)`)
+	goRun = regexp.MustCompile(`\bgo (?:run|build|install) (?:-\S+ )*(?:\./|` + regexp.QuoteMeta(module) +
+		`/)([\w/]+)`)
 	makeRun = regexp.MustCompile("(?m)(?:^|`)make ([a-z][a-z0-9-]*)")
 	target  = regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*):`)
 )
@@ -134,8 +135,8 @@ func TestChangelogTags(t *testing.T) {
 	}
 }
 
-// Every module that a file of ours imports, or that go.mod pins as a tool, has its reason in docs/dependencies.md; and no
-// reason outlives its module.
+// Every module that a file of ours imports, or that go.mod pins as a tool, has its reason in docs/dependencies.md; and
+// no reason outlives its module.
 func TestDependenciesHaveReasons(t *testing.T) {
 	var modules []string // all that go.mod requires
 	var wanted []string  // import paths of others
@@ -153,7 +154,8 @@ func TestDependenciesHaveReasons(t *testing.T) {
 	for _, f := range everyGoFile(t) {
 		for _, im := range f.ast.Imports {
 			path, _ := strconv.Unquote(im.Path.Value)
-			if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") && path != module && !under(path, module) {
+			if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") && path != module &&
+				!under(path, module) {
 				wanted = append(wanted, path)
 			}
 		}
@@ -174,7 +176,8 @@ func TestDependenciesHaveReasons(t *testing.T) {
 	}
 
 	var told []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(read(t, "docs/dependencies.md"), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(read(t,
+		"docs/dependencies.md"), -1) {
 		told = append(told, m[1])
 		if !used[m[1]] {
 			t.Errorf("docs/dependencies.md tells of %s, which nothing uses", m[1])

@@ -26,15 +26,47 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+// A line of Go ends at 120 columns, a tab counting four. What cannot be broken may be longer: a line with a literal of
+// sixty columns or more in one piece, a raw string, what an example prints, a directive.
+func TestColumns(t *testing.T) {
+	const most, long = 120, 60
+	for _, f := range everyGoFile(t) {
+		free := map[int]bool{}
+		over := func(from, to token.Pos) {
+			for l := fset.Position(from).Line; l <= fset.Position(to).Line; l++ {
+				free[l] = true
+			}
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			if lit, ok := n.(*ast.BasicLit); ok && (lit.End()-lit.Pos() >= long || strings.Contains(lit.Value, "\n")) {
+				over(lit.Pos(), lit.End())
+			}
+			return true
+		})
+		for _, g := range f.ast.Comments {
+			for i, c := range g.List {
+				if strings.HasPrefix(c.Text, "// Output:") || strings.HasPrefix(c.Text, "// Unordered output:") {
+					over(g.List[i].Pos(), g.End())
+				}
+			}
+		}
+		for i, line := range strings.Split(string(f.src), "\n") {
+			if n := utf8.RuneCountInString(strings.ReplaceAll(line, "\t", "    ")); n > most && !free[i+1] {
+				t.Errorf("%s:%d: %d columns, want at most %d", f.path, i+1, n, most)
+			}
+		}
+	}
+}
+
 // Functions of package time that read the machine's clock, and that wait for it.
 var (
 	clockReads = []string{"Now", "Since", "Until"}
 	clockWaits = []string{"Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )
 
-// Time is a parameter: what reads the machine's clock cannot be repeated. Only commands, tools and examples read it; packages that deal with
-// real sockets and processes may wait, as for descriptors that ran out. In tests sleeping is refused, unless a comment on the line or above it
-// says why there is no other way.
+// Time is a parameter: what reads the machine's clock cannot be repeated. Only commands, tools and examples read it;
+// packages that deal with real sockets and processes may wait, as for descriptors that ran out. In tests sleeping is
+// refused, unless a comment on the line or above it says why there is no other way.
 func TestClock(t *testing.T) {
 	for _, f := range everyGoFile(t) {
 		if (under(f.room, "cmd") || under(f.room, "internal") || under(f.room, "examples")) && !f.test {
@@ -44,7 +76,8 @@ func TestClock(t *testing.T) {
 		switch {
 		case f.test:
 			calls = []string{"Sleep"}
-		case under(f.room, "pfkey") || slices.Contains([]string{"packetport", "control", "launch", "trace", "conform"}, f.room):
+		case under(f.room, "pfkey") || slices.Contains([]string{"packetport", "control", "launch", "trace", "conform"},
+			f.room):
 			calls = clockReads
 		}
 		explained := map[int]bool{} // lines that a comment touches or stands above
@@ -61,7 +94,8 @@ func TestClock(t *testing.T) {
 				return true
 			}
 			at := fset.Position(sel.Pos())
-			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(calls, sel.Sel.Name) && !explained[at.Line] {
+			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains(calls, sel.Sel.Name) &&
+				!explained[at.Line] {
 				t.Errorf("%s: time.%s", at, sel.Sel.Name)
 			}
 			return true
@@ -69,8 +103,8 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// Every exported name of a package that others can import has a doc comment. A comment above a group, or behind a name in
-// it, counts for the names of the group; a method that only satisfies a known interface needs none.
+// Every exported name of a package that others can import has a doc comment. A comment above a group, or behind a name
+// in it, counts for the names of the group; a method that only satisfies a known interface needs none.
 func TestDocComments(t *testing.T) {
 	documented := map[string]bool{} // folders with a package comment
 	for _, f := range everyGoFile(t) {
@@ -85,7 +119,9 @@ func TestDocComments(t *testing.T) {
 		for _, d := range f.ast.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
-				if d.Name.IsExported() && d.Doc == nil && !(d.Recv != nil && slices.Contains(plainMethods, d.Name.Name)) && (d.Recv == nil || ast.IsExported(receiver(d.Recv.List[0].Type))) {
+				if d.Name.IsExported() && d.Doc == nil &&
+					!(d.Recv != nil && slices.Contains(plainMethods, d.Name.Name)) &&
+					(d.Recv == nil || ast.IsExported(receiver(d.Recv.List[0].Type))) {
 					miss(d.Name)
 				}
 			case *ast.GenDecl:
@@ -135,9 +171,10 @@ func receiver(e ast.Expr) string {
 	return ""
 }
 
-// machinePaths are paths of somebody's machine: a file that names one works there only. They are put together here so that
-// this file passes its own test.
-var machinePaths = regexp.MustCompile(`(^|[^\w.$/-])/(` + strings.Join([]string{"wor" + "k", "ho" + "me", "ro" + "ot", "Use" + "rs"}, "|") + `)/` +
+// machinePaths are paths of somebody's machine: a file that names one works there only. They are put together here so
+// that this file passes its own test.
+var machinePaths = regexp.MustCompile(`(^|[^\w.$/-])/(` + strings.Join([]string{"wor" + "k", "ho" + "me", "ro" + "ot",
+	"Use" + "rs"}, "|") + `)/` +
 	`|\.\./sha` + `red|\.libr` + `ary/`)
 
 func TestNoMachinePaths(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A layer is one row of the import table: what a folder may import, and why not more. The standard library is free but for
-// what not and banned name.
+// A layer is one row of the import table: what a folder may import, and why not more. The standard library is free but
+// for what not and banned name.
 type layer struct {
 	own   []string          // folders of this module, with what is below them
 	third []string          // modules of others
@@ -26,8 +26,8 @@ var noClock = map[string]string{
 	"log/slog": "it reports by its results; nothing may be logged under its locks",
 }
 
-// layers is the import table, which CONTRIBUTING.md shows. A folder without a row of its own has that of the nearest folder
-// above it.
+// layers is the import table, which CONTRIBUTING.md shows. A folder without a row of its own has that of the nearest
+// folder above it.
 var layers = map[string]layer{
 	"": {why: "the root holds tests and documentation"},
 	"wire": {
@@ -95,7 +95,8 @@ var layers = map[string]layer{
 		why: "it carries sockets to an engine and never looks at a message",
 	},
 	"hostile": {own: []string{"wire", "pfkey"}, why: "it spoils messages, whichever kernel made them"},
-	"trace":   {own: []string{"wire", "pfkey"}, why: "it writes down what goes through a socket, whichever kernel is behind it"},
+	"trace": {own: []string{"wire", "pfkey"},
+		why: "it writes down what goes through a socket, whichever kernel is behind it"},
 	"racelab": {
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
@@ -178,7 +179,8 @@ func refuse(room, path string) string {
 	l := layers[name]
 	if path == module || strings.HasPrefix(path, module+"/") {
 		own := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
-		if !slices.ContainsFunc(l.own, func(dir string) bool { return under(own, dir) }) && !under(own, name) || own == "" {
+		if !slices.ContainsFunc(l.own, func(dir string) bool { return under(own, dir) }) && !under(own, name) ||
+			own == "" {
 			return fmt.Sprintf("%s may not import %s: %s", name, own, l.why)
 		}
 		// pfkey is low in the house, pfkeytest on top of it.

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A step of the README is a command of a console block with the output that the README shows. A line "..." stands for any
-// lines, and "..." inside a line for anything. What needs other programs, or does not end, belongs into a sh block.
+// A step of the README is a command of a console block with the output that the README shows. A line "..." stands for
+// any lines, and "..." inside a line for anything. What needs other programs, or does not end, belongs into a sh block.
 type step struct {
 	command string
 	output  []string
@@ -88,7 +88,8 @@ func TestReadme(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // outlives the server
 	t.Cleanup(cancel)
 
-	for _, m := range regexp.MustCompile("`(pfkeyd|ipsecinject) ([a-z]+)").FindAllStringSubmatch(read(t, "README.md"), -1) {
+	for _, m := range regexp.MustCompile("`(pfkeyd|ipsecinject) ([a-z]+)").FindAllStringSubmatch(read(t, "README.md"),
+		-1) {
 		help, err := exec.CommandContext(ctx, filepath.Join(bin, m[1]), m[2], "--help").CombinedOutput()
 		if err != nil || !bytes.Contains(help, []byte(m[1]+" "+m[2]+" ")) {
 			t.Errorf("the README tells of %s %s, which there is not", m[1], m[2])
@@ -117,7 +118,8 @@ func TestReadme(t *testing.T) {
 		}
 		output = strings.ReplaceAll(output, run, "/run/user/1000")
 		if !s.shows(output) {
-			t.Errorf("%s: not what the README shows (-README +printed):\n%s", command, cmp.Diff(s.output, strings.Split(output, "\n")))
+			t.Errorf("%s: not what the README shows (-README +printed):\n%s", command,
+				cmp.Diff(s.output, strings.Split(output, "\n")))
 		}
 	}
 	if ran < 5 {

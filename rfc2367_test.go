@@ -54,7 +54,8 @@ func newRFCChecker(t *testing.T) *rfcChecker {
 	c := &rfcChecker{tests: everyTest(t), recordings: map[string]map[string]bool{}}
 	for i, line := range strings.Split(strings.TrimSuffix(read(t, "testdata/rfc2367/clauses.txt"), "\n"), "\n") {
 		number, text, ok := strings.Cut(line, "\t")
-		if !ok || text == "" || slices.Contains(c.clauses, number) || !clauseNumber.MatchString(number) || !strings.Contains(number, "-") {
+		if !ok || text == "" || slices.Contains(c.clauses, number) || !clauseNumber.MatchString(number) ||
+			!strings.Contains(number, "-") {
 			t.Errorf("testdata/rfc2367/clauses.txt:%d: want a number of its own, a tab and a sentence", i+1)
 		}
 		c.clauses = append(c.clauses, number)
@@ -67,7 +68,8 @@ func newRFCChecker(t *testing.T) *rfcChecker {
 		folder := filepath.Dir(path)
 		c.recordings[filepath.Base(folder)] = recordingsIn(t, folder)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^\t\tname: +"(.+)",$`).FindAllStringSubmatch(read(t, "conform/illumos_deviations.go"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\t\tname: +"(.+)",$`).FindAllStringSubmatch(read(t,
+		"conform/illumos_deviations.go"), -1) {
 		c.deviations = append(c.deviations, m[1])
 	}
 	if len(c.deviations) == 0 {
@@ -126,8 +128,8 @@ func (c *rfcChecker) recorded(kernel string) bool {
 	return false
 }
 
-// shows says whether what a row names shows what the kernel does: a recording of it, a test of it, of its command or of all dialects, or that it was
-// read.
+// shows says whether what a row names shows what the kernel does: a recording of it, a test of it, of its command or of
+// all dialects, or that it was read.
 func shows(shownBy, kernel string) bool {
 	if strings.Contains(shownBy, kernel+" by reading") {
 		return true
@@ -244,7 +246,9 @@ func (c *rfcChecker) faults(page string) (faults []string) {
 		case strings.HasPrefix(line, "## "):
 			endSection()
 		case label != nil:
-			if !slices.ContainsFunc(slices.Collect(maps.Keys(promised)), func(clauses string) bool { return slices.Contains(strings.Split(clauses, ", "), label[1]) }) {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(promised)), func(clauses string) bool {
+				return slices.Contains(strings.Split(clauses, ", "), label[1])
+			}) {
 				fault(":%d: no row of the table says that there is more about %s", i+1, label[1])
 			}
 			told[label[1]] = true
@@ -295,8 +299,8 @@ func (c *rfcChecker) faults(page string) (faults []string) {
 	return faults
 }
 
-// Every sentence of the RFC that demands or allows something has a row in RFC2367.md, and every row says what we and each kernel do, and names tests
-// and recordings that show it.
+// Every sentence of the RFC that demands or allows something has a row in RFC2367.md, and every row says what we and
+// each kernel do, and names tests and recordings that show it.
 func TestEveryClauseHasARow(t *testing.T) {
 	for _, fault := range newRFCChecker(t).faults(read(t, "RFC2367.md")) {
 		t.Error(fault)
@@ -337,11 +341,15 @@ func TestBrokenRowsAreFound(t *testing.T) {
 		{"not known although recorded", set(linux, "not known"), "Linux is not known"},
 		{"a long story", set(netbsd, "deviates: "+strings.Repeat("and so on ", 10)), "characters in a cell"},
 		{"nothing shows it", set(rfcShownBy, "`RFC2367.md`"), "neither a test nor a recording"},
-		{"nothing shows Linux", set(rfcShownBy, "`illumos/base/type-8-esp`, `kernel/illumos.TestOrderOfChecks`"), "nothing shows what Linux does"},
-		{"nothing shows illumos", set(rfcShownBy, "`linux-6.1/expire/user`, `kernel/linux.TestInboundDrops`"), "nothing shows what illumos does"},
+		{"nothing shows Linux", set(rfcShownBy, "`illumos/base/type-8-esp`, `kernel/illumos.TestOrderOfChecks`"),
+			"nothing shows what Linux does"},
+		{"nothing shows illumos", set(rfcShownBy, "`linux-6.1/expire/user`, `kernel/linux.TestInboundDrops`"),
+			"nothing shows what illumos does"},
 		{"no such test", set(rfcShownBy, "`wire.TestNothing`"), "there is no test wire.TestNothing"},
-		{"no such recording", set(rfcShownBy, "`illumos/base/type-8-esp`, `linux-6.1/expire/nobody`"), "there is no recording expire/nobody in testdata/golden/linux-6.1"},
-		{"no such folder of recordings", set(rfcShownBy, "`illumos/base/type-8-esp`, `linux-5/expire/user`"), "there is no recording expire/user in testdata/golden/linux-5"},
+		{"no such recording", set(rfcShownBy, "`illumos/base/type-8-esp`, `linux-6.1/expire/nobody`"),
+			"there is no recording expire/nobody in testdata/golden/linux-6.1"},
+		{"no such folder of recordings", set(rfcShownBy, "`illumos/base/type-8-esp`, `linux-5/expire/user`"),
+			"there is no recording expire/user in testdata/golden/linux-5"},
 		{"no such deviation", set(rfcDefault, "as illumos, but for `nothing`"), "there is no deviation nothing"},
 		{"more is promised", set(rfcAsks, "† something"), "nothing beneath the table about " + broken},
 	} {
@@ -357,8 +365,10 @@ func TestBrokenRowsAreFound(t *testing.T) {
 		{"another column", "| Linux |", "| GNU |", "columns"},
 		{"a column of recordings is by reading", "| Linux |", "| Linux, by reading |", "columns"},
 		{"read and not said so", "| NetBSD, by reading |", "| NetBSD |", "columns"},
-		{"a deviation is not named", "`idle-leak`", "`dead-sa`", "does not say where our default deviates as idle-leak"},
-		{"nobody promised it", "\n- **3.1.9**: ", "\n- **3.1.8-2**: ", "no row of the table says that there is more about 3.1.8-2"},
+		{"a deviation is not named", "`idle-leak`", "`dead-sa`",
+			"does not say where our default deviates as idle-leak"},
+		{"nobody promised it", "\n- **3.1.9**: ", "\n- **3.1.8-2**: ",
+			"no row of the table says that there is more about 3.1.8-2"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if !strings.Contains(page, tt.old) {

@@ -18,9 +18,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A capture is packets that a real kernel protected, NAME.pcap, with the keys and what was in them beside it, NAME.json: what
-// testdata/pcaps/esp-linux-6.1/README.md describes. Every packet is opened, compared, and sealed again to the same bytes; where the
-// SAs can be made through PF_KEY, an emulated kernel does the same.
+// A capture is packets that a real kernel protected, NAME.pcap, with the keys and what was in them beside it,
+// NAME.json: what testdata/pcaps/esp-linux-6.1/README.md describes. Every packet is opened, compared, and sealed again
+// to the same bytes; where the SAs can be made through PF_KEY, an emulated kernel does the same.
 type capture struct {
 	name, file string
 	sidecar
@@ -251,8 +251,10 @@ func (c *capture) packet(j *judge, i int, window *ipsec.Window) {
 		fail(err.Error())
 		return
 	}
-	if in.SPI != uint32(sa.spi) || in.Src != sa.Src || in.Dst != sa.Dst || in.Seq != p.Seq || in.Proto != sa.made.Suite().Proto {
-		fail(fmt.Sprintf("it is %v %#x from %v to %v with sequence number %d", in.Proto, in.SPI, in.Src, in.Dst, in.Seq))
+	if in.SPI != uint32(sa.spi) || in.Src != sa.Src || in.Dst != sa.Dst || in.Seq != p.Seq ||
+		in.Proto != sa.made.Suite().Proto {
+		fail(fmt.Sprintf("it is %v %#x from %v to %v with sequence number %d", in.Proto, in.SPI, in.Src, in.Dst,
+			in.Seq))
 		return
 	}
 	var hi uint32
@@ -289,9 +291,10 @@ func (c *capture) open(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seqHi
 	return tr.OpenTransport(pkt, in, seqHi)
 }
 
-// seal protects inner as pkt was, with the same IV and the things that no rule gives: the identification of the outer header, and
-// the bytes behind the ICV of AH.
-func (c *capture) seal(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seq uint64, inner []byte) (out []byte, err error) {
+// seal protects inner as pkt was, with the same IV and the things that no rule gives: the identification of the outer
+// header, and the bytes behind the ICV of AH.
+func (c *capture) seal(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seq uint64, inner []byte) (out []byte,
+	err error) {
 	s := ipsec.Sealing{SPI: in.SPI, Seq: seq}
 	if in.Proto == ipsec.AH {
 		s.Align = 8
@@ -320,8 +323,8 @@ func (c *capture) seal(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seq u
 	return out, err
 }
 
-// throughKernel makes the SA of a direction with ADD, on an emulated kernel for each of its ends: one is given the plain packets,
-// the other the captured ones.
+// throughKernel makes the SA of a direction with ADD, on an emulated kernel for each of its ends: one is given the
+// plain packets, the other the captured ones.
 func (c *capture) throughKernel(j *judge, t InProcess, dir string) error {
 	sa := c.sa(dir)
 	if sa == nil {
@@ -349,7 +352,8 @@ func (c *capture) throughKernel(j *judge, t InProcess, dir string) error {
 		j.step, j.op = i+1, "receive"
 		v := to.inbound(c.records[i])
 		if v.Kind != ipsec.Delivered {
-			j.add(Difference{Field: "verdict", Want: ipsec.Delivered.String(), Got: strings.TrimSpace(v.Kind.String() + " " + v.Counter)})
+			j.add(Difference{Field: "verdict", Want: ipsec.Delivered.String(),
+				Got: strings.TrimSpace(v.Kind.String() + " " + v.Counter)})
 		} else if len(p.Inner) > 0 {
 			j.bytes("inner", 'p', p.Inner, v.Inner, nil)
 		}
@@ -359,7 +363,8 @@ func (c *capture) throughKernel(j *judge, t InProcess, dir string) error {
 		j.op = "send"
 		v = from.outbound(p.Inner)
 		if v.Kind != ipsec.Transmitted {
-			j.add(Difference{Field: "verdict", Want: ipsec.Transmitted.String(), Got: strings.TrimSpace(v.Kind.String() + " " + v.Counter)})
+			j.add(Difference{Field: "verdict", Want: ipsec.Transmitted.String(),
+				Got: strings.TrimSpace(v.Kind.String() + " " + v.Counter)})
 			continue
 		}
 		sent++
@@ -368,12 +373,13 @@ func (c *capture) throughKernel(j *judge, t InProcess, dir string) error {
 	return nil
 }
 
-// compareSent looks whether what the emulated kernel sent is what the real one did, apart from the sequence number, the IV and the
-// identification of the outer header.
+// compareSent looks whether what the emulated kernel sent is what the real one did, apart from the sequence number, the
+// IV and the identification of the outer header.
 func (c *capture) compareSent(j *judge, sa *captureSA, i int, seq uint32, pkt []byte) {
 	in, err := ipsec.ParseInbound(pkt)
 	if err != nil || in.SPI != uint32(sa.spi) || in.Seq != seq {
-		j.add(Difference{Field: "packet", What: fmt.Sprintf("SPI %#x, sequence number %d: want %v, %d (%v)", in.SPI, in.Seq, sa.spi, seq, err)})
+		j.add(Difference{Field: "packet", What: fmt.Sprintf("SPI %#x, sequence number %d: want %v, %d (%v)", in.SPI,
+			in.Seq, sa.spi, seq, err)})
 		return
 	}
 	inner, err := c.open(sa.made, pkt, &in, 0)
@@ -499,7 +505,8 @@ func (e *captureEnd) policy(c *capture, sa *captureSA, dir uint8) error {
 		}
 	}
 	inner := wire.Address{Addr: any}
-	return e.addPolicy(inner, inner, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: dir, Priority: 1, Requests: []wire.IPsecRequest{r}})
+	return e.addPolicy(inner, inner, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: dir, Priority: 1,
+		Requests: []wire.IPsecRequest{r}})
 }
 
 func (e *captureEnd) addPolicy(src, dst wire.Address, p wire.Policy) error {

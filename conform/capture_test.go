@@ -17,8 +17,8 @@ import (
 
 const captures = "../testdata/pcaps/esp-linux-6.1"
 
-// Every packet that a Linux kernel protected is opened, sealed again to the same bytes, and goes through the emulated kernel where its
-// SA can be made there.
+// Every packet that a Linux kernel protected is opened, sealed again to the same bytes, and goes through the emulated
+// kernel where its SA can be made there.
 func TestCapturesPass(t *testing.T) {
 	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "linux", Paths: []string{captures}})
 	if err != nil || rep.Unreadable != nil {
@@ -103,7 +103,8 @@ func TestCaptureDifferencesAreFound(t *testing.T) {
 			p["inner"] = p["inner"].(string)[:8] + "ffff" + p["inner"].(string)[12:]
 		}, "step 5 (open): inner: byte 4 is 10 instead of ff"},
 		{"a time to live that no kernel gives", "esp-null-md5-tun4", flip(8), nil, "step 1 (seal): packet: byte 8"},
-		{"an ICV that PF_KEY has not", "esp-aes128cbc-sha256-128-tun4", nil, viaPFKEY, "step 1 (receive): verdict: want delivered, got dropped"},
+		{"an ICV that PF_KEY has not", "esp-aes128cbc-sha256-128-tun4", nil, viaPFKEY,
+			"step 1 (receive): verdict: want delivered, got dropped"},
 		{"an algorithm that PF_KEY has not", "esp-aes128cbc-sha1-tun4", nil, func(m map[string]any) {
 			sa(m, 0)["enc"].(map[string]any)["pfkey_id"] = 99
 		}, "kernel: ADD is answered with ENOSYS"},
@@ -140,9 +141,14 @@ func TestCaptureUnreadable(t *testing.T) {
 		{"no packets", cut(24), nil, "0 packets"},
 		{"no description", nil, func(m map[string]any) { clear(m) }, `protocol ""`},
 		{"another mode", nil, func(m map[string]any) { m["mode"] = "beet" }, `mode "beet"`},
-		{"unknown cipher", nil, func(m map[string]any) { sa(m, 0)["enc"].(map[string]any)["name"] = "rot13" }, `unknown cipher "rot13"`},
-		{"unknown MAC", nil, func(m map[string]any) { sa(m, 0)["auth"].(map[string]any)["name"] = "crc" }, `algorithm "crc"`},
-		{"a key that is none", nil, func(m map[string]any) { sa(m, 0)["enc"].(map[string]any)["key"] = "5ecre7" + "zz" }, "not hexadecimal"},
+		{"unknown cipher", nil, func(m map[string]any) { sa(m, 0)["enc"].(map[string]any)["name"] = "rot13" },
+			`unknown cipher "rot13"`},
+		{"unknown MAC", nil, func(m map[string]any) { sa(m, 0)["auth"].(map[string]any)["name"] = "crc" },
+			`algorithm "crc"`},
+		{"a key that is none", nil, func(m map[string]any) {
+			sa(m, 0)["enc"].(map[string]any)["key"] = "5ecre7" +
+				"zz"
+		}, "not hexadecimal"},
 		{"a short key", nil, func(m map[string]any) { sa(m, 0)["enc"].(map[string]any)["key"] = "5ec4e7" }, "SA"},
 		{"no SPI", nil, func(m map[string]any) { sa(m, 0)["spi"] = "x" }, `SPI "x"`},
 		{"no address", nil, func(m map[string]any) { delete(sa(m, 0), "dst") }, "without addresses"},
@@ -164,7 +170,8 @@ func TestCaptureUnreadable(t *testing.T) {
 	if err := os.WriteFile(alone, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := run(t, conform.Config{Kernel: "linux", Paths: []string{alone}}); code != 2 || !strings.Contains(stderr, "what is in it is not told") {
+	if code, _, stderr := run(t, conform.Config{Kernel: "linux", Paths: []string{alone}}); code != 2 ||
+		!strings.Contains(stderr, "what is in it is not told") {
 		t.Error(fmt.Sprint(code), stderr)
 	}
 }

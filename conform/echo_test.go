@@ -12,8 +12,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// echo is a target that does what a recording says, whatever is asked of it: the machine that must pass. Tests then change the
-// recording, or bend the machine.
+// echo is a target that does what a recording says, whatever is asked of it: the machine that must pass. Tests then
+// change the recording, or bend the machine.
 type echo struct {
 	mu   sync.Mutex
 	says map[string]*conform.Scenario
@@ -76,7 +76,8 @@ func (m *echoMachine) does() *conform.Outcome {
 	return &out
 }
 
-var reasons = map[string]ipsec.Reason{"sadb_inlarval_replace": ipsec.LarvalReplaced, "sadb_inlarval_timeout": ipsec.LarvalGone}
+var reasons = map[string]ipsec.Reason{"sadb_inlarval_replace": ipsec.LarvalReplaced,
+	"sadb_inlarval_timeout": ipsec.LarvalGone}
 
 func verdict(kind, counter string, inner []byte) ipsec.Verdict {
 	k, _ := ipsec.KindByName(kind)
@@ -120,7 +121,8 @@ func (s *echoSocket) Send(msg []byte, from pfkey.Cred) wire.Errno {
 }
 
 func (s *echoSocket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, e wire.Errno) {
-	if m := s.m; m.at < len(m.sc.Steps) && m.sc.Steps[m.at].Op == "recv" && m.sc.Steps[m.at].Socket == s.name && len(s.queue) == 0 {
+	if m := s.m; m.at < len(m.sc.Steps) && m.sc.Steps[m.at].Op == "recv" && m.sc.Steps[m.at].Socket == s.name &&
+		len(s.queue) == 0 {
 		m.does()
 	}
 	if len(s.queue) == 0 {

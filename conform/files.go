@@ -25,9 +25,9 @@ func isRecording(name string) bool {
 	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
-// load reads the recordings and captures of a kernel: those at the given paths (files, and folders with what is below them), or the
-// recordings built in if there are none. It returns what can be played in the order of the paths, sorted inside a folder, and an
-// error for each place that cannot. It stops when ctx ends, which is for the caller to see.
+// load reads the recordings and captures of a kernel: those at the given paths (files, and folders with what is below
+// them), or the recordings built in if there are none. It returns what can be played in the order of the paths, sorted
+// inside a folder, and an error for each place that cannot. It stops when ctx ends, which is for the caller to see.
 func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, captures []*capture, bad []error) {
 	take := func(fsys fs.FS, name, shown string) {
 		if ctx.Err() != nil {
@@ -80,7 +80,8 @@ func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, capt
 			return nil
 		})
 		if err == nil && !found {
-			bad = append(bad, &InputError{File: shown(dir), Err: errors.New("no recordings (*.jsonl, *.jsonl.gz) or captures (*.pcap) in this folder")})
+			bad = append(bad, &InputError{File: shown(dir),
+				Err: errors.New("no recordings (*.jsonl, *.jsonl.gz) or captures (*.pcap) in this folder")})
 		}
 	}
 	if len(paths) == 0 {
@@ -97,7 +98,8 @@ func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, capt
 		case st.IsDir():
 			walk(os.DirFS(p), ".", func(q string) string { return filepath.Join(p, filepath.FromSlash(q)) })
 		case !isRecording(p):
-			bad = append(bad, &InputError{File: p, Err: fmt.Errorf("not a recording: want %s", strings.Join(suffixes, " or "))})
+			bad = append(bad, &InputError{File: p, Err: fmt.Errorf("not a recording: want %s",
+				strings.Join(suffixes, " or "))})
 		default:
 			take(os.DirFS(filepath.Dir(p)), filepath.Base(p), p)
 		}

@@ -70,9 +70,15 @@ func init() {
 					}
 				})},
 			"counters": {needs: needOwn, counters: true,
-				do: own(func(p *player, k illumosKernel, _ *Action, out *Outcome) { p.readCounters(k.Counters(), out) })},
-			"algs":    {needs: needOwn, do: own(func(_ *player, k illumosKernel, _ *Action, _ *Outcome) { k.AlgorithmsChanged() })},
-			"cluster": {needs: needOwn, do: own(func(_ *player, k illumosKernel, a *Action, _ *Outcome) { k.SetCluster(a.Val != 0) })},
+				do: own(func(p *player, k illumosKernel, _ *Action, out *Outcome) {
+					p.readCounters(k.Counters(), out)
+				})},
+			"algs": {needs: needOwn, do: own(func(_ *player, k illumosKernel, _ *Action, _ *Outcome) {
+				k.AlgorithmsChanged()
+			})},
+			"cluster": {needs: needOwn, do: own(func(_ *player, k illumosKernel, a *Action, _ *Outcome) {
+				k.SetCluster(a.Val != 0)
+			})},
 			"taskq": {needs: needOwn, check: func(a *Action) error {
 				if a.Name != "refuse" && a.Name != "accept" {
 					return fmt.Errorf("neither refuse nor accept: %q", abridged(a.Name))
@@ -139,7 +145,8 @@ func illumosRule(a *Action) (r illumos.Rule, err error) {
 		return r, errors.New("a rule without acts")
 	}
 	for _, x := range a.Acts {
-		act := illumos.Action{AH: x.AH, ESP: x.ESP, ESPAuth: x.ESPAuth, Unique: x.Unique, SelfEncap: x.Self, KMProtocol: x.KMP, KMCookie: x.KMC,
+		act := illumos.Action{AH: x.AH, ESP: x.ESP, ESPAuth: x.ESPAuth, Unique: x.Unique, SelfEncap: x.Self,
+			KMProtocol: x.KMP, KMCookie: x.KMC,
 			Replay: x.Replay, EncryptMinBits: x.EMin, EncryptMaxBits: x.EMax}
 		switch x.Type {
 		case 0:
@@ -215,8 +222,8 @@ var illumosCiphers = map[uint8]struct {
 	wire.IllumosEncAESGCM16: {ipsec.AESGCM, 16},
 }
 
-// illumosSuite builds the suite of an SA as PF_KEY states it here: the key of a cipher is followed by its salt and, if the
-// reserved field of the extension says so, by bits of the first IV.
+// illumosSuite builds the suite of an SA as PF_KEY states it here: the key of a cipher is followed by its salt and, if
+// the reserved field of the extension says so, by bits of the first IV.
 func illumosSuite(p protection) (*ipsec.Suite, error) {
 	s := &ipsec.Suite{Proto: p.proto}
 	if p.auth != wire.IllumosAuthNone {

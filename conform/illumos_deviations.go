@@ -16,8 +16,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// illumosDeviations are all places where the emulated illumos does not do what the recorded one did, and why. All of them are
-// about packets that the original loses or delivers by mistake, and about ways to crash it.
+// illumosDeviations are all places where the emulated illumos does not do what the recorded one did, and why. All of
+// them are about packets that the original loses or delivers by mistake, and about ways to crash it.
 var illumosDeviations = []deviation{
 	{
 		name:   "panic",
@@ -73,12 +73,13 @@ func onRace(pattern string, amend func(race) bool) func(*Scenario) bool {
 	}
 }
 
-// late finds the step in which the packet that saw the SA LARVAL is decided: the one that resumes it, or that injects it while
-// another step runs at the point store.
+// late finds the step in which the packet that saw the SA LARVAL is decided: the one that resumes it, or that injects
+// it while another step runs at the point store.
 func (r race) late() int {
 	return slices.IndexFunc(r.Steps, func(st Step) bool {
 		return st.Op == "resume" && st.At == "" || st.Op == "inject" && st.At == "" && st.Until == "" &&
-			slices.ContainsFunc(r.Steps, func(s Step) bool { return s.At == "store" }) && st.Verdict != ipsec.Queued.String()
+			slices.ContainsFunc(r.Steps, func(s Step) bool { return s.At == "store" }) &&
+			st.Verdict != ipsec.Queued.String()
 	})
 }
 
@@ -132,7 +133,8 @@ func amendDead(r race) bool {
 	}
 	r.count(i, r.noSA(map[string]int{r.proto + "/crypto_sync": -1, r.proto + "/good_auth": -1}))
 	r.messages(i, r.unused)
-	// A packet that waits when the UPDATE fails is thrown out of the queue by the late one; now it stays until the next pass.
+	// A packet that waits when the UPDATE fails is thrown out of the queue by the late one; now it stays until the next
+	// pass.
 	st := &r.Steps[i]
 	k := slices.IndexFunc(st.Packets, func(p Fate) bool { return p.Reason == "sadb_inlarval_replace" })
 	if k < 0 {
@@ -189,7 +191,8 @@ func amendPromoted(r race) bool {
 	}
 	b, _ := hex.DecodeString(inner) // a constant
 	st.Packets = []Fate{st.Packets[1], {ID: st.Packets[0].ID, Verdict: ipsec.Delivered.String(), Inner: b}}
-	r.count(i, map[string]int{"ipdrop/sadb_inlarval_replace": -1, r.proto + "/crypto_sync": 1, r.proto + "/good_auth": 1, "ipsec/" + r.proto + "_stat_in_requests": 1})
+	r.count(i, map[string]int{"ipdrop/sadb_inlarval_replace": -1, r.proto + "/crypto_sync": 1,
+		r.proto + "/good_auth": 1, "ipsec/" + r.proto + "_stat_in_requests": 1})
 	r.messages(i, func(m *Message) {
 		if x, ok := r.d.Find(m.Hex, wire.ExtLifetimeCurrent); ok && len(x.Raw) == 32 {
 			r.d.Order.PutUint64(x.Raw[8:], r.d.Order.Uint64(x.Raw[8:])+uint64(size))
@@ -207,8 +210,8 @@ func (r race) messages(i int, change func(*Message)) {
 	}
 }
 
-// unused makes a message about an SA that has carried a packet into one about an SA that has not: not used, no bytes, no use time,
-// no replay counter.
+// unused makes a message about an SA that has carried a packet into one about an SA that has not: not used, no bytes,
+// no use time, no replay counter.
 func (r race) unused(m *Message) {
 	if x, ok := r.d.Find(m.Hex, wire.ExtSA); ok && len(x.Raw) >= 16 {
 		flags := x.Raw[12:]
@@ -249,14 +252,16 @@ func amendIdle(sc *Scenario) bool {
 		for _, p := range st.Packets {
 			waits = slices.DeleteFunc(waits, func(id uint64) bool { return id == p.ID })
 		}
-		if st.Op != "send" || st.At != "" || len(st.Hex) < wire.HeaderLen || len(st.Rx) == 0 || len(st.Rx[0].Hex) < 3 || st.Rx[0].Hex[2] != 0 {
+		if st.Op != "send" || st.At != "" || len(st.Hex) < wire.HeaderLen || len(st.Rx) == 0 || len(st.Rx[0].Hex) < 3 ||
+			st.Rx[0].Hex[2] != 0 {
 			continue
 		}
 		if t := wire.MsgType(st.Hex[1]); t != wire.MsgDelete && t != wire.MsgFlush {
 			continue
 		}
 		for _, id := range waits {
-			st.Packets = append(st.Packets, Fate{ID: id, Verdict: ipsec.Dropped.String(), Reason: "sadb_inidle_timeout"})
+			st.Packets = append(st.Packets, Fate{ID: id, Verdict: ipsec.Dropped.String(),
+				Reason: "sadb_inidle_timeout"})
 			sc.count(i, map[string]int{"ipdrop/sadb_inidle_timeout": 1})
 			done = true
 		}
@@ -265,8 +270,8 @@ func amendIdle(sc *Scenario) bool {
 	return done
 }
 
-// answers has what the emulated illumos answers in the steps in which the original panics: scenarios with that step alone.
-// "go test ./conform -run TestAnswers -update" writes it anew.
+// answers has what the emulated illumos answers in the steps in which the original panics: scenarios with that step
+// alone. "go test ./conform -run TestAnswers -update" writes it anew.
 //
 //go:embed answers/illumos.jsonl
 var answers []byte
@@ -283,7 +288,8 @@ var answerOf = sync.OnceValue(func() map[string]Outcome {
 	return by
 })
 
-// amendPanic expects the answer that was given before. A scenario without one has only to leave the emulator in working order.
+// amendPanic expects the answer that was given before. A scenario without one has only to leave the emulator in working
+// order.
 func amendPanic(sc *Scenario) bool {
 	if !sc.Panic {
 		return false

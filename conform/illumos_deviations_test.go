@@ -69,7 +69,8 @@ func TestIllumosPasses(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]int{"panic": 60, "dead-sa": 18, "elsewhere-sa": 4, "flushed-larval": 8, "promoted-slot": 3, "idle-leak": 1}
+	want := map[string]int{"panic": 60, "dead-sa": 18, "elsewhere-sa": 4, "flushed-larval": 8, "promoted-slot": 3,
+		"idle-leak": 1}
 	if d := cmp.Diff(want, deviating); d != "" {
 		t.Errorf("deviations (-want +got):\n%s", d)
 	}
@@ -134,8 +135,8 @@ func deviates(t *testing.T, want, got conform.Step) bool {
 	return mask(want) != mask(got)
 }
 
-// With the fault that illumos has, the scenarios of the race match the recordings as they are; with the older one, what it
-// breaks is caught.
+// With the fault that illumos has, the scenarios of the race match the recordings as they are; with the older one, what
+// it breaks is caught.
 func TestFaultsAreCaught(t *testing.T) {
 	var scs []*conform.Scenario
 	for _, sc := range builtin(t) {
@@ -145,7 +146,8 @@ func TestFaultsAreCaught(t *testing.T) {
 	}
 	for _, r := range engineResults(t, "larval-window", scs...) {
 		// What it does with a flushed SA has nothing to do with the window.
-		if r.Status != conform.Passed || r.Deviations != nil && !slices.Equal(r.Deviations, []string{"flushed-larval"}) {
+		if r.Status != conform.Passed || r.Deviations != nil &&
+			!slices.Equal(r.Deviations, []string{"flushed-larval"}) {
 			t.Errorf("larval-window: %s: %s %v %v", r.Scenario, r.Status, r.Deviations, r.Differences)
 		}
 	}
@@ -162,11 +164,13 @@ func TestFaultsAreCaught(t *testing.T) {
 	}
 }
 
-// The fault larval-unlocked is the race as it really was: what became of the packets in 2008 is what becomes of them with it. The
-// messages of that version differ, so only fates are compared.
+// The fault larval-unlocked is the race as it really was: what became of the packets in 2008 is what becomes of them
+// with it. The messages of that version differ, so only fates are compared.
 func TestOldRaceIsTheRecordedOne(t *testing.T) {
-	// Not of the race: other ways for an UPDATE to fail, when a DEAD SA lets go of its packet, and requests inside of a request.
-	except := regexp.MustCompile(`-(delete-before-store-second|fail-before-store|held-over-fail|held-over-update-expire|(delete|flush)-(before|after)-take|taskq-refuses)$`)
+	// Not of the race: other ways for an UPDATE to fail, when a DEAD SA lets go of its packet, and requests inside of a
+	// request.
+	except := regexp.MustCompile(
+		`-(delete-before-store-second|fail-before-store|held-over-fail|held-over-update-expire|(delete|flush)-(before|after)-take|taskq-refuses)$`)
 	n := 0
 	for _, r := range engineResults(t, "larval-unlocked", recordings(t, "illumos-2008/interleave.jsonl.gz")...) {
 		if except.MatchString(r.Scenario) {
@@ -174,7 +178,8 @@ func TestOldRaceIsTheRecordedOne(t *testing.T) {
 		}
 		n++
 		for _, d := range r.Differences {
-			if d.Field == "verdict" || d.Field == "inner" || d.Field == "play" || strings.HasPrefix(d.Field, "packets") {
+			if d.Field == "verdict" || d.Field == "inner" || d.Field == "play" ||
+				strings.HasPrefix(d.Field, "packets") {
 				t.Errorf("%s: %v", r.Scenario, d)
 			}
 		}
@@ -197,9 +202,9 @@ func TestOldRaceIsTheRecordedOne(t *testing.T) {
 	}
 }
 
-// The deviations hold for all four protocols and families, also where there is no recording of 2015: the actions are those of
-// 2008, and the recording is what the emulator with illumos' present fault answers, which [TestFaultsAreCaught] compares with what
-// illumos answered.
+// The deviations hold for all four protocols and families, also where there is no recording of 2015: the actions are
+// those of 2008, and the recording is what the emulator with illumos' present fault answers, which
+// [TestFaultsAreCaught] compares with what illumos answered.
 func TestDeviationsInAllFamilies(t *testing.T) {
 	window := conform.InProcess{Kernel: "illumos", Fault: "larval-window"}
 	panics := regexp.MustCompile(`-((delete|timeout)-before-store(-second)?|taskq-refuses)$`) // in 2015

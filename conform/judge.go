@@ -64,7 +64,8 @@ type judge struct {
 // compare judges what was played against what was recorded, which has the same number of steps.
 // Key bytes do not appear in the differences unless showKeys.
 func compare(f *family, want []Step, got []Outcome, showKeys bool, tolerance int64) []Difference {
-	j := &judge{d: f.dialect, f: f, keys: showKeys, tolerance: tolerance, spis: newPairing(), ranges: map[asker]wire.SPIRange{}, counters: newPairing(), reqids: newPairing(), policies: newPairing(),
+	j := &judge{d: f.dialect, f: f, keys: showKeys, tolerance: tolerance, spis: newPairing(),
+		ranges: map[asker]wire.SPIRange{}, counters: newPairing(), reqids: newPairing(), policies: newPairing(),
 		limits: map[string]limits{}, pairs: map[string]string{}, golden: keyring{}, ours: keyring{}}
 	for i := range want {
 		j.step, j.op = i+1, want[i].Op
@@ -184,10 +185,12 @@ func (j *judge) messages(want, got []Message) {
 			switch {
 			case i >= len(g[s]):
 				m := w[s][i]
-				j.add(Difference{Field: field, What: "message missing", Want: j.hex('m', m.Hex), kind: 'm', want: m.Hex, vol: m.Vol})
+				j.add(Difference{Field: field, What: "message missing", Want: j.hex('m', m.Hex), kind: 'm', want: m.Hex,
+					vol: m.Vol})
 			case i >= len(w[s]):
 				m := g[s][i]
-				j.add(Difference{Field: field, What: "message not in the recording", Got: j.hex('m', m.Hex), kind: 'm', got: m.Hex})
+				j.add(Difference{Field: field, What: "message not in the recording", Got: j.hex('m', m.Hex), kind: 'm',
+					got: m.Hex})
 			default:
 				j.message(field, w[s][i], g[s][i])
 			}
@@ -205,7 +208,8 @@ func (j *judge) message(field string, want, got Message) {
 	j.text(field+".trunc", fmt.Sprint(want.Trunc), fmt.Sprint(got.Trunc))
 	j.text(field+".ret", number(uint64(want.Ret)), number(uint64(got.Ret)))
 	if off := got.T - want.T; off > j.tolerance || off < -j.tolerance {
-		j.add(Difference{Field: field + ".t", What: fmt.Sprintf("%+d ms off", off), Want: fmt.Sprint(want.T), Got: fmt.Sprint(got.T)})
+		j.add(Difference{Field: field + ".t", What: fmt.Sprintf("%+d ms off", off), Want: fmt.Sprint(want.T),
+			Got: fmt.Sprint(got.T)})
 	}
 }
 
@@ -220,7 +224,8 @@ func (j *judge) hex(kind byte, b []byte) string {
 // bytes compares a message or a packet: everything outside the volatile spans exactly, the spans by their rules.
 func (j *judge) bytes(field string, kind byte, want, got []byte, vol []Span) {
 	differ := func(what string) {
-		j.add(Difference{Field: field, What: what, Want: j.hex(kind, want), Got: j.hex(kind, got), kind: kind, want: want, got: got, vol: vol})
+		j.add(Difference{Field: field, What: what, Want: j.hex(kind, want), Got: j.hex(kind, got), kind: kind,
+			want: want, got: got, vol: vol})
 	}
 	if len(want) != len(got) {
 		differ(fmt.Sprintf("%d bytes instead of %d", len(got), len(want)))

@@ -79,9 +79,10 @@ func builtin(t testing.TB) []*conform.Scenario { return allOf(t, "illumos", "ill
 
 // echoable says whether the echo can tell from the calls it gets which step is being played.
 func echoable(sc *conform.Scenario) bool {
-	return !sc.Panic && !strings.HasPrefix(sc.Name, "socket/flow-") && !slices.ContainsFunc(sc.Steps, func(s conform.Step) bool {
-		return s.At != "" || s.Until != "" || s.NoRx
-	})
+	return !sc.Panic && !strings.HasPrefix(sc.Name, "socket/flow-") &&
+		!slices.ContainsFunc(sc.Steps, func(s conform.Step) bool {
+			return s.At != "" || s.Until != "" || s.NoRx
+		})
 }
 
 func clone(t testing.TB, sc *conform.Scenario) *conform.Scenario {
@@ -140,8 +141,8 @@ func TestPerfectMachinePasses(t *testing.T) {
 	}
 }
 
-// Whatever a machine does otherwise than recorded is found, and found where it is: every result of every step is changed in
-// turn, in one scenario of each class.
+// Whatever a machine does otherwise than recorded is found, and found where it is: every result of every step is
+// changed in turn, in one scenario of each class.
 func TestEveryDifferenceIsFound(t *testing.T) {
 	seen := map[string]bool{}
 	for _, sc := range builtin(t) {
@@ -180,7 +181,9 @@ func changes(st *conform.Step) map[string]func(*conform.Step) {
 		"one more packet": func(s *conform.Step) {
 			s.Packets = append(s.Packets, conform.Fate{ID: 9, Verdict: "dropped", Reason: "x"})
 		},
-		"one more message": func(s *conform.Step) { s.Rx = append(s.Rx, conform.Message{Socket: "a", Hex: make([]byte, 16)}) },
+		"one more message": func(s *conform.Step) {
+			s.Rx = append(s.Rx, conform.Message{Socket: "a", Hex: make([]byte, 16)})
+		},
 	}
 	if st.Op == "counters" {
 		c["one more counter"] = func(s *conform.Step) { s.Counters = with(s.Counters, "esp/nonsense", 1) }
@@ -201,7 +204,8 @@ func changes(st *conform.Step) map[string]func(*conform.Step) {
 		p := fmt.Sprintf("packet %d: ", i)
 		c[p+"id"] = func(s *conform.Step) { s.Packets[i].ID += 7 }
 		c[p+"verdict"] = func(s *conform.Step) {
-			s.Packets[i].Verdict = map[bool]string{true: "dropped", false: "delivered"}[s.Packets[i].Verdict != "dropped"]
+			s.Packets[i].Verdict = map[bool]string{true: "dropped",
+				false: "delivered"}[s.Packets[i].Verdict != "dropped"]
 		}
 		c[p+"reason"] = func(s *conform.Step) { s.Packets[i].Reason += "x" }
 		c[p+"gone"] = func(s *conform.Step) { s.Packets = slices.Delete(s.Packets, i, i+1) }
@@ -218,7 +222,9 @@ func changes(st *conform.Step) map[string]func(*conform.Step) {
 			c[m+"order"] = func(s *conform.Step) { s.Rx[i], s.Rx[i-1] = s.Rx[i-1], s.Rx[i] }
 		}
 		for _, at := range []int{0, 1, 2, 3, 7, 8, 15, len(st.Rx[i].Hex) / 2, len(st.Rx[i].Hex) - 1} {
-			if at < len(st.Rx[i].Hex) && !slices.ContainsFunc(st.Rx[i].Vol, func(v conform.Span) bool { return at >= v.Offset && at < v.Offset+v.Len }) {
+			if at < len(st.Rx[i].Hex) && !slices.ContainsFunc(st.Rx[i].Vol, func(v conform.Span) bool {
+				return at >= v.Offset && at < v.Offset+v.Len
+			}) {
 				c[fmt.Sprintf("%sbyte %d", m, at)] = func(s *conform.Step) { s.Rx[i].Hex[at] ^= 1 }
 			}
 		}

@@ -48,7 +48,9 @@ func init() {
 			"align":  {needs: needTime, do: linuxAlign},
 			"sleep":  {needs: needTime, do: linuxSleep},
 
-			"sysctl": {needs: needHost, check: checkSysctl, do: host(func(n Network, a *Action, _ *player) wire.Errno { return n.Sysctl(a.Name, a.Val) })},
+			"sysctl": {needs: needHost, check: checkSysctl, do: host(func(n Network, a *Action, _ *player) wire.Errno {
+				return n.Sysctl(a.Name, a.Val)
+			})},
 			"traffic": {needs: needHost, check: func(a *Action) error { _, err := linuxTraffic(a); return err },
 				do: host(func(n Network, a *Action, _ *player) wire.Errno {
 					t, _ := linuxTraffic(a) // checked when it was read
@@ -60,7 +62,8 @@ func init() {
 				})},
 			"inject": {needs: needHost, bytes: true, check: checkDatagram,
 				do: host(func(n Network, a *Action, _ *player) wire.Errno {
-					return n.Datagram(netip.AddrPortFrom(netip.MustParseAddr(a.Src), a.SPort), netip.AddrPortFrom(netip.MustParseAddr(a.Dst), a.DPort), a.Hex)
+					return n.Datagram(netip.AddrPortFrom(netip.MustParseAddr(a.Src), a.SPort),
+						netip.AddrPortFrom(netip.MustParseAddr(a.Dst), a.DPort), a.Hex)
 				})},
 			"xfrmpol": {needs: needHost, check: func(a *Action) error { _, err := linuxPolicy(a); return err },
 				do: host(func(n Network, a *Action, _ *player) wire.Errno {

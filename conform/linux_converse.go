@@ -11,12 +11,12 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Conversations makes seeded random conversations with a Linux, of at least so many messages in all, to be played on a real
-// kernel and on the emulated one: some of a grammar of what programs say, with a fault here and there, some by spoiling recordings.
-// They have actions only. The same seed gives the same conversations.
+// Conversations makes seeded random conversations with a Linux, of at least so many messages in all, to be played on a
+// real kernel and on the emulated one: some of a grammar of what programs say, with a fault here and there, some by
+// spoiling recordings. They have actions only. The same seed gives the same conversations.
 //
-// What nobody can foretell is left out: SPIs picked from small ranges, which a kernel may fail to find, and everything that
-// happens a second later.
+// What nobody can foretell is left out: SPIs picked from small ranges, which a kernel may fail to find, and everything
+// that happens a second later.
 func Conversations(seed uint64, messages int) (scs []*Scenario) {
 	recorded := spoilable()
 	for i := 0; messages > 0; i++ {
@@ -105,11 +105,13 @@ func (g *talker) talk() *Scenario {
 		case g.chance(1):
 			g.step(Action{Op: "sysctl", Name: "net/core/xfrm_acq_expires", Val: pick(g, 5, 30, 100, 3600)})
 		case g.chance(1):
-			g.step(Action{Op: "sysc", Socket: s, Name: pick(g, "bind", "connect", "listen", "accept", "getsockname", "getpeername", "shutdown", "fionread", "sendto-addr")})
+			g.step(Action{Op: "sysc", Socket: s, Name: pick(g, "bind", "connect", "listen", "accept", "getsockname",
+				"getpeername", "shutdown", "fionread", "sendto-addr")})
 		case g.chance(1):
 			g.step(Action{Op: "sndbuf", Socket: s, Val: pick(g, 1, 4608, 100000)})
 		case g.chance(2):
-			g.step(Action{Op: "recv", Socket: s, N: new(1 + g.IntN(5)), Buf: pick(g, 0, 0, 8, 16, 100, 4096), Flags: pick(g, "", "", "peek", "trunc", "oob", "waitall")})
+			g.step(Action{Op: "recv", Socket: s, N: new(1 + g.IntN(5)), Buf: pick(g, 0, 0, 8, 16, 100, 4096),
+				Flags: pick(g, "", "", "peek", "trunc", "oob", "waitall")})
 		case g.chance(2):
 			g.burst(s)
 		default:
@@ -178,8 +180,8 @@ func (g *talker) foretellable(msg []byte) bool {
 	return err != nil || r.Min >= r.Max || r.Max-r.Min > wide
 }
 
-// movesTwice says whether two moves of a MIGRATE start at the same IPv4 addresses. The original refuses that or not, as it happens: it compares
-// 16 bytes of each address, and has written four of them.
+// movesTwice says whether two moves of a MIGRATE start at the same IPv4 addresses. The original refuses that or not, as
+// it happens: it compares 16 bytes of each address, and has written four of them.
 func (g *talker) movesTwice(msg []byte) bool {
 	x, ok := g.d.Find(msg, wire.LinuxExtXPolicy)
 	if !ok {
@@ -236,16 +238,19 @@ func (g *talker) message(s string) {
 		msg[2] = byte(pick(g, 0, 1, 22))
 		g.send(s, msg)
 	case n < 66:
-		g.send(s, g.naming(pick(g, wire.MsgExpire, wire.LinuxMsgXPChange, wire.LinuxMsgXSPDAcquire, wire.LinuxMsgXSPDExpire, wire.LinuxMsgXNATTNewMapping, wire.MsgXPromisc,
+		g.send(s, g.naming(pick(g, wire.MsgExpire, wire.LinuxMsgXPChange, wire.LinuxMsgXSPDAcquire,
+			wire.LinuxMsgXSPDExpire, wire.LinuxMsgXNATTNewMapping, wire.MsgXPromisc,
 			wire.MsgRegister, wire.MsgFlush), g.satype()))
 	case n < 78:
-		g.send(s, g.policy(pick(g, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate, wire.LinuxMsgXSPDSetIdx)))
+		g.send(s, g.policy(pick(g, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate,
+			wire.LinuxMsgXSPDSetIdx)))
 	case n < 82:
 		g.send(s, g.policy(wire.LinuxMsgXSPDDelete))
 	case n < 89:
 		b := g.header(pick(g, wire.LinuxMsgXSPDGet, wire.LinuxMsgXSPDDelete2), 0)
 		id := uint32(g.IntN(6)*8 + g.IntN(4))
-		g.send(s, g.finish(g.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: uint8(g.IntN(4)), ID: id})))
+		g.send(s, g.finish(g.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: uint8(g.IntN(4)),
+			ID: id})))
 	case n < 93:
 		g.send(s, g.finish(g.header(wire.LinuxMsgXSPDDump, 0)))
 	case n < 94:
@@ -269,7 +274,8 @@ func (g *talker) header(t wire.MsgType, satype int) []byte {
 	if g.chance(5) {
 		seq = 0
 	}
-	return g.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, SAType: wire.SAType(satype), Seq: seq, PID: uint32(pick(g, 1, 42, 1234))})
+	return g.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, SAType: wire.SAType(satype), Seq: seq,
+		PID: uint32(pick(g, 1, 42, 1234))})
 }
 
 func (g *talker) finish(msg []byte) []byte { return g.d.Finish(msg) }
@@ -290,7 +296,8 @@ func (g *talker) endpoints() (src, dst netip.Addr) {
 		return g.about[0], g.about[1]
 	}
 	switch {
-	case g.loop: // IPv6 has policies there, under which a host's own answers are protected as well; the emulated one sends none
+	case g.loop:
+		// IPv6 has policies there, under which a host's own answers are protected as well; the emulated one sends none
 		return pick(g, talkLoop4[0], talkLoop4[0], talkLoop4[2]), pick(g, talkLoop4[1], talkLoop4[1], talkLoop4[2])
 	case g.net:
 		return talk4[0], pick(g, talk4[1], talk4[1], talk4[2])
@@ -327,7 +334,8 @@ func (g *talker) addresses(b []byte, src, dst netip.Addr) []byte {
 }
 
 func (g *talker) anySPI() wire.SPI {
-	return pick[wire.SPI](g, 0x1000, 0x1000, 0x1001, 0x1002, 0x1003, 0x1004, 0x1000, 0x1001, 0, 1, 0xff, 0x10001, 0xffffffff)
+	return pick[wire.SPI](g, 0x1000, 0x1000, 0x1001, 0x1002, 0x1003, 0x1004, 0x1000, 0x1001, 0, 1, 0xff, 0x10001,
+		0xffffffff)
 }
 
 var talkAuth = map[uint8]int{251: 0, 2: 128, 3: 160, 5: 256, 6: 384, 7: 512, 8: 160, 9: 128}
@@ -358,7 +366,8 @@ func (g *talker) key(b []byte, t wire.ExtType, bits int) []byte {
 }
 
 func (g *talker) lifetime(b []byte, t wire.ExtType) []byte {
-	l := wire.Lifetime{AddTime: pick[uint64](g, 0, 100, 3600), UseTime: pick[uint64](g, 0, 0, 100), Bytes: pick[uint64](g, 0, 0, 1000000, ^uint64(0)),
+	l := wire.Lifetime{AddTime: pick[uint64](g, 0, 100, 3600), UseTime: pick[uint64](g, 0, 0, 100),
+		Bytes:       pick[uint64](g, 0, 0, 1000000, ^uint64(0)),
 		Allocations: pick[uint32](g, 0, 0, 1000, ^uint32(0))}
 	return g.d.AppendLifetime(b, t, l)
 }
@@ -375,7 +384,8 @@ func (g *talker) sa2(b []byte) []byte {
 func (g *talker) add(t wire.MsgType, satype int) []byte {
 	b := g.header(t, satype)
 	src, dst := g.endpoints()
-	sa := wire.SA{SPI: g.anySPI(), Replay: uint8(pick(g, 0, 4, 32, 33, 255)), State: wire.State(g.IntN(4)), Flags: pick[uint32](g, 0, 0, 1, 0xe0000000, 0xffffffff)}
+	sa := wire.SA{SPI: g.anySPI(), Replay: uint8(pick(g, 0, 4, 32, 33, 255)), State: wire.State(g.IntN(4)),
+		Flags: pick[uint32](g, 0, 0, 1, 0xe0000000, 0xffffffff)}
 	authBits, encryptBits := -1, -1
 	switch satype {
 	case 2:
@@ -410,7 +420,9 @@ func (g *talker) add(t wire.MsgType, satype int) []byte {
 	}
 	ext(8, func(b []byte) []byte {
 		a := pick(g, src, dst, talk4[3], talk6[2])
-		return g.d.AppendAddress(b, wire.ExtAddressProxy, wire.Address{Addr: a, PrefixLen: uint8(pick(g, 0, 8, 24, 32, a.BitLen())), Proto: uint8(pick(g, 0, 17, 255))})
+		return g.d.AppendAddress(b, wire.ExtAddressProxy,
+			wire.Address{Addr: a, PrefixLen: uint8(pick(g, 0, 8, 24, 32, a.BitLen())),
+				Proto: uint8(pick(g, 0, 17, 255))})
 	})
 	if g.chance(10) {
 		ext(90, func(b []byte) []byte {
@@ -461,12 +473,13 @@ func (g *talker) getspi(s string) {
 	}
 	msg := g.finish(b)
 	h, _ := g.d.Header(msg)
-	if !picked || len(g.socks) != 1 || !slices.Contains([]wire.SAType{wire.SATypeAH, wire.SATypeESP}, h.SAType) || src.Is4() != dst.Is4() {
+	if !picked || len(g.socks) != 1 || !slices.Contains([]wire.SAType{wire.SATypeAH, wire.SATypeESP}, h.SAType) ||
+		src.Is4() != dst.Is4() {
 		g.send(s, msg)
 		return
 	}
-	// What follows uses the SPI that comes back, in the last message that the only socket hears; it is there as long as nothing is
-	// refused.
+	// What follows uses the SPI that comes back, in the last message that the only socket hears; it is there as long as
+	// nothing is refused.
 	g.step(Action{Op: "send", Socket: s, Hex: msg})
 	satype := int(h.SAType)
 	for more := true; more; {
@@ -483,7 +496,8 @@ func (g *talker) getspi(s string) {
 		if x, ok := g.d.Find(next, wire.ExtAddressDst); !ok || x.Offset < spi {
 			return
 		}
-		g.step(Action{Op: "send", Socket: s, Hex: next, Patch: []Patch{{At: spi, Socket: s, Msg: -1, From: spi, Len: 4}}})
+		g.step(Action{Op: "send", Socket: s, Hex: next,
+			Patch: []Patch{{At: spi, Socket: s, Msg: -1, From: spi, Len: 4}}})
 	}
 }
 
@@ -499,7 +513,8 @@ func (g *talker) naming(t wire.MsgType, satype int) []byte {
 }
 
 func (g *talker) filter(b []byte) []byte {
-	f := wire.Filter{Family: pick(g, g.d.AFInet, g.d.AFInet6, 0, 99), SrcPrefix: uint8(pick(g, 0, 0, 8, 24, 32, 128, 129)), DstPrefix: uint8(pick(g, 0, 0, 24, 32, 128))}
+	f := wire.Filter{Family: pick(g, g.d.AFInet, g.d.AFInet6, 0, 99),
+		SrcPrefix: uint8(pick(g, 0, 0, 8, 24, 32, 128, 129)), DstPrefix: uint8(pick(g, 0, 0, 24, 32, 128))}
 	src, dst := g.endpoints()
 	copy(f.Src[:], src.AsSlice())
 	copy(f.Dst[:], dst.AsSlice())
@@ -507,7 +522,8 @@ func (g *talker) filter(b []byte) []byte {
 }
 
 func (g *talker) request() wire.IPsecRequest {
-	r := wire.IPsecRequest{Proto: uint16(pick(g, 50, 50, 50, 51, 108)), Mode: uint8(pick(g, 1, 1, 2, 3)), Level: uint8(pick(g, 2, 2, 3, 3, 1, 0)), ReqID: pick[uint32](g, 0, 7, 9, 0x3fff, 0x4000)}
+	r := wire.IPsecRequest{Proto: uint16(pick(g, 50, 50, 50, 51, 108)), Mode: uint8(pick(g, 1, 1, 2, 3)),
+		Level: uint8(pick(g, 2, 2, 3, 3, 1, 0)), ReqID: pick[uint32](g, 0, 7, 9, 0x3fff, 0x4000)}
 	if g.chance(4) {
 		r.Proto, r.Mode, r.Level = uint16(pick(g, 0, 6, 43, 60, 306)), uint8(g.IntN(6)), uint8(g.IntN(6))
 	}
@@ -536,7 +552,8 @@ func (g *talker) policy(t wire.MsgType) []byte {
 		}
 		b = g.d.AppendAddress(b, x.t, a)
 	}
-	p := wire.Policy{Type: pick(g, wire.LinuxPolicyIPsec, wire.LinuxPolicyIPsec, wire.LinuxPolicyIPsec, wire.LinuxPolicyDiscard, wire.LinuxPolicyNone),
+	p := wire.Policy{Type: pick(g, wire.LinuxPolicyIPsec, wire.LinuxPolicyIPsec, wire.LinuxPolicyIPsec,
+		wire.LinuxPolicyDiscard, wire.LinuxPolicyNone),
 		Direction: uint8(pick(g, 2, 2, 2, 1, 3)), Priority: pick[uint32](g, 0, 0, 100, 1<<31), ID: uint32(g.IntN(30))}
 	if g.chance(3) {
 		p.Type, p.Direction = uint16(g.IntN(6)), uint8(g.IntN(6))
@@ -565,7 +582,8 @@ func (g *talker) migrate() []byte {
 	p := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: uint8(pick(g, 1, 2, 2, 3, 0))}
 	for range pick(g, 1, 1, 1, 2) {
 		old := g.request()
-		old.ReqID = min(old.ReqID, 0x3fff) // the higher ones are the kernel's to give, and it counts them for the whole machine
+		// the higher ones are the kernel's to give, and it counts them for the whole machine
+		old.ReqID = min(old.ReqID, 0x3fff)
 		old.Src, old.Dst = wire.Sockaddr{Addr: src}, wire.Sockaddr{Addr: dst}
 		to := old
 		to.Dst.Addr = talk4[2]
@@ -589,7 +607,8 @@ func (g *talker) migrate() []byte {
 
 func (g *talker) traffic() {
 	_, dst := g.endpoints()
-	g.step(Action{Op: "traffic", Proto: pick(g, 17, 17, 17, 6, 1), Dst: dst.String(), SPort: 40000, DPort: uint16(pick(g, 9, 9, 500)), Len: pick(g, 0, 5, 100)})
+	g.step(Action{Op: "traffic", Proto: pick(g, 17, 17, 17, 6, 1), Dst: dst.String(), SPort: 40000,
+		DPort: uint16(pick(g, 9, 9, 500)), Len: pick(g, 0, 5, 100)})
 }
 
 // mutate spoils a message in a way that programs could, or that nobody would think of.

@@ -15,8 +15,8 @@ var talkLoop6 = addrs("::1", "::1")
 
 const encapPort = 4500
 
-// receive makes a conversation about packets that come in: UDP sockets that take ESP out of datagrams, SAs with the NULL cipher between addresses of the
-// host itself, and datagrams of all kinds.
+// receive makes a conversation about packets that come in: UDP sockets that take ESP out of datagrams, SAs with the
+// NULL cipher between addresses of the host itself, and datagrams of all kinds.
 func (g *talker) receive() *Scenario {
 	g.loop = true
 	for range 1 + g.IntN(3) {
@@ -24,7 +24,8 @@ func (g *talker) receive() *Scenario {
 	}
 	sinks := []netip.AddrPort{}
 	for range 1 + g.IntN(2) {
-		at := netip.AddrPortFrom(pick(g, talkLoop4[1], talkLoop4[1], talkLoop4[2], talkLoop6[0]), uint16(pick(g, encapPort, encapPort, encapPort, 4501)))
+		at := netip.AddrPortFrom(pick(g, talkLoop4[1], talkLoop4[1], talkLoop4[2], talkLoop6[0]),
+			uint16(pick(g, encapPort, encapPort, encapPort, 4501)))
 		if slices.Contains(sinks, at) {
 			continue
 		}
@@ -50,7 +51,8 @@ func (g *talker) receive() *Scenario {
 // encapsulated is an ADD or UPDATE of an SA for ESP in UDP.
 func (g *talker) encapsulated(t wire.MsgType, to netip.AddrPort) []byte {
 	b := g.header(t, 3)
-	b = g.d.AppendSA(b, wire.SA{SPI: pick[wire.SPI](g, 0x1000, 0x1000, 0x1001, 0x1002), Replay: uint8(pick(g, 0, 4, 32)), State: 1, Encrypt: 11})
+	b = g.d.AppendSA(b, wire.SA{SPI: pick[wire.SPI](g, 0x1000, 0x1000, 0x1001, 0x1002),
+		Replay: uint8(pick(g, 0, 4, 32)), State: 1, Encrypt: 11})
 	src := pick(g, talkLoop4[0], talkLoop4[0], talkLoop4[2])
 	if to.Addr().Is6() {
 		src = talkLoop6[0]
@@ -67,8 +69,10 @@ func (g *talker) encapsulated(t wire.MsgType, to netip.AddrPort) []byte {
 	}
 	if g.chance(90) {
 		b = g.d.AppendNATTType(b, wire.NATTType{Type: uint8(pick(g, 2, 2, 2, 2, 1))})
-		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: uint16(pick(g, encapPort, encapPort, 5555, 0))})
-		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: uint16(pick(g, encapPort, encapPort, encapPort, 4501))})
+		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort,
+			wire.NATTPort{Port: uint16(pick(g, encapPort, encapPort, 5555, 0))})
+		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort,
+			wire.NATTPort{Port: uint16(pick(g, encapPort, encapPort, encapPort, 4501))})
 		if g.chance(20) {
 			b = g.d.AppendAddress(b, wire.LinuxExtXNATTOA, wire.Address{Addr: src, PrefixLen: uint8(src.BitLen())})
 		}
@@ -98,7 +102,8 @@ func (g *talker) datagram(to netip.AddrPort) {
 	case 1: // a dummy
 		b = append(b, 1, 2, 3, 4, 1, 2, 2, 59)
 	case 2: // padding that is none
-		b = append(b, 0, 9, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4, byte(g.IntN(4)), byte(g.IntN(4)), byte(pick(g, 2, 2, 200)), 17)
+		b = append(b, 0, 9, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4, byte(g.IntN(4)), byte(g.IntN(4)), byte(pick(g, 2, 2, 200)),
+			17)
 	default:
 		b = append(b, 0, 9, 0, 9, 0, 12, 0, 0, 1, 2, 3, 4, 1, 2, 2, 17)
 	}
@@ -122,10 +127,12 @@ func (g *talker) datagram(to netip.AddrPort) {
 // transformPolicy adds an output policy by netlink.
 func (g *talker) transformPolicy() {
 	src, dst := g.endpoints()
-	g.step(Action{Op: "xfrmpol", Proto: pick(g, 50, 50, 50, 51, 108, 43, 60, 6, 0), Val: pick(g, 0, 0, 0, 1, 2, 3, 4, 5), Len: pick(g, 0, 0, 7, 9), Src: src.String(), Dst: dst.String()})
+	g.step(Action{Op: "xfrmpol", Proto: pick(g, 50, 50, 50, 51, 108, 43, 60, 6, 0), Val: pick(g, 0, 0, 0, 1, 2, 3, 4,
+		5), Len: pick(g, 0, 0, 7, 9), Src: src.String(), Dst: dst.String()})
 }
 
-// transmit makes a conversation about packets that go out: a policy or two, SAs that suit them or nearly do, and packets.
+// transmit makes a conversation about packets that go out: a policy or two, SAs that suit them or nearly do, and
+// packets.
 func (g *talker) transmit() *Scenario {
 	g.net, g.sc.Net = true, true
 	for range 1 + g.IntN(2) {
@@ -177,7 +184,8 @@ func (g *talker) outPolicy(v6 bool) []byte {
 		if more > 0 {
 			protos = protos[:3] // how well a packet can be compressed does not show if that is done last
 		}
-		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: uint8(pick(g, 1, 1, 1, 2, 2, 3)), Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
+		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: uint8(pick(g, 1, 1, 1, 2, 2, 3)),
+			Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
 		if r.Mode == wire.LinuxModeTunnel {
 			r.Src.Addr, r.Dst.Addr = src, pick(g, gateway, gateway, dst)
 			if g.chance(10) {
@@ -196,7 +204,8 @@ func (g *talker) outSA(v6 bool) []byte {
 	}
 	satype := pick(g, 3, 3, 2, 9)
 	b := g.header(wire.MsgAdd, satype)
-	sa := wire.SA{SPI: pick[wire.SPI](g, 0x1000, 0x1001, 0x1002, 0x1003), Replay: uint8(pick(g, 0, 32)), State: 1, Flags: pick[uint32](g, 0, 0, 0xe0000000)}
+	sa := wire.SA{SPI: pick[wire.SPI](g, 0x1000, 0x1001, 0x1002, 0x1003), Replay: uint8(pick(g, 0, 32)), State: 1,
+		Flags: pick[uint32](g, 0, 0, 0xe0000000)}
 	var keys []byte
 	switch satype {
 	case 2:
@@ -237,8 +246,9 @@ func (g *talker) outSA(v6 bool) []byte {
 // packet has the host send one.
 func (g *talker) packet(v6 bool) {
 	src, dst, _ := outEnds(v6)
-	a := Action{Op: "traffic", Proto: pick(g, 17, 17, 6, 1), Dst: dst.String(), SPort: uint16(pick(g, 40000, 40000, 0)), DPort: uint16(pick(g, 9, 500)),
-		Len: pick(g, 0, 5, 20, 100, 1000, 3000)}
+	a := Action{Op: "traffic", Proto: pick(g, 17, 17, 6, 1), Dst: dst.String(), SPort: uint16(pick(g, 40000, 40000, 0)),
+		DPort: uint16(pick(g, 9, 500)),
+		Len:   pick(g, 0, 5, 20, 100, 1000, 3000)}
 	if v6 {
 		a.Len = min(a.Len, 1000) // longer ones are fragmented before a tunnel, which the emulated host does not do
 		if a.Proto == 1 {

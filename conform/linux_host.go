@@ -15,12 +15,14 @@ func linuxNetwork(e *engine.Engine) Network { return linuxHost{e.Kernel().(*linu
 
 // Traffic implements [Network].
 func (h linuxHost) Traffic(t Traffic) wire.Errno {
-	return h.Send(linux.Traffic{Proto: t.Proto, Src: t.Src, Dst: t.Dst, SrcPort: t.SPort, DstPort: t.DPort, Payload: make([]byte, t.Len)})
+	return h.Send(linux.Traffic{Proto: t.Proto, Src: t.Src, Dst: t.Dst, SrcPort: t.SPort, DstPort: t.DPort,
+		Payload: make([]byte, t.Len)})
 }
 
 // Datagram implements [Network].
 func (h linuxHost) Datagram(src, dst netip.AddrPort, payload []byte) wire.Errno {
-	return h.Send(linux.Traffic{Proto: 17, Src: src.Addr(), Dst: dst.Addr(), SrcPort: src.Port(), DstPort: dst.Port(), Payload: payload})
+	return h.Send(linux.Traffic{Proto: 17, Src: src.Addr(), Dst: dst.Addr(), SrcPort: src.Port(), DstPort: dst.Port(),
+		Payload: payload})
 }
 
 // AddPolicy implements [Network].

@@ -32,7 +32,8 @@ func countsReferences(h wire.Header, size int) bool {
 	return slices.Contains(counted, h.Type) && size > wire.HeaderLen
 }
 
-// mostRoutes is how many routes the packet of an action may take: a connection for which keys are missing looks for one several times.
+// mostRoutes is how many routes the packet of an action may take: a connection for which keys are missing looks for one
+// several times.
 func mostRoutes(a *Action) int {
 	switch {
 	case a.Op == "inject" && strings.Contains(a.Dst, ":"): // IPv4 has no policies there
@@ -58,14 +59,16 @@ func markLinuxExt(k *marker, h wire.Header, x wire.Ext, copied bool, mark markin
 		}
 	case wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtAddressProxy:
 		const portAt, lowest = 10, 32768 // net.ipv4.ip_local_port_range begins there
-		if v, err := k.f.dialect.ParseAddress(x.Raw); err == nil && k.ports && v.Port >= lowest && !slices.Contains(k.named, v.Port) {
+		if v, err := k.f.dialect.ParseAddress(x.Raw); err == nil && k.ports && v.Port >= lowest &&
+			!slices.Contains(k.named, v.Port) {
 			mark(x.Offset+portAt, 2, "port")
 		}
 	}
 }
 
 // counted are the messages that say how many references a policy has, in their reserved field.
-var counted = []wire.MsgType{wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate, wire.LinuxMsgXSPDDelete, wire.LinuxMsgXSPDDelete2, wire.LinuxMsgXSPDGet,
+var counted = []wire.MsgType{wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate, wire.LinuxMsgXSPDDelete,
+	wire.LinuxMsgXSPDDelete2, wire.LinuxMsgXSPDGet,
 	wire.LinuxMsgXSPDDump}
 
 // policy marks the reqids that the kernel chose. MIGRATE only repeats those that it was given.

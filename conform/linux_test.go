@@ -83,10 +83,11 @@ func TestLinuxLivePasses(t *testing.T) {
 	}
 }
 
-// Whatever the emulator does otherwise than recorded is found where it is: every result of every step is changed in turn, in one
-// scenario of each class and in those that read in unusual ways.
+// Whatever the emulator does otherwise than recorded is found where it is: every result of every step is changed in
+// turn, in one scenario of each class and in those that read in unusual ways.
 func TestLinuxDifferencesAreFound(t *testing.T) {
-	extra := []string{"socket/recv-trunc-buf24", "socket/send-toobig", "expire/soft1-hard3-v6", "acquire/answer-tunnel", "natt/newmapping-addr", "socket/sysc-sendto-addr"}
+	extra := []string{"socket/recv-trunc-buf24", "socket/send-toobig", "expire/soft1-hard3-v6", "acquire/answer-tunnel",
+		"natt/newmapping-addr", "socket/sysc-sendto-addr"}
 	seen := map[string]bool{}
 	var bent []*conform.Scenario
 	steps := map[string]int{}
@@ -197,10 +198,13 @@ func TestLinuxVolatileRules(t *testing.T) {
 		{"named reqid", "spd/req-unique-0-v4", "reqid", -1, set(0x3fff), "want one above 0x3fff"},
 		{"reqid that changes", "spd/req-unique-0-v4", "reqid", 1, set(0x5000), "before and is"},
 		{"another SPI", "getspi/range-1000-1fff-st3", "spi", -1, spi(0x1fff), ""},
-		{"SPI outside of the range", "getspi/range-1000-1fff-st3", "spi", -1, spi(0x2000), "outside of the requested range 0x1000 to 0x1fff"},
-		{"SPI outside of the range that nobody named", "getspi/satype-3-norange", "spi", -1, spi(0x10000000), "outside of the requested range 0x100 to 0xfffffff"},
+		{"SPI outside of the range", "getspi/range-1000-1fff-st3", "spi", -1, spi(0x2000),
+			"outside of the requested range 0x1000 to 0x1fff"},
+		{"SPI outside of the range that nobody named", "getspi/satype-3-norange", "spi", -1, spi(0x10000000),
+			"outside of the requested range 0x100 to 0xfffffff"},
 		{"references, as many as packets", "live/references-discard", "references", 0, func(b []byte) { b[0] = 2 }, ""},
-		{"references, more than packets", "live/references-discard", "references", 0, func(b []byte) { b[0] = 5 }, "5 references instead of 3, with 1 routes taken"},
+		{"references, more than packets", "live/references-discard", "references", 0, func(b []byte) { b[0] = 5 },
+			"5 references instead of 3, with 1 routes taken"},
 		{"no references", "live/references-discard", "references", 0, func(b []byte) { b[0] = 0 }, "0 references"},
 		{"reserved", "netlink/acquire-combs-proto108-v6", "msg_reserved", -1, func(b []byte) { b[0], b[1] = 7, 7 }, ""},
 	} {
@@ -212,8 +216,8 @@ func TestLinuxVolatileRules(t *testing.T) {
 			if sc == nil {
 				t.Fatalf("no scenario %s", tt.scenario)
 			}
-			// The messages are numbered as they are read: socket after socket, step after step, which is the order of the recording
-			// as long as a socket is not read twice in between.
+			// The messages are numbered as they are read: socket after socket, step after step, which is the order of
+			// the recording as long as a socket is not read twice in between.
 			at := map[int][]int{}
 			n, k := 0, 0
 			for _, st := range sc.Steps {
@@ -269,8 +273,10 @@ func TestLinuxReadRefuses(t *testing.T) {
 		{"encap nowhere", step(`{"op":"encap","src":"x","val":2}`), "unable to parse IP"},
 		{"datagram without bytes", step(`{"op":"inject","src":"127.0.0.1","dst":"127.0.0.2"}`), "without hex"},
 		{"datagram to nowhere", step(`{"op":"inject","hex":"00","src":"127.0.0.1"}`), "unable to parse IP"},
-		{"policy of two families", step(`{"op":"xfrmpol","proto":50,"src":"192.0.2.1","dst":"2001:db8::1"}`), "two families"},
-		{"policy of no protocol", step(`{"op":"xfrmpol","proto":256,"src":"192.0.2.1","dst":"192.0.2.2"}`), "protocol 256"},
+		{"policy of two families", step(`{"op":"xfrmpol","proto":50,"src":"192.0.2.1","dst":"2001:db8::1"}`),
+			"two families"},
+		{"policy of no protocol", step(`{"op":"xfrmpol","proto":256,"src":"192.0.2.1","dst":"192.0.2.2"}`),
+			"protocol 256"},
 		{"clock of illumos", step(`{"op":"age","advance":1}`), `unknown op "age"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Live plays on a kernel that is running elsewhere: an engine behind its Unix socket, or the host's own PF_KEY (address "af_key:"),
-// which has its own network namespace for each scenario. Time is real there, and not everything a recording holds can be done or
-// seen; [Report.Unjudged] counts what could not.
+// Live plays on a kernel that is running elsewhere: an engine behind its Unix socket, or the host's own PF_KEY (address
+// "af_key:"), which has its own network namespace for each scenario. Time is real there, and not everything a recording
+// holds can be done or seen; [Report.Unjudged] counts what could not.
 type Live struct {
 	Address pfkey.Address
 	Clock   func() time.Time // reads the time
@@ -44,8 +44,8 @@ func (e *GoneError) Unwrap() error { return e.Err }
 type partial interface {
 	// cannot says why a step cannot be done, or done so that it can be judged; "" if it can.
 	cannot(st *Step) string
-	// expect changes a recording into what is to be expected of this machine, which answers by other ways, and tells what it has made volatile
-	// in its first n steps: how many values, by the name of their kind.
+	// expect changes a recording into what is to be expected of this machine, which answers by other ways, and tells
+	// what it has made volatile in its first n steps: how many values, by the name of their kind.
 	expect(sc *Scenario, n int) (eased map[string]int)
 }
 
@@ -253,8 +253,8 @@ func (m *Message) ease(v Span) bool {
 	return true
 }
 
-// engineSocket is a client of a running engine. Its answers come when they come, so whoever reads first sends a message that the
-// engine sends back at once, and reads up to that.
+// engineSocket is a client of a running engine. Its answers come when they come, so whoever reads first sends a message
+// that the engine sends back at once, and reads up to that.
 type engineSocket struct {
 	m   *engineMachine
 	c   *pfkey.Client
@@ -265,8 +265,8 @@ type engineSocket struct {
 	closed bool
 }
 
-// A mark is a message of a type that does not exist: every kernel refuses it before it looks further, so it changes nothing. It is known by its
-// process number: some put another type into the refusal.
+// A mark is a message of a type that does not exist: every kernel refuses it before it looks further, so it changes
+// nothing. It is known by its process number: some put another type into the refusal.
 const (
 	markType = 0xee
 	markPID  = 0x6d61726b
@@ -288,7 +288,8 @@ func (s *engineSocket) fill() wire.Errno {
 	ctx, cancel := s.m.context()
 	defer cancel()
 	s.m.marks++
-	mark := s.m.d.Finish(s.m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: markType, Seq: s.m.marks, PID: markPID}))
+	mark := s.m.d.Finish(s.m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: markType, Seq: s.m.marks,
+		PID: markPID}))
 	if s.err = s.c.Send(ctx, mark); s.err != nil {
 		return errnoOf(s.err)
 	}

@@ -20,10 +20,12 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// hostMachine is the host's own kernel in a network namespace of its own: no SA, no policy, and the interface lo; a scenario with a
-// network gets the dummy interface d0 with addresses and default routes, as the recordings' README says.
+// hostMachine is the host's own kernel in a network namespace of its own: no SA, no policy, and the interface lo; a
+// scenario with a network gets the dummy interface d0 with addresses and default routes, as the recordings' README
+// says.
 //
-// A namespace belongs to a thread. What depends on it runs on the one goroutine that holds that thread; with it the namespace goes.
+// A namespace belongs to a thread. What depends on it runs on the one goroutine that holds that thread; with it the
+// namespace goes.
 type hostMachine struct {
 	clock func() time.Time
 	calls chan func()
@@ -76,7 +78,8 @@ func (m *hostMachine) inside(f func() error) error {
 	return <-done
 }
 
-// network is the input of ip(8) that makes the recordings' network. The routes lead out of an interface where packets vanish.
+// network is the input of ip(8) that makes the recordings' network. The routes lead out of an interface where packets
+// vanish.
 const network = `link add d0 type dummy
 link set d0 addrgenmode none
 link set d0 up
@@ -133,8 +136,8 @@ func (m *hostMachine) Close() {
 // Now implements [Passing].
 func (m *hostMachine) Now() time.Time { return m.clock() }
 
-// Align implements [Passing]. The kernel counts seconds by a coarse clock, which is behind the other by a tick, or by more where ticks come late: it has
-// to be in the new second as well.
+// Align implements [Passing]. The kernel counts seconds by a coarse clock, which is behind the other by a tick, or by
+// more where ticks come late: it has to be in the new second as well.
 func (m *hostMachine) Align() {
 	align(m.clock)
 	second := m.clock().Unix()
@@ -173,8 +176,8 @@ func (m *hostMachine) cannot(st *Step) string {
 	return ""
 }
 
-// expect marks how often a policy is referred to once a packet has been sent: what a packet took on its way is freed by a worker, now sooner, now
-// later.
+// expect marks how often a policy is referred to once a packet has been sent: what a packet took on its way is freed by
+// a worker, now sooner, now later.
 func (m *hostMachine) expect(sc *Scenario, n int) map[string]int {
 	d, sent, eased := wire.Linux(), false, map[string]int{}
 	for i := range sc.Steps {
@@ -255,9 +258,10 @@ type hostSocket struct {
 	to     unix.Sockaddr // of the next send
 }
 
-// adding are the messages that may make the kernel's table of SAs grow, which turns the order round in which SAs are found. A worker does it, and gets
-// its turn before the next message, as it mostly would with a program that does something in between. After other messages nobody gets one: what
-// waits for that to be freed, a route for instance, shows in what comes next.
+// adding are the messages that may make the kernel's table of SAs grow, which turns the order round in which SAs are
+// found. A worker does it, and gets its turn before the next message, as it mostly would with a program that does
+// something in between. After other messages nobody gets one: what waits for that to be freed, a route for instance,
+// shows in what comes next.
 var adding = []wire.MsgType{wire.MsgGetSPI, wire.MsgUpdate, wire.MsgAdd}
 
 func (s *hostSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
@@ -271,7 +275,8 @@ func (s *hostSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
 }
 
 var hostRecvFlags = map[pfkey.RecvFlags]int{
-	pfkey.RecvPeek: unix.MSG_PEEK, pfkey.RecvTrunc: unix.MSG_TRUNC, pfkey.RecvOOB: unix.MSG_OOB, pfkey.RecvWaitAll: unix.MSG_WAITALL,
+	pfkey.RecvPeek: unix.MSG_PEEK, pfkey.RecvTrunc: unix.MSG_TRUNC, pfkey.RecvOOB: unix.MSG_OOB,
+	pfkey.RecvWaitAll: unix.MSG_WAITALL,
 }
 
 func (s *hostSocket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, e pfkey.Errno) {
@@ -371,7 +376,8 @@ func bound(typ, proto int, src netip.Addr, port uint16, dst netip.Addr) (int, er
 	if err != nil {
 		return -1, err
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil && (port != 0 || !src.IsUnspecified()) {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil &&
+		(port != 0 || !src.IsUnspecified()) {
 		if err := unix.Bind(fd, sa); err != nil {
 			unix.Close(fd)
 			return -1, err

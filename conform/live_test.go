@@ -51,15 +51,21 @@ func serve(t *testing.T, name string, o engine.Options) pfkey.Address {
 
 func against(t *testing.T, a pfkey.Address, recorded []*conform.Scenario) conform.Report {
 	t.Helper()
-	return report(t, conform.Config{Kernel: a.Kernel, Target: conform.Live{Address: a, Clock: time.Now}, Patience: 20 * time.Second}, recorded)
+	return report(t, conform.Config{Kernel: a.Kernel, Target: conform.Live{Address: a, Clock: time.Now},
+		Patience: 20 * time.Second}, recorded)
 }
 
-// An engine behind its socket answers as recorded, as far as a socket can show it. It is not made anew for each scenario.
+// An engine behind its socket answers as recorded, as far as a socket can show it. It is not made anew for each
+// scenario.
 func TestAgainstEngine(t *testing.T) {
 	// A fifth of them, for time, and none that sleeps.
 	some := func(scs []*conform.Scenario) []*conform.Scenario {
 		n := 0
-		return slices.DeleteFunc(slices.Clone(scs), func(sc *conform.Scenario) bool { n++; return sc.Timed || n%5 != 0 })
+		return slices.DeleteFunc(slices.Clone(scs), func(sc *conform.Scenario) bool {
+			n++
+			return sc.Timed ||
+				n%5 != 0
+		})
 	}
 	for _, tt := range []struct {
 		kernel    string
@@ -69,7 +75,8 @@ func TestAgainstEngine(t *testing.T) {
 		deviating int     // at least
 		reasons   []string
 	}{
-		{"linux", engine.Options{Clock: time.Now}, some(linuxRecordings(t)), 0.08, 0, []string{"options and other calls", "less than a header", "op traffic needs a host"}},
+		{"linux", engine.Options{Clock: time.Now}, some(linuxRecordings(t)), 0.08, 0,
+			[]string{"options and other calls", "less than a header", "op traffic needs a host"}},
 		{"illumos", engine.Options{
 			Addrs:     parsed("192.0.2.1", "192.0.2.5", "10.0.0.1", "2001:db8::1", "2001:db8::5", "fe80::1"),
 			Broadcast: parsed("192.0.2.255", "192.0.2.0", "10.255.255.255", "10.0.0.0", "255.255.255.255"),
@@ -100,7 +107,8 @@ func TestAgainstEngine(t *testing.T) {
 			if (rep.Eased["policy"] > 0) != (tt.kernel == "linux") || len(rep.Eased) > 1 {
 				t.Errorf("compared as volatile: %v; want the numbers of policies, on Linux", rep.Eased)
 			}
-			if share := float64(rep.Unjudged) / float64(rep.Steps); share > tt.most || rep.Unjudged == 0 || rep.Deviating < tt.deviating {
+			if share := float64(rep.Unjudged) / float64(rep.Steps); share > tt.most || rep.Unjudged == 0 ||
+				rep.Deviating < tt.deviating {
 				t.Errorf("%d of %d steps unjudged (%.2f), %d deviate", rep.Unjudged, rep.Steps, share, rep.Deviating)
 			}
 		})
@@ -111,7 +119,8 @@ func TestAgainstEngine(t *testing.T) {
 func TestAgainstEngineFindsDifferences(t *testing.T) {
 	a := serve(t, "linux", engine.Options{Clock: time.Now})
 	for _, sc := range linuxRecordings(t) {
-		if sc.Name != "spd/two-auto-unique" && sc.Name != "base/short-15" && sc.Name != "delete/ok-v4" && !strings.HasPrefix(sc.Name, "base/version-3") {
+		if sc.Name != "spd/two-auto-unique" && sc.Name != "base/short-15" && sc.Name != "delete/ok-v4" &&
+			!strings.HasPrefix(sc.Name, "base/version-3") {
 			continue
 		}
 		for i := range sc.Steps {
@@ -152,7 +161,8 @@ func TestAgainstNobody(t *testing.T) {
 		{"silence", silent, "has not answered within 50ms"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c := conform.Config{Kernel: "linux", Paths: []string{good}, Target: conform.Live{Address: tt.address, Clock: time.Now, Patience: 50 * time.Millisecond}}
+			c := conform.Config{Kernel: "linux", Paths: []string{good}, Target: conform.Live{Address: tt.address,
+				Clock: time.Now, Patience: 50 * time.Millisecond}}
 			_, err := conform.Run(t.Context(), c)
 			if _, ok := errors.AsType[*conform.GoneError](err); !ok || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want a GoneError with %q", err, tt.want)
@@ -164,8 +174,8 @@ func TestAgainstNobody(t *testing.T) {
 	}
 }
 
-// The host's own kernel, where it has PF_KEY and we may make network namespaces: nothing outside of these is touched. The script .ci/live
-// plays everything on a kernel that has it.
+// The host's own kernel, where it has PF_KEY and we may make network namespaces: nothing outside of these is touched.
+// The script .ci/live plays everything on a kernel that has it.
 func TestAgainstHost(t *testing.T) {
 	host := conform.Live{Address: pfkey.Address{Kernel: pfkey.HostKernel}, Clock: time.Now}
 	m, err := host.Boot(&conform.Scenario{}, nil)
@@ -176,7 +186,8 @@ func TestAgainstHost(t *testing.T) {
 		t.Skip(err)
 	}
 	m.Close()
-	rep, err := conform.Run(t.Context(), conform.Config{Kernel: "linux", Run: "^(socket|base|flush|acquire|netlink|natt)/", Target: host, Patience: 20 * time.Second})
+	rep, err := conform.Run(t.Context(), conform.Config{Kernel: "linux",
+		Run: "^(socket|base|flush|acquire|netlink|natt)/", Target: host, Patience: 20 * time.Second})
 	if err != nil || rep.Passed == 0 || rep.Unjudged > 0 {
 		t.Errorf("%v: %d passed, %d steps unjudged", err, rep.Passed, rep.Unjudged)
 	}

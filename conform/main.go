@@ -17,9 +17,9 @@ const (
 	exitNoEngine
 )
 
-// Main is the command "pfkeyd conform": it runs c, writes the report to stdout and everything else to stderr, and returns the
-// exit code: 0 if every scenario passed, 1 if one failed, 2 for input that could not be read and requests that make no sense, 3 if there
-// is no kernel at the address of a live target.
+// Main is the command "pfkeyd conform": it runs c, writes the report to stdout and everything else to stderr, and
+// returns the exit code: 0 if every scenario passed, 1 if one failed, 2 for input that could not be read and requests
+// that make no sense, 3 if there is no kernel at the address of a live target.
 func Main(ctx context.Context, c Config, stdout, stderr io.Writer) int {
 	complain := func(err error) { fmt.Fprintf(stderr, "pfkeyd conform: %s\n", c.words(err)) }
 	f, err := familyOf(c.Kernel)

@@ -39,7 +39,8 @@ func TestMain(t *testing.T) {
 	if err := os.Mkdir(empty, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	panics := file("panics.jsonl", `{"name":"t/panics","panic":true,"steps":[`+openA+`,{"op":"send","s":"a","hex":"`+msg(9)+`","panic":"panic"}]}`)
+	panics := file("panics.jsonl", `{"name":"t/panics","panic":true,"steps":[`+openA+`,{"op":"send","s":"a","hex":"`+
+		msg(9)+`","panic":"panic"}]}`)
 
 	for _, tt := range []struct {
 		name   string
@@ -49,13 +50,17 @@ func TestMain(t *testing.T) {
 		stdout []string // what else it has
 		stderr []string
 	}{
-		{"passes", conform.Config{Paths: []string{good}}, 0, []string{"0 deviations, 0 skipped", "1 passed, 0 failed"}, nil, nil},
+		{"passes", conform.Config{Paths: []string{good}}, 0, []string{"0 deviations, 0 skipped", "1 passed, 0 failed"},
+			nil, nil},
 		{"fails", conform.Config{Paths: []string{bad}}, 1, []string{"0 deviations, 0 skipped", "1 passed, 1 failed"},
 			[]string{"FAIL t/fails", "bad.jsonl:1", "step 2 (send): rx a[1]: message missing"}, nil},
-		{"gzip", conform.Config{Paths: []string{gz}}, 0, []string{"0 deviations, 0 skipped", "2 passed, 0 failed"}, nil, nil},
-		{"folder", conform.Config{Paths: []string{filepath.Join(dir, "tree")}}, 1, []string{"0 deviations, 0 skipped", "1 passed, 1 failed"},
+		{"gzip", conform.Config{Paths: []string{gz}}, 0, []string{"0 deviations, 0 skipped", "2 passed, 0 failed"}, nil,
+			nil},
+		{"folder", conform.Config{Paths: []string{filepath.Join(dir, "tree")}}, 1, []string{"0 deviations, 0 skipped",
+			"1 passed, 1 failed"},
 			[]string{filepath.Join("tree", "1.jsonl") + ":1"}, nil},
-		{"pattern", conform.Config{Paths: []string{bad}, Run: "^t/pa"}, 0, []string{"0 deviations, 0 skipped", "1 passed, 0 failed"}, nil, nil},
+		{"pattern", conform.Config{Paths: []string{bad}, Run: "^t/pa"}, 0, []string{"0 deviations, 0 skipped",
+			"1 passed, 0 failed"}, nil, nil},
 		{"pattern behind the folder", conform.Config{Paths: []string{filepath.Join(dir, "tree")}, Run: "^b/t/pa"}, 0,
 			[]string{"0 deviations, 0 skipped", "1 passed, 0 failed"}, nil, nil},
 		{"pattern of the folder alone",
@@ -64,26 +69,33 @@ func TestMain(t *testing.T) {
 		{"deviation", conform.Config{Paths: []string{panics}}, 0,
 			[]string{"1 deviation, 0 skipped", "1 passed, 0 failed"},
 			[]string{"deviation panic, 1 scenario: the original follows"}, nil},
-		{"skipped", conform.Config{Paths: []string{file("clock.jsonl", lines("t/clock", openA, `{"op":"age","advance":1,"ret":0}`))}}, 0,
-			[]string{"0 deviations, 1 skipped", "0 passed, 0 failed"}, []string{"skipped 1 scenario: op age needs a clock"}, nil},
-		{"verbose", conform.Config{Paths: []string{panics, good}, Verbose: true}, 0, nil, []string{"pass t/panics  deviates: panic", "pass t/passes"}, nil},
+		{"skipped", conform.Config{Paths: []string{file("clock.jsonl",
+			lines("t/clock", openA, `{"op":"age","advance":1,"ret":0}`))}}, 0,
+			[]string{"0 deviations, 1 skipped", "0 passed, 0 failed"},
+			[]string{"skipped 1 scenario: op age needs a clock"}, nil},
+		{"verbose", conform.Config{Paths: []string{panics, good}, Verbose: true}, 0, nil,
+			[]string{"pass t/panics  deviates: panic", "pass t/passes"}, nil},
 
 		// Unreadable input comes before failures, and the rest still plays.
-		{"unreadable line", conform.Config{Paths: []string{mixed, bad}}, 2, []string{"0 deviations, 0 skipped", "3 passed, 1 failed"}, nil,
+		{"unreadable line", conform.Config{Paths: []string{mixed, bad}}, 2, []string{"0 deviations, 0 skipped",
+			"3 passed, 1 failed"}, nil,
 			[]string{"mixed.jsonl:2: not a scenario"}},
 		{"cut gzip", conform.Config{Paths: []string{cut, good}}, 2, nil, nil, []string{"cut.jsonl.gz:", "ends early"}},
 		{"no gzip", conform.Config{Paths: []string{noGzip}}, 2, []string{""}, nil,
 			[]string{"no.jsonl.gz: not a gzip file"}},
-		{"missing file", conform.Config{Paths: []string{filepath.Join(dir, "nowhere.jsonl"), good}}, 2, []string{"0 deviations, 0 skipped", "1 passed, 0 failed"}, nil,
+		{"missing file", conform.Config{Paths: []string{filepath.Join(dir, "nowhere.jsonl"), good}}, 2,
+			[]string{"0 deviations, 0 skipped", "1 passed, 0 failed"}, nil,
 			[]string{"nowhere.jsonl: no such file"}},
-		{"something else", conform.Config{Paths: []string{filepath.Join(dir, "tree", "README.md")}}, 2, nil, nil, []string{"not a recording"}},
+		{"something else", conform.Config{Paths: []string{filepath.Join(dir, "tree", "README.md")}}, 2, nil, nil,
+			[]string{"not a recording"}},
 		{"empty folder", conform.Config{Paths: []string{empty}}, 2, nil, nil, []string{"empty: no recordings"}},
 
 		{"nothing matches", conform.Config{Paths: []string{good}, Run: "zebra"}, 2, []string{""}, nil,
 			[]string{`no scenario of illumos matches "zebra"`}},
 		{"broken pattern", conform.Config{Paths: []string{good}, Run: "("}, 2, []string{""}, nil,
 			[]string{`--run "(" is no regular expression: missing closing`}},
-		{"unknown kernel", conform.Config{Kernel: "plan9"}, 2, []string{""}, nil, []string{`unknown kernel "plan9" (known: illumos, linux)`}},
+		{"unknown kernel", conform.Config{Kernel: "plan9"}, 2, []string{""}, nil,
+			[]string{`unknown kernel "plan9" (known: illumos, linux)`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := tt.c
@@ -127,7 +139,8 @@ func TestMainJSON(t *testing.T) {
 		}
 		got = append(got, v)
 	}
-	if len(got) != 3 || got[0]["status"] != "passed" || got[1]["status"] != "failed" || got[1]["scenario"] != "t/fails" || got[2]["passed"] != 1.0 || got[2]["failed"] != 1.0 {
+	if len(got) != 3 || got[0]["status"] != "passed" || got[1]["status"] != "failed" ||
+		got[1]["scenario"] != "t/fails" || got[2]["passed"] != 1.0 || got[2]["failed"] != 1.0 {
 		t.Fatalf("%v", got)
 	}
 	d := got[1]["differences"].([]any)[0].(map[string]any)
@@ -144,10 +157,13 @@ func withKey(key string) string {
 // A difference is shown field by field; key bytes are not, unless asked for.
 func TestShownDifference(t *testing.T) {
 	a, b := strings.Repeat("a5", 16), strings.Repeat("a5", 15)+"a4"
-	text := `{"name":"t/x","steps":[` + openA + `,{"op":"send","s":"a","hex":"` + withKey(a) + `","ret":56,"rx":[{"s":"a","hex":"` + withKey(b) + `"}]}]}`
-	text += "\n" + strings.Replace(strings.Replace(text, "t/x", "t/y", 1), `"rx":[{"s":"a","hex":"0203`, `"rx":[{"s":"a","hex":"0204`, 1)
+	text := `{"name":"t/x","steps":[` + openA + `,{"op":"send","s":"a","hex":"` + withKey(a) +
+		`","ret":56,"rx":[{"s":"a","hex":"` + withKey(b) + `"}]}]}`
+	text += "\n" + strings.Replace(strings.Replace(text, "t/x", "t/y", 1), `"rx":[{"s":"a","hex":"0203`,
+		`"rx":[{"s":"a","hex":"0204`, 1)
 	broken := strings.Replace(withKey(b), "02000100", "00000100", 1) // whatever stands behind may be a key
-	text += "\n" + `{"name":"t/z","steps":[` + openA + `,{"op":"send","s":"a","hex":"` + withKey(a) + `","ret":56,"rx":[{"s":"a","hex":"` + broken + `"}]}]}`
+	text += "\n" + `{"name":"t/z","steps":[` + openA + `,{"op":"send","s":"a","hex":"` + withKey(a) +
+		`","ret":56,"rx":[{"s":"a","hex":"` + broken + `"}]}]}`
 	p := write(t, t.TempDir(), "r.jsonl", []byte(text))
 	_, hidden, _ := run(t, conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}, Verbose: true})
 	_, asked, _ := run(t, conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}, ShowKeys: true})
@@ -181,10 +197,13 @@ func TestMainInProcess(t *testing.T) {
 		want string
 	}{
 		{"built in", conform.Config{Run: "^promisc/"}, 0, "2 passed, 0 failed\n"},
-		{"another address", conform.Config{Run: "^addr/", Addrs: []netip.Addr{netip.MustParseAddr("198.51.100.9")}}, 1, " failed\n"},
-		{"a tunable", conform.Config{Run: "^getspi/timeout$", Tunables: map[string]string{"larval_timeout": "5"}}, 1, "0 passed, 1 failed\n"},
+		{"another address", conform.Config{Run: "^addr/", Addrs: []netip.Addr{netip.MustParseAddr("198.51.100.9")}}, 1,
+			" failed\n"},
+		{"a tunable", conform.Config{Run: "^getspi/timeout$", Tunables: map[string]string{"larval_timeout": "5"}}, 1,
+			"0 passed, 1 failed\n"},
 		{"unknown tunable", conform.Config{Tunables: map[string]string{"larval_colour": "5"}}, 2, "larval_colour"},
-		{"a fault", conform.Config{Run: "^interleave/esp-packet-after-take$", Fault: "larval-unlocked"}, 1, "0 passed, 1 failed\n"},
+		{"a fault", conform.Config{Run: "^interleave/esp-packet-after-take$", Fault: "larval-unlocked"}, 1,
+			"0 passed, 1 failed\n"},
 		{"unknown fault", conform.Config{Fault: "larval-colour"}, 2, "larval-colour"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,7 +231,8 @@ func TestOrder(t *testing.T) {
 	if _, err := conform.Run(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if len(seen) != 500 || !slices.IsSorted(seen) || len(bar) != 500 || !slices.IsSorted(bar) || bar[499] != 500*1000+500 {
+	if len(seen) != 500 || !slices.IsSorted(seen) || len(bar) != 500 || !slices.IsSorted(bar) ||
+		bar[499] != 500*1000+500 {
 		t.Errorf("%d results, sorted: %v; progress %v", len(seen), slices.IsSorted(seen), bar)
 	}
 }

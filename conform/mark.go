@@ -7,8 +7,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// marker finds the bytes of recorded messages that another kernel, or the same on another day, answers otherwise. Several
-// recordings of a conversation show them by themselves; one alone has to be known from the format.
+// marker finds the bytes of recorded messages that another kernel, or the same on another day, answers otherwise.
+// Several recordings of a conversation show them by themselves; one alone has to be known from the format.
 type marker struct {
 	f      *family
 	ranges map[asker]wire.SPIRange // of the GETSPIs until now
@@ -28,7 +28,8 @@ type marking func(offset, n int, name string)
 const seqAt = 8 // in the header
 
 func newMarker(f *family) *marker {
-	return &marker{f: f, ranges: map[asker]wire.SPIRange{}, picked: map[wire.SPI]bool{}, seqs: map[wire.Seq]bool{}, echoed: map[wire.Seq]bool{},
+	return &marker{f: f, ranges: map[asker]wire.SPIRange{}, picked: map[wire.SPI]bool{}, seqs: map[wire.Seq]bool{},
+		echoed: map[wire.Seq]bool{},
 		reqids: map[uint32]bool{}}
 }
 
@@ -55,7 +56,8 @@ func (k *marker) learn(st *Step) {
 	if err != nil {
 		return
 	}
-	if slices.ContainsFunc(st.Patch, func(p Patch) bool { return p.At <= seqAt && p.At+p.Len >= seqAt+4 }) && k.seqs[h.Seq] {
+	if slices.ContainsFunc(st.Patch, func(p Patch) bool { return p.At <= seqAt && p.At+p.Len >= seqAt+4 }) &&
+		k.seqs[h.Seq] {
 		k.echoed[h.Seq] = true
 	}
 	if h.Type != wire.MsgGetSPI {
@@ -81,7 +83,8 @@ func (k *marker) message(msg []byte) (spans []Span) {
 			spans = append(spans, Span{offset, n, name})
 		}
 	}
-	copied := slices.ContainsFunc(k.sent, func(b []byte) bool { return bytes.Equal(b, msg) }) // for those who are promiscuous
+	// for those who are promiscuous
+	copied := slices.ContainsFunc(k.sent, func(b []byte) bool { return bytes.Equal(b, msg) })
 	acquire := !copied && k.f.markHeader != nil && k.f.markHeader(k, h, len(msg), mark)
 	if acquire {
 		k.seqs[h.Seq] = true
@@ -100,7 +103,8 @@ func (k *marker) message(msg []byte) (spans []Span) {
 			if err != nil {
 				continue
 			}
-			if !copied && (h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max || h.Type == wire.MsgDump && k.unheard(sa)) {
+			if !copied && (h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max ||
+				h.Type == wire.MsgDump && k.unheard(sa)) {
 				k.picked[sa.SPI] = true
 			}
 			if k.picked[sa.SPI] {
@@ -124,7 +128,8 @@ func (k *marker) message(msg []byte) (spans []Span) {
 	return spans
 }
 
-// unheard says whether a DUMP may be the first to tell of an SPI that the kernel chose: the answer to GETSPI found no room.
+// unheard says whether a DUMP may be the first to tell of an SPI that the kernel chose: the answer to GETSPI found no
+// room.
 func (k *marker) unheard(sa wire.SA) bool {
 	if sa.State != wire.StateLarval || sa.SPI == 0 {
 		return false

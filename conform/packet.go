@@ -24,7 +24,9 @@ func (p *player) packet(a *Action, out *Outcome, call func(*ipsec.Packet)) {
 	f := &flight{id: p.nextID, until: a.Until, calling: true}
 	p.flights[f.id] = f
 	out.ID = f.id
-	x := &ipsec.Packet{ID: f.id, Data: slices.Clone([]byte(a.Hex)), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { p.done(f, v) }}
+	x := &ipsec.Packet{ID: f.id, Data: slices.Clone([]byte(a.Hex)), Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+		p.done(f, v)
+	}}
 	if f.until == "" {
 		call(x)
 		p.landed(f)

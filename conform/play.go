@@ -38,7 +38,8 @@ const (
 	needHost
 )
 
-var needNames = []string{"a clock that can be moved", "a packet path", "operations of its kernel", "time that passes by itself", "a host with a network"}
+var needNames = []string{"a clock that can be moved", "a packet path", "operations of its kernel",
+	"time that passes by itself", "a host with a network"}
 
 var commonOps map[string]*op
 
@@ -84,8 +85,8 @@ func unmet(o *op, m Machine) string {
 
 // player drives one machine through one scenario.
 //
-// One goroutine does one thing after the other. A packet that is held at a named point has its own goroutine; while that runs,
-// the player waits for it.
+// One goroutine does one thing after the other. A packet that is held at a named point has its own goroutine; while
+// that runs, the player waits for it.
 type player struct {
 	f     *family
 	m     Machine
@@ -193,8 +194,8 @@ func play(t Target, f *family, sc *Scenario) (r playing) {
 	return r
 }
 
-// doable is how many steps of a scenario a machine can do, and why it cannot do the next one. Unless the machine is partial, it is
-// all of them or none.
+// doable is how many steps of a scenario a machine can do, and why it cannot do the next one. Unless the machine is
+// partial, it is all of them or none.
 func doable(f *family, sc *Scenario, m Machine) (int, string) {
 	if one := []byte{1, 0}; m.Dialect().Order.Uint16(one) != f.dialect.Order.Uint16(one) {
 		return 0, "the recordings have another byte order than the target"
@@ -426,7 +427,8 @@ func (p *player) patch(msg []byte, x Patch) {
 		n += len(all)
 	}
 	if n < 0 || n >= len(all) || x.From > len(all[n])-x.Len {
-		p.complain("the message %d of socket %s, of which bytes %d to %d are to be sent again, did not come", x.Msg, x.Socket, x.From, x.From+x.Len-1)
+		p.complain("the message %d of socket %s, of which bytes %d to %d are to be sent again, did not come", x.Msg,
+			x.Socket, x.From, x.From+x.Len-1)
 		return
 	}
 	copy(msg[x.At:x.At+x.Len], all[n][x.From:])
@@ -446,7 +448,8 @@ func (p *player) recv(a *Action, out *Outcome) {
 }
 
 var optionNames = map[string]pfkey.Option{
-	"type": pfkey.OptionType, "sndbuf": pfkey.OptionSendBuffer, "rcvbuf": pfkey.OptionRecvBuffer, "loopback": pfkey.OptionUseLoopback,
+	"type": pfkey.OptionType, "sndbuf": pfkey.OptionSendBuffer, "rcvbuf": pfkey.OptionRecvBuffer,
+	"loopback": pfkey.OptionUseLoopback,
 }
 
 // option finds an option by its name; a number stands for one without a name.

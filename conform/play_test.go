@@ -15,8 +15,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// lab is the smallest machine with a race: one SA, one slot, the four named points. A message of type 2 promotes the SA, 4 ends
-// it, 9 is echoed, 66 panics, 67 never returns.
+// lab is the smallest machine with a race: one SA, one slot, the four named points. A message of type 2 promotes the
+// SA, 4 ends it, 9 is echoed, 66 panics, 67 never returns.
 type lab struct{ bent string }
 
 func (l lab) Boot(sc *conform.Scenario, step func(string, *ipsec.Packet)) (conform.Machine, error) {
@@ -163,7 +163,8 @@ func lines(name string, steps ...string) string {
 func playOn(t *testing.T, target conform.Target, text string) conform.Report {
 	t.Helper()
 	p := write(t, t.TempDir(), "r.jsonl", []byte(text))
-	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos", Paths: []string{p}, Target: target, Patience: time.Minute})
+	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos", Paths: []string{p}, Target: target,
+		Patience: time.Minute})
 	if err != nil || rep.Unreadable != nil {
 		t.Fatal(err, rep.Unreadable)
 	}
@@ -177,49 +178,71 @@ func TestPlay(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, text string }{
 		{"queue and promote", lines("x", openA, inject(1, "queued", ""),
-			`{"op":"send","s":"a","hex":"`+msg(2)+`","ret":16,"rx":[{"s":"a","hex":"`+msg(2)+`"}],"packets":[{"id":1,"verdict":"delivered","inner":"01"}]}`)},
+			`{"op":"send","s":"a","hex":"`+msg(2)+`","ret":16,"rx":[{"s":"a","hex":"`+msg(2)+
+				`"}],"packets":[{"id":1,"verdict":"delivered","inner":"01"}]}`)},
 		{"replace", lines("x", openA, inject(1, "queued", ""),
 			inject(2, "queued", `,"packets":[{"id":1,"verdict":"dropped","reason":"replaced"}]`))},
 		{"send inside inject", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(2)+`","at":"store","ret":0}`,
 			inject(1, "delivered", `,"inner":"01","rx":[{"s":"a","hex":"`+msg(2)+`"}]`))},
-		{"send after the store: it waited, then it went", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(2)+`","at":"stored","ret":0}`,
-			inject(1, "queued", `,"packets":[{"id":1,"verdict":"delivered","inner":"01"}],"rx":[{"s":"a","hex":"`+msg(2)+`"}]`))},
-		{"end after the store: dropped out of the queue within the call", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(4)+`","at":"stored","ret":0}`,
-			inject(1, "dropped", `,"reason":"gone","packets":[{"id":0,"verdict":"sent","inner":"04"}],"rx":[{"s":"a","hex":"`+msg(4)+`"}]`))},
+		{"send after the store: it waited, then it went",
+			lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(2)+`","at":"stored","ret":0}`,
+				inject(1, "queued", `,"packets":[{"id":1,"verdict":"delivered","inner":"01"}],"rx":[{"s":"a","hex":"`+
+					msg(2)+`"}]`))},
+		{"end after the store: dropped out of the queue within the call",
+			lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(4)+`","at":"stored","ret":0}`,
+				inject(1, "dropped",
+					`,"reason":"gone","packets":[{"id":0,"verdict":"sent","inner":"04"}],"rx":[{"s":"a","hex":"`+msg(4)+
+						`"}]`))},
 		{"inject inside inject", lines("x", openA, `{"op":"inject","hex":"02","at":"store","ret":0}`,
-			inject(1, "queued", `,"packets":[{"id":2,"verdict":"queued"},{"id":2,"verdict":"dropped","reason":"replaced"}]`))},
+			inject(1, "queued",
+				`,"packets":[{"id":2,"verdict":"queued"},{"id":2,"verdict":"dropped","reason":"replaced"}]`))},
 		{"two inside: the second inside the first", lines("x", openA, `{"op":"inject","hex":"02","at":"store","ret":0}`,
 			`{"op":"send","s":"a","hex":"`+msg(2)+`","at":"stored","ret":0}`,
-			inject(1, "delivered", `,"inner":"01","packets":[{"id":2,"verdict":"queued"},{"id":2,"verdict":"delivered","inner":"02"}],"rx":[{"s":"a","hex":"`+msg(2)+`"}]`))},
-		{"a point that is never reached", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(2)+`","at":"taken","ret":0}`, inject(1, "queued", ""))},
+			inject(1, "delivered",
+				`,"inner":"01","packets":[{"id":2,"verdict":"queued"},{"id":2,"verdict":"delivered","inner":"02"}],"rx":[{"s":"a","hex":"`+msg(2)+`"}]`))},
+		{"a point that is never reached",
+			lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(2)+`","at":"taken","ret":0}`,
+				inject(1, "queued", ""))},
 		{"executed once", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(9)+`","at":"store","ret":0}`,
 			inject(1, "queued", `,"rx":[{"s":"a","hex":"`+msg(9)+`"}]`),
 			inject(2, "queued", `,"packets":[{"id":1,"verdict":"dropped","reason":"replaced"}]`))},
 		{"held over a promotion", lines("x", openA, inject(1, "paused", `,"until":"store"`), sent(2, "", "a"),
 			`{"op":"resume","ret":0,"packets":[{"id":1,"verdict":"delivered","inner":"01"}]}`)},
-		{"held while another is stored", lines("x", openA, inject(1, "paused", `,"until":"store"`), inject(2, "queued", ""),
+		{"held while another is stored", lines("x", openA, inject(1, "paused", `,"until":"store"`),
+			inject(2, "queued", ""),
 			`{"op":"resume","ret":0,"packets":[{"id":2,"verdict":"dropped","reason":"replaced"},{"id":1,"verdict":"queued"}]}`)},
 		{"held behind the store, replaced meanwhile", lines("x", openA, inject(1, "paused", `,"until":"stored"`),
-			inject(2, "queued", `,"packets":[{"id":1,"verdict":"dropped","reason":"replaced"}]`), `{"op":"resume","ret":0}`)},
+			inject(2, "queued", `,"packets":[{"id":1,"verdict":"dropped","reason":"replaced"}]`),
+			`{"op":"resume","ret":0}`)},
 		{"held behind the store, then told", lines("x", openA, inject(1, "paused", `,"until":"stored"`),
 			`{"op":"resume","ret":0,"packets":[{"id":1,"verdict":"queued"}]}`)},
-		{"resumed at a point", lines("x", openA, inject(1, "queued", ""), inject(2, "paused", `,"until":"store"`), `{"op":"resume","at":"taken","ret":0}`,
-			sent(2, `,"packets":[{"id":2,"verdict":"delivered","inner":"02"},{"id":1,"verdict":"delivered","inner":"01"}]`, "a"))},
-		{"two held, first in first out", lines("x", openA, inject(1, "paused", `,"until":"store"`), inject(2, "paused", `,"until":"store"`),
+		{"resumed at a point", lines("x", openA, inject(1, "queued", ""), inject(2, "paused", `,"until":"store"`),
+			`{"op":"resume","at":"taken","ret":0}`,
+			sent(2,
+				`,"packets":[{"id":2,"verdict":"delivered","inner":"02"},{"id":1,"verdict":"delivered","inner":"01"}]`,
+				"a"))},
+		{"two held, first in first out", lines("x", openA, inject(1, "paused", `,"until":"store"`),
+			inject(2, "paused", `,"until":"store"`),
 			`{"op":"resume","ret":0,"packets":[{"id":1,"verdict":"queued"}]}`,
 			`{"op":"resume","ret":0,"packets":[{"id":1,"verdict":"dropped","reason":"replaced"},{"id":2,"verdict":"queued"}]}`)},
 		{"until a point that is not reached", lines("x", openA, inject(1, "queued", `,"until":"taken"`))},
 		{"left held at the end", lines("x", openA, inject(1, "paused", `,"until":"store"`))},
-		{"output through a tunnel", lines("x", `{"op":"output","hex":"ff","tunnel":"t0","ret":0,"id":1,"verdict":"transmitted","inner":"7430ff"}`)},
+		{"output through a tunnel",
+			lines("x",
+				`{"op":"output","hex":"ff","tunnel":"t0","ret":0,"id":1,"verdict":"transmitted","inner":"7430ff"}`)},
 		{"no privilege", lines("x", `{"op":"open","s":"a","nocap":true,"ret":-1,"errno":"EPERM"}`)},
 		{"messages by socket", lines("x", openA, openB, sent(9, `,"norx":true`, ""), sent(9, "", "aabb"))},
-		{"recv reads no more than it was told", lines("x", openA, openB, sent(9, `,"norx":true`, ""), sent(9, `,"norx":true`, ""),
-			`{"op":"recv","s":"b","ret":0,"rx":[{"s":"b","hex":"`+msg(9)+`"}]}`, `{"op":"recv","s":"b","n":5,"ret":0,"rx":[{"s":"b","hex":"`+msg(9)+`"}]}`,
+		{"recv reads no more than it was told", lines("x", openA, openB, sent(9, `,"norx":true`, ""),
+			sent(9, `,"norx":true`, ""),
+			`{"op":"recv","s":"b","ret":0,"rx":[{"s":"b","hex":"`+msg(9)+`"}]}`,
+			`{"op":"recv","s":"b","n":5,"ret":0,"rx":[{"s":"b","hex":"`+msg(9)+`"}]}`,
 			sent(9, "", "aaab"))},
 		{"close", lines("x", openA, openB, `{"op":"close","s":"b","ret":0}`, sent(9, "", "a"))},
-		{"options", lines("x", openA, `{"op":"opt","s":"a","name":"loopback","ret":-1,"errno":"EINVAL"}`, `{"op":"getopt","s":"a","name":"rcvbuf","ret":8192}`,
+		{"options", lines("x", openA, `{"op":"opt","s":"a","name":"loopback","ret":-1,"errno":"EINVAL"}`,
+			`{"op":"getopt","s":"a","name":"rcvbuf","ret":8192}`,
 			`{"op":"getopt","s":"a","name":"4","ret":-1,"errno":"ENOPROTOOPT"}`)},
-		{"patch from the first and the last message", lines("x", openA, sent(9, "", "a"), sent(4, `,"packets":[{"id":0,"verdict":"sent","inner":"04"}]`, "a"),
+		{"patch from the first and the last message", lines("x", openA, sent(9, "", "a"),
+			sent(4, `,"packets":[{"id":0,"verdict":"sent","inner":"04"}]`, "a"),
 			`{"op":"send","s":"a","hex":"0000","patch":[{"at":0,"s":"a","msg":0,"from":1,"len":1},{"at":1,"s":"a","msg":-1,"from":0,"len":1}],"sent":"0902","ret":2,"rx":[{"s":"a","hex":"0902"}]}`)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -232,24 +255,34 @@ func TestPlay(t *testing.T) {
 
 // What goes wrong with the machine itself is a difference, too.
 func TestPlayTrouble(t *testing.T) {
-	panics := `{"name":"x","panic":true,"steps":[` + openA + `,{"op":"send","s":"a","hex":"` + msg(9) + `","panic":"panic"}]}`
+	panics := `{"name":"x","panic":true,"steps":[` + openA + `,{"op":"send","s":"a","hex":"` + msg(9) +
+		`","panic":"panic"}]}`
 	for _, tt := range []struct {
 		name, bent, text, want string
 	}{
 		{"panic", "", lines("x", openA, sent(66, "", "a")), "the emulator panicked: the lab burns"},
-		{"panic at a point", "", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(66)+`","at":"store","ret":0}`, `{"op":"inject","hex":"01","ret":0,"id":1,"verdict":"queued"}`), "the lab burns"},
-		{"panic of a held packet", "", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(66)+`","at":"stored","ret":0}`,
-			`{"op":"inject","hex":"01","until":"store","ret":0,"id":1,"verdict":"paused"}`, `{"op":"resume","ret":0}`), "the lab burns"},
+		{"panic at a point", "", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(66)+`","at":"store","ret":0}`,
+			`{"op":"inject","hex":"01","ret":0,"id":1,"verdict":"queued"}`), "the lab burns"},
+		{"panic of a held packet", "", lines("x", openA, `{"op":"send","s":"a","hex":"`+msg(66)+
+			`","at":"stored","ret":0}`,
+			`{"op":"inject","hex":"01","until":"store","ret":0,"id":1,"verdict":"paused"}`, `{"op":"resume","ret":0}`),
+			"the lab burns"},
 		{"nothing to resume", "", lines("x", `{"op":"resume","ret":0}`), "no packet is held"},
-		{"socket not open", "", lines("x", `{"op":"open","s":"a","nocap":true,"ret":-1,"errno":"EPERM"}`, `{"op":"send","s":"a","hex":"","ret":0}`), "socket a is not open"},
-		{"patch from nowhere", "", lines("x", openA, `{"op":"send","s":"a","hex":"02090000","patch":[{"at":0,"s":"a","msg":0,"from":0,"len":1}],"ret":4,"rx":[{"s":"a","hex":"02090000"}]}`), "did not come"},
-		{"patch from behind the end", "", lines("x", openA, sent(9, "", "a"), `{"op":"send","s":"a","hex":"02090000","patch":[{"at":0,"s":"a","msg":0,"from":15,"len":2}],"ret":4,"rx":[{"s":"a","hex":"02090000"}]}`), "did not come"},
-		{"a lost packet", "loses packets", lines("x", `{"op":"output","hex":"","ret":0,"id":1,"verdict":"transmitted"}`), "neither ended nor waiting"},
+		{"socket not open", "", lines("x", `{"op":"open","s":"a","nocap":true,"ret":-1,"errno":"EPERM"}`,
+			`{"op":"send","s":"a","hex":"","ret":0}`), "socket a is not open"},
+		{"patch from nowhere", "",
+			lines("x", openA,
+				`{"op":"send","s":"a","hex":"02090000","patch":[{"at":0,"s":"a","msg":0,"from":0,"len":1}],"ret":4,"rx":[{"s":"a","hex":"02090000"}]}`), "did not come"},
+		{"patch from behind the end", "", lines("x", openA, sent(9, "", "a"),
+			`{"op":"send","s":"a","hex":"02090000","patch":[{"at":0,"s":"a","msg":0,"from":15,"len":2}],"ret":4,"rx":[{"s":"a","hex":"02090000"}]}`), "did not come"},
+		{"a lost packet", "loses packets",
+			lines("x", `{"op":"output","hex":"","ret":0,"id":1,"verdict":"transmitted"}`), "neither ended nor waiting"},
 		{"dead where the original panics", "dies", panics, "no socket can be opened: EPERM"},
 		{"deaf where the original panics", "deaf", panics, "a request gets EINVAL"},
 		{"dumb where the original panics", "dumb", panics, "is not answered"},
 		{"no clock", "", lines("x", openA, `{"op":"age","advance":1,"ret":0}`), "skipped: op age needs a clock"},
-		{"no operations", "", lines("x", openA, `{"op":"counters","ret":0}`), "skipped: op counters needs operations of its kernel"},
+		{"no operations", "", lines("x", openA, `{"op":"counters","ret":0}`),
+			"skipped: op counters needs operations of its kernel"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := playOn(t, lab{tt.bent}, tt.text).Results[0]
@@ -265,17 +298,20 @@ func TestPlayTrouble(t *testing.T) {
 			}
 		})
 	}
-	if r := playOn(t, lab{}, panics).Results[0]; r.Status != conform.Passed || !slices.Equal(r.Deviations, []string{"panic"}) {
+	if r := playOn(t, lab{}, panics).Results[0]; r.Status != conform.Passed ||
+		!slices.Equal(r.Deviations, []string{"panic"}) {
 		t.Errorf("a machine that stays up where the original panics: %s, %v, %v", r.Status, r.Deviations, r.Differences)
 	}
 }
 
 // A machine that does not come back fails its scenario; the others are played.
 func TestPatience(t *testing.T) {
-	p := write(t, t.TempDir(), "r.jsonl", []byte(lines("one", openA, sent(67, "", "a"))+lines("two", openA, sent(9, "", "a"))))
+	p := write(t, t.TempDir(), "r.jsonl", []byte(lines("one", openA, sent(67, "", "a"))+lines("two", openA,
+		sent(9, "", "a"))))
 	c := conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}, Patience: 50 * time.Millisecond}
 	rep, err := conform.Run(context.Background(), c)
-	if err != nil || rep.Passed != 1 || rep.Failed != 1 || !strings.Contains(rep.Results[0].Differences[0].What, "did not come back within 50ms") {
+	if err != nil || rep.Passed != 1 || rep.Failed != 1 || !strings.Contains(rep.Results[0].Differences[0].What,
+		"did not come back within 50ms") {
 		t.Errorf("%v, %+v", err, rep)
 	}
 }
@@ -285,7 +321,8 @@ func TestCancel(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	p := write(t, t.TempDir(), "r.jsonl", []byte(lines("one", openA, sent(67, "", "a"))))
-	if code := conform.Main(ctx, conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}}, &out, &errs); code != 1 {
+	if code := conform.Main(ctx, conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{}}, &out,
+		&errs); code != 1 {
 		t.Errorf("exit %d, %s", code, errs.String())
 	}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
-// Play plays the actions of a scenario on a target and returns a recording of what it answered; the outcomes in sc are not looked
-// at. What another kernel may answer otherwise, such as times and SPIs that were picked, is marked as far as the format shows it.
+// Play plays the actions of a scenario on a target and returns a recording of what it answered; the outcomes in sc are
+// not looked at. What another kernel may answer otherwise, such as times and SPIs that were picked, is marked as far as
+// the format shows it.
 func Play(t Target, kernel string, sc *Scenario) (*Scenario, error) {
 	f, err := familyOf(kernel)
 	if err != nil {
@@ -66,15 +67,15 @@ type RecordConfig struct {
 	Words func(error) string // how errors are worded; nil: as they are
 }
 
-// maxUnhurried is how long a random conversation may take. A kernel does some things a second later, and a conversation that was
-// held up would be another one.
+// maxUnhurried is how long a random conversation may take. A kernel does some things a second later, and a conversation
+// that was held up would be another one.
 const maxUnhurried = 800 * time.Millisecond
 
 // tries is how often a conversation that took too long is begun again.
 const tries = 5
 
-// Record is the command "pfkeyd record": it plays scenarios on a target and writes what came back, one line for each. It returns
-// the exit code, as [Main] does.
+// Record is the command "pfkeyd record": it plays scenarios on a target and writes what came back, one line for each.
+// It returns the exit code, as [Main] does.
 func Record(ctx context.Context, c RecordConfig, stdout, stderr io.Writer) (code int) {
 	complain := func(err error) {
 		if c.Words != nil {

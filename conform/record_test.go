@@ -31,10 +31,12 @@ func seeded(t *testing.T, seed uint64, sc *conform.Scenario) *conform.Scenario {
 	return rec
 }
 
-// What is recorded on one kernel passes on another one, whose SPIs are others: the marks are enough, in recordings and in random
-// conversations. Without them it does not.
+// What is recorded on one kernel passes on another one, whose SPIs are others: the marks are enough, in recordings and
+// in random conversations. Without them it does not.
 func TestMarksAreEnough(t *testing.T) {
-	scs := slices.DeleteFunc(slices.Clone(linuxRecordings(t)), func(sc *conform.Scenario) bool { return len(sc.Steps) > 40 })
+	scs := slices.DeleteFunc(slices.Clone(linuxRecordings(t)), func(sc *conform.Scenario) bool {
+		return len(sc.Steps) > 40
+	})
 	scs = append(scs, conform.Conversations(1, 2000)...)
 	var marked, bare []*conform.Scenario
 	for _, sc := range scs {
@@ -95,7 +97,10 @@ func TestMarksAreTheRecordedOnes(t *testing.T) {
 			for k, m := range bySocket(sc.Steps[i].Rx) {
 				for _, s := range m.Vol {
 					n++
-					if !slices.ContainsFunc(ours[k].Vol, func(o conform.Span) bool { return o.Offset == s.Offset && o.Len == s.Len }) {
+					if !slices.ContainsFunc(ours[k].Vol, func(o conform.Span) bool {
+						return o.Offset == s.Offset &&
+							o.Len == s.Len
+					}) {
 						t.Errorf("%s: step %d: %+v is not marked", sc.Name, i+1, s)
 					}
 				}
@@ -107,8 +112,8 @@ func TestMarksAreTheRecordedOnes(t *testing.T) {
 	}
 }
 
-// The answers to DUMP count down to 0. One of them may well be the number of an ACQUIRE that a program has answered, and is not
-// marked as such.
+// The answers to DUMP count down to 0. One of them may well be the number of an ACQUIRE that a program has answered,
+// and is not marked as such.
 func TestMarksTellCountsFromNumbers(t *testing.T) {
 	var marked, bare int
 	for _, sc := range recordingsOf(t, "linux-live/live.jsonl.gz", "linux") {
@@ -206,7 +211,8 @@ func TestRecord(t *testing.T) {
 	a := serve(t, "linux", engine.Options{Clock: time.Now})
 	live := conform.Live{Address: a, Clock: time.Now}
 	dir := t.TempDir()
-	in := write(t, dir, "in.jsonl", []byte(`{"name":"t/add","steps":[`+openA+`,{"op":"send","s":"a","hex":"`+msg(9)+`"}]}`+"\n"))
+	in := write(t, dir, "in.jsonl", []byte(`{"name":"t/add","steps":[`+openA+`,{"op":"send","s":"a","hex":"`+msg(9)+
+		`"}]}`+"\n"))
 	out := filepath.Join(dir, "out.jsonl")
 	record := func(c conform.RecordConfig) (int, string, string) {
 		var stdout, stderr bytes.Buffer
@@ -226,7 +232,8 @@ func TestRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	var sc conform.Scenario
-	if err := json.Unmarshal(b, &sc); err != nil || len(sc.Steps) != 2 || len(sc.Steps[1].Rx) != 1 || sc.Steps[1].Ret != 16 {
+	if err := json.Unmarshal(b, &sc); err != nil || len(sc.Steps) != 2 || len(sc.Steps[1].Rx) != 1 ||
+		sc.Steps[1].Ret != 16 {
 		t.Fatalf("%v, recorded %s", err, b)
 	}
 	code, stdout, stderr = record(conform.RecordConfig{Random: 300, Seed: 3})
@@ -244,10 +251,15 @@ func TestRecord(t *testing.T) {
 		code int
 		want string
 	}{
-		{"nobody", conform.RecordConfig{Paths: []string{in}, Target: conform.Live{Address: pfkey.Address{Kernel: "linux", Path: filepath.Join(dir, "nowhere")}, Clock: time.Now}}, 3, "no engine"},
+		{"nobody", conform.RecordConfig{Paths: []string{in},
+			Target: conform.Live{Address: pfkey.Address{Kernel: "linux", Path: filepath.Join(dir, "nowhere")},
+				Clock: time.Now}}, 3, "no engine"},
 		{"no file", conform.RecordConfig{Paths: []string{in + "x"}}, 2, "no such file"},
-		{"nowhere to write", conform.RecordConfig{Paths: []string{in}, Out: filepath.Join(dir, "no", "where")}, 2, "no such file"},
-		{"what a socket cannot do", conform.RecordConfig{Paths: []string{write(t, dir, "s.jsonl", []byte(lines("t/s", openA, `{"op":"sysc","s":"a","name":"bind","ret":0}`)))}}, 1, "t/s: options"},
+		{"nowhere to write", conform.RecordConfig{Paths: []string{in}, Out: filepath.Join(dir, "no", "where")}, 2,
+			"no such file"},
+		{"what a socket cannot do",
+			conform.RecordConfig{Paths: []string{write(t, dir, "s.jsonl",
+				[]byte(lines("t/s", openA, `{"op":"sysc","s":"a","name":"bind","ret":0}`)))}}, 1, "t/s: options"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if code, _, stderr := record(tt.c); code != tt.code || !strings.Contains(stderr, tt.want) {

@@ -208,8 +208,8 @@ func (e *InputError) Unwrap() error { return e.Err }
 // maxLine bounds what one scenario may take, in bytes. The longest recorded one has under 100 000.
 const maxLine = 16 << 20
 
-// Read yields the scenarios of a recording of the named kernel, or an *[InputError] for each line that cannot be played;
-// it goes on behind such a line. file is the name that errors and results show.
+// Read yields the scenarios of a recording of the named kernel, or an *[InputError] for each line that cannot be
+// played; it goes on behind such a line. file is the name that errors and results show.
 func Read(r io.Reader, file, kernel string) iter.Seq2[*Scenario, error] {
 	return func(yield func(*Scenario, error) bool) {
 		f, err := familyOf(kernel)
@@ -301,7 +301,8 @@ func (sc *Scenario) check(f *family) error {
 			return fmt.Errorf("%s: step %d: %w", sc.Name, i+1, err)
 		}
 		if st.Panic != "" && (!sc.Panic || i != len(sc.Steps)-1) {
-			return fmt.Errorf("%s: step %d: a panic that is not in the last step of a scenario that ends with one", sc.Name, i+1)
+			return fmt.Errorf("%s: step %d: a panic that is not in the last step of a scenario that ends with one",
+				sc.Name, i+1)
 		}
 	}
 	if sc.Panic && sc.Steps[len(sc.Steps)-1].Panic == "" {
@@ -347,7 +348,8 @@ func (st *Step) check(f *family, sockets map[string]bool) error {
 		return fmt.Errorf("op %s without hex", st.Op)
 	}
 	for _, p := range st.Patch {
-		if !o.message || !sockets[p.Socket] || p.At < 0 || p.From < 0 || p.Len < 0 || p.Len > max(len(st.Hex), st.Len) || p.At > max(len(st.Hex), st.Len)-p.Len {
+		if !o.message || !sockets[p.Socket] || p.At < 0 || p.From < 0 || p.Len < 0 ||
+			p.Len > max(len(st.Hex), st.Len) || p.At > max(len(st.Hex), st.Len)-p.Len {
 			return fmt.Errorf("op %s with a patch that does not fit: %+v", st.Op, p)
 		}
 	}

@@ -41,7 +41,8 @@ func (w *reporter) result(r Result) {
 		fmt.Fprintf(w.out, "%s %s  (%s)\n", w.paint(terminal.Red, "FAIL"), r.Scenario, at)
 		for i, d := range r.Differences {
 			if i > 0 && !w.c.Verbose {
-				fmt.Fprintf(w.out, "  and %d more %s (-v shows all)\n", len(r.Differences)-1, plural(len(r.Differences)-1, "difference"))
+				fmt.Fprintf(w.out, "  and %d more %s (-v shows all)\n", len(r.Differences)-1,
+					plural(len(r.Differences)-1, "difference"))
 				break
 			}
 			if !w.c.Verbose {
@@ -113,7 +114,8 @@ type sums struct {
 func (w *reporter) sums(rep *Report) {
 	by := rep.Deviations()
 	if w.c.JSON {
-		w.json(sums{rep.Passed, rep.Failed, rep.Deviating, rep.Skipped, rep.Unjudged, rep.Eased, len(rep.Unreadable), by})
+		w.json(sums{rep.Passed, rep.Failed, rep.Deviating, rep.Skipped, rep.Unjudged, rep.Eased, len(rep.Unreadable),
+			by})
 		return
 	}
 	for _, d := range w.f.deviations {
@@ -162,7 +164,8 @@ func (w *reporter) sums(rep *Report) {
 	w.wrapped("%d passed, %d failed", rep.Passed, rep.Failed)
 }
 
-// bytes shows what a difference is about: messages field by field, packets in rows of 16 bytes; "-" is the recording, "+" ours.
+// bytes shows what a difference is about: messages field by field, packets in rows of 16 bytes; "-" is the recording,
+// "+" ours.
 func (w *reporter) bytes(d Difference) {
 	var render func(b []byte) []string
 	switch d.kind {
@@ -189,8 +192,8 @@ func (w *reporter) bytes(d Difference) {
 	}
 }
 
-// overlaid is what we got with the recorded volatile bytes put over our own, so that only what matters stands out; unless a
-// volatile span itself is what matters.
+// overlaid is what we got with the recorded volatile bytes put over our own, so that only what matters stands out;
+// unless a volatile span itself is what matters.
 func (d Difference) overlaid() []byte {
 	if len(d.want) != len(d.got) || firstDifference(d.want, d.got, d.vol) < 0 {
 		return d.got
@@ -209,8 +212,8 @@ func rows(b []byte) (lines []string) {
 	return lines
 }
 
-// lineDiff marks the lines of a with "- ", those of b with "+ ", and common ones with two blanks; common lines far from any
-// difference are left out.
+// lineDiff marks the lines of a with "- ", those of b with "+ ", and common ones with two blanks; common lines far from
+// any difference are left out.
 func lineDiff(a, b []string) []string {
 	// The longest common subsequence, by the textbook: messages have few lines.
 	const most = 4000

@@ -39,7 +39,8 @@ type Config struct {
 	Words  func(error) string // Main: how errors are worded; nil: as they are
 	Colour bool               // Main: what passed and failed has colour
 
-	// Progress, if set, is called after each scenario, in order, with how many are done. Observe, if set, gets its result.
+	// Progress, if set, is called after each scenario, in order, with how many are done. Observe, if set, gets its
+	// result.
 	Progress func(done, total int)
 	Observe  func(Result)
 }
@@ -56,16 +57,19 @@ const (
 
 // Result is how one scenario went.
 type Result struct {
-	Scenario    string         `json:"scenario"`
-	File        string         `json:"file"`
-	Line        int            `json:"line"`
-	Status      Status         `json:"status"`
-	Deviations  []string       `json:"deviations,omitempty"`           // names of those it took to pass
-	Skipped     string         `json:"skipped,omitempty"`              // why; also of a scenario that was played only in part
-	Unjudged    int            `json:"unjudged,omitempty"`             // steps that a live target could not do
-	Eased       map[string]int `json:"compared_as_volatile,omitempty"` // values that this live target gives otherwise each time, by kind
-	Tries       int            `json:"tries,omitempty"`                // how often a live kernel was asked until it passed, if more than once
-	Differences []Difference   `json:"differences,omitempty"`
+	Scenario   string   `json:"scenario"`
+	File       string   `json:"file"`
+	Line       int      `json:"line"`
+	Status     Status   `json:"status"`
+	Deviations []string `json:"deviations,omitempty"` // names of those it took to pass
+	// why; also of a scenario that was played only in part
+	Skipped  string `json:"skipped,omitempty"`
+	Unjudged int    `json:"unjudged,omitempty"` // steps that a live target could not do
+	// values that this live target gives otherwise each time, by kind
+	Eased map[string]int `json:"compared_as_volatile,omitempty"`
+	// how often a live kernel was asked until it passed, if more than once
+	Tries       int          `json:"tries,omitempty"`
+	Differences []Difference `json:"differences,omitempty"`
 
 	steps int
 	err   error // what kept it from being played
@@ -102,9 +106,9 @@ func (e *UsageError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// Run plays recordings and judges what came back. Scenarios that differ are no error; they are in the report. The error is a
-// *[UsageError], a *[GoneError] if there is nobody to play with, or that of a ctx that ended or of a live target that hangs, with the
-// report of what was done until then.
+// Run plays recordings and judges what came back. Scenarios that differ are no error; they are in the report. The error
+// is a *[UsageError], a *[GoneError] if there is nobody to play with, or that of a ctx that ended or of a live target
+// that hangs, with the report of what was done until then.
 func Run(ctx context.Context, c Config) (Report, error) {
 	var rep Report
 	f, err := familyOf(c.Kernel)
@@ -250,13 +254,14 @@ func inOrder[T any](ctx context.Context, n, workers int, do func(int) T, take fu
 	return nil
 }
 
-// again plays a scenario that failed on the host's kernel once more: whoever else uses the host can hold a conversation up until the
-// kernel does what it does a second later. A kernel that answers otherwise does so every time.
+// again plays a scenario that failed on the host's kernel once more: whoever else uses the host can hold a conversation
+// up until the kernel does what it does a second later. A kernel that answers otherwise does so every time.
 func again(t Target, play func() Result) (r Result) {
 	const tries = 5
 	live, ok := t.(Live)
 	for n := 1; ; n++ {
-		if r = play(); r.Status != Failed || r.err != nil || n == tries || !ok || live.Address.Kernel != pfkey.HostKernel {
+		if r = play(); r.Status != Failed || r.err != nil || n == tries || !ok ||
+			live.Address.Kernel != pfkey.HostKernel {
 			if n > 1 && r.Status == Passed {
 				r.Tries = n
 			}
@@ -346,7 +351,8 @@ func (sc *Scenario) sleeps(t Target) (d time.Duration) {
 	return d
 }
 
-// toleranceOf is how many milliseconds a message may come early or late. In virtual time it is what the recorder itself took.
+// toleranceOf is how many milliseconds a message may come early or late. In virtual time it is what the recorder itself
+// took.
 func toleranceOf(t Target) int64 {
 	if _, ok := t.(Live); ok {
 		return 400

@@ -84,8 +84,8 @@ func (r keyring) try(f *family, k ringKey, do func(*ipsec.Transform) error) erro
 	return err
 }
 
-// open checks the ICVs of a protected packet and returns its IPsec headers up to where they become unpredictable, and what is
-// under them, for comparison.
+// open checks the ICVs of a protected packet and returns its IPsec headers up to where they become unpredictable, and
+// what is under them, for comparison.
 func (r keyring) open(f *family, pkt []byte) ([]byte, error) {
 	in, err := ipsec.ParseInbound(pkt)
 	if err != nil {
@@ -94,7 +94,9 @@ func (r keyring) open(f *family, pkt []byte) ([]byte, error) {
 	esp, head := in.ESP(pkt), []byte(nil)
 	if in.Proto == ipsec.AH {
 		size := ipsec.ParseAH(pkt, &in)
-		if err := r.try(f, ringKey{ipsec.AH, wire.SPI(in.SPI)}, func(t *ipsec.Transform) error { return t.VerifyAH(pkt, in.Off, 0) }); err != nil {
+		if err := r.try(f, ringKey{ipsec.AH, wire.SPI(in.SPI)}, func(t *ipsec.Transform) error {
+			return t.VerifyAH(pkt, in.Off, 0)
+		}); err != nil {
 			return nil, fmt.Errorf("AH: %w", err)
 		}
 		// The ICV has been checked: it lies between the fixed part and the padding, whose length the ICV's says.

@@ -19,13 +19,14 @@ import (
 
 // Target is what scenarios are played on. It makes a machine for each scenario; it is safe for concurrent use.
 type Target interface {
-	// Boot makes the machine for a scenario, fresh as the recorded kernel was. The machine calls step, from inside the code that
-	// races, at the named points it has. Whoever booted it closes it. An empty scenario only tries whether there is a machine.
+	// Boot makes the machine for a scenario, fresh as the recorded kernel was. The machine calls step, from inside the
+	// code that races, at the named points it has. Whoever booted it closes it. An empty scenario only tries whether
+	// there is a machine.
 	Boot(sc *Scenario, step func(point string, p *ipsec.Packet)) (Machine, error)
 }
 
-// Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [Passing], [PacketPath], [Network] and
-// [Owner] it is. Scenarios that need more than it has are skipped.
+// Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [Passing], [PacketPath],
+// [Network] and [Owner] it is. Scenarios that need more than it has are skipped.
 type Machine interface {
 	pfkey.Engine
 	Close()
@@ -47,8 +48,8 @@ type Passing interface {
 	Wait(until time.Time)
 }
 
-// Network is a machine on a host where other programs run than those that speak PF_KEY. Its methods return what the system call
-// returned.
+// Network is a machine on a host where other programs run than those that speak PF_KEY. Its methods return what the
+// system call returned.
 type Network interface {
 	Sysctl(name string, value int) wire.Errno // by its name below /proc/sys
 	Traffic(t Traffic) wire.Errno
@@ -68,8 +69,8 @@ type Traffic struct {
 	Len          int // bytes of payload, which are zero
 }
 
-// TransformPolicy is an output policy made by other means than PF_KEY: from one host to another, with one template that allows
-// every algorithm.
+// TransformPolicy is an output policy made by other means than PF_KEY: from one host to another, with one template that
+// allows every algorithm.
 type TransformPolicy struct {
 	Src, Dst netip.Addr
 	Proto    uint8 // IP's number: 50 ESP, 51 AH, 108 IPCOMP
@@ -92,14 +93,14 @@ type Owner interface {
 	Own() any // such as *illumos.Kernel
 }
 
-// Serial is a machine that serves one request at a time and can tell whether it is in the middle of one. At a named point inside
-// of a request, no other request can be made.
+// Serial is a machine that serves one request at a time and can tell whether it is in the middle of one. At a named
+// point inside of a request, no other request can be made.
 type Serial interface {
 	Busy() bool
 }
 
-// InProcess plays on engines in this process, in virtual time. The zero value of each field but Kernel stands for what the
-// recordings were made with.
+// InProcess plays on engines in this process, in virtual time. The zero value of each field but Kernel stands for what
+// the recordings were made with.
 type InProcess struct {
 	Kernel    string
 	Addrs     []netip.Addr
@@ -118,7 +119,8 @@ func (t InProcess) Boot(sc *Scenario, step func(string, *ipsec.Packet)) (Machine
 	if err != nil {
 		return nil, err
 	}
-	o := engine.Options{Addrs: t.Addrs, Broadcast: t.Broadcast, Start: recordingStart, Rand: randomness(sc.Name, t.Seed),
+	o := engine.Options{Addrs: t.Addrs, Broadcast: t.Broadcast, Start: recordingStart,
+		Rand:     randomness(sc.Name, t.Seed),
 		Tunables: t.Tunables, Fault: t.Fault, Step: step}
 	if o.Addrs == nil && (sc.Net || !f.isolates) {
 		o.Addrs, o.Broadcast = f.addrs, f.broadcast
@@ -206,10 +208,11 @@ type family struct {
 	ops              map[string]*op  // beside the common ones
 	suite            func(protection) (*ipsec.Suite, error)
 	probe            func() []byte // a message that a live kernel answers
-	slack            int64         // by how many seconds times may differ: the recording could cross into another second
-	spis             wire.SPIRange // from which SPIs are picked when a request says nothing
-	deviations       []deviation
-	converse         func(seed uint64, messages int) []*Scenario // makes random conversations
+	// by how many seconds times may differ: the recording could cross into another second
+	slack      int64
+	spis       wire.SPIRange // from which SPIs are picked when a request says nothing
+	deviations []deviation
+	converse   func(seed uint64, messages int) []*Scenario // makes random conversations
 
 	flushes []wire.MsgType // the messages that remove what others have left
 
@@ -217,22 +220,22 @@ type family struct {
 	// that changes the lifetimes of both. Else they are zero.
 	pair       func(d *wire.Dialect, msg []byte) (wire.SPI, bool)
 	updatePair wire.MsgType
-	// countdown are the messages whose answers the kernel numbers itself: the number is how many are still to come, and none that the
-	// request had.
+	// countdown are the messages whose answers the kernel numbers itself: the number is how many are still to come, and
+	// none that the request had.
 	countdown []wire.MsgType
-	// A running engine goes on counting where a fresh one begins. named says why a message that names something by such a number
-	// cannot be sent, "" if it names nothing so; numbers says where they are in messages that come.
+	// A running engine goes on counting where a fresh one begins. named says why a message that names something by such
+	// a number cannot be sent, "" if it names nothing so; numbers says where they are in messages that come.
 	named   func(d *wire.Dialect, msg []byte) string
 	numbers func(d *wire.Dialect, msg []byte) []Span
 
-	// What else varies in the header of a message, and in an extension. markHeader says whether it is an ACQUIRE of the kernel's own,
-	// with a number that the whole machine counts. A copied message is one that a program sent.
+	// What else varies in the header of a message, and in an extension. markHeader says whether it is an ACQUIRE of the
+	// kernel's own, with a number that the whole machine counts. A copied message is one that a program sent.
 	markHeader func(k *marker, h wire.Header, size int, mark marking) (acquire bool)
 	markExt    func(k *marker, h wire.Header, x wire.Ext, copied bool, mark marking)
 }
 
-// deviation is a difference that is meant. It does not wave a scenario through: amend changes the recording into the answer that
-// is expected of the emulator, and that is compared as exactly as the recording was.
+// deviation is a difference that is meant. It does not wave a scenario through: amend changes the recording into the
+// answer that is expected of the emulator, and that is compared as exactly as the recording was.
 type deviation struct {
 	name, reason string
 	// amend rewrites sc if the deviation concerns it, and says whether it did. sc is a copy to be changed at will.

@@ -86,8 +86,8 @@ func (j *judge) policy(w whole) string {
 	return j.policies.pair("policy", string(w.wanted()), string(w.gotten()))
 }
 
-// references: how many hold a policy. A route that a packet took holds it until some time after the program's socket is closed, when
-// nobody in the kernel can be looking at it any more; so each route taken until now counts or does not.
+// references: how many hold a policy. A route that a packet took holds it until some time after the program's socket is
+// closed, when nobody in the kernel can be looking at it any more; so each route taken until now counts or does not.
 func (j *judge) references(w whole) string {
 	want, got := int(j.d.Order.Uint16(w.wanted())), int(j.d.Order.Uint16(w.gotten()))
 	if off := got - want; got == 0 || off > j.routes || -off > j.routes {

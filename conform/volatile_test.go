@@ -10,7 +10,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/conform"
 )
 
-// Each rule for volatile bytes lets through what may vary, and nothing else. The machine answers as recorded, with one change.
+// Each rule for volatile bytes lets through what may vary, and nothing else. The machine answers as recorded, with one
+// change.
 func TestVolatileRules(t *testing.T) {
 	u64 := binary.LittleEndian
 	// The steps of each scenario that have a span of the name, in order, with where it lies.
@@ -48,7 +49,8 @@ func TestVolatileRules(t *testing.T) {
 		{"one time off by a second", "expire/out-soft", "addtime", 1, add(1), "+1 s off"},
 		{"use time against add time", "packet/3des-md5-v6", "usetime", -1, add(-1), "-1 s off"},
 		{"another SPI in the range", "getspi/sat3-1000-1001", "spi", -1, set("00001000"), ""},
-		{"SPI outside of the range", "getspi/sat3-1000-1001", "spi", -1, set("00001002"), "outside of the requested range 0x1000 to 0x1001"},
+		{"SPI outside of the range", "getspi/sat3-1000-1001", "spi", -1, set("00001002"),
+			"outside of the requested range 0x1000 to 0x1001"},
 		{"SPI that changes", "getspi/sat3-1000-1001", "spi", 2, set("00001002"), "before and is 00001002 now"},
 		{"limit at the least", "expire/out-soft", "fuzz", -1, set("5c00000000000000"), ""},
 		{"limit at the most", "expire/out-soft", "fuzz", -1, set("4d00000000000000"), ""},
@@ -82,7 +84,8 @@ func TestVolatileRules(t *testing.T) {
 
 // Unpredictable bytes of packets are decrypted: a change of any of them is found, and one of the keys too.
 func TestRandomIsDecrypted(t *testing.T) {
-	for _, name := range []string{"packet/out-cbc128-sha1", "packet/out-gcm16", "packet/out-ccm8", "acquire/both-steps", "expire/bytes-out-150"} {
+	for _, name := range []string{"packet/out-cbc128-sha1", "packet/out-gcm16", "packet/out-ccm8", "acquire/both-steps",
+		"expire/bytes-out-150"} {
 		sc := byName(builtin(t))[name]
 		if sc == nil {
 			t.Fatalf("no scenario %s", name)
@@ -110,7 +113,8 @@ func TestRandomIsDecrypted(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(passes + fails))
-	f.Add([]byte(lines("x", openA, `{"op":"inject","hex":"45","until":"store","ret":0,"id":1,"verdict":"paused"}`, `{"op":"resume","at":"taken","ret":0}`,
+	f.Add([]byte(lines("x", openA, `{"op":"inject","hex":"45","until":"store","ret":0,"id":1,"verdict":"paused"}`,
+		`{"op":"resume","at":"taken","ret":0}`,
 		`{"op":"send","s":"a","hex":"0000","patch":[{"at":0,"s":"a","msg":-1,"from":1,"len":1}],"sent":"0902","ret":2,"rx":[{"s":"a","hex":"0902"}]}`)))
 	for _, sc := range builtin(f)[:40] {
 		var b strings.Builder
@@ -122,7 +126,8 @@ func FuzzRead(f *testing.F) {
 		}
 	}
 	for _, sc := range linuxRecordings(f) {
-		if strings.HasPrefix(sc.Name, "socket/recv") || strings.HasPrefix(sc.Name, "netlink/") || strings.HasPrefix(sc.Name, "natt/newmapping") || sc.Timed && len(sc.Steps) < 8 {
+		if strings.HasPrefix(sc.Name, "socket/recv") || strings.HasPrefix(sc.Name, "netlink/") ||
+			strings.HasPrefix(sc.Name, "natt/newmapping") || sc.Timed && len(sc.Steps) < 8 {
 			var b strings.Builder
 			if err := sc.Write(&b); err != nil {
 				f.Fatal(err)
@@ -150,7 +155,8 @@ func FuzzRead(f *testing.F) {
 		}
 		// Nor is there a recording that breaks the player or the judge.
 		p := write(t, t.TempDir(), "f.jsonl", b)
-		rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos", Paths: []string{p}, Target: lab{bent: "sane"}})
+		rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos", Paths: []string{p},
+			Target: lab{bent: "sane"}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -63,8 +63,8 @@ func (c *Client) Clock(ctx context.Context) (Clock, error) {
 	return cl, err
 }
 
-// Advance moves a virtual clock forward and runs what falls due; it returns what the clock shows then. An engine whose clock
-// is the machine's refuses with code 409.
+// Advance moves a virtual clock forward and runs what falls due; it returns what the clock shows then. An engine whose
+// clock is the machine's refuses with code 409.
 func (c *Client) Advance(ctx context.Context, by time.Duration) (Clock, error) {
 	var cl Clock
 	err := c.json(ctx, http.MethodPost, "/clock", advance{by.String()}, &cl)

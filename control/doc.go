@@ -5,12 +5,12 @@
 //	                 ACQUIREs and policies (default 1000; 0, or more than 10000, is 10000); "sa_count",
 //	                 "acquire_count" and "policy_count" say how many there are
 //	GET  /clock      what the clock shows ([Clock])
-//	POST /clock      {"advance":"8h"} moves a virtual clock and answers with what it shows then; 409 if the clock is the
-//	                 machine's
+//	POST /clock      {"advance":"8h"} moves a virtual clock and answers with what it shows then; 409 if
+//	                 the clock is the machine's
 //	GET  /metrics    counters in the text format of Prometheus
 //
-// Errors are {"error":"..."} with the usual status: 400 for a request that cannot be understood, 403 for a user who may not,
-// 404, 405, 409, 413 for a body that is too large. Nothing here shows a key.
+// Errors are {"error":"..."} with the usual status: 400 for a request that cannot be understood, 403 for a user who may
+// not, 404, 405, 409, 413 for a body that is too large. Nothing here shows a key.
 package control
 
 // Path is where the control port of the engine whose PF_KEY socket is at path lies.

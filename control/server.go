@@ -25,7 +25,8 @@ const (
 	maxSAs     = 10_000
 	// maxConns is how many connections there are at a time; one more takes the place of one that does nothing.
 	maxConns = 64
-	// maxAdvance bounds one request: kernels that look at their SAs every few seconds do so millions of times in a year.
+	// maxAdvance bounds one request: kernels that look at their SAs every few seconds do so millions of times in a
+	// year.
 	maxAdvance = 366 * 24 * time.Hour
 	// stride is how far the clock moves between two looks at whether the client is still there.
 	stride = time.Hour
@@ -46,18 +47,18 @@ type Clock struct {
 
 // Options of a [Server]. The zero value is usable.
 type Options struct {
-	// Check decides, once per connection, whether the other side may use the port; its error is told to it. nil: whoever
-	// can connect may.
+	// Check decides, once per connection, whether the other side may use the port; its error is told to it. nil:
+	// whoever can connect may.
 	Check func(net.Conn) error
-	// Servers reads the counters of what stands in front of the engine, by name such as "pfkey" or "packets"; each value
-	// is something that becomes a JSON object. Its numbers appear among the metrics.
+	// Servers reads the counters of what stands in front of the engine, by name such as "pfkey" or "packets"; each
+	// value is something that becomes a JSON object. Its numbers appear among the metrics.
 	Servers map[string]func() any
 	// Log hears of refused connections and of errors of net/http; nil: nobody.
 	Log *slog.Logger
 }
 
-// Server is the engine's side of the control port. Serve, Shutdown and Close may be called in any order and more than once,
-// and are safe for concurrent use. It does not close the engine.
+// Server is the engine's side of the control port. Serve, Shutdown and Close may be called in any order and more than
+// once, and are safe for concurrent use. It does not close the engine.
 type Server struct {
 	e     *engine.Engine
 	opts  Options
@@ -141,7 +142,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /clock", s.getClock)
 	mux.HandleFunc("POST /clock", s.postClock)
 	mux.HandleFunc("GET /metrics", s.metrics)
-	for path, methods := range map[string]string{"/status": "GET, HEAD", "/clock": "GET, HEAD, POST", "/metrics": "GET, HEAD"} {
+	for path, methods := range map[string]string{"/status": "GET, HEAD", "/clock": "GET, HEAD, POST",
+		"/metrics": "GET, HEAD"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", methods)
 			fail(w, http.StatusMethodNotAllowed, "%s takes %s", path, methods)
@@ -261,7 +263,8 @@ func (s *Server) postClock(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !s.e.Virtual() {
-		fail(w, http.StatusConflict, "the engine's clock is the machine's; one that moves on demand needs --clock virtual")
+		fail(w, http.StatusConflict,
+			"the engine's clock is the machine's; one that moves on demand needs --clock virtual")
 		return
 	}
 	defer working(r.Context())()

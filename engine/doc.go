@@ -14,8 +14,8 @@
 //	a connection's in, out  >  Engine.mu  >  one leaf (writers of the index, SA, Engine.posted; and of a kernel:
 //	SAs by flow, acquire records, policy, encapsulating sockets)
 //
-// Two leaves are never held at once. No callback runs, no verdict is given and no packet is driven on while Engine.mu or a
-// leaf is held: a kernel hands such work to [Engine.After].
+// Two leaves are never held at once. No callback runs, no verdict is given and no packet is driven on while Engine.mu
+// or a leaf is held: a kernel hands such work to [Engine.After].
 //
 // A packet that causes control work (an ACQUIRE to send, a lifetime that ran out) hands it to [Engine.Post] and goes
 // on. Post runs it at once when the control lock is free. Otherwise the holder runs it before letting go of the lock.

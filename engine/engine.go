@@ -48,8 +48,8 @@ type Engine struct {
 	}
 }
 
-// New makes an engine that runs the kernel which boot returns. boot may keep e, and must not call its methods that take the
-// control lock. Use package kernel to make one by name.
+// New makes an engine that runs the kernel which boot returns. boot may keep e, and must not call its methods that take
+// the control lock. Use package kernel to make one by name.
 func New(name string, o Options, boot func(e *Engine) (Kernel, error)) (*Engine, error) {
 	e := &Engine{
 		name:  name,
@@ -132,8 +132,8 @@ func (e *Engine) Step(point string, p *ipsec.Packet) {
 // lock takes the control lock.
 func (e *Engine) lock() { e.mu.Lock() }
 
-// unlock finishes one piece of control work: it runs what packets have posted, releases the lock, and then does what must
-// not be done under it. If something was posted while the lock could not be had, it goes round again.
+// unlock finishes one piece of control work: it runs what packets have posted, releases the lock, and then does what
+// must not be done under it. If something was posted while the lock could not be had, it goes round again.
 func (e *Engine) unlock() {
 	var few [4]*Socket // what there mostly is at most
 	for {
@@ -178,14 +178,16 @@ func (e *Engine) Do(f func()) {
 }
 
 // Post hands control work over from a packet's way: f runs under the control lock, now if it is free, else when its
-// holder lets go. Post never waits for the lock. Packets may come faster than the holder gets to their work, so the caller bounds it: it posts once
-// for an SA or a record, until that has run. What it cannot bound it gives to [Engine.TryPost].
+// holder lets go. Post never waits for the lock. Packets may come faster than the holder gets to their work, so the
+// caller bounds it: it posts once for an SA or a record, until that has run. What it cannot bound it gives to
+// [Engine.TryPost].
 func (e *Engine) Post(f func()) { e.post(f, math.MaxInt) }
 
 // maxPosted is how many pieces of work may wait for one more to be taken by TryPost.
 const maxPosted = 1 << 16
 
-// TryPost is [Engine.Post] for work that the next packet asks for again if need be. It returns false, and f will not run, if too much waits already.
+// TryPost is [Engine.Post] for work that the next packet asks for again if need be. It returns false, and f will not
+// run, if too much waits already.
 func (e *Engine) TryPost(f func()) bool { return e.post(f, maxPosted) }
 
 func (e *Engine) post(f func(), most int) bool {
@@ -212,8 +214,8 @@ func (e *Engine) Inbound(p *ipsec.Packet) {
 	e.kernel.Inbound(p)
 }
 
-// Outbound injects a plaintext packet that the host wants to send; tunnel names the tunnel interface it goes through, empty
-// for none.
+// Outbound injects a plaintext packet that the host wants to send; tunnel names the tunnel interface it goes through,
+// empty for none.
 func (e *Engine) Outbound(p *ipsec.Packet, tunnel string) {
 	e.ledger.Inject(p)
 	e.kernel.Outbound(p, tunnel)
@@ -239,8 +241,8 @@ func (e *Engine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, pfkey.Errno) 
 // Sockets returns the open sockets in the order of opening. The control lock is held; the slice is the engine's.
 func (e *Engine) Sockets() []*Socket { return e.sockets }
 
-// Queued returns how many messages wait in the receive queues of all sockets together, and what they count for there; see [Socket.Queued]. The control
-// lock is held.
+// Queued returns how many messages wait in the receive queues of all sockets together, and what they count for there;
+// see [Socket.Queued]. The control lock is held.
 func (e *Engine) Queued() (messages, cost int) { return e.queued.messages, e.queued.cost }
 
 // Close stops the engine: every packet that waits ends with reason shutdown, and no socket can be opened any more.
@@ -259,8 +261,8 @@ func (e *Engine) forget(s *Socket) {
 	}
 }
 
-// Emit reports a packet that the kernel itself has made and sends, such as a keepalive: it is injected and ended at once, with id 0. No
-// lock is held.
+// Emit reports a packet that the kernel itself has made and sends, such as a keepalive: it is injected and ended at
+// once, with id 0. No lock is held.
 func (e *Engine) Emit(pkt []byte) {
 	p := &ipsec.Packet{Data: pkt}
 	e.ledger.Inject(p)

@@ -206,7 +206,8 @@ func TestClosedSocket(t *testing.T) {
 	}
 }
 
-// TestPostWaitsForNobody: control work from a packet's way runs at once when the lock is free, and otherwise when its holder lets go.
+// TestPostWaitsForNobody: control work from a packet's way runs at once when the lock is free, and otherwise when its
+// holder lets go.
 func TestPostWaitsForNobody(t *testing.T) {
 	_, e := newFake(t, engine.Options{})
 	ran := false
@@ -277,7 +278,8 @@ func TestAdvanceRunsEachThingAtItsTime(t *testing.T) {
 		t.Error("Wake was not signalled when something became due")
 	}
 	e.Advance(time.Unix(1500, 0))
-	if want := []time.Time{time.Unix(1008, 0).UTC(), time.Unix(1016, 0).UTC()}; len(k.aged) != 2 || !k.aged[0].Equal(want[0]) || !k.aged[1].Equal(want[1]) {
+	if want := []time.Time{time.Unix(1008, 0).UTC(), time.Unix(1016, 0).UTC()}; len(k.aged) != 2 ||
+		!k.aged[0].Equal(want[0]) || !k.aged[1].Equal(want[1]) {
 		t.Errorf("aged at %v, want %v", k.aged, want)
 	}
 	if now := e.Now(); !now.Equal(time.Unix(1500, 0)) {
@@ -301,7 +303,8 @@ func TestInboundIsCounted(t *testing.T) {
 	e.Emit([]byte("keepalive"))
 	stop()
 	b := e.Ledger().Balance()
-	if b.Injected != 2 || b.Ended != 2 || b.Reasons["no-sa"] != 1 || b.Verdicts["sent"] != 1 || string(sent) != "keepalive" {
+	if b.Injected != 2 || b.Ended != 2 || b.Reasons["no-sa"] != 1 || b.Verdicts["sent"] != 1 ||
+		string(sent) != "keepalive" {
 		t.Errorf("ledger %+v, watched %q", b, sent)
 	}
 }

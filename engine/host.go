@@ -33,8 +33,9 @@ func (h *Host) Own(a netip.Addr) bool { return h.own[a] }
 // Broadcast says whether a is a broadcast address of one of the host's networks.
 func (h *Host) Broadcast(a netip.Addr) bool { return h.broadcast[a] }
 
-// Source chooses the address from which the host sends to dst: dst itself if that is its own, else of its addresses of that family and
-// scope the one that has most leading bits in common with dst, the first of several. false: the host has none.
+// Source chooses the address from which the host sends to dst: dst itself if that is its own, else of its addresses of
+// that family and scope the one that has most leading bits in common with dst, the first of several. false: the host
+// has none.
 func (h *Host) Source(dst netip.Addr) (src netip.Addr, ok bool) {
 	if h.own[dst] {
 		return dst, true

@@ -20,13 +20,13 @@ type Kernel interface {
 	// Request handles one message. msg is the kernel's own copy, to edit and to deliver, not to keep: see
 	// [Engine.Forget]. What send() returns and what is delivered are independent of each other.
 	Request(s *Socket, msg []byte, from pfkey.Cred) pfkey.Errno
-	// Room says whether a message that counts for n still fits into the receive queue of s. dump tells the messages of a DUMP,
-	// which some kernels treat differently.
+	// Room says whether a message that counts for n still fits into the receive queue of s. dump tells the messages of
+	// a DUMP, which some kernels treat differently.
 	Room(s *Socket, n int, dump bool) bool
 	// Receive says whether s may be read with these flags.
 	Receive(s *Socket, flags pfkey.RecvFlags) pfkey.Errno
-	// Reading is told of each message that is read, or peeked at, while it still counts as queued. A DUMP that had to stop goes on
-	// from here.
+	// Reading is told of each message that is read, or peeked at, while it still counts as queued. A DUMP that had to
+	// stop goes on from here.
 	Reading(s *Socket)
 	// Call returns what a call does that PF_KEY has no use for.
 	Call(s *Socket, c pfkey.Call) pfkey.Errno
@@ -43,7 +43,8 @@ type Kernel interface {
 	// Age runs what is due at now, which is what the engine's clock shows. force runs a pass whatever is due.
 	Age(now time.Time, force bool)
 
-	// Describe adds SAs and acquire records (at most limit of each, but 0 is all), the number of both, and counters to st.
+	// Describe adds SAs and acquire records (at most limit of each, but 0 is all), the number of both, and counters to
+	// st.
 	Describe(st *Status, limit int)
 	// Stop gives up every packet that waits, with reason shutdown.
 	Stop()

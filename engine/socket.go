@@ -8,8 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Socket is one PF_KEY socket of an engine, with its receive queue. Fields and queue are guarded by the engine's control
-// lock.
+// Socket is one PF_KEY socket of an engine, with its receive queue. Fields and queue are guarded by the engine's
+// control lock.
 type Socket struct {
 	e      *Engine
 	cred   pfkey.Cred
@@ -35,8 +35,8 @@ type queued struct {
 	cost int
 }
 
-// Number tells sockets apart for as long as the engine lives: 1 for the first one opened. It is set after the kernel has
-// admitted the socket.
+// Number tells sockets apart for as long as the engine lives: 1 for the first one opened. It is set after the kernel
+// has admitted the socket.
 func (s *Socket) Number() uint64 { return s.number }
 
 // Queued returns what the messages in the receive queue count for: their bytes, unless they were put there with
@@ -148,8 +148,8 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	return n, size, wire.OK
 }
 
-// compact gives back what has been read, once it is much: a reader that is always a little behind must not keep it all, and a long DUMP
-// that is over must not keep its table.
+// compact gives back what has been read, once it is much: a reader that is always a little behind must not keep it all,
+// and a long DUMP that is over must not keep its table.
 func (s *Socket) compact() {
 	const much = 1024
 	switch {

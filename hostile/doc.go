@@ -1,7 +1,7 @@
 // Package hostile makes a kernel lie, so that one sees what a program makes of it.
 //
-// A [Kernel] stands between an engine and whoever uses its sockets, is itself a [pfkey.Engine], and spoils messages on their
-// way as a [Script] says. A script is text, a line for each fault:
+// A [Kernel] stands between an engine and whoever uses its sockets, is itself a [pfkey.Engine], and spoils messages on
+// their way as a [Script] says. A script is text, a line for each fault:
 //
 //	seed 7                              # chances and sizes are the same in every run with the same seed
 //	drop REGISTER                       # answers and events of this type get lost
@@ -14,9 +14,9 @@
 //
 //	[NAME:] FAULT [ARGUMENT] MESSAGES [answers|events] [after N] [times N] [chance PERCENT]
 //
-// MESSAGES are names of message types separated by commas, or * for all. Without a NAME a fault is called after itself and the
-// messages, such as "drop REGISTER". Every fault counts how often it was done ([Kernel.Counters]), so that a test can prove
-// that it was.
+// MESSAGES are names of message types separated by commas, or * for all. Without a NAME a fault is called after itself
+// and the messages, such as "drop REGISTER". Every fault counts how often it was done ([Kernel.Counters]), so that a
+// test can prove that it was.
 //
 //	drop               the message is lost
 //	delay N            it comes after N more requests of its socket
@@ -31,6 +31,6 @@
 //	full N             this message and the N-1 behind it find no room, and are lost
 //	pid N, seq N       the header has that number instead of the right one
 //
-// Extensions and messages have the names of the dialect, which a listing of a message shows. Faults are tried in the order of
-// the lines; a message that one has made disappear is not seen by those behind it.
+// Extensions and messages have the names of the dialect, which a listing of a message shows. Faults are tried in the
+// order of the lines; a message that one has made disappear is not seen by those behind it.
 package hostile

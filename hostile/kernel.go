@@ -27,7 +27,8 @@ func New(engine pfkey.Engine, s *Script) *Kernel {
 	n := len(s.faults)
 	return &Kernel{
 		engine: engine, dialect: engine.Dialect(), script: s,
-		rand: rand.New(rand.NewPCG(s.seed, 0)), seen: make([]uint64, n), done: make([]uint64, n), chose: make([]uint64, n),
+		rand: rand.New(rand.NewPCG(s.seed, 0)), seen: make([]uint64, n), done: make([]uint64, n),
+		chose: make([]uint64, n),
 	}
 }
 

@@ -30,14 +30,16 @@ func (e *scripted) Open(pfkey.Cred, int, int) (pfkey.Socket, pfkey.Errno) { retu
 
 func message(t wire.MsgType) []byte {
 	d := wire.Illumos()
-	return d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, SAType: wire.SATypeESP, Seq: 5, PID: 7}))
+	return d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, SAType: wire.SATypeESP, Seq: 5,
+		PID: 7}))
 }
 
 func (e *scripted) Send([]byte, pfkey.Cred) pfkey.Errno {
 	d := wire.Illumos()
 	e.sent++
 	for _, a := range e.answers {
-		h := wire.Header{Version: wire.Version, Type: wire.MsgGet, SAType: wire.SATypeESP, Seq: wire.Seq(e.sent), PID: 7}
+		h := wire.Header{Version: wire.Version, Type: wire.MsgGet, SAType: wire.SATypeESP, Seq: wire.Seq(e.sent),
+			PID: 7}
 		if a == "event" {
 			h.Type, h.PID = wire.MsgExpire, 0
 		}
@@ -134,27 +136,42 @@ func TestFaults(t *testing.T) {
 		{script: "drop GET times 1", want: []string{"GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
 		{script: "drop GET after 1 times 1", want: []string{"GET 1/7" + whole, "GET 3/7" + whole}, done: 1},
 		{script: "drop ADD", want: []string{"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}},
-		{script: "drop * events", answers: "get event", want: []string{"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}, done: 3},
-		{script: "drop * answers", answers: "get event", want: []string{"EXPIRE 1/0" + whole, "EXPIRE 2/0" + whole, "EXPIRE 3/0" + whole}, done: 3},
-		{script: "delay 1 GET times 1", want: []string{"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
-		{script: "delay 2 GET times 1", want: []string{"GET 2/7" + whole, "GET 1/7" + whole, "GET 3/7" + whole}, done: 1},
-		{script: "duplicate GET times 1", want: []string{"GET 1/7" + whole, "GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
-		{script: "duplicate GET times 1\nstrip SA GET times 1", want: []string{"GET 1/7 LIFETIME_CURRENT", "GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
+		{script: "drop * events", answers: "get event", want: []string{"GET 1/7" + whole, "GET 2/7" + whole,
+			"GET 3/7" + whole}, done: 3},
+		{script: "drop * answers", answers: "get event", want: []string{"EXPIRE 1/0" + whole, "EXPIRE 2/0" + whole,
+			"EXPIRE 3/0" + whole}, done: 3},
+		{script: "delay 1 GET times 1", want: []string{"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole},
+			done: 1},
+		{script: "delay 2 GET times 1", want: []string{"GET 2/7" + whole, "GET 1/7" + whole, "GET 3/7" + whole},
+			done: 1},
+		{script: "duplicate GET times 1", want: []string{"GET 1/7" + whole, "GET 1/7" + whole, "GET 2/7" + whole,
+			"GET 3/7" + whole}, done: 1},
+		{script: "duplicate GET times 1\nstrip SA GET times 1", want: []string{"GET 1/7 LIFETIME_CURRENT",
+			"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
 		{script: "reorder GET times 1", answers: "get event", want: []string{
-			"EXPIRE 1/0" + whole, "GET 1/7" + whole, "GET 2/7" + whole, "EXPIRE 2/0" + whole, "GET 3/7" + whole, "EXPIRE 3/0" + whole}, done: 1},
+			"EXPIRE 1/0" + whole, "GET 1/7" + whole, "GET 2/7" + whole, "EXPIRE 2/0" + whole, "GET 3/7" + whole,
+			"EXPIRE 3/0" + whole}, done: 1},
 		{script: "reorder GET times 1", want: []string{"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}},
-		{script: "truncate 20 GET times 1", want: []string{"GET 1/7 broken 20 of 64 bytes", "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
+		{script: "truncate 20 GET times 1", want: []string{"GET 1/7 broken 20 of 64 bytes", "GET 2/7" + whole,
+			"GET 3/7" + whole}, done: 1},
 		{script: "truncate 9 GET times 1", want: []string{"9 bytes", "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
 		{script: "truncate 900 GET", want: []string{"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}},
-		{script: "strip LIFETIME_CURRENT GET times 2", want: []string{"GET 1/7 SA", "GET 2/7 SA", "GET 3/7" + whole}, done: 2},
+		{script: "strip LIFETIME_CURRENT GET times 2", want: []string{"GET 1/7 SA", "GET 2/7 SA", "GET 3/7" + whole},
+			done: 2},
 		{script: "strip KEY_AUTH GET", want: []string{"GET 1/7" + whole, "GET 2/7" + whole, "GET 3/7" + whole}},
-		{script: "add SA GET times 1", want: []string{"GET 1/7" + whole + " SA", "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
-		{script: "add 99 010203040506 GET times 1", want: []string{"GET 1/7" + whole + " unknown(0x63)", "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
-		{script: "length LIFETIME_CURRENT 0 GET times 1", want: []string{"GET 1/7 SA broken", "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
-		{script: "errno ENOMEM GET times 1", want: []string{"GET 1/7 ENOMEM", "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
-		{script: "refuse EPERM GET times 1", want: []string{"send EPERM", "GET 1/7" + whole, "GET 2/7" + whole}, done: 1},
+		{script: "add SA GET times 1", want: []string{"GET 1/7" + whole + " SA", "GET 2/7" + whole, "GET 3/7" + whole},
+			done: 1},
+		{script: "add 99 010203040506 GET times 1", want: []string{"GET 1/7" + whole + " unknown(0x63)",
+			"GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
+		{script: "length LIFETIME_CURRENT 0 GET times 1", want: []string{"GET 1/7 SA broken", "GET 2/7" + whole,
+			"GET 3/7" + whole}, done: 1},
+		{script: "errno ENOMEM GET times 1", want: []string{"GET 1/7 ENOMEM", "GET 2/7" + whole, "GET 3/7" + whole},
+			done: 1},
+		{script: "refuse EPERM GET times 1", want: []string{"send EPERM", "GET 1/7" + whole, "GET 2/7" + whole},
+			done: 1},
 		{script: "full 2 GET times 1", want: []string{"GET 3/7" + whole}, done: 1},
-		{script: "pid 99 GET times 1", want: []string{"GET 1/99" + whole, "GET 2/7" + whole, "GET 3/7" + whole}, done: 1},
+		{script: "pid 99 GET times 1", want: []string{"GET 1/99" + whole, "GET 2/7" + whole, "GET 3/7" + whole},
+			done: 1},
 		{script: "seq 3 GET", want: []string{"GET 3/7" + whole, "GET 3/7" + whole, "GET 3/7" + whole}, done: 2},
 	} {
 		t.Run(tt.script, func(t *testing.T) {
@@ -196,7 +213,10 @@ func TestSeed(t *testing.T) {
 	if slices.Equal(first, run("2")) {
 		t.Error("another seed, and all is the same")
 	}
-	if cut := len(slices.DeleteFunc(first, func(s string) bool { return strings.HasPrefix(s, "GET") && !strings.Contains(s, "bytes") })); cut < 10 || cut > 40 {
+	if cut := len(slices.DeleteFunc(first, func(s string) bool {
+		return strings.HasPrefix(s, "GET") &&
+			!strings.Contains(s, "bytes")
+	})); cut < 10 || cut > 40 {
 		t.Errorf("%d of 50 are truncated", cut)
 	}
 }

@@ -43,21 +43,28 @@ add SA GET
 	if err == nil {
 		t.Error("two faults have one name, and nobody says so")
 	}
-	script, err := hostile.Parse(strings.NewReader("drop REGISTER\nlost: drop ACQUIRE,EXPIRE events\nlength SA 0 DUMP\nadd SA 0102 GET\nrefuse EPERM *"), wire.Illumos())
+	script, err := hostile.Parse(
+		strings.NewReader(
+			"drop REGISTER\nlost: drop ACQUIRE,EXPIRE events\nlength SA 0 DUMP\nadd SA 0102 GET\nrefuse EPERM *"),
+		wire.Illumos())
 	if err != nil {
 		t.Fatal(err)
 	}
 	names := slices.Sorted(maps.Keys(hostile.New(&scripted{}, script).Counters()))
-	if d := cmp.Diff([]string{"add SA GET", "drop REGISTER", "length SA DUMP", "lost", "refuse EPERM *"}, names); d != "" {
+	if d := cmp.Diff([]string{"add SA GET", "drop REGISTER", "length SA DUMP", "lost", "refuse EPERM *"},
+		names); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 }
 
 func TestParseRefuses(t *testing.T) {
 	for _, line := range []string{
-		"frobnicate ADD", "drop", "drop NOTHING", "drop ADD sometimes", "drop ADD after", "drop ADD times 0", "drop ADD chance 101", "drop ADD chance 0",
-		"drop ADD answers events", "delay ADD", "delay 0 ADD", "truncate", "strip ADD", "strip NOTHING ADD", "length SA ADD", "length SA 70000 ADD",
-		"add SA xyz ADD", "errno ENOTHING ADD", "errno OK ADD", "refuse EPERM ADD events", ": drop ADD", "seed", "seed x", "seed 1 2", "pid x ADD", "full 0 ADD",
+		"frobnicate ADD", "drop", "drop NOTHING", "drop ADD sometimes", "drop ADD after", "drop ADD times 0",
+		"drop ADD chance 101", "drop ADD chance 0",
+		"drop ADD answers events", "delay ADD", "delay 0 ADD", "truncate", "strip ADD", "strip NOTHING ADD",
+		"length SA ADD", "length SA 70000 ADD",
+		"add SA xyz ADD", "errno ENOTHING ADD", "errno OK ADD", "refuse EPERM ADD events", ": drop ADD", "seed",
+		"seed x", "seed 1 2", "pid x ADD", "full 0 ADD",
 	} {
 		_, err := hostile.Parse(strings.NewReader("\n"+line+"\n"), wire.Linux())
 		var syntax *hostile.SyntaxError

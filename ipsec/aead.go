@@ -11,12 +11,13 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// aead is a keyed combined-mode cipher, safe for concurrent use. aad is the ESP header (with the high half of an extended
-// sequence number in its middle), iv the explicit IV.
+// aead is a keyed combined-mode cipher, safe for concurrent use. aad is the ESP header (with the high half of an
+// extended sequence number in its middle), iv the explicit IV.
 type aead interface {
 	// open appends the plaintext of sealed, which ends with the ICV.
 	open(s *scratch, dst, aad, iv, sealed []byte) ([]byte, error)
-	// seal encrypts buf in place and appends the ICV, for which there is room. The first skip bytes of buf are not its business.
+	// seal encrypts buf in place and appends the ICV, for which there is room. The first skip bytes of buf are not its
+	// business.
 	seal(s *scratch, buf []byte, skip int, aad, iv []byte) []byte
 }
 
@@ -72,9 +73,10 @@ func newChaCha(key, salt []byte, icv int) (aead, error) {
 	return &gcm{a, [4]byte(salt)}, err
 }
 
-// shortGCM is GCM with an ICV shorter than the standard library permits. It never takes the tag on trust: encryption is its
-// own inverse, so sealing the ciphertext gives the plaintext (and a tag of no use), and sealing that again gives the
-// ciphertext back with the full tag of what arrived, whose beginning is compared. Two passes of the library's fast code.
+// shortGCM is GCM with an ICV shorter than the standard library permits. It never takes the tag on trust: encryption is
+// its own inverse, so sealing the ciphertext gives the plaintext (and a tag of no use), and sealing that again gives
+// the ciphertext back with the full tag of what arrived, whose beginning is compared. Two passes of the library's fast
+// code.
 type shortGCM struct {
 	gcm
 	icv int

@@ -8,8 +8,8 @@ import (
 // ahHeaderLen is the AH header up to the ICV.
 const ahHeaderLen = 12
 
-// AHLen is the length in bytes of an AH header whose ICV has icv bytes, rounded up to align: 4 for IPv4 and 8 for IPv6 by
-// RFC 4302 section 2.6, always 8 on Linux.
+// AHLen is the length in bytes of an AH header whose ICV has icv bytes, rounded up to align: 4 for IPv4 and 8 for IPv6
+// by RFC 4302 section 2.6, always 8 on Linux.
 func AHLen(icv, align int) int { return (ahHeaderLen + icv + align - 1) / align * align }
 
 // AHHeader is what an AH header says.
@@ -23,11 +23,11 @@ func ParseAH(pkt []byte, in *Inbound) AHHeader {
 	return AHHeader{Next: pkt[in.Off], Len: (int(pkt[in.Off+1]) + 2) * 4}
 }
 
-// VerifyAH checks the ICV of a whole IP datagram (nothing behind it) whose AH header lies at off. It changes nothing and
-// allocates nothing. seqHi is the high half of an extended sequence number, of no effect without.
+// VerifyAH checks the ICV of a whole IP datagram (nothing behind it) whose AH header lies at off. It changes nothing
+// and allocates nothing. seqHi is the high half of an extended sequence number, of no effect without.
 //
-// Mutable fields count as zero, predictable ones as at the destination (RFC 4302 section 3.3.3.1); padding behind the ICV
-// enters as it is. Errors: ErrAHLen (the length field leaves no room for the ICV or exceeds the packet), ErrOption,
+// Mutable fields count as zero, predictable ones as at the destination (RFC 4302 section 3.3.3.1); padding behind the
+// ICV enters as it is. Errors: ErrAHLen (the length field leaves no room for the ICV or exceeds the packet), ErrOption,
 // ErrExtension, ErrHeaderLen, ErrShort, ErrVersion, ErrICV.
 func (t *Transform) VerifyAH(pkt []byte, off int, seqHi uint32) error {
 	m, err := t.computeAH(pkt, off, seqHi)
@@ -121,7 +121,8 @@ func mask4(hdr []byte) error {
 		o := opts[:opts[1]]
 		opts = opts[opts[1]:]
 		switch o[0] {
-		case 130, 133, 134, 148, 149: // security, two more of it, router alert, multi-destination: immutable (appendix A1)
+		case 130, 133, 134, 148, 149:
+			// security, two more of it, router alert, multi-destination: immutable (appendix A1)
 			continue
 		case lsrr, ssrr:
 			// With hops to go, the last of them will be the destination.
@@ -134,8 +135,8 @@ func mask4(hdr []byte) error {
 	return nil
 }
 
-// mask6 clears what may change on the way in hdr, an IPv6 header with extension headers up to its end, and puts source routes
-// into the form they have at the destination.
+// mask6 clears what may change on the way in hdr, an IPv6 header with extension headers up to its end, and puts source
+// routes into the form they have at the destination.
 func mask6(hdr []byte) error {
 	if len(hdr) < ip6Len {
 		return ErrShort
@@ -189,8 +190,8 @@ func maskOptions6(opts []byte) error {
 	return nil
 }
 
-// maskRouting6 moves a source route (types 0 and 2) with hops to go to its end: the destination becomes the last address, and
-// the addresses passed move up.
+// maskRouting6 moves a source route (types 0 and 2) with hops to go to its end: the destination becomes the last
+// address, and the addresses passed move up.
 func maskRouting6(ext, dst []byte) error {
 	if ext[2] != 0 && ext[2] != 2 {
 		return nil

@@ -9,7 +9,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// TestAHMutable changes fields of sealed packets one by one: those that routers may change do not matter, all others do.
+// TestAHMutable changes fields of sealed packets one by one: those that routers may change do not matter, all others
+// do.
 func TestAHMutable(t *testing.T) {
 	tr := newTransform(t, ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.HMACSHA256, AuthKey: key(32)})
 	payload := udp(1, 2, sequence(0, 9))
@@ -29,7 +30,8 @@ func TestAHMutable(t *testing.T) {
 		{"IPv6", ip6(17, payload), func(i int) bool { return i < 4 || i == 7 }},
 		{
 			// Hop-by-hop: the data of option 0x3e may change, that of 0x1e may not. The destination option may not.
-			"IPv6 with options", ip6(17, payload, ext{0, unhex("3e02aabb 1e02ccdd 000000000000")}, ext{60, unhex("1e020102 0100")}),
+			"IPv6 with options", ip6(17, payload, ext{0, unhex("3e02aabb 1e02ccdd 000000000000")},
+				ext{60, unhex("1e020102 0100")}),
 			func(i int) bool { return i < 4 || i == 7 || i == 44 || i == 45 },
 		},
 	}
@@ -84,7 +86,8 @@ func TestAHSourceRoute(t *testing.T) {
 		copy(p[16:], unhex(dst))
 		return p
 	}
-	pkt, err := tr.SealTransport(nil, route("04", "0a000001", "0a000002", "0a000003"), ipsec.Ports{}, ipsec.Sealing{SPI: 1, Seq: 1})
+	pkt, err := tr.SealTransport(nil, route("04", "0a000001", "0a000002", "0a000003"), ipsec.Ports{},
+		ipsec.Sealing{SPI: 1, Seq: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +165,8 @@ func TestAHErrors(t *testing.T) {
 		{"IPv6, option past its header", ip6(51, ah(4), hop("01050000ffff")), 48, ipsec.ErrExtension},
 		{"IPv6, option without length", ip6(51, ah(4), hop("010300000001")), 48, ipsec.ErrExtension},
 		{"IPv6, routing with too many hops", ip6(51, ah(4), ext{43, unhex("000100000000")}), 48, ipsec.ErrExtension},
-		{"IPv6, routing with half an address", ip6(51, ah(4), ext{43, unhex("000000000000 0000000000000000")}), 56, ipsec.ErrExtension},
+		{"IPv6, routing with half an address", ip6(51, ah(4), ext{43, unhex("000000000000 0000000000000000")}), 56,
+			ipsec.ErrExtension},
 		{"IPv6, ESP in between", ip6(51, ah(4), ext{50, unhex("000000000000")}), 48, ipsec.ErrExtension},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -191,7 +195,8 @@ func TestAHErrors(t *testing.T) {
 
 func TestAHSequenceNumber(t *testing.T) {
 	tr := newTransform(t, ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.AESXCBC, AuthKey: key(16), ESN: true})
-	pkt, err := tr.SealTransport(nil, ip4(17, nil, []byte("data")), ipsec.Ports{}, ipsec.Sealing{SPI: 1, Seq: 3<<32 | 2})
+	pkt, err := tr.SealTransport(nil, ip4(17, nil, []byte("data")), ipsec.Ports{},
+		ipsec.Sealing{SPI: 1, Seq: 3<<32 | 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,8 @@ func TestAllocations(t *testing.T) {
 	var pkt []byte
 	count("seal a tunnel", 0, func() {
 		o := ipsec.Outer{Src: v6a, Dst: v6b}
-		pkt, err = esp.SealTunnel(room, inner, &o, ipsec.Ports{Src: 1, Dst: 4500}, ipsec.Sealing{SPI: 1, Seq: 1, IV: iv})
+		pkt, err = esp.SealTunnel(room, inner, &o, ipsec.Ports{Src: 1, Dst: 4500},
+			ipsec.Sealing{SPI: 1, Seq: 1, IV: iv})
 		check()
 	})
 	var in ipsec.Inbound
@@ -165,7 +166,8 @@ func BenchmarkOpen1400(b *testing.B) {
 
 func BenchmarkVerifyAH1400(b *testing.B) {
 	ah := newTransform(b, ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.HMACSHA256, AuthKey: key(32)})
-	pkt, err := ah.SealTransport(nil, ip4(17, nil, make([]byte, benchPayload)), ipsec.Ports{}, ipsec.Sealing{SPI: 1, Seq: 1})
+	pkt, err := ah.SealTransport(nil, ip4(17, nil, make([]byte, benchPayload)), ipsec.Ports{},
+		ipsec.Sealing{SPI: 1, Seq: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

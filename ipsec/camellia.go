@@ -6,8 +6,8 @@ import (
 	"math/bits"
 )
 
-// camellia is the block cipher of RFC 3713. Table look-ups make its time depend on key and data, as with every cipher of its age
-// that has no help from the processor.
+// camellia is the block cipher of RFC 3713. Table look-ups make its time depend on key and data, as with every cipher
+// of its age that has no help from the processor.
 type camellia struct {
 	kw [4]uint64  // whitening, two at each end
 	k  [24]uint64 // one a round

@@ -11,8 +11,8 @@ import (
 
 const captures = "../testdata/pcaps/esp-linux-6.1"
 
-// TestCaptures opens every packet that a Linux kernel protected, finds what it had protected, and seals that again to the
-// same bytes. Package conform does it; here it is done on machines of other word sizes and byte orders too.
+// TestCaptures opens every packet that a Linux kernel protected, finds what it had protected, and seals that again to
+// the same bytes. Package conform does it; here it is done on machines of other word sizes and byte orders too.
 func TestCaptures(t *testing.T) {
 	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "linux", Paths: []string{captures}})
 	if err != nil || rep.Unreadable != nil {
@@ -28,7 +28,8 @@ func TestCaptures(t *testing.T) {
 	}
 }
 
-// TestSpoilt seals with every suite behind what stands in dst, and opens the packet with one bit after the other flipped.
+// TestSpoilt seals with every suite behind what stands in dst, and opens the packet with one bit after the other
+// flipped.
 func TestSpoilt(t *testing.T) {
 	inner := ip4(17, nil, udp(1, 2, sequence(0, 20)))
 	for _, s := range suites() {
@@ -40,7 +41,10 @@ func TestSpoilt(t *testing.T) {
 				"tunnel": func(dst []byte) ([]byte, error) {
 					return tr.SealTunnel(dst, inner, &ipsec.Outer{Src: v4a, Dst: v4b}, ipsec.Ports{}, seal)
 				},
-				"transport": func(dst []byte) ([]byte, error) { return tr.SealTransport(dst, inner, ipsec.Ports{}, seal) },
+				"transport": func(dst []byte) ([]byte, error) {
+					return tr.SealTransport(dst, inner, ipsec.Ports{},
+						seal)
+				},
 			} {
 				pkt, err := protect([]byte("before"))
 				if err != nil {
@@ -63,7 +67,8 @@ func TestSpoilt(t *testing.T) {
 				for at := in.Off; at < in.End; at++ {
 					bad := bytes.Clone(pkt)
 					bad[at] ^= 1 << (at % 8)
-					if _, err := open(tr, bad, &in, seq>>32, mode); err == nil || s.Proto == ipsec.ESP && err != ipsec.ErrICV {
+					if _, err := open(tr, bad, &in, seq>>32, mode); err == nil || s.Proto == ipsec.ESP &&
+						err != ipsec.ErrICV {
 						t.Fatalf("%s: with a bit flipped in byte %d: %v, want ErrICV", mode, at, err)
 					}
 				}

@@ -1,7 +1,8 @@
 package ipsec
 
-// Checksum sums b for the Internet checksum (RFC 1071): its 16-bit words in network order, a last odd byte as if a zero followed, in ones'
-// complement and on top of sum, which may be that of a pseudo header. What a header holds is the complement, ^Checksum.
+// Checksum sums b for the Internet checksum (RFC 1071): its 16-bit words in network order, a last odd byte as if a zero
+// followed, in ones' complement and on top of sum, which may be that of a pseudo header. What a header holds is the
+// complement, ^Checksum.
 func Checksum(sum uint32, b []byte) uint16 {
 	for ; len(b) >= 2; b = b[2:] {
 		sum += uint32(b[0])<<8 | uint32(b[1])

@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-// Cipher is one row of the table of encryption algorithms; lengths are bytes. To add an algorithm: a row and its function.
+// Cipher is one row of the table of encryption algorithms; lengths are bytes. To add an algorithm: a row and its
+// function.
 type Cipher struct {
 	Name    string
 	MinKey  int // key without salt
@@ -27,17 +28,32 @@ type Cipher struct {
 
 // The encryption algorithms.
 var (
-	NULL        = &Cipher{Name: "null", KeyStep: 1, Block: 1, newMode: newNull}                                                             // RFC 2410
-	DESCBC      = &Cipher{Name: "des-cbc", MinKey: 8, MaxKey: 8, KeyStep: 8, Block: 8, IVLen: 8, newMode: cbcOf(des.NewCipher)}             // RFC 2405
-	TripleDES   = &Cipher{Name: "3des-cbc", MinKey: 24, MaxKey: 24, KeyStep: 8, Block: 8, IVLen: 8, newMode: cbcOf(des.NewTripleDESCipher)} // RFC 2451
-	BlowfishCBC = &Cipher{Name: "blowfish-cbc", MinKey: 4, MaxKey: 56, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newBlowfish)}
-	// CAST-128 with keys of up to 80 bits has 12 rounds, which nobody implements for Go; longer ones are padded with zeros.
-	CAST128CBC  = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8, newMode: cbcOf(newCAST)}
-	TwofishCBC  = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newTwofish)}
-	SerpentCBC  = &Cipher{Name: "serpent-cbc", MaxKey: 32, KeyStep: 1, Block: 16, IVLen: 16, newMode: cbcOf(newSerpent)}
-	CamelliaCBC = &Cipher{Name: "camellia-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(newCamellia)}         // RFC 4312
-	AESCBC      = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16, newMode: cbcOf(aes.NewCipher)}            // RFC 3602
-	AESCTR      = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4, Counter: true, newMode: newCTR} // RFC 3686
+	// RFC 2410
+	NULL = &Cipher{Name: "null", KeyStep: 1, Block: 1, newMode: newNull}
+	// RFC 2405
+	DESCBC = &Cipher{Name: "des-cbc", MinKey: 8, MaxKey: 8, KeyStep: 8, Block: 8, IVLen: 8,
+		newMode: cbcOf(des.NewCipher)}
+	// RFC 2451
+	TripleDES = &Cipher{Name: "3des-cbc", MinKey: 24, MaxKey: 24, KeyStep: 8, Block: 8, IVLen: 8,
+		newMode: cbcOf(des.NewTripleDESCipher)}
+	BlowfishCBC = &Cipher{Name: "blowfish-cbc", MinKey: 4, MaxKey: 56, KeyStep: 1, Block: 8, IVLen: 8,
+		newMode: cbcOf(newBlowfish)}
+	// CAST-128 with keys of up to 80 bits has 12 rounds, which nobody implements for Go; longer ones are padded with
+	// zeros.
+	CAST128CBC = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8,
+		newMode: cbcOf(newCAST)}
+	TwofishCBC = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
+		newMode: cbcOf(newTwofish)}
+	SerpentCBC = &Cipher{Name: "serpent-cbc", MaxKey: 32, KeyStep: 1, Block: 16, IVLen: 16, newMode: cbcOf(newSerpent)}
+	// RFC 4312
+	CamelliaCBC = &Cipher{Name: "camellia-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
+		newMode: cbcOf(newCamellia)}
+	// RFC 3602
+	AESCBC = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
+		newMode: cbcOf(aes.NewCipher)}
+	// RFC 3686
+	AESCTR = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4, Counter: true,
+		newMode: newCTR}
 
 	AESGCM  = aeadRow("aes-gcm", 16, 4, []int{8, 12, 16}, newGCM)       // RFC 4106
 	AESGMAC = aeadRow("aes-gmac", 16, 4, []int{16}, newGMAC)            // RFC 4543: integrity only
@@ -46,10 +62,12 @@ var (
 )
 
 func aeadRow(name string, minKey, salt int, icvs []int, f func(key, salt []byte, icv int) (aead, error)) *Cipher {
-	return &Cipher{Name: name, MinKey: minKey, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: salt, Counter: true, ICVs: icvs, newAEAD: f}
+	return &Cipher{Name: name, MinKey: minKey, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: salt, Counter: true,
+		ICVs: icvs, newAEAD: f}
 }
 
-var ciphers = []*Cipher{NULL, DESCBC, TripleDES, BlowfishCBC, CAST128CBC, TwofishCBC, SerpentCBC, CamelliaCBC, AESCBC, AESCTR, AESGCM, AESGMAC, AESCCM, ChaCha}
+var ciphers = []*Cipher{NULL, DESCBC, TripleDES, BlowfishCBC, CAST128CBC, TwofishCBC, SerpentCBC, CamelliaCBC, AESCBC,
+	AESCTR, AESGCM, AESGMAC, AESCCM, ChaCha}
 
 // Ciphers lists the table.
 func Ciphers() []*Cipher { return append([]*Cipher(nil), ciphers...) }
@@ -70,8 +88,8 @@ func (c *Cipher) String() string {
 	return c.Name
 }
 
-// AppendIV appends an IV for one packet: counter in network order for a counter-mode cipher, else bytes of rand. The caller
-// counts, and never gives a counter twice under one key. The error is that of rand.
+// AppendIV appends an IV for one packet: counter in network order for a counter-mode cipher, else bytes of rand. The
+// caller counts, and never gives a counter twice under one key. The error is that of rand.
 func (c *Cipher) AppendIV(dst []byte, counter uint64, rand io.Reader) ([]byte, error) {
 	if c.Counter {
 		return binary.BigEndian.AppendUint64(dst, counter), nil

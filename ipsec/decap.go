@@ -2,11 +2,11 @@ package ipsec
 
 import "encoding/binary"
 
-// DecapTransport appends to dst the IP packet that transport mode protected, and returns the longer slice: the headers of pkt
-// before UDP, ESP or AH, with next as their protocol, and payload. Length and IPv4 header checksum are made right. in is what
-// [ParseInbound] said of pkt. dst may be pkt[:0], and payload may lie in pkt: then the packet is rewritten in place. It
-// allocates nothing if dst has room. Checksums of the payload are not touched (NAT, RFC 3948 section 3.1.2). Errors: ErrShort,
-// ErrTooLong.
+// DecapTransport appends to dst the IP packet that transport mode protected, and returns the longer slice: the headers
+// of pkt before UDP, ESP or AH, with next as their protocol, and payload. Length and IPv4 header checksum are made
+// right. in is what [ParseInbound] said of pkt. dst may be pkt[:0], and payload may lie in pkt: then the packet is
+// rewritten in place. It allocates nothing if dst has room. Checksums of the payload are not touched (NAT, RFC 3948
+// section 3.1.2). Errors: ErrShort, ErrTooLong.
 func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([]byte, error) {
 	h, n, v6 := in.HeaderEnd(), len(dst), in.Src.Is6()
 	if h < ip4Min || v6 && h < ip6Len || h > len(pkt) || uint(in.NextOff) >= uint(h) {
@@ -24,9 +24,9 @@ func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([
 	return out, nil
 }
 
-// DecapTunnel returns the inner packet of tunnel mode: what stands before the padding in ESP, or behind the AH header. next
-// must be IPv4 (4) or IPv6 (41). The result is a view of b, cut to the inner packet's own length; its checksum is not looked
-// at. Errors: ErrProtocol (next names something else), ErrInner.
+// DecapTunnel returns the inner packet of tunnel mode: what stands before the padding in ESP, or behind the AH header.
+// next must be IPv4 (4) or IPv6 (41). The result is a view of b, cut to the inner packet's own length; its checksum is
+// not looked at. Errors: ErrProtocol (next names something else), ErrInner.
 func DecapTunnel(b []byte, next uint8) ([]byte, error) {
 	var n int
 	switch next {

@@ -1,10 +1,11 @@
 // Package ipsec is ESP and AH as functions, and the token of a packet on its way.
 //
-// A [Packet] is injected into a [Ledger], moves through an engine, may wait in the [Queue] of a LARVAL SA or of an acquire
-// record, and ends once, with one [Verdict] whose [Reason] comes from the one registry.
+// A [Packet] is injected into a [Ledger], moves through an engine, may wait in the [Queue] of a LARVAL SA or of an
+// acquire record, and ends once, with one [Verdict] whose [Reason] comes from the one registry.
 //
-// A [Suite] says how an SA protects packets; [Suite.New] makes a [Transform] of it, which any number of goroutines may use.
-// What a kernel does with an inbound packet is a chain of functions, so that each kernel can have its own order of checks:
+// A [Suite] says how an SA protects packets; [Suite.New] makes a [Transform] of it, which any number of goroutines may
+// use. What a kernel does with an inbound packet is a chain of functions, so that each kernel can have its own order of
+// checks:
 //
 //	in, err := ipsec.ParseInbound(pkt)                  // headers, UDP encapsulation
 //	place := window.Look(uint64(in.Seq))                // a Window decides nothing: the edges are the kernel's
@@ -14,11 +15,11 @@
 //	inner, err := ipsec.DecapTransport(nil, pkt, &in, ipsec.Payload(plain), next)
 //
 // For AH, [Transform.VerifyAH] and [ParseAH] take the place of the middle. Outbound, [Transform.SealTunnel] and
-// [Transform.SealTransport] do everything; [Transform.SealESP] and [Transform.SealAH] are the parts. [Transform.OpenTunnel] and
-// [Transform.OpenTransport] undo them. They are for programs other than kernels.
+// [Transform.SealTransport] do everything; [Transform.SealESP] and [Transform.SealAH] are the parts.
+// [Transform.OpenTunnel] and [Transform.OpenTransport] undo them. They are for programs other than kernels.
 //
-// Functions that make packets append to a slice of the caller and return the longer one; given room they allocate nothing.
-// No function keeps a slice. No input, however hostile, makes one panic. Keys print with no verb.
+// Functions that make packets append to a slice of the caller and return the longer one; given room they allocate
+// nothing. No function keeps a slice. No input, however hostile, makes one panic. Keys print with no verb.
 //
 // To add a cipher or a MAC: a row in its table (cipher.go, mac.go) and its function.
 package ipsec

@@ -41,9 +41,9 @@ type Outer struct {
 // Ports are those of UDP encapsulation; the zero value means none.
 type Ports struct{ Src, Dst uint16 }
 
-// SealTunnel appends inner, an IP packet, in tunnel mode to dst and returns the longer slice: outer header, UDP header if there
-// are ports (ESP only), ESP or AH. dst must not overlap inner. It allocates nothing if dst has room. Errors: ErrInner,
-// ErrAddress, ErrTooLong, and those of [Transform.SealESP].
+// SealTunnel appends inner, an IP packet, in tunnel mode to dst and returns the longer slice: outer header, UDP header
+// if there are ports (ESP only), ESP or AH. dst must not overlap inner. It allocates nothing if dst has room. Errors:
+// ErrInner, ErrAddress, ErrTooLong, and those of [Transform.SealESP].
 func (t *Transform) SealTunnel(dst, inner []byte, o *Outer, udp Ports, s Sealing) ([]byte, error) {
 	if len(inner) == 0 {
 		return dst, ErrInner
@@ -74,10 +74,10 @@ func (t *Transform) SealTunnel(dst, inner []byte, o *Outer, udp Ports, s Sealing
 	return out, nil
 }
 
-// SealTransport appends pkt, an IP datagram, in transport mode to dst and returns the longer slice. ESP or AH go behind an
-// IPv4 header's options; in IPv6 behind hop-by-hop options, routing headers and the destination options before those. dst must
-// not overlap pkt; what stands behind the datagram in pkt is left out. It allocates nothing if dst has room. Errors: those of
-// [ParseInbound] for a bad header, ErrFragment, ErrTooLong, and those of [Transform.SealESP].
+// SealTransport appends pkt, an IP datagram, in transport mode to dst and returns the longer slice. ESP or AH go behind
+// an IPv4 header's options; in IPv6 behind hop-by-hop options, routing headers and the destination options before
+// those. dst must not overlap pkt; what stands behind the datagram in pkt is left out. It allocates nothing if dst has
+// room. Errors: those of [ParseInbound] for a bad header, ErrFragment, ErrTooLong, and those of [Transform.SealESP].
 func (t *Transform) SealTransport(dst, pkt []byte, udp Ports, s Sealing) ([]byte, error) {
 	routed := false
 	h, err := parseIP(pkt, func(h ip, _ int) bool {

@@ -60,15 +60,21 @@ func TestOuterHeader(t *testing.T) {
 			header{TOS: 0x88, TTL: 9, Next: 50, DF: true, ID: 77}},
 		{"copied", ipsec.Outer{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopy, DF: ipsec.DFCopy}, inner4(0xff, 0x40),
 			header{TOS: 0xff, TTL: 64, Next: 50, DF: true}},
-		{"copied, DF clear", ipsec.Outer{Src: v4a, Dst: v4b, DF: ipsec.DFCopy}, inner4(0, 0), header{TTL: 64, Next: 50}},
-		{"copied from IPv6", ipsec.Outer{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyDSCP, DF: ipsec.DFCopy}, inner6(0xab),
+		{"copied, DF clear", ipsec.Outer{Src: v4a, Dst: v4b, DF: ipsec.DFCopy}, inner4(0, 0),
+			header{TTL: 64, Next: 50}},
+		{"copied from IPv6", ipsec.Outer{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyDSCP, DF: ipsec.DFCopy},
+			inner6(0xab),
 			header{TOS: 0xa8, TTL: 64, Next: 50, DF: true}},
-		{"congestion experienced", ipsec.Outer{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyECN}, inner4(0xab, 0), header{TOS: 0xaa, TTL: 64, Next: 50}},
-		{"ECT(1)", ipsec.Outer{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyECN}, inner4(0xa9, 0), header{TOS: 0xa9, TTL: 64, Next: 50}},
-		{"IPv6", ipsec.Outer{Src: v6a, Dst: v6b, TTL: 3, TOS: 0x5a, FlowLabel: 0xffabcde}, inner4(0, 0), header{TOS: 0x5a, TTL: 3, Next: 50, Flow: 0xabcde}},
+		{"congestion experienced", ipsec.Outer{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyECN}, inner4(0xab, 0),
+			header{TOS: 0xaa, TTL: 64, Next: 50}},
+		{"ECT(1)", ipsec.Outer{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyECN}, inner4(0xa9, 0),
+			header{TOS: 0xa9, TTL: 64, Next: 50}},
+		{"IPv6", ipsec.Outer{Src: v6a, Dst: v6b, TTL: 3, TOS: 0x5a, FlowLabel: 0xffabcde}, inner4(0, 0),
+			header{TOS: 0x5a, TTL: 3, Next: 50, Flow: 0xabcde}},
 		{"IPv6, flow copied", ipsec.Outer{Src: v6a, Dst: v6b, TOSRule: ipsec.TOSCopy, CopyFlow: true}, inner6(0xab),
 			header{TOS: 0xab, TTL: 64, Next: 50, Flow: 0x12345}},
-		{"IPv6, no flow in IPv4", ipsec.Outer{Src: v6a, Dst: v6b, CopyFlow: true, FlowLabel: 5}, inner4(0, 0), header{TTL: 64, Next: 50, Flow: 5}},
+		{"IPv6, no flow in IPv4", ipsec.Outer{Src: v6a, Dst: v6b, CopyFlow: true, FlowLabel: 5}, inner4(0, 0),
+			header{TTL: 64, Next: 50, Flow: 5}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -79,7 +85,8 @@ func TestOuterHeader(t *testing.T) {
 			var got header
 			switch h := checked(t, pkt).NetworkLayer().(type) {
 			case *layers.IPv4:
-				got = header{TOS: h.TOS, TTL: h.TTL, Next: uint8(h.Protocol), DF: h.Flags == layers.IPv4DontFragment, ID: h.Id}
+				got = header{TOS: h.TOS, TTL: h.TTL, Next: uint8(h.Protocol), DF: h.Flags == layers.IPv4DontFragment,
+					ID: h.Id}
 				if int(h.Length) != len(pkt) {
 					t.Errorf("total length %d of %d", h.Length, len(pkt))
 				}
@@ -103,7 +110,8 @@ func TestUDPEncapsulation(t *testing.T) {
 	for n := range 40 { // also odd lengths
 		for _, o := range []*ipsec.Outer{{Src: v4a, Dst: v4b}, {Src: v6a, Dst: v6b}} {
 			inner := ip4(17, nil, udp(1, 2, sequence(0, n)))
-			pkt, err := tr.SealTunnel(nil, inner, o, ports, ipsec.Sealing{SPI: 5, Seq: uint64(n), IV: sequence(byte(n), 8)})
+			pkt, err := tr.SealTunnel(nil, inner, o, ports, ipsec.Sealing{SPI: 5, Seq: uint64(n),
+				IV: sequence(byte(n), 8)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +215,8 @@ func TestEncapErrors(t *testing.T) {
 		{"fine", tunnel(esp, good, o4, ipsec.Ports{}, ipsec.Sealing{}), nil},
 		{"no inner packet", tunnel(esp, nil, o4, ipsec.Ports{}, ipsec.Sealing{}), ipsec.ErrInner},
 		{"short inner packet", tunnel(esp, good[:19], o4, ipsec.Ports{}, ipsec.Sealing{}), ipsec.ErrInner},
-		{"inner version 7", tunnel(esp, edit(bytes.Clone(good), 0, 0x75), o4, ipsec.Ports{}, ipsec.Sealing{}), ipsec.ErrInner},
+		{"inner version 7", tunnel(esp, edit(bytes.Clone(good), 0, 0x75), o4, ipsec.Ports{}, ipsec.Sealing{}),
+			ipsec.ErrInner},
 		{"mixed addresses", tunnel(esp, good, mixed, ipsec.Ports{}, ipsec.Sealing{}), ipsec.ErrAddress},
 		{"no addresses", tunnel(esp, good, &ipsec.Outer{}, ipsec.Ports{}, ipsec.Sealing{}), ipsec.ErrAddress},
 		{"one address", tunnel(esp, good, &ipsec.Outer{Src: v4a}, ipsec.Ports{}, ipsec.Sealing{}), ipsec.ErrAddress},
@@ -268,9 +277,11 @@ func TestDecapTunnel(t *testing.T) {
 
 // TestDecapInPlace rewrites a packet inside its own buffer: decryption, then transport mode.
 func TestDecapInPlace(t *testing.T) {
-	tr := newTransform(t, ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: key(16), MAC: ipsec.HMACSHA1, AuthKey: key(20)})
+	tr := newTransform(t, ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: key(16), MAC: ipsec.HMACSHA1,
+		AuthKey: key(20)})
 	want := ip4(17, unhex("94040000"), udp(7, 8, sequence(0, 100)))
-	pkt, err := tr.SealTransport(nil, want, ipsec.Ports{Src: 4500, Dst: 4500}, ipsec.Sealing{SPI: 1, Seq: 2, IV: sequence(0, 16)})
+	pkt, err := tr.SealTransport(nil, want, ipsec.Ports{Src: 4500, Dst: 4500},
+		ipsec.Sealing{SPI: 1, Seq: 2, IV: sequence(0, 16)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +317,8 @@ func TestDecapTransportLies(t *testing.T) {
 		{Src: v4a, Off: 20, NextOff: 20},
 		{Src: v4a, Off: 19, NextOff: 9},
 	} {
-		if out, err := ipsec.DecapTransport([]byte("x"), pkt, &in, nil, 17); err != ipsec.ErrShort || string(out) != "x" {
+		if out, err := ipsec.DecapTransport([]byte("x"), pkt, &in, nil, 17); err != ipsec.ErrShort ||
+			string(out) != "x" {
 			t.Errorf("%+v: %q, %v", in, out, err)
 		}
 	}
@@ -328,7 +340,8 @@ func TestIPv6Longest(t *testing.T) {
 	if err != nil || len(pkt) != 65535+40 || binary.BigEndian.Uint16(pkt[4:]) != 65535 {
 		t.Errorf("%d bytes, %v", len(pkt), err)
 	}
-	if _, err := tr.SealTransport(nil, ip6(17, make([]byte, 65535-23)), ipsec.Ports{}, ipsec.Sealing{}); err != ipsec.ErrTooLong {
+	if _, err := tr.SealTransport(nil, ip6(17, make([]byte, 65535-23)), ipsec.Ports{},
+		ipsec.Sealing{}); err != ipsec.ErrTooLong {
 		t.Errorf("one more: %v", err)
 	}
 }

@@ -2,7 +2,8 @@ package ipsec
 
 import "errors"
 
-// What can be wrong with a packet. All are returned as they are, so they compare with ==; none carries bytes of the packet.
+// What can be wrong with a packet. All are returned as they are, so they compare with ==; none carries bytes of the
+// packet.
 var (
 	ErrShort     = errors.New("ipsec: packet too short")
 	ErrVersion   = errors.New("ipsec: neither IPv4 nor IPv6")

@@ -10,19 +10,22 @@ const espHeaderLen = 8
 
 // Sealing is what the protection of one packet needs beside the suite.
 type Sealing struct {
-	SPI   uint32
-	Seq   uint64 // the high half counts only with extended sequence numbers
-	IV    []byte // Transform.IVLen bytes, see [Transform.AppendIV]; none for most of AH
-	Align int    // ESP: payload, padding and trailer become a multiple of it; AH: the header does. In bytes, 0: as RFC 4303 and RFC 4302 want it
+	SPI uint32
+	Seq uint64 // the high half counts only with extended sequence numbers
+	IV  []byte // Transform.IVLen bytes, see [Transform.AppendIV]; none for most of AH
+	// ESP: payload, padding and trailer become a multiple of it; AH: the header does. In bytes, 0: as RFC 4303 and RFC
+	// 4302 want it
+	Align int
 }
 
-// OpenESP checks and decrypts an ESP packet, esp running from the SPI to the end of the ICV. It appends payload, padding, pad
-// length and next header to dst and returns the longer slice. It allocates nothing if dst has room (AES-CTR: one small
-// object), and does not change esp unless dst lies in it: esp[:8+t.IVLen()] as dst decrypts in place, any other overlap is a
-// mistake of the caller. seqHi is the high half of an extended sequence number, of no effect without.
+// OpenESP checks and decrypts an ESP packet, esp running from the SPI to the end of the ICV. It appends payload,
+// padding, pad length and next header to dst and returns the longer slice. It allocates nothing if dst has room
+// (AES-CTR: one small object), and does not change esp unless dst lies in it: esp[:8+t.IVLen()] as dst decrypts in
+// place, any other overlap is a mistake of the caller. seqHi is the high half of an extended sequence number, of no
+// effect without.
 //
-// ErrShort: no room for header, IV, ICV and a trailer; ErrICV; ErrLength: no multiple of the cipher block (looked at last).
-// After an error the bytes of dst behind its length are undefined.
+// ErrShort: no room for header, IV, ICV and a trailer; ErrICV; ErrLength: no multiple of the cipher block (looked at
+// last). After an error the bytes of dst behind its length are undefined.
 func (t *Transform) OpenESP(dst, esp []byte, seqHi uint32) ([]byte, error) {
 	if err := t.ready(); err != nil {
 		return dst, err
@@ -70,8 +73,8 @@ func (t *Transform) aad(s *scratch, esp []byte, seqHi uint32) []byte {
 }
 
 // SealESP appends a whole ESP packet with payload, padded with 1, 2, 3, ..., and the next header to dst and returns the
-// longer slice. It allocates nothing if dst has room (AES-CTR: one small object). payload may overlap dst's room in any way;
-// s.IV may not. Errors: ErrIV, ErrAlign (not a multiple of the cipher block, or above 256), ErrTooLong.
+// longer slice. It allocates nothing if dst has room (AES-CTR: one small object). payload may overlap dst's room in any
+// way; s.IV may not. Errors: ErrIV, ErrAlign (not a multiple of the cipher block, or above 256), ErrTooLong.
 func (t *Transform) SealESP(dst, payload []byte, next uint8, s Sealing) ([]byte, error) {
 	if err := t.ready(); err != nil {
 		return dst, err
@@ -124,8 +127,8 @@ func (t *Transform) SealESP(dst, payload []byte, next uint8, s Sealing) ([]byte,
 	return dst, nil
 }
 
-// Trailer reads pad length and next header at the end of what [Transform.OpenESP] returned. ok is false if the padding would
-// be longer than what is there; below 2 bytes the numbers are 0 too.
+// Trailer reads pad length and next header at the end of what [Transform.OpenESP] returned. ok is false if the padding
+// would be longer than what is there; below 2 bytes the numbers are 0 too.
 func Trailer(plain []byte) (padLen int, next uint8, ok bool) {
 	if len(plain) < 2 {
 		return 0, 0, false
@@ -144,7 +147,8 @@ func Payload(plain []byte) []byte {
 	return plain[:n:n]
 }
 
-// CheckPadding tells whether the padding is 1, 2, 3, ... as RFC 4303 section 2.4 has it. Plain must have an ok [Trailer].
+// CheckPadding tells whether the padding is 1, 2, 3, ... as RFC 4303 section 2.4 has it. Plain must have an ok
+// [Trailer].
 func CheckPadding(plain []byte) bool {
 	padLen, _, ok := Trailer(plain)
 	if !ok {
@@ -159,7 +163,8 @@ func CheckPadding(plain []byte) bool {
 	return true
 }
 
-// CheckLastPad tells whether the last padding byte equals the pad length, or there is none; a cheaper test that some kernels do.
+// CheckLastPad tells whether the last padding byte equals the pad length, or there is none; a cheaper test that some
+// kernels do.
 func CheckLastPad(plain []byte) bool {
 	padLen, _, ok := Trailer(plain)
 	return ok && (padLen == 0 || int(plain[len(plain)-3]) == padLen)

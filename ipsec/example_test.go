@@ -62,7 +62,10 @@ func ExampleWindow() {
 func ExampleLedger() {
 	var l ipsec.Ledger
 	var q ipsec.Queue // of a LARVAL SA
-	p := &ipsec.Packet{ID: 1, Done: func(p *ipsec.Packet, v ipsec.Verdict) { fmt.Printf("%d %v [%v]\n", p.ID, v.Kind, v.Reason) }}
+	p := &ipsec.Packet{ID: 1, Done: func(p *ipsec.Packet, v ipsec.Verdict) {
+		fmt.Printf("%d %v [%v]\n", p.ID, v.Kind,
+			v.Reason)
+	}}
 	l.Inject(p)
 	q.Push(p, ipsec.Queued, 1)
 	p.Report()

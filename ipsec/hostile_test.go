@@ -20,7 +20,8 @@ func specimens() [][]byte {
 	route := ext{43, append(unhex("000100000000"), v6a.AsSlice()...)}
 	return [][]byte{
 		ip4(50, nil, esp), ip4(50, unhex("94040000 07070400 00000001"), esp), ip4(51, nil, ah),
-		ip4(51, unhex("830b0401010101020202021f"), ah), ip4(17, nil, udp(4500, 4500, esp)), ip4(17, nil, udp(1, 4500, []byte{0xff})),
+		ip4(51, unhex("830b0401010101020202021f"), ah), ip4(17, nil, udp(4500, 4500, esp)),
+		ip4(17, nil, udp(1, 4500, []byte{0xff})),
 		ip4(17, nil, udp(4500, 4500, make([]byte, 40))), ip4(6, nil, esp), ip4(4, nil, ip4(17, nil, nil)),
 		ip6(50, esp), ip6(50, esp, hop, route), ip6(51, ah), ip6(51, ah, hop, route, ext{60, unhex("3e02aabb0000")}),
 		ip6(17, udp(4500, 4500, esp), hop), ip6(44, esp), ip6(59, nil), ip6(41, ip6(17, nil)),
@@ -43,7 +44,8 @@ func handle(t *testing.T, esp, ah *ipsec.Transform, pkt []byte) {
 		if in.Proto == ipsec.AH {
 			need = 12
 		}
-		if in.Off < 20 || in.End-in.Off < need || in.End > len(pkt) || in.NextOff >= in.HeaderEnd() || in.HeaderEnd() > in.Off ||
+		if in.Off < 20 || in.End-in.Off < need || in.End > len(pkt) || in.NextOff >= in.HeaderEnd() ||
+			in.HeaderEnd() > in.Off ||
 			!in.Src.IsValid() || in.Src.Is4() != in.Dst.Is4() {
 			t.Fatalf("%x: %+v", pkt, in)
 		}
@@ -84,7 +86,8 @@ func handle(t *testing.T, esp, ah *ipsec.Transform, pkt []byte) {
 		if err != nil || len(out) != in.HeaderEnd()+len(payload) || out[in.NextOff] != next {
 			t.Fatalf("%x: decapsulated to %x, %v", pkt, out, err)
 		}
-		if place, err := ipsec.DecapTransport(bytes.Clone(pkt)[:0], pkt, &in, payload, next); err != nil || !bytes.Equal(place, out) {
+		if place, err := ipsec.DecapTransport(bytes.Clone(pkt)[:0], pkt, &in, payload, next); err != nil ||
+			!bytes.Equal(place, out) {
 			t.Fatalf("%x: decapsulated to %x, %v in other memory", pkt, place, err)
 		}
 	}
@@ -110,16 +113,18 @@ func handle(t *testing.T, esp, ah *ipsec.Transform, pkt []byte) {
 			t.Fatalf("%x sealed to %x: %v", pkt, out, err)
 		}
 	}
-	for _, o := range []ipsec.Outer{{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyECN, DF: ipsec.DFCopy}, {Src: v6a, Dst: v6b, CopyFlow: true}} {
-		if out, err := esp.SealTunnel(nil, pkt, &o, ipsec.Ports{Src: 1, Dst: 2}, ipsec.Sealing{IV: iv}); err == nil && len(out) <= len(pkt) {
+	for _, o := range []ipsec.Outer{{Src: v4a, Dst: v4b, TOSRule: ipsec.TOSCopyECN, DF: ipsec.DFCopy},
+		{Src: v6a, Dst: v6b, CopyFlow: true}} {
+		if out, err := esp.SealTunnel(nil, pkt, &o, ipsec.Ports{Src: 1, Dst: 2}, ipsec.Sealing{IV: iv}); err == nil &&
+			len(out) <= len(pkt) {
 			t.Fatalf("%x sealed to %x", pkt, out)
 		}
 	}
 	ipsec.SetTOS(pkt, ipsec.TOS(pkt))
 }
 
-// TestHostile cuts every kind of packet at every length, with and without lengths that fit, and puts every value into every byte
-// of its headers.
+// TestHostile cuts every kind of packet at every length, with and without lengths that fit, and puts every value into
+// every byte of its headers.
 func TestHostile(t *testing.T) {
 	esp, ah := newTransform(t, hostileESP), newTransform(t, hostileAH)
 	for _, p := range specimens() {
@@ -135,7 +140,8 @@ func TestHostile(t *testing.T) {
 			handle(t, esp, ah, fit)
 		}
 		for i := range min(len(p), 64) {
-			for _, v := range []byte{0, 1, 2, 4, 7, 8, 0x3f, 0x40, 0x45, 0x46, 0x4f, 0x60, 0x7f, 0x80, 0xfe, 0xff, 50, 51, 43, 44, 60} {
+			for _, v := range []byte{0, 1, 2, 4, 7, 8, 0x3f, 0x40, 0x45, 0x46, 0x4f, 0x60, 0x7f, 0x80, 0xfe, 0xff, 50,
+				51, 43, 44, 60} {
 				handle(t, esp, ah, edit(bytes.Clone(p), i, int(v)))
 			}
 		}
@@ -246,7 +252,8 @@ func FuzzOpenESP(f *testing.F) {
 				t.Fatalf("second time: %x, %v", got, err)
 			}
 		}
-		sealed, err := tr.SealESP(nil, esp, suite, ipsec.Sealing{SPI: hi, Seq: uint64(hi)<<32 | 1, IV: sequence(suite, tr.IVLen())})
+		sealed, err := tr.SealESP(nil, esp, suite, ipsec.Sealing{SPI: hi, Seq: uint64(hi)<<32 | 1,
+			IV: sequence(suite, tr.IVLen())})
 		if err != nil {
 			if len(esp) < 65000 {
 				t.Fatal(err)
@@ -300,7 +307,8 @@ func FuzzDecap(f *testing.F) {
 		if err != nil || len(out) > in.End || out[in.NextOff] != next {
 			t.Fatalf("%x, %v", out, err)
 		}
-		if inner, err := ipsec.DecapTunnel(payload, next); err == nil && (len(inner) > len(payload) || len(inner) < 20) {
+		if inner, err := ipsec.DecapTunnel(payload, next); err == nil && (len(inner) > len(payload) ||
+			len(inner) < 20) {
 			t.Fatalf("inner packet of %d bytes in %d", len(inner), len(payload))
 		}
 		want := bytes.Clone(out)

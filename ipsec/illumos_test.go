@@ -8,8 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// TestIllumosPackets opens packets that the illumos IPsec code of January 2015 made or accepted, and seals what was in them to the
-// same bytes. That code pads GCM and CCM to 16 bytes and aligns AH to 4, in IPv6 too.
+// TestIllumosPackets opens packets that the illumos IPsec code of January 2015 made or accepted, and seals what was in
+// them to the same bytes. That code pads GCM and CCM to 16 bytes and aligns AH to 4, in IPv6 too.
 func TestIllumosPackets(t *testing.T) {
 	auth := func(n int) ipsec.Key { // the keys of all these recordings
 		b := make([]byte, n)
@@ -88,8 +88,9 @@ func TestIllumosPackets(t *testing.T) {
 			inner: longer,
 		},
 		{
-			name:  "des-cbc sha1, sent",
-			suite: ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.DESCBC, Key: enc(0, 8), MAC: ipsec.HMACSHA1, AuthKey: auth(20)},
+			name: "des-cbc sha1, sent",
+			suite: ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.DESCBC, Key: enc(0, 8), MAC: ipsec.HMACSHA1,
+				AuthKey: auth(20)},
 			pkt: "45000050123400004032e444c0000201c0000202 0000000900000001 6dd6c3684a5b7416" +
 				"fa3bfed8f12c2fbfc74a56c4219d4f5139f73ad9c6dc15f68f10b76a17ed1b9c 689542b2e1a46b6d158c30e3",
 			inner: plain4,

@@ -27,7 +27,8 @@ func TestImports(t *testing.T) {
 			path, _ := strconv.Unquote(i.Path.Value)
 			std := !strings.Contains(strings.Split(path, "/")[0], ".")
 			if !std && !strings.HasPrefix(path, "golang.org/x/crypto/") && path != "github.com/aead/serpent" {
-				t.Errorf("%s imports %s: only the standard library, x/crypto and vetted ciphers belong here", name, path)
+				t.Errorf("%s imports %s: only the standard library, x/crypto and vetted ciphers belong here", name,
+					path)
 			}
 		}
 	}

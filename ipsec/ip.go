@@ -34,8 +34,8 @@ type ip struct {
 	end     int   // of the datagram
 }
 
-// parseIP checks the header and walks extension headers up to the first that passes no longer. Fragments are an error, with
-// everything but end and off filled in.
+// parseIP checks the header and walks extension headers up to the first that passes no longer. Fragments are an error,
+// with everything but end and off filled in.
 func parseIP(pkt []byte, pass func(h ip, length int) bool) (ip, error) {
 	if len(pkt) == 0 {
 		return ip{}, ErrShort
@@ -127,10 +127,10 @@ func (in *Inbound) HeaderEnd() int {
 // ESP returns the part that [Transform.OpenESP] takes, a view of pkt, which must be the packet that was parsed.
 func (in *Inbound) ESP(pkt []byte) []byte { return pkt[in.Off:in.End:in.End] }
 
-// ParseInbound finds the ESP or AH header of an IP datagram, whatever pkt is. ESP in UDP is recognised by port 4500 on either
-// side (RFC 3948). Errors: ErrShort, ErrVersion, ErrHeaderLen, ErrTotalLen, ErrFragment (any fragment header), ErrExtension,
-// ErrProtocol, ErrKeepalive, ErrNonESP. What was found up to an error is filled in. It allocates nothing and keeps nothing.
-// UDP and IP checksums are not looked at.
+// ParseInbound finds the ESP or AH header of an IP datagram, whatever pkt is. ESP in UDP is recognised by port 4500 on
+// either side (RFC 3948). Errors: ErrShort, ErrVersion, ErrHeaderLen, ErrTotalLen, ErrFragment (any fragment header),
+// ErrExtension, ErrProtocol, ErrKeepalive, ErrNonESP. What was found up to an error is filled in. It allocates nothing
+// and keeps nothing. UDP and IP checksums are not looked at.
 func ParseInbound(pkt []byte) (Inbound, error) {
 	var in Inbound
 	err := in.Parse(pkt)
@@ -219,7 +219,8 @@ func TOS(pkt []byte) uint8 {
 	return 0
 }
 
-// SetTOS changes the type of service or traffic class, and the header checksum of IPv4. What is no IP packet stays as it is.
+// SetTOS changes the type of service or traffic class, and the header checksum of IPv4. What is no IP packet stays as
+// it is.
 func SetTOS(pkt []byte, tos uint8) {
 	switch {
 	case len(pkt) >= ip4Min && pkt[0]>>4 == 4:
@@ -236,7 +237,8 @@ func SetTOS(pkt []byte, tos uint8) {
 // tooLong tells whether a datagram of n bytes is longer than its header can say.
 func tooLong(n int, v6 bool) bool { return n > maxDatagram && !v6 || n > maxDatagram+ip6Len }
 
-// setLength writes the length of pkt, an IP datagram, into its header, and the checksum of an IPv4 header of hlen bytes.
+// setLength writes the length of pkt, an IP datagram, into its header, and the checksum of an IPv4 header of hlen
+// bytes.
 func setLength(pkt []byte, v6 bool, hlen int) {
 	if v6 {
 		binary.BigEndian.PutUint16(pkt[4:], uint16(len(pkt)-ip6Len))

@@ -7,9 +7,9 @@ import (
 	"log/slog"
 )
 
-// Key is secret bytes: a key, or a salt. It prints as its length with every verb, in logs and in JSON. The bytes are held by a
-// function, the one thing into which fmt and reflection never look, so that not even a struct with a private Key in it prints
-// them. The zero value is the empty key. It is immutable, and compares with Equal only.
+// Key is secret bytes: a key, or a salt. It prints as its length with every verb, in logs and in JSON. The bytes are
+// held by a function, the one thing into which fmt and reflection never look, so that not even a struct with a private
+// Key in it prints them. The zero value is the empty key. It is immutable, and compares with Equal only.
 type Key struct{ get func() []byte }
 
 // NewKey copies b.

@@ -13,15 +13,16 @@ const stripes = 8
 // At every moment injected = ended + held + in flight; what is in flight is the difference, zero when the engine is at
 // rest. It is safe for concurrent use.
 //
-// It also bounds the memory of the packets that wait: all queues of an engine together hold no more bytes than its limit, and a [Queue] gives back
-// a packet that would be too much. A packet counts for its Data, its Room, its Made and [PacketWeight], from the moment it is
-// put into a queue until it is taken out.
+// It also bounds the memory of the packets that wait: all queues of an engine together hold no more bytes than its
+// limit, and a [Queue] gives back a packet that would be too much. A packet counts for its Data, its Room, its Made and
+// [PacketWeight], from the moment it is put into a queue until it is taken out.
 type Ledger struct {
 	lanes [stripes]stripe
 
-	held  atomic.Int64 // packets held, in units of onePacket, and their bytes: of all lanes in one, because a limit has to see them all
-	limit int64        // 0: DefaultHeldLimit
-	_     [64]byte     // what follows is read for every packet
+	// packets held, in units of onePacket, and their bytes: of all lanes in one, because a limit has to see them all
+	held  atomic.Int64
+	limit int64    // 0: DefaultHeldLimit
+	_     [64]byte // what follows is read for every packet
 
 	mu       sync.Mutex // guards writes of watchers
 	watchers atomic.Pointer[[]*watcher]
@@ -36,13 +37,15 @@ type stripe struct {
 
 type watcher struct{ f func(*Packet, Verdict) }
 
-// DefaultHeldLimit is how many bytes of packets a ledger holds unless told otherwise, and MaxHeldLimit the most that it can be told.
+// DefaultHeldLimit is how many bytes of packets a ledger holds unless told otherwise, and MaxHeldLimit the most that it
+// can be told.
 const (
 	DefaultHeldLimit = 64 << 20
 	MaxHeldLimit     = onePacket - 1
 )
 
-// LimitHeld sets how many bytes of packets may wait at a time, from 1 to MaxHeldLimit. It is called before the first packet is injected.
+// LimitHeld sets how many bytes of packets may wait at a time, from 1 to MaxHeldLimit. It is called before the first
+// packet is injected.
 func (l *Ledger) LimitHeld(bytes int64) { l.limit = min(max(bytes, 1), MaxHeldLimit) }
 
 func (l *Ledger) heldLimit() int64 {
@@ -55,8 +58,8 @@ func (l *Ledger) heldLimit() int64 {
 // onePacket is what a packet counts for in Ledger.held, above the bytes.
 const onePacket = 1 << 34
 
-// hold charges a number of packets and of bytes, which may be negative. It returns false, and charges nothing, if the bytes were more than there may be.
-// It takes no lock.
+// hold charges a number of packets and of bytes, which may be negative. It returns false, and charges nothing, if the
+// bytes were more than there may be. It takes no lock.
 func (l *Ledger) hold(packets, bytes int64) bool {
 	change := packets*onePacket + bytes
 	if bytes <= 0 {
@@ -107,8 +110,8 @@ func (l *Ledger) end(p *Packet, v Verdict) {
 	}
 }
 
-// Watch calls f for every final verdict from now on, until stop is called. f runs on whatever goroutine decided, with no
-// lock of an engine held; it must not block, and must not keep v.Inner.
+// Watch calls f for every final verdict from now on, until stop is called. f runs on whatever goroutine decided, with
+// no lock of an engine held; it must not block, and must not keep v.Inner.
 func (l *Ledger) Watch(f func(*Packet, Verdict)) (stop func()) {
 	w := &watcher{f}
 	l.setWatchers(func(ws []*watcher) []*watcher { return append(ws, w) })

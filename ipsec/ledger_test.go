@@ -12,8 +12,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// TestConservation moves packets through a queue on many goroutines, and wants injected = ended + held + in flight at every
-// reading, and all of them ended at rest.
+// TestConservation moves packets through a queue on many goroutines, and wants injected = ended + held + in flight at
+// every reading, and all of them ended at rest.
 func TestConservation(t *testing.T) {
 	const workers, each = 8, 2000
 	var l ipsec.Ledger
@@ -84,7 +84,8 @@ func TestConservation(t *testing.T) {
 	}
 	ws.Wait()
 	held := uint64(queue.Len())
-	if b := l.Balance(); b.Held != held || b.InFlight != 0 || b.Injected != workers*each || b.Ended != workers*each-held {
+	if b := l.Balance(); b.Held != held || b.InFlight != 0 || b.Injected != workers*each ||
+		b.Ended != workers*each-held {
 		t.Errorf("at rest, %d in the queue: %+v", held, b)
 	}
 	for p := take(); p != nil; p = take() {
@@ -96,15 +97,18 @@ func TestConservation(t *testing.T) {
 	if b.Held != 0 || b.InFlight != 0 || b.Ended != workers*each {
 		t.Errorf("at the end: %+v", b)
 	}
-	if b.Verdicts["delivered"]+b.Verdicts["dropped"] != b.Ended || b.Reasons["no-sa"]+b.Reasons["larval-replaced"] != b.Verdicts["dropped"] {
+	if b.Verdicts["delivered"]+b.Verdicts["dropped"] != b.Ended ||
+		b.Reasons["no-sa"]+b.Reasons["larval-replaced"] != b.Verdicts["dropped"] {
 		t.Errorf("verdicts and reasons do not add up: %+v", b)
 	}
 	if heard.Load() != workers*each || watched.Load() != workers*each || wrong.Load() != 0 {
-		t.Errorf("Done heard %d final verdicts, the watcher %d, of %d; %d faults", heard.Load(), watched.Load(), workers*each, wrong.Load())
+		t.Errorf("Done heard %d final verdicts, the watcher %d, of %d; %d faults", heard.Load(), watched.Load(),
+			workers*each, wrong.Load())
 	}
 }
 
-// TestQueuedBeforeFinal lets the one who queues report while another ends the packet. Whatever the order, Done hears Queued first.
+// TestQueuedBeforeFinal lets the one who queues report while another ends the packet. Whatever the order, Done hears
+// Queued first.
 func TestQueuedBeforeFinal(t *testing.T) {
 	var l ipsec.Ledger
 	for i := range 3000 {
@@ -269,7 +273,8 @@ func TestRegistry(t *testing.T) {
 	if _, ok := ipsec.ReasonByName("no such reason"); ok {
 		t.Error("found a reason that does not exist")
 	}
-	for _, k := range []ipsec.Kind{ipsec.Delivered, ipsec.Transmitted, ipsec.Queued, ipsec.Held, ipsec.Dropped, ipsec.Sent} {
+	for _, k := range []ipsec.Kind{ipsec.Delivered, ipsec.Transmitted, ipsec.Queued, ipsec.Held, ipsec.Dropped,
+		ipsec.Sent} {
 		if got, ok := ipsec.KindByName(k.String()); !ok || got != k {
 			t.Errorf("KindByName(%q) = %d, %v", k, got, ok)
 		}
@@ -278,7 +283,8 @@ func TestRegistry(t *testing.T) {
 		t.Error("found a kind without a name")
 	}
 	for err, want := range map[error]ipsec.Reason{
-		nil: ipsec.NoReason, ipsec.ErrICV: ipsec.BadICV, ipsec.ErrLength: ipsec.CryptoFailed, ipsec.ErrAHLen: ipsec.BadLength,
+		nil: ipsec.NoReason, ipsec.ErrICV: ipsec.BadICV, ipsec.ErrLength: ipsec.CryptoFailed,
+		ipsec.ErrAHLen:    ipsec.BadLength,
 		ipsec.ErrFragment: ipsec.Fragment, ipsec.ErrKeepalive: ipsec.Keepalive, ipsec.ErrShort: ipsec.BadHeader,
 	} {
 		if got := ipsec.ReasonFor(err); got != want {
@@ -294,7 +300,8 @@ func push(l *ipsec.Ledger, q *ipsec.Queue, id uint64, bytes, depth int) (p, out 
 	return p, q.Push(p, ipsec.Queued, depth)
 }
 
-// TestHeldLimit: what the queues of an engine hold together has a limit. A packet over it comes back, and nothing has changed.
+// TestHeldLimit: what the queues of an engine hold together has a limit. A packet over it comes back, and nothing has
+// changed.
 func TestHeldLimit(t *testing.T) {
 	const w = ipsec.PacketWeight
 	var l ipsec.Ledger
@@ -303,7 +310,8 @@ func TestHeldLimit(t *testing.T) {
 	want := func(what string, held uint64, bytes int64) {
 		t.Helper()
 		if got := l.Balance(); got.Held != held || got.HeldBytes != bytes || got.HeldLimit != 2*w+300 {
-			t.Errorf("%s: %d packets and %d of %d bytes are held, want %d and %d", what, got.Held, got.HeldBytes, got.HeldLimit, held, bytes)
+			t.Errorf("%s: %d packets and %d of %d bytes are held, want %d and %d", what, got.Held, got.HeldBytes,
+				got.HeldLimit, held, bytes)
 		}
 	}
 	first, out := push(&l, &a, 1, 100, 1)
@@ -380,7 +388,8 @@ func TestHeldLimitOnManyThreads(t *testing.T) {
 	}
 	ws.Wait()
 	if b := l.Balance(); b.Held != 0 || b.HeldBytes != 0 || over.Load() != 0 {
-		t.Errorf("%d packets and %d bytes are held; %d times it was more than %d, or less than nothing", b.Held, b.HeldBytes, over.Load(), most)
+		t.Errorf("%d packets and %d bytes are held; %d times it was more than %d, or less than nothing", b.Held,
+			b.HeldBytes, over.Load(), most)
 	}
 	if replaced.Load() == 0 {
 		t.Error("no packet was replaced")

@@ -1,6 +1,6 @@
 package ipsec
 
-//lint:file-ignore SA1019 Nobody should use these any more, but the kernels still offer them, and programs still ask for them.
+//lint:file-ignore SA1019 Nobody should use these any more, but the kernels offer them and programs ask for them.
 
 import (
 	"crypto/cipher"
@@ -17,7 +17,8 @@ func newBlowfish(key []byte) (cipher.Block, error) { return blowfish.NewCipher(k
 func newTwofish(key []byte) (cipher.Block, error)  { return twofish.NewCipher(key) }
 func newRIPEMD160() hash.Hash                      { return ripemd160.New() }
 
-// newSerpent makes a key of up to 32 bytes that long: a one bit, which is the lowest of its byte, and zeros, as the cipher's authors have it.
+// newSerpent makes a key of up to 32 bytes that long: a one bit, which is the lowest of its byte, and zeros, as the
+// cipher's authors have it.
 func newSerpent(key []byte) (cipher.Block, error) {
 	var k [32]byte
 	if n := copy(k[:], key); n < len(k) {

@@ -39,7 +39,8 @@ var (
 	GMAC = &MAC{"aes-gmac", 20, 24, 24, 8, true, newAHGMAC}
 )
 
-// NullMAC has no ICV and protects nothing. Linux takes it, also for AH. It is not in the table, as nobody should choose it.
+// NullMAC has no ICV and protects nothing. Linux takes it, also for AH. It is not in the table, as nobody should choose
+// it.
 var NullMAC = &MAC{Name: "null", new: func([]byte) (hash.Hash, error) { return nullHash{}, nil }}
 
 type nullHash struct{}
@@ -75,8 +76,8 @@ func hmacOf(h func() hash.Hash) func([]byte) (hash.Hash, error) {
 	return func(key []byte) (hash.Hash, error) { return hmac.New(h, key), nil }
 }
 
-// blockMAC is a CBC-MAC whose last block is masked: AES-XCBC-MAC (RFC 3566 section 4) and AES-CMAC (RFC 4493 section 2.4), which differ in where
-// the cipher's key and the masks come from.
+// blockMAC is a CBC-MAC whose last block is masked: AES-XCBC-MAC (RFC 3566 section 4) and AES-CMAC (RFC 4493 section
+// 2.4), which differ in where the cipher's key and the masks come from.
 type blockMAC struct {
 	b             cipher.Block
 	whole, padded [16]byte // masks of a last block that is full, and of one that is not
@@ -84,7 +85,8 @@ type blockMAC struct {
 	n             int // bytes waiting in buf; a full block waits, because the last one is treated apart
 }
 
-// newXCBC encrypts three constants to get a key and the masks. The key that does so may be longer than the RFC has it, as kernels allow.
+// newXCBC encrypts three constants to get a key and the masks. The key that does so may be longer than the RFC has it,
+// as kernels allow.
 func newXCBC(key []byte) (hash.Hash, error) {
 	k, err := aes.NewCipher(key)
 	if err != nil {

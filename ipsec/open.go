@@ -1,8 +1,9 @@
 package ipsec
 
-// OpenTunnel undoes [Transform.SealTunnel]: it verifies and decrypts pkt, of which [ParseInbound] said in, and returns the packet that was in it. A
-// replay window is the caller's. seqHi is the upper half of an extended sequence number, 0 without. The result is new memory, or for AH a view of pkt.
-// Errors: ErrICV, ErrPadding and those of [Transform.OpenESP], [Transform.VerifyAH] and [DecapTunnel].
+// OpenTunnel undoes [Transform.SealTunnel]: it verifies and decrypts pkt, of which [ParseInbound] said in, and returns
+// the packet that was in it. A replay window is the caller's. seqHi is the upper half of an extended sequence number, 0
+// without. The result is new memory, or for AH a view of pkt. Errors: ErrICV, ErrPadding and those of
+// [Transform.OpenESP], [Transform.VerifyAH] and [DecapTunnel].
 //
 // Kernels go step by step instead, each in its own order, see the package's beginning.
 func (t *Transform) OpenTunnel(pkt []byte, in *Inbound, seqHi uint32) ([]byte, error) {
@@ -13,8 +14,8 @@ func (t *Transform) OpenTunnel(pkt []byte, in *Inbound, seqHi uint32) ([]byte, e
 	return DecapTunnel(payload, next)
 }
 
-// OpenTransport undoes [Transform.SealTransport], as [Transform.OpenTunnel] does the other; the result is new memory. Checksums of the payload are not
-// touched.
+// OpenTransport undoes [Transform.SealTransport], as [Transform.OpenTunnel] does the other; the result is new memory.
+// Checksums of the payload are not touched.
 func (t *Transform) OpenTransport(pkt []byte, in *Inbound, seqHi uint32) ([]byte, error) {
 	payload, next, err := t.open(pkt, in, seqHi)
 	if err != nil {

@@ -8,17 +8,17 @@ import (
 // A Packet is the token of one IP datagram on its way through an engine. Whoever holds it must, exactly once, End it or
 // push it onto a [Queue] that somebody else empties: that of a LARVAL SA, that of an acquire record.
 //
-// ID, Data, Room and Done are set by the caller before [Ledger.Inject] and not changed after it. Data belongs to the engine until
-// the final verdict.
+// ID, Data, Room and Done are set by the caller before [Ledger.Inject] and not changed after it. Data belongs to the
+// engine until the final verdict.
 type Packet struct {
 	ID   uint64
 	Data []byte // from the first byte of the IP header
-	// Room, if it is large enough, is where the Inner of the final verdict is put, so that nothing is allocated for it. It must not
-	// overlap Data, and belongs to the engine until the final verdict.
+	// Room, if it is large enough, is where the Inner of the final verdict is put, so that nothing is allocated for it.
+	// It must not overlap Data, and belongs to the engine until the final verdict.
 	Room []byte
-	// Done, if set, hears every verdict of the packet in order: Queued each time it is put on an SA, Held once however many SAs
-	// it then waits for, and at last the final one. It is
-	// called on whatever goroutine decided, with no lock of an engine held, and must not block.
+	// Done, if set, hears every verdict of the packet in order: Queued each time it is put on an SA, Held once however
+	// many SAs it then waits for, and at last the final one. It is called on whatever goroutine decided, with no lock
+	// of an engine held, and must not block.
 	Done func(*Packet, Verdict)
 
 	// Made is the kernel's: what it has made of the packet so far, while that waits. It is not changed in a [Queue].
@@ -39,8 +39,8 @@ type Packet struct {
 // Lanes is how many there are; see [Packet.Lane].
 const Lanes = stripes
 
-// Lane is a number below [Lanes] that packets injected by one core mostly have in common. Counters that are kept once for each lane are not written by
-// several cores in turn, which costs more than the counting.
+// Lane is a number below [Lanes] that packets injected by one core mostly have in common. Counters that are kept once
+// for each lane are not written by several cores in turn, which costs more than the counting.
 func (p *Packet) Lane() int { return int(p.lane) }
 
 // PacketWeight is what a packet that waits counts for beyond its bytes, so that small ones are bounded as well.

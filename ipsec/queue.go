@@ -1,8 +1,8 @@
 package ipsec
 
-// Queue is a first-in first-out list of packets that wait; whatever is in one counts as held in the ledger. It allocates
-// nothing: a packet is in one queue at most and carries its own link. The zero value is empty. It has no lock; its owner
-// has. A queue may be moved as a whole by assignment, never copied.
+// Queue is a first-in first-out list of packets that wait; whatever is in one counts as held in the ledger. It
+// allocates nothing: a packet is in one queue at most and carries its own link. The zero value is empty. It has no
+// lock; its owner has. A queue may be moved as a whole by assignment, never copied.
 type Queue struct {
 	head, tail *Packet
 	n          int
@@ -11,9 +11,10 @@ type Queue struct {
 // Len returns the number of packets in q.
 func (q *Queue) Len() int { return q.n }
 
-// Push appends p, which must not be in any queue, to wait as Queued or Held in a queue that has depth places, at least one. It returns the packet
-// for which there is none, which is not in the queue: nil; the oldest, if all places were taken; or p itself, and nothing has changed, if
-// the ledger holds as many bytes as it may. The pusher calls [Packet.Report] once it has released the queue's lock, unless it has p back.
+// Push appends p, which must not be in any queue, to wait as Queued or Held in a queue that has depth places, at least
+// one. It returns the packet for which there is none, which is not in the queue: nil; the oldest, if all places were
+// taken; or p itself, and nothing has changed, if the ledger holds as many bytes as it may. The pusher calls
+// [Packet.Report] once it has released the queue's lock, unless it has p back.
 func (q *Queue) Push(p *Packet, k Kind, depth int) (out *Packet) {
 	if q.n >= depth {
 		out = q.head

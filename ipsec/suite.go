@@ -32,8 +32,8 @@ func (p Proto) String() string {
 	return fmt.Sprintf("unknown(%#x)", uint8(p))
 }
 
-// Suite says how one SA protects packets: protocol, algorithms, keys. It is not changed once it has been given to [Suite.New],
-// and may be shared. It prints without its keys.
+// Suite says how one SA protects packets: protocol, algorithms, keys. It is not changed once it has been given to
+// [Suite.New], and may be shared. It prints without its keys.
 type Suite struct {
 	Proto   Proto
 	Cipher  *Cipher // nil for AH; nil means NULL for ESP
@@ -90,7 +90,8 @@ func (s *Suite) icv() int {
 	return 0
 }
 
-// New checks that lengths and algorithms fit each other. The keyed ciphers, about a kilobyte, are set up at the first packet.
+// New checks that lengths and algorithms fit each other. The keyed ciphers, about a kilobyte, are set up at the first
+// packet.
 func (s *Suite) New() (*Transform, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("ipsec: %v: %w", *s, err)

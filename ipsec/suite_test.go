@@ -31,11 +31,13 @@ func TestKeysNeverPrint(t *testing.T) {
 		suite ipsec.Suite
 	}
 	things := map[string]any{
-		"key": k, "pointer to key": &k, "suite": s, "pointer to suite": &s, "transform": tr, "mac suite": mac, "error": err,
+		"key": k, "pointer to key": &k, "suite": s, "pointer to suite": &s, "transform": tr, "mac suite": mac,
+		"error":          err,
 		"private fields": private{k, s}, "pointer to private fields": &private{k, s}, "slice": []any{k, s, &s, tr},
 		"map": map[string]ipsec.Key{"k": k}, "exported": struct{ K ipsec.Key }{k},
 	}
-	needles := []string{string(secret[:4]), hex.EncodeToString(secret[:4]), strings.ToUpper(hex.EncodeToString(secret[:4])),
+	needles := []string{string(secret[:4]), hex.EncodeToString(secret[:4]),
+		strings.ToUpper(hex.EncodeToString(secret[:4])),
 		"115 105 120", "0x73, 0x69", "163 151"}
 	check := func(how, out string) {
 		t.Helper()
@@ -136,7 +138,8 @@ func TestSuiteChecks(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	s := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: key(32), MAC: ipsec.HMACSHA256, AuthKey: key(32), ICV: 12, ESN: true}
+	s := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: key(32), MAC: ipsec.HMACSHA256, AuthKey: key(32),
+		ICV: 12, ESN: true}
 	for got, want := range map[string]string{
 		s.String(): "esp aes-cbc-256 hmac-sha256 icv-96 esn",
 		ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.HMACMD5}.String(): "ah hmac-md5 icv-96",
@@ -197,7 +200,8 @@ func TestRoundTrip(t *testing.T) {
 				if _, next, _ := ipsec.Trailer(plain); next != 17 {
 					t.Fatalf("next header %d", next)
 				}
-				if _, err := tr.OpenESP(nil, esp, hi+1); s.ESN && tr.Authenticated() != (err == ipsec.ErrICV) || !s.ESN && err != nil {
+				if _, err := tr.OpenESP(nil, esp, hi+1); s.ESN && tr.Authenticated() != (err == ipsec.ErrICV) ||
+					!s.ESN && err != nil {
 					t.Fatalf("with another high half: %v", err)
 				}
 				// In place, over the IV or over the ciphertext.
@@ -210,7 +214,8 @@ func TestRoundTrip(t *testing.T) {
 				for _, at := range []int{head, 0, 5} {
 					buf := make([]byte, 400)
 					copy(buf[at:], payload)
-					got, err := tr.SealESP(buf[:0], buf[at:at+n], 17, ipsec.Sealing{SPI: 0x1234, Seq: hi<<32 | 9, IV: iv})
+					got, err := tr.SealESP(buf[:0], buf[at:at+n], 17, ipsec.Sealing{SPI: 0x1234, Seq: hi<<32 | 9,
+						IV: iv})
 					if err != nil || !bytes.Equal(got, original) {
 						t.Fatalf("payload at %d of dst's room: %x, %v", at, got, err)
 					}
@@ -305,7 +310,8 @@ func TestConcurrentUse(t *testing.T) {
 						for i := range 50 {
 							payload := sequence(byte(w), 20+i)
 							iv := sequence(byte(w+i), tr.IVLen())
-							esp, err := tr.SealESP(nil, payload, 4, ipsec.Sealing{SPI: uint32(w), Seq: uint64(i), IV: iv})
+							esp, err := tr.SealESP(nil, payload, 4, ipsec.Sealing{SPI: uint32(w), Seq: uint64(i),
+								IV: iv})
 							if err != nil {
 								return err
 							}

@@ -11,7 +11,8 @@ import (
 // TestPublishedESP opens and seals whole ESP packets that RFCs and drafts print.
 func TestPublishedESP(t *testing.T) {
 	gcm := func(k, salt string, esn bool) ipsec.Suite {
-		return ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(unhex(k)), Salt: ipsec.NewKey(unhex(salt)), ESN: esn}
+		return ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(unhex(k)),
+			Salt: ipsec.NewKey(unhex(salt)), ESN: esn}
 	}
 	tests := []struct {
 		name  string
@@ -21,8 +22,9 @@ func TestPublishedESP(t *testing.T) {
 		plain string
 	}{
 		{
-			name:  "RFC 3602 case 5, AES-CBC",
-			suite: ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(unhex("90d382b410eeba7ad938c46cec1a82bf"))},
+			name: "RFC 3602 case 5, AES-CBC",
+			suite: ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC,
+				Key: ipsec.NewKey(unhex("90d382b410eeba7ad938c46cec1a82bf"))},
 			esp: "00004321 00000001 e96e8c08ab465763fd098d45dd3ff893" +
 				"f663c25d 325c18c6 a9453e19 4e120849 a4870b66 cc6b9965 330013b4 898dc856" +
 				"a4699e52 3a55db08 0b59ec3a 8e4b7e52 775b07d1 db34ed9c 538ab50c 551b874a" +
@@ -117,8 +119,9 @@ func be32(b []byte) uint32 {
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
-// TestOtherLibraries compares with libgcrypt 1.10 (CBC) and OpenSSL 3.0 (CTR and AEADs). Key 101112..., salt likewise, SPI c0de0001,
-// sequence number 7, its high half 5 with ESN, IV a0a1a2..., payload 000102...2d, no padding, next header 4.
+// TestOtherLibraries compares with libgcrypt 1.10 (CBC) and OpenSSL 3.0 (CTR and AEADs). Key 101112..., salt likewise,
+// SPI c0de0001, sequence number 7, its high half 5 with ESN, IV a0a1a2..., payload 000102...2d, no padding, next header
+// 4.
 func TestOtherLibraries(t *testing.T) {
 	tests := []struct {
 		cipher *ipsec.Cipher
@@ -127,52 +130,96 @@ func TestOtherLibraries(t *testing.T) {
 		esn    bool
 		sealed string
 	}{
-		{ipsec.DESCBC, 8, 0, false, "8d0554b2bc4d340f61db7f35b52f9e939d6921a5a10eb5c4499baab8c2be57ad1c93fddbb7da6516fc128f495e0609e5"},
-		{ipsec.TripleDES, 24, 0, false, "b3c6195e3a45a3c5e92783f09b09e59dfb5977f2e58611829642ad30372dd695727f0702b9fb23e0f22f354e005e638b"},
-		{ipsec.BlowfishCBC, 16, 0, false, "1b226932e497d31f5e9f43bde350649a955eeb4b2d3fd00246702062d294dc8ee2715eb422ad7d1f893282c22f61e932"},
-		{ipsec.CAST128CBC, 16, 0, false, "150da8723fa886e61648bb367a16eb44ce03cae4d8e18bc2c6046dbd2b786b5797fbb3c1be5971c2aee997fd06f10d07"},
-		{ipsec.TwofishCBC, 16, 0, false, "b0fdacbd85f597bb53b3b0567d7480c9213a8c890f5d0997a16e6fdf7cc522927a2cb425b946f7e84c75fa7320a2b512"},
-		{ipsec.TwofishCBC, 32, 0, false, "527468ae9cbd16eb954f648cd3d21e0fde23473283ec0f7e78e486e49a7a1fdc60aeba86b628901c483f508b08c9f041"},
-		{ipsec.SerpentCBC, 16, 0, false, "a8df55919efcf9b68815313fcabda8a6f99ee0735fa05b7297adbed9c7fd17e7c5829a26064a2f900ccc6b2259e531f8"},
-		{ipsec.SerpentCBC, 24, 0, false, "eeb4789e7402c82064da6b74da527d2f4e0b153da7f2a665b1aab3187d8771fc1a6a74e79eb49b35a62b2db3fe43d442"},
-		{ipsec.SerpentCBC, 32, 0, false, "c101ecff4b35aa8ef7a279fef802a0d6f0d13851ce472db958dbca5a0874f44c5d624097ed8ed44afa54d32f6263b6d0"},
-		{ipsec.CamelliaCBC, 16, 0, false, "53496c2d6160e179bb4722c620210f7d1b5489396a2d87bde248122f9830b1cf332270313d7ba2f9cd789390b1e8e5f9"},
-		{ipsec.CamelliaCBC, 24, 0, false, "b4c1f330b2ad19fbc9aa1cebeed32ecf684917a8ab6f2fc63fd0f62fc6235875dd8a4a980ded2365748471201c0e724f"},
-		{ipsec.CamelliaCBC, 32, 0, false, "7683972f4966bfec92791c3e4e850a1e0f03ee533ae33d8c7c9c446272a11d408829ac2afac9a62b1cb0ac458b0870d2"},
-		{ipsec.AESCBC, 16, 0, false, "3a5eb8fc7284be1035c8c6dc6c30aafa6dd5507a17590a411348b5c7e5d48d8c2b1ba3c7ab4af4d912322322293f9cc5"},
-		{ipsec.AESCBC, 24, 0, false, "2b1cd12a47e68a55d291c7818fb3f3f5bfabc6edc849cc4bb8ecca99ffeb50012f558e64ba553112b66d814e4e4a1694"},
-		{ipsec.AESCBC, 32, 0, false, "d1bd64350afc4700506c3a6bc097b5e42d28dbbb59cba6383ff5ad15e65ab3a8416f8779a44486fd03d135726008ae65"},
-		{ipsec.AESCCM, 16, 8, false, "1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c8549d6cc4dd5e9bab"},
-		{ipsec.AESCCM, 16, 12, false, "1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c87a407e0184b9c152d8a3eed2"},
-		{ipsec.AESCCM, 16, 16, false, "1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c86bf76a02b0272e82f8c3d8c5d1828a0c"},
-		{ipsec.AESCCM, 16, 16, true, "1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c8d425d41953b95819a9ddac6e85985a84"},
-		{ipsec.AESCCM, 24, 8, false, "880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff65e9951f0421b6247d"},
-		{ipsec.AESCCM, 24, 12, false, "880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff65934147a917141b53dbe25672"},
-		{ipsec.AESCCM, 24, 12, true, "880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff654b3355183118cb01a062ae57"},
-		{ipsec.AESCCM, 24, 16, false, "880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff65f09f14bbb2e54400cb521d953c6c995f"},
-		{ipsec.AESCCM, 32, 8, false, "7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e053634ef79be93ff800"},
-		{ipsec.AESCCM, 32, 8, true, "7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e05354aa32c92ab98d47"},
-		{ipsec.AESCCM, 32, 12, false, "7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e053da673a2a8dc0a16e3e33d978"},
-		{ipsec.AESCCM, 32, 16, false, "7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e0531373eee4fcfc46640bda683aa0faefac"},
-		{ipsec.AESGCM, 16, 8, true, "9392e5a4335742cadc48f824f9b72ec4f5a636946be839c6335a0b1deefa68700fb75b347b776b15422cdc57a324a22b28991b77a4025bd2"},
-		{ipsec.AESGCM, 16, 12, false, "9392e5a4335742cadc48f824f9b72ec4f5a636946be839c6335a0b1deefa68700fb75b347b776b15422cdc57a324a22b86bdccce42458b6dd3a636f1"},
-		{ipsec.AESGCM, 16, 16, false, "9392e5a4335742cadc48f824f9b72ec4f5a636946be839c6335a0b1deefa68700fb75b347b776b15422cdc57a324a22b86bdccce42458b6dd3a636f1714e821e"},
-		{ipsec.AESGCM, 24, 8, true, "a495d7594cf3a67b09f17bd709465fbec8d6bd6f7d49221cb5b11f0b7a88952a4ebec634f6430425e83b9fd73393f0122690c76af5c4ced2"},
-		{ipsec.AESGCM, 24, 12, false, "a495d7594cf3a67b09f17bd709465fbec8d6bd6f7d49221cb5b11f0b7a88952a4ebec634f6430425e83b9fd73393f012b48c2f6e12cb4c30e50a91ca"},
-		{ipsec.AESGCM, 24, 16, false, "a495d7594cf3a67b09f17bd709465fbec8d6bd6f7d49221cb5b11f0b7a88952a4ebec634f6430425e83b9fd73393f012b48c2f6e12cb4c30e50a91caa22ad703"},
-		{ipsec.AESGCM, 32, 8, true, "f55481f512eff97d9b13b14d2bc24d3e568dd3165595084fab421f59e30f8a39c6732263f060d7f1d1fd359e645b4bc00e2f8e6ba4316453"},
-		{ipsec.AESGCM, 32, 12, false, "f55481f512eff97d9b13b14d2bc24d3e568dd3165595084fab421f59e30f8a39c6732263f060d7f1d1fd359e645b4bc019eb66c451647fddb11391b7"},
-		{ipsec.AESGCM, 32, 16, false, "f55481f512eff97d9b13b14d2bc24d3e568dd3165595084fab421f59e30f8a39c6732263f060d7f1d1fd359e645b4bc019eb66c451647fddb11391b79d35adeb"},
-		{ipsec.AESGMAC, 16, 16, false, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d000460ef7197984a0c6d0b17dc571b33c2d4"},
-		{ipsec.ChaCha, 32, 16, false, "cae38e8a5df5032d0a6d08550e9b0983e306350966b547e2329ea02841685a0f428a241a926947afccfcc667088255beb17cdec612bce78c52f7a1fd9e7cb1f3"},
-		{ipsec.AESGMAC, 16, 16, true, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d0004abf02ec6591eea2165ca1ba7cfa2e0af"},
-		{ipsec.ChaCha, 32, 16, true, "cae38e8a5df5032d0a6d08550e9b0983e306350966b547e2329ea02841685a0f428a241a926947afccfcc667088255be5c3524e2ff1092dcf60cdc561e43b61e"},
-		{ipsec.AESCTR, 16, 0, false, "11271129f1ed95975181670a7c9e22308382f5b4234752dacc58e834e9a73ed4c59606a45bd809f6036a3b2ddeca766b"},
-		{ipsec.AESCTR, 24, 0, false, "875108698d0780ab991dd7ae2387e6c3b485c7495ce3b66b19e16bc719564faef8e68d5f4d79122c85812f3b4ab88b31"},
-		{ipsec.AESCTR, 32, 0, false, "092b6d1955c421814683a7814bf89efee54491e502ffe96d8b03a15d3bd25d2e66bde32665a5387f9b722f69d33f9422"},
+		{ipsec.DESCBC, 8, 0, false,
+			"8d0554b2bc4d340f61db7f35b52f9e939d6921a5a10eb5c4499baab8c2be57ad1c93fddbb7da6516fc128f495e0609e5"},
+		{ipsec.TripleDES, 24, 0, false,
+			"b3c6195e3a45a3c5e92783f09b09e59dfb5977f2e58611829642ad30372dd695727f0702b9fb23e0f22f354e005e638b"},
+		{ipsec.BlowfishCBC, 16, 0, false,
+			"1b226932e497d31f5e9f43bde350649a955eeb4b2d3fd00246702062d294dc8ee2715eb422ad7d1f893282c22f61e932"},
+		{ipsec.CAST128CBC, 16, 0, false,
+			"150da8723fa886e61648bb367a16eb44ce03cae4d8e18bc2c6046dbd2b786b5797fbb3c1be5971c2aee997fd06f10d07"},
+		{ipsec.TwofishCBC, 16, 0, false,
+			"b0fdacbd85f597bb53b3b0567d7480c9213a8c890f5d0997a16e6fdf7cc522927a2cb425b946f7e84c75fa7320a2b512"},
+		{ipsec.TwofishCBC, 32, 0, false,
+			"527468ae9cbd16eb954f648cd3d21e0fde23473283ec0f7e78e486e49a7a1fdc60aeba86b628901c483f508b08c9f041"},
+		{ipsec.SerpentCBC, 16, 0, false,
+			"a8df55919efcf9b68815313fcabda8a6f99ee0735fa05b7297adbed9c7fd17e7c5829a26064a2f900ccc6b2259e531f8"},
+		{ipsec.SerpentCBC, 24, 0, false,
+			"eeb4789e7402c82064da6b74da527d2f4e0b153da7f2a665b1aab3187d8771fc1a6a74e79eb49b35a62b2db3fe43d442"},
+		{ipsec.SerpentCBC, 32, 0, false,
+			"c101ecff4b35aa8ef7a279fef802a0d6f0d13851ce472db958dbca5a0874f44c5d624097ed8ed44afa54d32f6263b6d0"},
+		{ipsec.CamelliaCBC, 16, 0, false,
+			"53496c2d6160e179bb4722c620210f7d1b5489396a2d87bde248122f9830b1cf332270313d7ba2f9cd789390b1e8e5f9"},
+		{ipsec.CamelliaCBC, 24, 0, false,
+			"b4c1f330b2ad19fbc9aa1cebeed32ecf684917a8ab6f2fc63fd0f62fc6235875dd8a4a980ded2365748471201c0e724f"},
+		{ipsec.CamelliaCBC, 32, 0, false,
+			"7683972f4966bfec92791c3e4e850a1e0f03ee533ae33d8c7c9c446272a11d408829ac2afac9a62b1cb0ac458b0870d2"},
+		{ipsec.AESCBC, 16, 0, false,
+			"3a5eb8fc7284be1035c8c6dc6c30aafa6dd5507a17590a411348b5c7e5d48d8c2b1ba3c7ab4af4d912322322293f9cc5"},
+		{ipsec.AESCBC, 24, 0, false,
+			"2b1cd12a47e68a55d291c7818fb3f3f5bfabc6edc849cc4bb8ecca99ffeb50012f558e64ba553112b66d814e4e4a1694"},
+		{ipsec.AESCBC, 32, 0, false,
+			"d1bd64350afc4700506c3a6bc097b5e42d28dbbb59cba6383ff5ad15e65ab3a8416f8779a44486fd03d135726008ae65"},
+		{ipsec.AESCCM, 16, 8, false,
+			"1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c8549d6cc4dd5e9bab"},
+		{ipsec.AESCCM, 16, 12, false,
+			"1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c87a407e0184b9c152d8a3eed2"},
+		{ipsec.AESCCM, 16, 16, false,
+			"1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c86bf76a02b0272e82f8c3d8c5d1828a0c"},
+		{ipsec.AESCCM, 16, 16, true,
+			"1f5423faf936f4db4d7b586860d05c1a2a355aafb034680fd596b1c475a8044e9f99702fa08d74fdda5aa3a4dbe229c8d425d41953b95819a9ddac6e85985a84"},
+		{ipsec.AESCCM, 24, 8, false,
+			"880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff65e9951f0421b6247d"},
+		{ipsec.AESCCM, 24, 12, false,
+			"880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff65934147a917141b53dbe25672"},
+		{ipsec.AESCCM, 24, 12, true,
+			"880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff654b3355183118cb01a062ae57"},
+		{ipsec.AESCCM, 24, 16, false,
+			"880e326a1de5abd81df12a8d0bcc2702a0b12bcf1457d8411da5b9db174295d04f820fe77185b827ad1c5c8e6498ff65f09f14bbb2e54400cb521d953c6c995f"},
+		{ipsec.AESCCM, 32, 8, false,
+			"7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e053634ef79be93ff800"},
+		{ipsec.AESCCM, 32, 8, true,
+			"7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e05354aa32c92ab98d47"},
+		{ipsec.AESCCM, 32, 12, false,
+			"7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e053da673a2a8dc0a16e3e33d978"},
+		{ipsec.AESCCM, 32, 16, false,
+			"7355fb1ddb23602b39af31ddb45f6338adbfcf3c888773c6f4b6cbbf0f75819041729a5e665427b5b5ab37b549b8e0531373eee4fcfc46640bda683aa0faefac"},
+		{ipsec.AESGCM, 16, 8, true,
+			"9392e5a4335742cadc48f824f9b72ec4f5a636946be839c6335a0b1deefa68700fb75b347b776b15422cdc57a324a22b28991b77a4025bd2"},
+		{ipsec.AESGCM, 16, 12, false,
+			"9392e5a4335742cadc48f824f9b72ec4f5a636946be839c6335a0b1deefa68700fb75b347b776b15422cdc57a324a22b86bdccce42458b6dd3a636f1"},
+		{ipsec.AESGCM, 16, 16, false,
+			"9392e5a4335742cadc48f824f9b72ec4f5a636946be839c6335a0b1deefa68700fb75b347b776b15422cdc57a324a22b86bdccce42458b6dd3a636f1714e821e"},
+		{ipsec.AESGCM, 24, 8, true,
+			"a495d7594cf3a67b09f17bd709465fbec8d6bd6f7d49221cb5b11f0b7a88952a4ebec634f6430425e83b9fd73393f0122690c76af5c4ced2"},
+		{ipsec.AESGCM, 24, 12, false,
+			"a495d7594cf3a67b09f17bd709465fbec8d6bd6f7d49221cb5b11f0b7a88952a4ebec634f6430425e83b9fd73393f012b48c2f6e12cb4c30e50a91ca"},
+		{ipsec.AESGCM, 24, 16, false,
+			"a495d7594cf3a67b09f17bd709465fbec8d6bd6f7d49221cb5b11f0b7a88952a4ebec634f6430425e83b9fd73393f012b48c2f6e12cb4c30e50a91caa22ad703"},
+		{ipsec.AESGCM, 32, 8, true,
+			"f55481f512eff97d9b13b14d2bc24d3e568dd3165595084fab421f59e30f8a39c6732263f060d7f1d1fd359e645b4bc00e2f8e6ba4316453"},
+		{ipsec.AESGCM, 32, 12, false,
+			"f55481f512eff97d9b13b14d2bc24d3e568dd3165595084fab421f59e30f8a39c6732263f060d7f1d1fd359e645b4bc019eb66c451647fddb11391b7"},
+		{ipsec.AESGCM, 32, 16, false,
+			"f55481f512eff97d9b13b14d2bc24d3e568dd3165595084fab421f59e30f8a39c6732263f060d7f1d1fd359e645b4bc019eb66c451647fddb11391b79d35adeb"},
+		{ipsec.AESGMAC, 16, 16, false,
+			"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d000460ef7197984a0c6d0b17dc571b33c2d4"},
+		{ipsec.ChaCha, 32, 16, false,
+			"cae38e8a5df5032d0a6d08550e9b0983e306350966b547e2329ea02841685a0f428a241a926947afccfcc667088255beb17cdec612bce78c52f7a1fd9e7cb1f3"},
+		{ipsec.AESGMAC, 16, 16, true,
+			"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d0004abf02ec6591eea2165ca1ba7cfa2e0af"},
+		{ipsec.ChaCha, 32, 16, true,
+			"cae38e8a5df5032d0a6d08550e9b0983e306350966b547e2329ea02841685a0f428a241a926947afccfcc667088255be5c3524e2ff1092dcf60cdc561e43b61e"},
+		{ipsec.AESCTR, 16, 0, false,
+			"11271129f1ed95975181670a7c9e22308382f5b4234752dacc58e834e9a73ed4c59606a45bd809f6036a3b2ddeca766b"},
+		{ipsec.AESCTR, 24, 0, false,
+			"875108698d0780ab991dd7ae2387e6c3b485c7495ce3b66b19e16bc719564faef8e68d5f4d79122c85812f3b4ab88b31"},
+		{ipsec.AESCTR, 32, 0, false,
+			"092b6d1955c421814683a7814bf89efee54491e502ffe96d8b03a15d3bd25d2e66bde32665a5387f9b722f69d33f9422"},
 	}
 	for _, tt := range tests {
-		s := ipsec.Suite{Proto: ipsec.ESP, Cipher: tt.cipher, Key: key(tt.key), Salt: key(tt.cipher.SaltLen), ICV: tt.icv, ESN: tt.esn}
+		s := ipsec.Suite{Proto: ipsec.ESP, Cipher: tt.cipher, Key: key(tt.key), Salt: key(tt.cipher.SaltLen),
+			ICV: tt.icv, ESN: tt.esn}
 		t.Run(s.String(), func(t *testing.T) {
 			esp := append(unhex("c0de0001 00000007"), sequence(0xa0, tt.cipher.IVLen)...)
 			both(t, newTransform(t, s), append(esp, unhex(tt.sealed)...), append(sequence(0, 46), 0, 4), 5)
@@ -180,7 +227,8 @@ func TestOtherLibraries(t *testing.T) {
 	}
 }
 
-// TestMACs feeds the messages of the RFCs as if they were ESP packets with NULL encryption, which are their own MAC input.
+// TestMACs feeds the messages of the RFCs as if they were ESP packets with NULL encryption, which are their own MAC
+// input.
 func TestMACs(t *testing.T) {
 	jefe := []byte("what do ya want for nothing?")
 	cmacKey := unhex("2b7e1516 28aed2a6 abf71588 09cf4f3c")
@@ -195,8 +243,10 @@ func TestMACs(t *testing.T) {
 	}{
 		{"RFC 2202 MD5 2", ipsec.HMACMD5, []byte("Jefe"), jefe, "750c783e6ab0b503eaa86e310a5db738"},
 		{"RFC 2202 SHA1 2", ipsec.HMACSHA1, []byte("Jefe"), jefe, "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79"},
-		{"RFC 2286 RIPEMD-160 2", ipsec.HMACRIPEMD160, []byte("Jefe"), jefe, "dda6c0213a485a9e24f4742064a7f033b43c4069"},
-		{"RFC 4231 SHA-256 2", ipsec.HMACSHA256, []byte("Jefe"), jefe, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+		{"RFC 2286 RIPEMD-160 2", ipsec.HMACRIPEMD160, []byte("Jefe"), jefe,
+			"dda6c0213a485a9e24f4742064a7f033b43c4069"},
+		{"RFC 4231 SHA-256 2", ipsec.HMACSHA256, []byte("Jefe"), jefe,
+			"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
 		{"RFC 4231 SHA-384 2", ipsec.HMACSHA384, []byte("Jefe"), jefe,
 			"af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c78b3239ecfab21649"},
 		{"RFC 4231 SHA-512 2", ipsec.HMACSHA512, []byte("Jefe"), jefe,
@@ -214,7 +264,8 @@ func TestMACs(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			full := unhex(tt.want)
 			for _, icv := range []int{1, tt.mac.ICV, tt.mac.Size} {
-				tr := newTransform(t, ipsec.Suite{Proto: ipsec.ESP, MAC: tt.mac, AuthKey: ipsec.NewKey(tt.key), ICV: icv})
+				tr := newTransform(t, ipsec.Suite{Proto: ipsec.ESP, MAC: tt.mac, AuthKey: ipsec.NewKey(tt.key),
+					ICV: icv})
 				esp := append(tt.message[:len(tt.message):len(tt.message)], full[:icv]...)
 				plain, err := tr.OpenESP(nil, esp, 0)
 				if err != nil {

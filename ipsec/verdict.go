@@ -14,7 +14,8 @@ const (
 	Sent                        // made by the engine itself, such as a NAT-T keepalive
 )
 
-var kindNames = [...]string{Delivered: "delivered", Transmitted: "transmitted", Queued: "queued", Held: "held", Dropped: "dropped", Sent: "sent"}
+var kindNames = [...]string{Delivered: "delivered", Transmitted: "transmitted", Queued: "queued", Held: "held",
+	Dropped: "dropped", Sent: "sent"}
 
 // String returns the name that the packet port and the recordings use.
 func (k Kind) String() string {

@@ -6,9 +6,10 @@ const windowWords = 4
 // MaxWindow is the widest replay window, in packets.
 const MaxWindow = 64 * windowWords
 
-// Window is the bookkeeping of a replay window (RFC 4303 section 3.4.3): the highest sequence number accepted, and which of the
-// Size numbers up to it were. It decides nothing: kernels differ at the edges. Sequence numbers are 64 bits wide, for those
-// without the extension the high half stays 0. The zero value has size 0. Not safe for concurrent use.
+// Window is the bookkeeping of a replay window (RFC 4303 section 3.4.3): the highest sequence number accepted, and
+// which of the Size numbers up to it were. It decides nothing: kernels differ at the edges. Sequence numbers are 64
+// bits wide, for those without the extension the high half stays 0. The zero value has size 0. Not safe for concurrent
+// use.
 type Window struct {
 	bits [windowWords]uint64 // bit i: top-i was accepted
 	top  uint64
@@ -46,8 +47,8 @@ func (w *Window) Look(seq uint64) Place {
 	return Place{Offset: off, Seen: off < uint64(w.size) && w.bits[off/64]>>(off%64)&1 == 1}
 }
 
-// Accept marks seq, moving the window up if it lies ahead. It returns false, and changes nothing, if seq lies below the window
-// or is marked already. With size 0 only the top moves.
+// Accept marks seq, moving the window up if it lies ahead. It returns false, and changes nothing, if seq lies below the
+// window or is marked already. With size 0 only the top moves.
 func (w *Window) Accept(seq uint64) bool {
 	p := w.Look(seq)
 	switch {

@@ -513,7 +513,8 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	if a.pair != 0 {
 		m = d.AppendPair(m, wire.Pair{SPI: a.pair})
 	}
-	if hard, soft := &a.limits[limitHard>>4], &a.limits[limitSoft>>4]; !a.s.illumos() && (*hard == nil) != (*soft == nil) {
+	if hard, soft := &a.limits[limitHard>>4], &a.limits[limitSoft>>4]; !a.s.illumos() &&
+		(*hard == nil) != (*soft == nil) {
 		// Linux wants both or none.
 		for _, l := range []**wire.Lifetime{hard, soft} {
 			if *l == nil {
@@ -544,10 +545,12 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	}
 	m = d.AppendAddress(m, wire.ExtAddressDst, a.s.address(wire.Address{Proto: a.proto, Addr: dst, Port: a.dport}))
 	if natRem {
-		m = d.AppendAddress(m, wire.IllumosExtXAddressNattRem, a.s.address(wire.Address{Addr: natAddr(a.natRem), Port: a.natRport}))
+		m = d.AppendAddress(m, wire.IllumosExtXAddressNattRem,
+			a.s.address(wire.Address{Addr: natAddr(a.natRem), Port: a.natRport}))
 	}
 	if natLoc {
-		m = d.AppendAddress(m, wire.IllumosExtXAddressNattLoc, a.s.address(wire.Address{Addr: natAddr(a.natLoc), Port: a.natLport}))
+		m = d.AppendAddress(m, wire.IllumosExtXAddressNattLoc,
+			a.s.address(wire.Address{Addr: natAddr(a.natLoc), Port: a.natLport}))
 	}
 	m = d.AppendAddress(m, wire.ExtAddressSrc, a.s.address(wire.Address{Proto: a.proto, Addr: src, Port: a.sport}))
 	if a.inner {

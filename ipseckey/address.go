@@ -87,8 +87,8 @@ func parseDotted(text string) (netip.Addr, bool) {
 	return netip.AddrFrom4(b), true
 }
 
-// parseInetAddr reads what inet_addr(3C) reads: one to four numbers in any base, the last of which fills what is left. It cannot
-// tell 255.255.255.255 from an error.
+// parseInetAddr reads what inet_addr(3C) reads: one to four numbers in any base, the last of which fills what is left.
+// It cannot tell 255.255.255.255 from an error.
 func parseInetAddr(text string) (netip.Addr, bool) {
 	parts := strings.Split(text, ".")
 	if len(parts) > 4 {

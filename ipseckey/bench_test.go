@@ -13,7 +13,8 @@ import (
 
 // benchSA is an SA as DUMP answers it.
 func benchSA() []byte {
-	b := little.AppendSA(nil, wire.SA{SPI: 0x1a2b3c4d, State: wire.StateMature, Auth: 5, Encrypt: 12, Flags: 0x80008000})
+	b := little.AppendSA(nil, wire.SA{SPI: 0x1a2b3c4d, State: wire.StateMature, Auth: 5, Encrypt: 12,
+		Flags: 0x80008000})
 	for _, t := range []wire.ExtType{wire.ExtLifetimeSoft, wire.ExtLifetimeHard, wire.ExtLifetimeCurrent} {
 		b = little.AppendLifetime(b, t, wire.Lifetime{Bytes: 1 << 20, AddTime: 28800})
 	}
@@ -50,7 +51,8 @@ func BenchmarkDump(b *testing.B) {
 		}
 		return append(all, agree(h, msg)...)
 	}
-	for name, args := range map[string][]string{"text": {"-n", "dump"}, "json": {"--json", "dump"}, "save": {"-s", "-"}} {
+	for name, args := range map[string][]string{"text": {"-n", "dump"}, "json": {"--json", "dump"},
+		"save": {"-s", "-"}} {
 		b.Run(name, func(b *testing.B) { benchRun(b, "", answer, args...) })
 	}
 }

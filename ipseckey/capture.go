@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A trace of an engine is pcapng, with a link type for private use, or the annotated print of each message. Both say whose
-// dialect it is.
+// A trace of an engine is pcapng, with a link type for private use, or the annotated print of each message. Both say
+// whose dialect it is.
 
 // Pcapng as in draft-ietf-opsawg-pcapng.
 const (

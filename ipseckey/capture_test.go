@@ -50,7 +50,8 @@ func TestExplainTrace(t *testing.T) {
 			if len(got) < 6 || r.exit != 0 || r.stderr != "" { // REGISTER, ADD, GET, each with its answer
 				t.Fatalf("%s %s: %d messages, exit %d, %q", name, kind, len(got), r.exit, r.stderr)
 			}
-			if last := got[len(got)-1]; last.Dialect != name || last.Record.Type != "GET" || last.Record.SPI != "0x1000" || last.Record.Broken != "" {
+			if last := got[len(got)-1]; last.Dialect != name || last.Record.Type != "GET" ||
+				last.Record.SPI != "0x1000" || last.Record.Broken != "" {
 				t.Errorf("%s %s: %s", name, kind, r.stdout)
 			}
 			if strings.Contains(r.stdout, key128) {
@@ -69,16 +70,19 @@ func TestExplainTrace(t *testing.T) {
 			t.Errorf("%s: %s", name, cmp.Diff(first.stdout, again.stdout))
 		}
 		_, pcapng = traces(t, name, true)
-		if r := (start{args: []string{"--json", "--show-keys", "explain"}, stdin: pcapng}).run(t); !strings.Contains(r.stdout, key128) {
+		if r := (start{args: []string{"--json", "--show-keys", "explain"},
+			stdin: pcapng}).run(t); !strings.Contains(r.stdout, key128) {
 			t.Errorf("%s: no key where there is one: %s", name, r.stdout)
 		}
 		for _, n := range []int{20, len(pcapng) / 2, len(pcapng) - 3} {
-			if r := (start{args: []string{"explain"}, stdin: pcapng[:n]}).run(t); r.exit != 1 || !strings.Contains(r.stderr, "cut or damaged") {
+			if r := (start{args: []string{"explain"}, stdin: pcapng[:n]}).run(t); r.exit != 1 ||
+				!strings.Contains(r.stderr, "cut or damaged") {
 				t.Errorf("%s cut at %d: exit %d, %q", name, n, r.exit, r.stderr)
 			}
 		}
 	}
-	if r := (start{args: []string{"explain"}, stdin: "base header, 16 bytes\n      0  02    version = 2\n      4  02    len\n"}).run(t); r.exit != 1 ||
+	if r := (start{args: []string{"explain"},
+		stdin: "base header, 16 bytes\n      0  02    version = 2\n      4  02    len\n"}).run(t); r.exit != 1 ||
 		!strings.Contains(r.stderr, "line 3: a piece of the message is missing") {
 		t.Errorf("exit %d, %q", r.exit, r.stderr)
 	}

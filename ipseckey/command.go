@@ -73,7 +73,8 @@ const helpHelp = "help\t    - Display list of commands\n" +
 	"help attr  - Display possible SA attributes\n"
 
 var ownCommands = []command{
-	{"getspi", verbGetSPI, wire.MsgGetSPI, "getspi - Reserve an SPI: getspi [sa_type] src A dst B [spi-min N] [spi-max N]\n"},
+	{"getspi", verbGetSPI, wire.MsgGetSPI,
+		"getspi - Reserve an SPI: getspi [sa_type] src A dst B [spi-min N] [spi-max N]\n"},
 	{"explain", verbExplain, 0, "explain - Print a message with its meaning: explain [file | - | hex...]\n"},
 	{"completion", verbCompletion, 0, "completion - Print completions for a shell: completion bash|zsh|fish\n"},
 }
@@ -212,8 +213,8 @@ func saType(text string) (int32, bool) {
 	return n, ok && n != -1
 }
 
-// execute runs one command. The error is errAbandon when the command failed and that was said, errSent when it got as far as an
-// exchange with a destination, an *exit when the run ends, nil otherwise.
+// execute runs one command. The error is errAbandon when the command failed and that was said, errSent when it got as
+// far as an exchange with a destination, an *exit when the run ends, nil otherwise.
 func (s *session) execute(ctx context.Context, words []word) error {
 	err := s.perform(ctx, words)
 	s.finish(s.show(0), err)

@@ -10,18 +10,19 @@ import (
 
 // LineEditor reads lines from a terminal. It is used by one goroutine.
 type LineEditor interface {
-	// ReadLine shows the prompt and returns the line that was typed, without a newline. The error is io.EOF at the end of the
-	// input, and ErrAbandoned when the user gave the line up.
+	// ReadLine shows the prompt and returns the line that was typed, without a newline. The error is io.EOF at the end
+	// of the input, and ErrAbandoned when the user gave the line up.
 	ReadLine(prompt string, complete Completer) (string, error)
-	// Remember puts a command into the history: line for the rest of the run, and safe, in which no key is, for longer; "" is
-	// not kept.
+	// Remember puts a command into the history: line for the rest of the run, and safe, in which no key is, for longer;
+	// "" is not kept.
 	Remember(line, safe string)
 }
 
 // ErrAbandoned is what a [LineEditor] returns for a line that its user gave up.
 var ErrAbandoned = errors.New("line abandoned")
 
-// Completer finds what may stand at a place of a line: candidates for the bytes from there to at. nil completes nothing.
+// Completer finds what may stand at a place of a line: candidates for the bytes from there to at. nil completes
+// nothing.
 type Completer func(line string, at int) (from int, candidates []string)
 
 // complete finds what may stand at byte at of the line, behind the lines that it continues.
@@ -165,7 +166,8 @@ func preferred(k keyword, typed string) string {
 	if typed != "" {
 		return k.name
 	}
-	names := map[kind]string{kindSrc: "src", kindDst: "dst", kindInnerSrc: "isrc", kindInnerDst: "idst", kindInnerSrcPort: "isport", kindInnerDstPort: "idport"}
+	names := map[kind]string{kindSrc: "src", kindDst: "dst", kindInnerSrc: "isrc", kindInnerDst: "idst",
+		kindInnerSrcPort: "isport", kindInnerDstPort: "idport"}
 	if name, ok := names[k.kind]; ok {
 		if k.v6 {
 			name += "6"

@@ -66,7 +66,9 @@ func TestComplete(t *testing.T) {
 		{"flush |", "ah all esp", ""},
 		{"save |", "ah all esp", ""},
 		{"flush esp |", "", "esp spi"},
-		{"add esp |", "spi src dst encr_alg auth_alg encrkey authkey inbound outbound hard_addtime encap pair-spi state", "saddr flags spi-min authalg dpd"},
+		{"add esp |",
+			"spi src dst encr_alg auth_alg encrkey authkey inbound outbound hard_addtime encap pair-spi state",
+			"saddr flags spi-min authalg dpd"},
 		{"add esp s|", "spi src saddr srcaddr src6 sport state soft_addtime srcidtype", "sens_level dst"},
 		{"add ah |", "auth_alg authkey", "encr_alg encrkey reserved_bits"},
 		{"update-pair esp |", "spi", "pair-spi"},
@@ -135,7 +137,8 @@ func TestCompleteSupported(t *testing.T) {
 func TestPrompt(t *testing.T) {
 	var prompts []string
 	e := &typist{
-		lines:     []string{"add esp spi 1 dst 192.0.2.1 \\", " encr_alg aes encrkey " + key128, "flush \\", "given up", "", "# comment", "help quit"},
+		lines: []string{"add esp spi 1 dst 192.0.2.1 \\", " encr_alg aes encrkey " + key128, "flush \\", "given up",
+			"", "# comment", "help quit"},
 		ask:       func(p string, _ ipseckey.Completer) { prompts = append(prompts, p) },
 		abandoned: 4,
 	}
@@ -166,7 +169,8 @@ func TestPrompt(t *testing.T) {
 	}
 }
 
-// TestCompletionScripts tries the completions of each shell that is here, and looks for every command and option in all.
+// TestCompletionScripts tries the completions of each shell that is here, and looks for every command and option in
+// all.
 func TestCompletionScripts(t *testing.T) {
 	help := start{args: []string{"--help"}}.run(t).stdout
 	for _, shell := range []string{"bash", "zsh", "fish"} {
@@ -174,7 +178,8 @@ func TestCompletionScripts(t *testing.T) {
 		if r.exit != 0 || len(r.sent) != 0 {
 			t.Fatalf("%s: exit %d, %q", shell, r.exit, r.stderr)
 		}
-		for _, w := range []string{"delete", "delete-pair", "get", "flush", "dump", "save", "monitor", "pmonitor", "passive_monitor", "help", "getspi",
+		for _, w := range []string{"delete", "delete-pair", "get", "flush", "dump", "save", "monitor", "pmonitor",
+			"passive_monitor", "help", "getspi",
 			"explain", "completion", "engine", "kernel", "color", "version", "json", "show-keys", "compat"} {
 			if !regexp.MustCompile(`[ '-]` + w + `\b`).MatchString(r.stdout) {
 				t.Errorf("%s: no %q", shell, w)
@@ -213,7 +218,8 @@ func TestCompletionScripts(t *testing.T) {
 		} {
 			list := strings.Split(words, " ")
 			quoted := "'" + strings.Join(list, "' '") + "'"
-			out, err := exec.Command(path, "--norc", "-c", "source "+script+"; COMP_WORDS=("+quoted+"); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); "+
+			out, err := exec.Command(path, "--norc", "-c", "source "+script+"; COMP_WORDS=("+quoted+
+				"); COMP_CWORD=$((${#COMP_WORDS[@]}-1)); "+
 				`_ipseckey; printf '%s\n' "${COMPREPLY[@]}"`).CombinedOutput()
 			got := strings.Fields(string(out))
 			slices.Sort(got)
@@ -233,7 +239,8 @@ func TestManual(t *testing.T) {
 	page := strings.ReplaceAll(string(b), `\&`, "")
 	has := func(macro, word string) {
 		t.Helper()
-		if !regexp.MustCompile(`(?m)\b` + macro + `( \S+)*? "?-?` + regexp.QuoteMeta(word) + `"?( |$)`).MatchString(page) {
+		if !regexp.MustCompile(`(?m)\b` + macro + `( \S+)*? "?-?` + regexp.QuoteMeta(word) +
+			`"?( |$)`).MatchString(page) {
 			t.Errorf("the manual has no %s %s", macro, word)
 		}
 	}

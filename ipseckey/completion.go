@@ -168,7 +168,8 @@ complete -o default -F _ipseckey ipseckey
 
 func fishScript() string {
 	var b strings.Builder
-	b.WriteString("# Completions of ipseckey(8). To have them: ipseckey completion fish | source\ncomplete -c ipseckey -f\n")
+	b.WriteString(
+		"# Completions of ipseckey(8). To have them: ipseckey completion fish | source\ncomplete -c ipseckey -f\n")
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", `\'`) + "'" }
 	for _, o := range optionTable {
 		flag := "-s " + strings.TrimPrefix(o.name, "-")
@@ -199,7 +200,8 @@ func fishScript() string {
 	}
 	for _, line := range [][2]string{
 		{"flush dump save", "all ah esp"}, {"delete delete-pair get", "ah esp " + strings.Join(findKeywordNames, " ")},
-		{"getspi", "ah esp " + strings.Join(reserveKeywordNames, " ")}, {"help", strings.Join(append(commandNames(), "attr"), " ")},
+		{"getspi", "ah esp " + strings.Join(reserveKeywordNames, " ")},
+		{"help", strings.Join(append(commandNames(), "attr"), " ")},
 		{"completion", strings.Join(shells, " ")},
 	} {
 		fmt.Fprintf(&b, "complete -c ipseckey -n '__fish_seen_subcommand_from %s' -a '%s'\n", line[0], line[1])

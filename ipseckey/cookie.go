@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// CookieFile reads a cookie label map: a number, white space, a label, one a line. Reading ends at the first line that is not
-// so. Labels are the same for every protocol.
+// CookieFile reads a cookie label map: a number, white space, a label, one a line. Reading ends at the first line that
+// is not so. Labels are the same for every protocol.
 func CookieFile(r io.Reader) CookieLabels {
 	labels := map[uint32]string{}
 	for s := bufio.NewScanner(r); s.Scan(); {

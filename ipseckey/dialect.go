@@ -8,16 +8,16 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// The command speaks illumos. To an engine of another kernel it speaks that kernel's dialect as far as the two have the same
-// things to say: the extensions and flags of RFC 2367.
+// The command speaks illumos. To an engine of another kernel it speaks that kernel's dialect as far as the two have the
+// same things to say: the extensions and flags of RFC 2367.
 
 // illumos tells whether the engine speaks the command's own dialect.
 func (s *session) illumos() bool { return isIllumos(s.dial) }
 
 func isIllumos(d *wire.Dialect) bool { return d.Name == wire.Illumos().Name }
 
-// address is an address as the engine wants it. illumos takes IPv4 as IPv4-mapped addresses, as the original sends it, others
-// want it plain.
+// address is an address as the engine wants it. illumos takes IPv4 as IPv4-mapped addresses, as the original sends it,
+// others want it plain.
 func (s *session) address(v wire.Address) wire.Address {
 	if !s.illumos() {
 		v.Addr = v.Addr.Unmap()
@@ -31,8 +31,8 @@ func (s *session) address(v wire.Address) wire.Address {
 	return v
 }
 
-// dialectAlgorithms is the algorithm table for an engine of another kernel: the names that its dialect has, with the names and
-// sizes that the stock table has for the same.
+// dialectAlgorithms is the algorithm table for an engine of another kernel: the names that its dialect has, with the
+// names and sizes that the stock table has for the same.
 func dialectAlgorithms(d *wire.Dialect) *Algorithms {
 	stock := StockAlgorithms()
 	table := func(name func(uint8) string, rows []Algorithm) (all []Algorithm) {

@@ -45,7 +45,8 @@ type rawAttribute struct {
 
 var attributeNames = map[string]string{
 	"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
-	"2.5.4.9": "street", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description", "2.5.4.42": "GN",
+	"2.5.4.9": "street", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description",
+	"2.5.4.42": "GN",
 	"2.5.4.43": "initials", "2.5.4.46": "dnQualifier", "1.2.840.113549.1.9.1": "emailAddress",
 	"0.9.2342.19200300.100.1.25": "DC", "0.9.2342.19200300.100.1.1": "UID",
 }
@@ -57,7 +58,8 @@ func attributeName(id asn1.ObjectIdentifier) string {
 	return id.String()
 }
 
-// quoteValue escapes control bytes and those beyond ASCII, and quotes a value with characters that mean something in a name.
+// quoteValue escapes control bytes and those beyond ASCII, and quotes a value with characters that mean something in a
+// name.
 func quoteValue(v []byte) string {
 	var b strings.Builder
 	quote := len(v) > 0 && (v[0] == '#' || v[0] == ' ' || v[len(v)-1] == ' ')

@@ -54,7 +54,8 @@ func (s *session) alarm(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, d)
 }
 
-// expired tells what a failed read means: the time is over, or the run was interrupted. nil means that it is the socket's error.
+// expired tells what a failed read means: the time is over, or the run was interrupted. nil means that it is the
+// socket's error.
 func (s *session) expired(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -254,8 +255,8 @@ func (s *session) dumped(satype int32, save *saver) {
 	}
 }
 
-// message is what a listing reads of a buffer of which n bytes were received: to the end of the buffer if the original is kept,
-// which relies on the length in the header alone.
+// message is what a listing reads of a buffer of which n bytes were received: to the end of the buffer if the original
+// is kept, which relies on the length in the header alone.
 func (s *session) message(buf []byte, n int) []byte {
 	if s.keeps(QuirkStaleReply) {
 		return buf

@@ -220,10 +220,10 @@ func (s *session) explained(words []string) (text []byte, name string, err error
 	return []byte(strings.Join(words, " ")), "", nil
 }
 
-// findMessages finds the messages in a text, and the name of their dialect if it says so. It may be a trace of an engine;
-// messages as they are, one behind the other; the JSON of a recording, in which "hex" (of what was sent and received), "sent"
-// and "replies" are messages; or hexadecimal digits, in which a message ends where it says, or at an empty line. Any of them may
-// be compressed by gzip. The error is about what could not be read.
+// findMessages finds the messages in a text, and the name of their dialect if it says so. It may be a trace of an
+// engine; messages as they are, one behind the other; the JSON of a recording, in which "hex" (of what was sent and
+// received), "sent" and "replies" are messages; or hexadecimal digits, in which a message ends where it says, or at an
+// empty line. Any of them may be compressed by gzip. The error is about what could not be read.
 func findMessages(text []byte) (msgs [][]byte, dialect string, err error) {
 	if z, err := gzip.NewReader(bytes.NewReader(text)); err == nil {
 		if text, err = io.ReadAll(files.AtMost(z, maxExplained)); err != nil {
@@ -287,8 +287,9 @@ func isText(b []byte) bool {
 // offsetColumn is what a dump in hexadecimal has in front of its lines.
 var offsetColumn = regexp.MustCompile(`^\s*(0x)?[0-9a-fA-F]{4,8}:?\s\s?`)
 
-// hexText reads hexadecimal digits in any of the usual forms: in one piece, in bytes or words with blanks, colons or commas
-// between them, each with or without 0x, and with the offsets and characters beside them that hexdump, xxd and od print.
+// hexText reads hexadecimal digits in any of the usual forms: in one piece, in bytes or words with blanks, colons or
+// commas between them, each with or without 0x, and with the offsets and characters beside them that hexdump, xxd and
+// od print.
 func hexText(text string) ([]byte, error) {
 	var digits strings.Builder
 	for n, line := range strings.Split(text, "\n") {
@@ -300,7 +301,10 @@ func hexText(text string) ([]byte, error) {
 				line, _, _ = strings.Cut(line, "  ") // characters
 			}
 		}
-		for _, w := range strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == ':' || r == ',' }) {
+		for _, w := range strings.FieldsFunc(line, func(r rune) bool {
+			return r == ' ' || r == '\t' || r == ':' ||
+				r == ','
+		}) {
 			w = strings.TrimPrefix(strings.TrimPrefix(w, "0x"), "0X")
 			for i := range len(w) {
 				if _, ok := digit(w[i]); !ok {
@@ -316,8 +320,8 @@ func hexText(text string) ([]byte, error) {
 	return hex.DecodeString(digits.String())
 }
 
-// cutMessages cuts bytes into messages by their lengths, in the byte order that fits the first one. What does not fit is one
-// message with an error in it.
+// cutMessages cuts bytes into messages by their lengths, in the byte order that fits the first one. What does not fit
+// is one message with an error in it.
 func cutMessages(b []byte) (msgs [][]byte, err error) {
 	for len(b) > 0 {
 		n := len(b)
@@ -341,7 +345,8 @@ func cutMessages(b []byte) (msgs [][]byte, err error) {
 	return msgs, nil
 }
 
-// recorded collects the messages of a recording: members called hex beside an op of send or inside of rx, sent and replies.
+// recorded collects the messages of a recording: members called hex beside an op of send or inside of rx, sent and
+// replies.
 func recorded(msgs [][]byte, v any) ([][]byte, error) {
 	add := func(v any) error {
 		text, ok := v.(string)
@@ -385,8 +390,8 @@ func recorded(msgs [][]byte, v any) ([][]byte, error) {
 	return msgs, err
 }
 
-// guessDialect finds the dialect and byte order that a message is well formed in: of the kernel that --kernel names, or that the
-// capture does; else of any, illumos first.
+// guessDialect finds the dialect and byte order that a message is well formed in: of the kernel that --kernel names, or
+// that the capture does; else of any, illumos first.
 func (s *session) guessDialect(msg []byte, name string) *wire.Dialect {
 	var candidates []*wire.Dialect
 	first := wire.Illumos()
@@ -441,8 +446,8 @@ func (s *session) explainJSON(d *wire.Dialect, msg []byte) {
 	s.emitJSON(e)
 }
 
-// explainOne prints a message: in front what it is, then each extension with what it is for, and each field with its place, its
-// bytes, its value and its meaning.
+// explainOne prints a message: in front what it is, then each extension with what it is for, and each field with its
+// place, its bytes, its value and its meaning.
 func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 	keys := s.showKeys && !s.paranoid
 	h, _ := d.Header(msg)

@@ -22,8 +22,10 @@ import (
 
 // explainable is a message with what a reader wants explained.
 func explainable() []byte {
-	m := little.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: 3, Seq: 7, PID: 4242, Errno: 22, Reserved: 45})
-	m = little.AppendSA(m, wire.SA{SPI: 0x1000, State: wire.StateMature, Auth: 3, Encrypt: 12, Flags: wire.IllumosFlagXInbound})
+	m := little.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: 3, Seq: 7, PID: 4242, Errno: 22,
+		Reserved: 45})
+	m = little.AppendSA(m, wire.SA{SPI: 0x1000, State: wire.StateMature, Auth: 3, Encrypt: 12,
+		Flags: wire.IllumosFlagXInbound})
 	m = little.AppendAddress(m, wire.ExtAddressDst, wire.Address{Addr: mustAddr("192.0.2.1")})
 	return little.Finish(little.AppendKey(m, wire.ExtKeyEncrypt, wire.Key{Bits: 128, Data: []byte("0123456789abcdef")}))
 }
@@ -77,22 +79,26 @@ KEY_ENCRYPT, 24 bytes: key of the encryption algorithm, and its salt (RFC 2367 s
 func TestExplain(t *testing.T) {
 	msg := explainable()
 	digits := hex.EncodeToString(msg)
-	if r := (start{args: []string{"explain", digits}}).run(t); r.exit != 0 || r.stdout != explained || len(r.sent) != 0 {
+	if r := (start{args: []string{"explain", digits}}).run(t); r.exit != 0 || r.stdout != explained ||
+		len(r.sent) != 0 {
 		t.Errorf("exit %d, %q (-want +got):\n%s", r.exit, r.stderr, cmp.Diff(explained, r.stdout))
 	}
-	recording := `{"name":"x","steps":[{"op":"inject","hex":"4500"},{"op":"send","s":"a","hex":"` + digits + `","rx":[{"s":"b","hex":"` + digits + `"}]}]}` + "\n"
-	own := `{"argv":["flush"],"exchange":[{"sent":null,"replies":["@timeout"]},{"sent":"` + digits + `","replies":["` + digits + `","@errno:5"]}]}`
+	recording := `{"name":"x","steps":[{"op":"inject","hex":"4500"},{"op":"send","s":"a","hex":"` + digits +
+		`","rx":[{"s":"b","hex":"` + digits + `"}]}]}` + "\n"
+	own := `{"argv":["flush"],"exchange":[{"sent":null,"replies":["@timeout"]},{"sent":"` + digits + `","replies":["` +
+		digits + `","@errno:5"]}]}`
 	for name, c := range map[string]struct {
 		start start
 		n     int
 	}{
-		"file":          {start{args: []string{"explain", "in"}, file: digits}, 1},
-		"stdin":         {start{args: []string{"explain"}, stdin: digits + "\n"}, 1},
-		"-":             {start{args: []string{"explain", "-"}, stdin: strings.ToUpper(digits)}, 1},
-		"words":         {start{args: []string{"explain", digits[:20], digits[20:]}}, 1},
-		"two":           {start{args: []string{"explain"}, stdin: digits + digits}, 2},
-		"two apart":     {start{args: []string{"explain"}, stdin: digits + "\n\n" + digits}, 2},
-		"colons":        {start{args: []string{"explain"}, stdin: strings.TrimSuffix(strings.ReplaceAll(spaced(msg), " ", ":"), ":")}, 1},
+		"file":      {start{args: []string{"explain", "in"}, file: digits}, 1},
+		"stdin":     {start{args: []string{"explain"}, stdin: digits + "\n"}, 1},
+		"-":         {start{args: []string{"explain", "-"}, stdin: strings.ToUpper(digits)}, 1},
+		"words":     {start{args: []string{"explain", digits[:20], digits[20:]}}, 1},
+		"two":       {start{args: []string{"explain"}, stdin: digits + digits}, 2},
+		"two apart": {start{args: []string{"explain"}, stdin: digits + "\n\n" + digits}, 2},
+		"colons": {start{args: []string{"explain"},
+			stdin: strings.TrimSuffix(strings.ReplaceAll(spaced(msg), " ", ":"), ":")}, 1},
 		"0x":            {start{args: []string{"explain"}, stdin: "0x" + digits}, 1},
 		"hexdump -C":    {start{args: []string{"explain"}, stdin: hex.Dump(msg)}, 1},
 		"xxd":           {start{args: []string{"explain"}, stdin: xxd(msg)}, 1},
@@ -109,7 +115,8 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: exit %d, %q, %q", name, r.exit, r.stderr, r.stdout)
 		}
 	}
-	if r := (start{args: []string{"explain", "--show-keys", digits}}).run(t); !strings.Contains(r.stdout, "30 31 32 33") {
+	if r := (start{args: []string{"explain", "--show-keys", digits}}).run(t); !strings.Contains(r.stdout,
+		"30 31 32 33") {
 		t.Errorf("--show-keys: %q", r.stdout)
 	}
 	for args, want := range map[string]string{
@@ -125,10 +132,12 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: exit %d, %q %q", args, r.exit, r.stderr, r.stdout)
 		}
 	}
-	if r := (start{args: []string{"explain"}, stdin: "\n"}).run(t); r.exit != 1 || !strings.Contains(r.stderr, "nothing to explain") {
+	if r := (start{args: []string{"explain"}, stdin: "\n"}).run(t); r.exit != 1 ||
+		!strings.Contains(r.stderr, "nothing to explain") {
 		t.Errorf("nothing: exit %d, %q", r.exit, r.stderr)
 	}
-	if r := (start{args: []string{"explain"}, stdin: "02zz"}).run(t); r.exit != 1 || !strings.Contains(r.stderr, `line 1: 'z' is no hexadecimal digit`) {
+	if r := (start{args: []string{"explain"}, stdin: "02zz"}).run(t); r.exit != 1 ||
+		!strings.Contains(r.stderr, `line 1: 'z' is no hexadecimal digit`) {
 		t.Errorf("no digit: exit %d, %q", r.exit, r.stderr)
 	}
 }
@@ -175,21 +184,24 @@ func TestExplainDialects(t *testing.T) {
 				dd = d.WithOrder(binary.BigEndian)
 			}
 			m := dd.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgGet, SAType: 3})
-			m = dd.Finish(dd.AppendAddress(m, wire.ExtAddressDst, wire.Address{Addr: mustAddr("2001:db8::1"), PrefixLen: 128}))
+			m = dd.Finish(dd.AppendAddress(m, wire.ExtAddressDst, wire.Address{Addr: mustAddr("2001:db8::1"),
+				PrefixLen: 128}))
 			r := start{args: []string{"explain", hex.EncodeToString(m)}}.run(t)
-			if want := "GET, 56 bytes, dialect " + d.Name + ", " + order + " endian\n"; !strings.HasPrefix(r.stdout, want) {
+			if want := "GET, 56 bytes, dialect " + d.Name + ", " + order + " endian\n"; !strings.HasPrefix(r.stdout,
+				want) {
 				t.Errorf("want %q, got %q", want, r.stdout)
 			}
 		}
 	}
 	m := hex.EncodeToString([]byte{2, 9, 0, 3, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0})
-	if r := (start{args: []string{"--kernel=linux", "explain", m}}).run(t); !strings.HasPrefix(r.stdout, "FLUSH, 16 bytes, dialect linux, little endian\n") {
+	if r := (start{args: []string{"--kernel=linux", "explain", m}}).run(t); !strings.HasPrefix(r.stdout,
+		"FLUSH, 16 bytes, dialect linux, little endian\n") {
 		t.Errorf("%q", r.stdout)
 	}
 }
 
-// TestExplainEverything looks for a meaning and a reference of every field of every message that any kernel is known to send or
-// take, and sees that no key is shown.
+// TestExplainEverything looks for a meaning and a reference of every field of every message that any kernel is known to
+// send or take, and sees that no key is shown.
 func TestExplainEverything(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "wire", "testdata", "*.messages"))
 	if err != nil || len(files) == 0 {
@@ -217,7 +229,8 @@ func TestExplainEverything(t *testing.T) {
 				t.Fatalf("%s: exit %d, %v, %q", fields[0], r.exit, err, r.stdout)
 			}
 			n++
-			if (e.Meaning == "" || e.Where == "") && e.Record.Broken == "" && !strings.HasPrefix(e.Record.Type, "unknown") {
+			if (e.Meaning == "" || e.Where == "") && e.Record.Broken == "" &&
+				!strings.HasPrefix(e.Record.Type, "unknown") {
 				t.Errorf("no meaning of %s", e.Record.Type)
 			}
 			total := 0
@@ -249,11 +262,13 @@ func TestExplainEverything(t *testing.T) {
 // FuzzExplain explains anything. It must come to an end, show no key, and say something.
 func FuzzExplain(f *testing.F) {
 	msg := explainable()
-	for _, seed := range [][]byte{msg, []byte(hex.EncodeToString(msg)), []byte(hex.Dump(msg)), []byte(`{"hex":"02"}`), []byte(xxd(msg)), []byte(explained),
-		[]byte("\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x1c\x00\x00\x00" +
-			"\x01\x00\x00\x00\x14\x00\x00\x00\x93\x00\x00\x00\x00\x00\x00\x00\x14\x00\x00\x00" +
-			"\x06\x00\x00\x00\x30\x00\x00\x00" + strings.Repeat("\x00", 12) + "\x10\x00\x00\x00\x10\x00\x00\x00" +
-			"\x02\x09\x00\x03\x02\x00\x00\x00" + strings.Repeat("\x00", 8) + "\x30\x00\x00\x00"),
+	for _, seed := range [][]byte{msg, []byte(hex.EncodeToString(msg)), []byte(hex.Dump(msg)), []byte(`{"hex":"02"}`),
+		[]byte(xxd(msg)), []byte(explained),
+		[]byte(
+			"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a\x01\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\x1c\x00\x00\x00" +
+				"\x01\x00\x00\x00\x14\x00\x00\x00\x93\x00\x00\x00\x00\x00\x00\x00\x14\x00\x00\x00" +
+				"\x06\x00\x00\x00\x30\x00\x00\x00" + strings.Repeat("\x00", 12) + "\x10\x00\x00\x00\x10\x00\x00\x00" +
+				"\x02\x09\x00\x03\x02\x00\x00\x00" + strings.Repeat("\x00", 8) + "\x30\x00\x00\x00"),
 	} {
 		f.Add(seed)
 	}

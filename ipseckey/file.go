@@ -25,8 +25,8 @@ type Files interface {
 	// Open opens a file for reading; what is told of it belongs to the file that was opened. No wait for it, or in its
 	// Read, goes on when ctx has ended.
 	Open(ctx context.Context, name string) (io.ReadCloser, FileInfo, error)
-	// Create makes a new file with mode 0400, or truncates one that exists and tells what it was before: created is false then.
-	// An existing file keeps its mode. No wait goes on when ctx has ended.
+	// Create makes a new file with mode 0400, or truncates one that exists and tells what it was before: created is
+	// false then. An existing file keeps its mode. No wait goes on when ctx has ended.
 	Create(ctx context.Context, name string) (f io.WriteCloser, old FileInfo, created bool, err error)
 }
 

@@ -45,7 +45,8 @@ func (s *session) find(ctx context.Context, verb string, typ wire.MsgType, satyp
 	if !s.illumos() && (typ == wire.IllumosMsgXDelPair || f.flags != 0) {
 		return f.stopAll(len(s.words), "An engine of %s knows no pairs and no inbound and outbound.", s.dial.Name)
 	}
-	return s.send(ctx, sending{parse: &f.parse, typ: typ, satype: satype, spi: f.spi, src: f.src, dst: f.dst, build: f.build})
+	return s.send(ctx, sending{parse: &f.parse, typ: typ, satype: satype, spi: f.spi, src: f.src, dst: f.dst,
+		build: f.build})
 }
 
 func (f *finding) keyword(ctx context.Context, i int) error {
@@ -71,7 +72,8 @@ func (f *finding) keyword(ctx context.Context, i int) error {
 		return f.endpoint(ctx, &f.src, i, k.v6, wire.ExtAddressSrc, "source addr", `Unknown source address "%s"`)
 	case kindDst:
 		only6 := k.v6 && !f.s.keeps(QuirkFindDst6)
-		return f.endpoint(ctx, &f.dst, i, only6, wire.ExtAddressDst, "destination address", `Unknown destination address "%s"`)
+		return f.endpoint(ctx, &f.dst, i, only6, wire.ExtAddressDst, "destination address",
+			`Unknown destination address "%s"`)
 	case kindSrcPort:
 		return once(&f.parse, &f.sport, i, "source port")
 	case kindDstPort:
@@ -87,7 +89,8 @@ func (f *finding) keyword(ctx context.Context, i int) error {
 var findKeywordNames = []string{"spi", "inbound", "outbound", "src", "saddr", "srcaddr", "src6", "saddr6", "srcaddr6",
 	"dst", "daddr", "dstaddr", "dst6", "daddr6", "dstaddr6", "sport", "dport", "proto", "ulp"}
 
-func (f *finding) endpoint(ctx context.Context, to **host, i int, only6 bool, t wire.ExtType, what, unknown string) error {
+func (f *finding) endpoint(ctx context.Context, to **host, i int, only6 bool, t wire.ExtType, what,
+	unknown string) error {
 	if f.twice(*to != nil, i, what) {
 		return nil
 	}

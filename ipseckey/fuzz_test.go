@@ -9,8 +9,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// FuzzCommands gives any text to the command as a file and as standard input, with and without the quirks. It must come to an
-// end, and a plain run must not show a key.
+// FuzzCommands gives any text to the command as a file and as standard input, with and without the quirks. It must come
+// to an end, and a plain run must not show a key.
 func FuzzCommands(f *testing.F) {
 	for _, cases := range readClasses(f, goldenFolder()) {
 		for i, c := range cases {
@@ -54,7 +54,8 @@ func keysIn(text string) (keys []string) {
 				continue
 			}
 			digits, _, _ := strings.Cut(strings.TrimPrefix(w, "0x"), "/")
-			if len(digits) >= 8 && strings.Count(text, digits) == 1 && strings.Trim(digits, "0123456789abcdefABCDEF") == "" {
+			if len(digits) >= 8 && strings.Count(text, digits) == 1 &&
+				strings.Trim(digits, "0123456789abcdefABCDEF") == "" {
 				keys = append(keys, digits)
 			}
 		}
@@ -85,7 +86,8 @@ func FuzzList(f *testing.F) {
 			binary.LittleEndian.PutUint32(dump[12:], goldenPID)
 		}
 		answer := func(h wire.Header, m []byte) [][]byte { return append([][]byte{dump}, agree(h, m)...) }
-		for _, args := range [][]string{{"-n", "dump"}, {"-v", "dump"}, {"-p", "dump"}, {"--json", "--show-keys", "dump"}, {"-s", "out"}} {
+		for _, args := range [][]string{{"-n", "dump"}, {"-v", "dump"}, {"-p", "dump"},
+			{"--json", "--show-keys", "dump"}, {"-s", "out"}} {
 			start{args: args, answer: answer}.run(t)
 			start{args: append([]string{"--compat"}, args...), answer: answer}.run(t)
 		}

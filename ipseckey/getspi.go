@@ -20,7 +20,8 @@ type reservation struct {
 	min, max uint64
 }
 
-// getSPI runs our own command getspi [SA_TYPE] src A dst B [spi-min N] [spi-max N]: it reserves an SPI and lists the answer.
+// getSPI runs our own command getspi [SA_TYPE] src A dst B [spi-min N] [spi-max N]: it reserves an SPI and lists the
+// answer.
 func (s *session) getSPI(ctx context.Context, words []word) error {
 	satype := int32(wire.SATypeESP)
 	r := &reservation{parse: parse{s: s, verb: "getspi", next: 1}, min: firstSPI, max: lastSPI}

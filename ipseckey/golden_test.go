@@ -150,7 +150,8 @@ type memFile struct {
 }
 
 func newMemFiles(c *goldenCase) *memFiles {
-	m := &memFiles{files: map[string]*memFile{"/dev/null": {special: true, info: ipseckey.FileInfo{Perm: 0o666}}}, changed: map[string]bool{}}
+	m := &memFiles{files: map[string]*memFile{"/dev/null": {special: true, info: ipseckey.FileInfo{Perm: 0o666}}},
+		changed: map[string]bool{}}
 	for _, d := range c.Dirs {
 		m.files[d] = &memFile{dir: true, info: ipseckey.FileInfo{Perm: 0o755}}
 	}
@@ -327,7 +328,8 @@ func play(t *testing.T, c *goldenCase, names ipseckey.Names, compat bool) (want,
 	if skip("exchange") {
 		want.Sent, got.Sent = nil, nil
 	}
-	if (c.Stdout == nil) != slices.Contains(c.Unstable, "stdout") || (c.Stderr == nil) != slices.Contains(c.Unstable, "stderr") {
+	if (c.Stdout == nil) != slices.Contains(c.Unstable, "stdout") || (c.Stderr == nil) != slices.Contains(c.Unstable,
+		"stderr") {
 		t.Fatalf("%s: an output is neither recorded nor unstable", c.Name)
 	}
 	if c.Stdout != nil && !skip("stdout") {
@@ -440,10 +442,10 @@ func goldenNames(t testing.TB) ipseckey.Names {
 	return ipseckey.NewTable(open("hosts"), open("protocols"))
 }
 
-// TestGolden plays the recordings of the original with and without --compat. With -v it prints every difference, and for each
-// of the two, alone on a line, how many cases passed and failed. A plain run differs from the original by named quirks, which it
-// mends: a case that passes as soon as those are kept by name is counted apart, and which quirks make how many cases different
-// is listed. IPSECKEY_GOLDEN names another folder to play.
+// TestGolden plays the recordings of the original with and without --compat. With -v it prints every difference, and
+// for each of the two, alone on a line, how many cases passed and failed. A plain run differs from the original by
+// named quirks, which it mends: a case that passes as soon as those are kept by name is counted apart, and which quirks
+// make how many cases different is listed. IPSECKEY_GOLDEN names another folder to play.
 func TestGolden(t *testing.T) {
 	names := goldenNames(t)
 	classes := readClasses(t, goldenFolder())
@@ -490,7 +492,8 @@ func TestGolden(t *testing.T) {
 				passed += n
 				t.Logf("%s: %d of %d", class, n, len(classes[class]))
 				if least := ratchet[class]; os.Getenv("IPSECKEY_GOLDEN") == "" && !compat && n != least {
-					t.Errorf("class %s: %d of %d cases are those of the original, there were %d: if that is right, say so in ratchet", class, n, len(classes[class]), least)
+					t.Errorf(
+						"class %s: %d of %d cases are those of the original, there were %d: if that is right, say so in ratchet", class, n, len(classes[class]), least)
 				}
 			}
 			if !testing.Verbose() {
@@ -512,8 +515,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// mendedBy names the quirks that a plain run must keep to pass a case, separated by blanks; "" if keeping all does not help.
-// Without -v, nobody reads which: it is "all" then.
+// mendedBy names the quirks that a plain run must keep to pass a case, separated by blanks; "" if keeping all does not
+// help. Without -v, nobody reads which: it is "all" then.
 func mendedBy(t *testing.T, c *goldenCase, names ipseckey.Names, quirks []string) string {
 	passes := func(keep []string) bool {
 		k := *c

@@ -7,8 +7,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Record is a message as --json prints it, one object a line. The names of its fields are stable: new ones may come, none will
-// change or go. Fields that the message does not have are left out.
+// Record is a message as --json prints it, one object a line. The names of its fields are stable: new ones may come,
+// none will change or go. Fields that the message does not have are left out.
 //
 // dump, get, getspi and monitor print records; how the other commands went is a [Result].
 type Record struct {
@@ -118,7 +118,8 @@ func NewRecord(d *wire.Dialect, msg []byte, keys bool) *Record {
 		r.Error = &Fault{Errno: d.ErrnoName(h.Errno), Text: strerror(illumosErrno(d, h.Errno))}
 		if hasDiagnostics(d) {
 			r.Error.Diagnostic = h.Reserved
-			r.Error.DiagnosticName, r.Error.DiagnosticText = d.DiagnosticName(h.Reserved), strings.TrimSpace(diagnosticText(h.Reserved))
+			r.Error.DiagnosticName, r.Error.DiagnosticText = d.DiagnosticName(h.Reserved),
+				strings.TrimSpace(diagnosticText(h.Reserved))
 			if int(h.Reserved) < len(aboutDiagnostic) {
 				r.Error.About = aboutDiagnostic[h.Reserved]
 			}

@@ -19,10 +19,11 @@ const (
 	keyNotHex
 )
 
-// parseKey reads HEX[/BITS], HEX with or without 0x. digits are those before the slash, count is what follows it, and size is
-// that as a number. An odd last digit is the high half of the last byte. With bits fewer than the digits the lower ones are
-// dropped unseen, whatever they are, and the last byte is masked; with more, the key has them all the same, and it is the
-// caller's choice to refuse it. Problems are in the order in which they are to be reported; keyBadBits and keyNotHex give no key.
+// parseKey reads HEX[/BITS], HEX with or without 0x. digits are those before the slash, count is what follows it, and
+// size is that as a number. An odd last digit is the high half of the last byte. With bits fewer than the digits the
+// lower ones are dropped unseen, whatever they are, and the last byte is masked; with more, the key has them all the
+// same, and it is the caller's choice to refuse it. Problems are in the order in which they are to be reported;
+// keyBadBits and keyNotHex give no key.
 func parseKey(text string) (k keyValue, digits, count string, size int32, problems []keyProblem) {
 	if len(text) > 2 && text[0] == '0' && (text[1] == 'x' || text[1] == 'X') {
 		text = text[2:]

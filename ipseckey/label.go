@@ -11,7 +11,8 @@ import (
 // labelBytes is the size of a label's bitmap.
 const labelBytes = 32
 
-// parseLabel reads what converts without a label daemon: ADMIN_LOW, ADMIN_HIGH, 0xCCCC and 0xCCCC-NN-hex, brackets allowed.
+// parseLabel reads what converts without a label daemon: ADMIN_LOW, ADMIN_HIGH, 0xCCCC and 0xCCCC-NN-hex, brackets
+// allowed.
 func parseLabel(text string) (wire.Sensitivity, bool) {
 	v := wire.Sensitivity{DPD: 1}
 	bitmap := make([]byte, labelBytes)

@@ -94,7 +94,8 @@ func (l *lister) lifetimeAt(off int) *lifetimeView {
 
 // lifetimes prints the lifetimes of the message, whatever their order in it.
 func (l *lister) lifetimes() {
-	current, hard, soft, idle := l.lifetimeAt(l.current), l.lifetimeAt(l.hard), l.lifetimeAt(l.soft), l.lifetimeAt(l.idle)
+	current, hard, soft, idle := l.lifetimeAt(l.current), l.lifetimeAt(l.hard), l.lifetimeAt(l.soft),
+		l.lifetimeAt(l.idle)
 	if current == nil && hard == nil && soft == nil && idle == nil {
 		return
 	}

@@ -32,8 +32,8 @@ func newLineReader(r io.Reader, pipe bool, q Quirk) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, 2*lineSize), pipe: pipe, quirks: q}
 }
 
-// physical reads one line with its newline. A last line without one comes with io.EOF. Of a line that is too long nothing is
-// kept.
+// physical reads one line with its newline. A last line without one comes with io.EOF. Of a line that is too long
+// nothing is kept.
 func (l *lineReader) physical(before string) (string, error) {
 	if l.edit != nil {
 		return l.edited(before)
@@ -91,9 +91,9 @@ func (l *lineReader) edited(before string) (string, error) {
 	return line + "\n", nil
 }
 
-// read returns the next command, with its newlines, and whether the line it begins with is a comment. At the end of the input it
-// returns io.EOF, without a command; the errors for what is too long are errLineTooLong, after which reading may go on,
-// errLineDropped and errJoinedTooLong.
+// read returns the next command, with its newlines, and whether the line it begins with is a comment. At the end of the
+// input it returns io.EOF, without a command; the errors for what is too long are errLineTooLong, after which reading
+// may go on, errLineDropped and errJoinedTooLong.
 func (l *lineReader) read() (command string, err error) {
 	var joined strings.Builder
 	for {

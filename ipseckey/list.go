@@ -54,8 +54,8 @@ type lister struct {
 
 func (l *lister) printf(format string, args ...any) { fmt.Fprintf(l.w, format, args...) }
 
-// list prints a message. buf is what a reader of it may look at: the message itself, or the buffer that it begins. stamp puts
-// the time in front. The error is the original's crash.
+// list prints a message. buf is what a reader of it may look at: the message itself, or the buffer that it begins.
+// stamp puts the time in front. The error is the original's crash.
 func (s *session) list(ctx context.Context, w io.Writer, buf []byte, stamp bool) error {
 	out := &bytes.Buffer{}
 	l := &lister{ctx: ctx, s: s, w: out, view: view{s.dial, buf}}
@@ -85,7 +85,8 @@ func (s *session) list(ctx context.Context, w io.Writer, buf []byte, stamp bool)
 }
 
 var msgNames = map[wire.MsgType]string{
-	wire.MsgReserved: "RESERVED (warning: set to 0)", wire.MsgGetSPI: "GETSPI", wire.MsgUpdate: "UPDATE", wire.MsgAdd: "ADD",
+	wire.MsgReserved: "RESERVED (warning: set to 0)", wire.MsgGetSPI: "GETSPI", wire.MsgUpdate: "UPDATE",
+	wire.MsgAdd:    "ADD",
 	wire.MsgDelete: "DELETE", wire.MsgGet: "GET", wire.MsgAcquire: "ACQUIRE", wire.MsgRegister: "REGISTER",
 	wire.MsgExpire: "EXPIRE", wire.MsgFlush: "FLUSH", wire.MsgDump: "DUMP", wire.MsgXPromisc: "X_PROMISC",
 	wire.IllumosMsgXInverseAcquire: "X_INVERSE_ACQUIRE", wire.IllumosMsgXUpdatePair: "UPDATE PAIR",
@@ -113,7 +114,8 @@ func listedSAType(t wire.SAType) string {
 
 func (l *lister) header() {
 	h, _ := l.d.Header(l.whole(0, wire.HeaderLen))
-	l.printf("Base message (version %d) type %s, SA type %s.\n", h.Version, listedMsgType(h.Type), listedSAType(h.SAType))
+	l.printf("Base message (version %d) type %s, SA type %s.\n", h.Version, listedMsgType(h.Type),
+		listedSAType(h.SAType))
 	if h.Errno != 0 {
 		l.printf("Error %s from PF_KEY.\n", strerror(l.s.errno(h)))
 		if l.s.hasDiagnostics() {
@@ -195,13 +197,15 @@ func (l *lister) extension(off, n int) {
 // firstOwnExt is the first extension type that every dialect uses as it likes.
 const firstOwnExt = wire.ExtSPIRange + 1
 
-// foreign prints an extension that is none of RFC 2367 and not of illumos: its name, and its fields as the dialect knows them.
+// foreign prints an extension that is none of RFC 2367 and not of illumos: its name, and its fields as the dialect
+// knows them.
 func (l *lister) foreign(off, n int) {
 	raw := l.part(off, n)
 	l.printf("EXT: %s\n", l.d.ExtName(wire.ExtType(l.u16(off+2))))
 	msg := l.d.Finish(append(l.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgGet}), raw...))
 	for _, f := range readFields(l.d, msg, false) {
-		if f.Extension == baseHeader || f.Name == "len" || f.Name == "exttype" || f.Name == "reserved" || f.Name == "padding" {
+		if f.Extension == baseHeader || f.Name == "len" || f.Name == "exttype" || f.Name == "reserved" ||
+			f.Name == "padding" {
 			continue
 		}
 		l.printf("EXT: %s\n", f.text())
@@ -235,8 +239,10 @@ var listedFlags = []struct {
 	name string
 }{
 	{0x1, "PFS"}, {0x2, "NOREPLAY"}, {0x80000000, "X_USED"}, {0x10000, "X_PAIRED"}, {0x8000, "X_OUTBOUND"},
-	{0x4000, "X_INBOUND"}, {0x40000000, "X_UNIQUE"}, {0x20000000, "X_AALG1"}, {0x10000000, "X_AALG2"}, {0x8000000, "X_EALG1"},
-	{0x4000000, "X_EALG2"}, {0x100000, "X_NATT_LOC"}, {0x80000, "X_NATT_REM"}, {0x20000, "X_TUNNEL"}, {0x1000, "X_NATTED"},
+	{0x4000, "X_INBOUND"}, {0x40000000, "X_UNIQUE"}, {0x20000000, "X_AALG1"}, {0x10000000, "X_AALG2"},
+	{0x8000000, "X_EALG1"},
+	{0x4000000, "X_EALG2"}, {0x100000, "X_NATT_LOC"}, {0x80000, "X_NATT_REM"}, {0x20000, "X_TUNNEL"},
+	{0x1000, "X_NATTED"},
 }
 
 func (l *lister) sa(off int) {
@@ -407,10 +413,12 @@ func (l *lister) proposal(off, n int) {
 	for i, p := 1, off+8; p+combLen <= off+n; i, p = i+1, p+combLen {
 		l.printf("PRP:  Combination #%d ", i)
 		if id := l.u8(p); id != 0 {
-			l.printf("Authentication = %s  minbits=%d, maxbits=%d.\nPRP:  ", listedName(l.s.algorithms().Auth, id), l.u16(p+4), l.u16(p+6))
+			l.printf("Authentication = %s  minbits=%d, maxbits=%d.\nPRP:  ", listedName(l.s.algorithms().Auth, id),
+				l.u16(p+4), l.u16(p+6))
 		}
 		if id := l.u8(p + 1); id != 0 {
-			l.printf("Encryption = %s  minbits=%d, maxbits=%d.\nPRP:  ", listedName(l.s.algorithms().Encrypt, id), l.u16(p+8), l.u16(p+10))
+			l.printf("Encryption = %s  minbits=%d, maxbits=%d.\nPRP:  ", listedName(l.s.algorithms().Encrypt, id),
+				l.u16(p+8), l.u16(p+10))
 		}
 		l.limits("HARD: ", uint64(l.u32(p+20)), l.u64(p+32), l.u64(p+48), l.u64(p+64))
 		l.printf("PRP:  ")
@@ -509,7 +517,8 @@ func (l *lister) sensitivity(off, n int, tag, kind string) {
 	dpd, flags := l.u32(off+4), l.u32(off+12)
 	level, words := l.u8(off+8), int(l.u8(off+9))
 	integ, iwords := l.u8(off+10), int(l.u8(off+11))
-	l.printf("%s%s Sensitivity DPD %d, sens level=%d, integ level=%d, flags=%x\n", tag, kind, int32(dpd), level, integ, flags)
+	l.printf("%s%s Sensitivity DPD %d, sens level=%d, integ level=%d, flags=%x\n", tag, kind, int32(dpd), level, integ,
+		flags)
 	label := labelText(level, l.part(off+16, 8*words))
 	if l.s.numeric {
 		l.printf("%s %s Sensitivity Label: %s\n", tag, kind, label)

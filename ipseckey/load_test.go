@@ -152,7 +152,8 @@ func TestBadLine(t *testing.T) {
 		t.Errorf("the key is shown: %q", text)
 	}
 	r := start{args: []string{"-n", "-f", "in"}, file: strings.Repeat("frob\n", 30) + "flush\n"}.run(t)
-	if !strings.Contains(r.stderr, "in: 1 of 31 commands carried out, 30 not: lines 1, 2, 3,") || !strings.HasSuffix(r.stderr, ", 20 and 10 more\n") {
+	if !strings.Contains(r.stderr, "in: 1 of 31 commands carried out, 30 not: lines 1, 2, 3,") ||
+		!strings.HasSuffix(r.stderr, ", 20 and 10 more\n") {
 		t.Errorf("%q", r.stderr)
 	}
 }
@@ -179,7 +180,8 @@ func TestProgress(t *testing.T) {
 		t.Errorf("without a terminal: %q", text)
 	}
 	text := run(30*time.Millisecond, true)
-	if !strings.HasPrefix(text, "\rin: line 34, 34 done, 0 failed, 1 s\x1b[K\rin: line 38,") || !strings.HasSuffix(text, "\r\x1b[K") {
+	if !strings.HasPrefix(text, "\rin: line 34, 34 done, 0 failed, 1 s\x1b[K\rin: line 38,") ||
+		!strings.HasSuffix(text, "\r\x1b[K") {
 		t.Errorf("%q", text)
 	}
 	if n := strings.Count(text, "done"); n != 17 {

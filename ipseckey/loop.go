@@ -177,12 +177,13 @@ func (s *session) verdict() error {
 // maxFailedLines bounds how many lines are named.
 const maxFailedLines = 20
 
-// tally says what was done of a file and what was not, and where that stands. Of one in which nothing was good the original has
-// said so.
+// tally says what was done of a file and what was not, and where that stands. Of one in which nothing was good the
+// original has said so.
 func (s *session) tally() {
 	if s.json {
 		done, failed := s.added, s.parsed-s.added
-		s.emitJSON(Result{Command: "file", OK: failed == 0, File: s.file, Done: &done, Failed: &failed, FailedLines: s.failedLines})
+		s.emitJSON(Result{Command: "file", OK: failed == 0, File: s.file, Done: &done, Failed: &failed,
+			FailedLines: s.failedLines})
 	}
 	if s.keeps(QuirkSilentVerdict) || s.smf || len(s.failedLines) == 0 || s.added == 0 {
 		return

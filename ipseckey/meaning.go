@@ -232,12 +232,14 @@ func fieldMeaning(ext, part, field string) string {
 	return ""
 }
 
-// aboutDiagnostic is what a diagnostic of illumos is about: extensions, by their names, in the order in which they matter.
+// aboutDiagnostic is what a diagnostic of illumos is about: extensions, by their names, in the order in which they
+// matter.
 var aboutDiagnostic = [...][]string{
 	1: {"base header"}, 2: nil, 3: nil, 4: {"base header"}, 5: {"base header"}, 6: {"base header"}, 7: {"base header"},
 	8: {"ADDRESS_SRC"}, 9: {"ADDRESS_DST"}, 10: {"X_ADDRESS_INNER_SRC"}, 11: {"ADDRESS_SRC", "ADDRESS_DST"},
 	12: {"ADDRESS_SRC"}, 13: {"ADDRESS_DST"},
-	14: {"LIFETIME_SOFT", "LIFETIME_HARD"}, 15: {"LIFETIME_SOFT", "LIFETIME_HARD"}, 16: {"LIFETIME_SOFT", "LIFETIME_HARD"},
+	14: {"LIFETIME_SOFT", "LIFETIME_HARD"}, 15: {"LIFETIME_SOFT", "LIFETIME_HARD"},
+	16: {"LIFETIME_SOFT", "LIFETIME_HARD"},
 	17: {"LIFETIME_SOFT", "LIFETIME_HARD"},
 	18: {"ADDRESS_SRC"}, 19: {"ADDRESS_DST"}, 20: {"SA"}, 21: {"KEY_ENCRYPT"}, 22: {"KEY_AUTH"}, 23: {"SPIRANGE"},
 	24: {"ADDRESS_SRC"}, 25: {"ADDRESS_DST"}, 26: {"SA"}, 27: {"KEY_ENCRYPT"}, 28: {"KEY_AUTH"}, 29: {"SPIRANGE"},
@@ -252,7 +254,8 @@ var aboutDiagnostic = [...][]string{
 	66: {"X_ADDRESS_INNER_DST"}, 67: {"X_ADDRESS_INNER_SRC", "X_ADDRESS_INNER_DST"},
 	68: {"X_ADDRESS_NATT_REM"}, 69: {"X_ADDRESS_NATT_LOC"}, 70: {"ADDRESS_SRC", "ADDRESS_DST"},
 	71: {"X_ADDRESS_INNER_SRC", "X_ADDRESS_INNER_DST"}, 72: {"ADDRESS_SRC", "X_ADDRESS_INNER_SRC"},
-	73: {"X_PAIR"}, 74: {"X_PAIR", "ADDRESS_SRC", "ADDRESS_DST"}, 75: {"X_PAIR"}, 76: {"X_PAIR"}, 77: {"SA"}, 78: {"SA"}, 79: {"SA"},
+	73: {"X_PAIR"}, 74: {"X_PAIR", "ADDRESS_SRC", "ADDRESS_DST"}, 75: {"X_PAIR"}, 76: {"X_PAIR"}, 77: {"SA"},
+	78: {"SA"}, 79: {"SA"},
 	80: {"SA"}, 81: {"X_REPLAY_VALUE"}, 82: {"LIFETIME_HARD", "LIFETIME_SOFT"}, 83: {"SENSITIVITY"},
 	84: {"X_STR_AUTH"}, 85: {"X_STR_AUTH"}, 86: {"X_STR_AUTH"},
 }
@@ -282,7 +285,8 @@ var whereTyped = map[string][]kind{
 
 // diagnosticKinds narrow a diagnostic about the SA extension down to one of its fields.
 var diagnosticKinds = map[uint16][]kind{
-	40: {kindAuthAlg}, 41: {kindEncrAlg}, 42: {kindDirection, kindEncap}, 43: {kindState}, 46: {kindEncrAlg}, 77: {kindDirection},
+	40: {kindAuthAlg}, 41: {kindEncrAlg}, 42: {kindDirection, kindEncap}, 43: {kindState}, 46: {kindEncrAlg},
+	77: {kindDirection},
 	80: {kindEncrAlg, kindAuthAlg},
 }
 

@@ -32,8 +32,8 @@ type hostLine struct {
 	names []string
 }
 
-// NewTable reads lists of hosts (address, name, other names) and of protocols (number, name, or the other way round), one a
-// line; '#' begins a comment. Lines that mean nothing are skipped. Either reader may be nil.
+// NewTable reads lists of hosts (address, name, other names) and of protocols (number, name, or the other way round),
+// one a line; '#' begins a comment. Lines that mean nothing are skipped. Either reader may be nil.
 func NewTable(hosts, protocols io.Reader) *Table {
 	t := &Table{protocols: map[uint8]string{}}
 	eachLine(hosts, func(f []string) {
@@ -99,7 +99,8 @@ func (t *Table) Protocol(number uint8) (string, bool) {
 	return name, ok
 }
 
-// Resolver is a Names that asks the system's resolver for hosts, and remembers the names of addresses. It is for one goroutine.
+// Resolver is a Names that asks the system's resolver for hosts, and remembers the names of addresses. It is for one
+// goroutine.
 type Resolver struct {
 	*net.Resolver               // required, such as net.DefaultResolver
 	Protocols     *Table        // nil: protocols have no names

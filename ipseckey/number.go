@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// parseUint reads a number as strtoull(3C) in base 0 does, using the whole text: leading white space and a sign are fine, a
-// minus sign gives the two's complement, 0x and 0 mean hexadecimal and octal. No digits at all are 0 only if there is no text.
+// parseUint reads a number as strtoull(3C) in base 0 does, using the whole text: leading white space and a sign are
+// fine, a minus sign gives the two's complement, 0x and 0 mean hexadecimal and octal. No digits at all are 0 only if
+// there is no text.
 func parseUint(text string) (v uint64, ok bool) {
 	t := strings.TrimLeft(text, spaces)
 	if text == "" {
@@ -44,8 +45,8 @@ func parseUint(text string) (v uint64, ok bool) {
 	return v, true
 }
 
-// parseLong reads what strtol(3C) in base 10 makes of text: white space, a sign, digits, and anything behind them. Without digits
-// it is 0. ok is false when the number does not fit in 64 bits; digits tells whether there were any.
+// parseLong reads what strtol(3C) in base 10 makes of text: white space, a sign, digits, and anything behind them.
+// Without digits it is 0. ok is false when the number does not fit in 64 bits; digits tells whether there were any.
 func parseLong(text string) (v int64, digits, ok bool) {
 	t := strings.TrimLeft(text, spaces)
 	neg := false

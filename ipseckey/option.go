@@ -9,8 +9,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/spelling"
 )
 
-// takeOwnOptions takes out the options that the original does not have. They are words beginning with two dashes, among the
-// options in front of the command; anything else stays where it is.
+// takeOwnOptions takes out the options that the original does not have. They are words beginning with two dashes, among
+// the options in front of the command; anything else stays where it is.
 func (s *session) takeOwnOptions(args []string) (rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		a := args[i]
@@ -83,8 +83,8 @@ func (s *session) takeValue(name, value string) error {
 	return nil
 }
 
-// parseOptions reads the options of the original in order: what is wrong with an earlier one is found before a later one is
-// looked at. input is the file of -f or -c, output that of -s.
+// parseOptions reads the options of the original in order: what is wrong with an earlier one is found before a later
+// one is looked at. input is the file of -f or -c, output that of -s.
 func (s *session) parseOptions(args []string) (rest []string, input io.ReadCloser, output *saveFile, err error) {
 	for i := 0; i < len(args); i++ {
 		a := args[i]

@@ -32,8 +32,8 @@ const (
 type Conn interface {
 	// Send writes one message.
 	Send(ctx context.Context, msg []byte) error
-	// Recv waits for one message and copies it into buf; what does not fit is lost. n is how much was copied. When ctx is done it
-	// returns ctx's error.
+	// Recv waits for one message and copies it into buf; what does not fit is lost. n is how much was copied. When ctx
+	// is done it returns ctx's error.
 	Recv(ctx context.Context, buf []byte) (n int, err error)
 	Close() error
 }
@@ -47,8 +47,9 @@ type Program struct {
 	Stdout, Stderr io.Writer // required
 	Terminal       Terminal
 
-	// Dial opens a PF_KEY socket at an engine: the value of --engine, or "" for the one that PFKEY_ENGINE and the defaults say.
-	// When there is none, its error has pfkey.ErrNoEngine in its chain, and the run ends with [ExitNoEngine]. Required.
+	// Dial opens a PF_KEY socket at an engine: the value of --engine, or "" for the one that PFKEY_ENGINE and the
+	// defaults say. When there is none, its error has pfkey.ErrNoEngine in its chain, and the run ends with
+	// [ExitNoEngine]. Required.
 	Dial func(ctx context.Context, address string) (Conn, *wire.Dialect, error)
 	// Dialect is what is spoken to an engine that is not there: -c needs one. nil means illumos.
 	Dialect *wire.Dialect
@@ -60,8 +61,8 @@ type Program struct {
 
 	// Editor reads lines when standard input is a terminal. nil: lines are read as they come.
 	Editor LineEditor
-	// Supported asks the engine at an address for its algorithms of an SA type; see [Ask]. nil: they are not known, and the
-	// engine itself refuses what it does not have. It must not use the socket that Dial opened.
+	// Supported asks the engine at an address for its algorithms of an SA type; see [Ask]. nil: they are not known, and
+	// the engine itself refuses what it does not have. It must not use the socket that Dial opened.
 	Supported func(ctx context.Context, address string, t wire.SAType) (Supported, error)
 
 	Now      func() time.Time // required by listings and their times
@@ -74,8 +75,8 @@ type Program struct {
 	Version string // what --version prints behind the name; empty: nothing is known
 
 	Timeout time.Duration // for a reply; 0 means ten seconds
-	// Interrupts delivers the signals that would end the program (SIGINT). One that comes while a monitor runs ends the monitor;
-	// at the prompt it is ignored; otherwise it ends the run.
+	// Interrupts delivers the signals that would end the program (SIGINT). One that comes while a monitor runs ends the
+	// monitor; at the prompt it is ignored; otherwise it ends the run.
 	Interrupts <-chan struct{}
 }
 
@@ -310,7 +311,8 @@ func (s *session) openSocket(ctx context.Context) error {
 		return nil
 	case errors.Is(err, pfkey.ErrNoEngine):
 		fmt.Fprintf(s.Stderr, "ipseckey: %v\n", err)
-		fmt.Fprint(s.Stderr, "ipseckey: start an engine with \"pfkeyd\", or name a running one with --engine or PFKEY_ENGINE\n")
+		fmt.Fprint(s.Stderr,
+			"ipseckey: start an engine with \"pfkeyd\", or name a running one with --engine or PFKEY_ENGINE\n")
 		return &exit{ExitNoEngine}
 	case errnoOf(err) == eperm:
 		fmt.Fprint(s.errors(), "ipseckey: Insufficient privileges to open PF_KEY socket.\n\n")
@@ -371,8 +373,8 @@ func (s *session) exitWith(w io.Writer, k exitKind) error {
 // fatal ends the run after a failure that the command's own code found.
 func (s *session) fatal() error { return s.exitWith(s.errors(), exitFatal) }
 
-// bail reports a failed step of an exchange and ends what the mode says: the run, the command at the prompt, or in a file
-// nothing at all if the original is kept, and the command if not.
+// bail reports a failed step of an exchange and ends what the mode says: the run, the command at the prompt, or in a
+// file nothing at all if the original is kept, and the command if not.
 func (s *session) bail(what string, err error) error {
 	return s.bailErrno(what, errnoOf(err), err)
 }

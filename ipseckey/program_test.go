@@ -103,7 +103,9 @@ func (s start) run(t testing.TB) ran {
 	p := &ipseckey.Program{
 		Stdin: strings.NewReader(s.stdin), Stdout: &stdout, Stderr: &stderr, Terminal: s.terminal,
 		Dial: func(context.Context, string) (ipseckey.Conn, *wire.Dialect, error) { return conn, s.dialect, s.dial },
-		Names: ipseckey.NewTable(strings.NewReader("192.0.2.10 west.example west\n2001:db8::10 west.example\n192.0.2.30 multi\n192.0.2.31 multi\n"),
+		Names: ipseckey.NewTable(
+			strings.NewReader(
+				"192.0.2.10 west.example west\n2001:db8::10 west.example\n192.0.2.30 multi\n192.0.2.31 multi\n"),
 			strings.NewReader("tcp 6 TCP\n")),
 		Files: files, PID: goldenPID, UID: s.uid, Location: s.location,
 		Env: func(name string) (string, bool) {
@@ -144,58 +146,90 @@ func TestMended(t *testing.T) {
 		sent   int // messages
 	}{
 		{"root-only", start{args: []string{"flush"}, uid: 1000}, 0, "-", "-", 1},
-		{"errors-on-stdout", start{args: []string{"-n", "get", "esp"}}, 1, "-", "Need SA parameters for get.\n\nipseckey: Fatal error", 0},
+		{"errors-on-stdout", start{args: []string{"-n", "get", "esp"}}, 1, "-",
+			"Need SA parameters for get.\n\nipseckey: Fatal error", 0},
 		{"lenient-command", start{args: []string{"flush", "bogus"}}, 1, "-", "Unknown SA type (bogus).", 0},
-		{"lenient-command", start{args: []string{"flush", "esp", "ah"}}, 1, "-", "Too many arguments for flush command", 0},
-		{"only-printed", start{stdin: "add esp spi 1 dst 192.0.2.1 encr_alg rot13 encrkey 00\n"}, 1, "-", `Unknown encryption algorithm type "rot13"`, 0},
-		{"only-printed", start{stdin: "update esp spi 1 dst 192.0.2.1 srcidtype what west\n"}, 1, "-", `Unknown identity type "what"`, 0},
-		{"only-printed", start{stdin: "add esp spi 1 dst 192.0.2.1 encr_alg aes encrkey 00/9\n"}, 1, "-", "bit length 9 is too big for XX.", 0},
+		{"lenient-command", start{args: []string{"flush", "esp", "ah"}}, 1, "-", "Too many arguments for flush command",
+			0},
+		{"only-printed", start{stdin: "add esp spi 1 dst 192.0.2.1 encr_alg rot13 encrkey 00\n"}, 1, "-",
+			`Unknown encryption algorithm type "rot13"`, 0},
+		{"only-printed", start{stdin: "update esp spi 1 dst 192.0.2.1 srcidtype what west\n"}, 1, "-",
+			`Unknown identity type "what"`, 0},
+		{"only-printed", start{stdin: "add esp spi 1 dst 192.0.2.1 encr_alg aes encrkey 00/9\n"}, 1, "-",
+			"bit length 9 is too big for XX.", 0},
 		{"unknown-is-larval", start{stdin: "update esp spi 1 dst 192.0.2.1 state 2\n"}, 0, "-", "-", 1},
-		{"unknown-is-larval", start{stdin: "update esp spi 1 dst 192.0.2.1 state 4\n"}, 1, "-", `Unknown state type "4"`, 0},
-		{"silent-cut", start{stdin: "update esp spi 0x100000001 dst 192.0.2.1\n"}, 1, "-", "The number 0x100000001 is too big, the limit is 4294967295.", 0},
+		{"unknown-is-larval", start{stdin: "update esp spi 1 dst 192.0.2.1 state 4\n"}, 1, "-",
+			`Unknown state type "4"`, 0},
+		{"silent-cut", start{stdin: "update esp spi 0x100000001 dst 192.0.2.1\n"}, 1, "-",
+			"The number 0x100000001 is too big, the limit is 4294967295.", 0},
 		{"silent-cut", start{stdin: "get esp spi 1 dst 192.0.2.1 dport 65536\n"}, 1, "-", "the limit is 65535.", 0},
-		{"warnings-block", start{stdin: "update esp spi 1 dst 192.0.2.1 state larval\n"}, 1, "-", "ERROR: Cannot set LARVAL SA state.", 0},
+		{"warnings-block", start{stdin: "update esp spi 1 dst 192.0.2.1 state larval\n"}, 1, "-",
+			"ERROR: Cannot set LARVAL SA state.", 0},
 		{"crash", start{stdin: "update esp inbound spi 1 dst 192.0.2.1\n"}, 0, "-", "-", 1},
 		{"crash", start{stdin: "update esp spi 1 isrc\n"}, 1, "-", "was expecting an address.", 0},
 		{"crash", start{stdin: "update esp spi 1 encap\n"}, 1, "-", "was expecting an encapsulation.", 0},
 		{"crash", start{stdin: "update esp spi 1 label\n"}, 1, "-", "was expecting a label.", 0},
 		{"crash", start{stdin: "get esp spi 1 dport 9\n"}, 0, "-", "-", 1},
 		{"label-order", start{stdin: "update esp spi 1 dst 192.0.2.1 outer-label 0x0002\n"}, 0, "-", "-", 1},
-		{"find-dst6", start{args: []string{"get", "esp", "spi", "1", "dst6", "192.0.2.1"}}, 1, "-", `Unknown destination address "192.0.2.1"`, 0},
-		{"errno-is-success", start{args: []string{"-n", "-f", "in"}, file: add + "\n", answer: refuse(12, 0)}, 1, "-", "Not enough space\nipseckey: Configuration file did not contain any valid SAs", 1},
+		{"find-dst6", start{args: []string{"get", "esp", "spi", "1", "dst6", "192.0.2.1"}}, 1, "-",
+			`Unknown destination address "192.0.2.1"`, 0},
+		{"errno-is-success", start{args: []string{"-n", "-f", "in"}, file: add + "\n", answer: refuse(12, 0)}, 1, "-",
+			"Not enough space\nipseckey: Configuration file did not contain any valid SAs", 1},
 		{"stdin-exit-0", start{stdin: "frob\nflush\n"}, 1, "-", "Unknown command (frob).", 1},
-		{"stdin-exit-0", start{stdin: "frob\nquit\n", terminal: ipseckey.Terminal{Stdin: true}}, 0, "ipseckey> ipseckey> ", "Unknown command (frob).", 0},
+		{"stdin-exit-0", start{stdin: "frob\nquit\n", terminal: ipseckey.Terminal{Stdin: true}}, 0,
+			"ipseckey> ipseckey> ", "Unknown command (frob).", 0},
 		{"quit-hides", start{args: []string{"-f", "in"}, file: "flush\nfrob\nquit\nflush\n"}, 1, "-", "Fatal error", 1},
-		{"silent-help", start{args: []string{"-f", "in"}, file: "help\n"}, 1, "-", "Help not appropriate in config file.", 0},
-		{"count-targets", start{args: []string{"-f", "in"}, file: "delete esp spi 1 dst multi\nfrob\n"}, 1, "-", "Fatal error", 2},
-		{"count-targets", start{args: []string{"-f", "in"}, file: "flush\ndelete esp spi 1 dst multi\nflush\n", answer: secondFails()}, 1, "-", "Fatal error", 4},
-		{"check-sends", start{args: []string{"-c", "in"}, file: add + "\n", env: map[string]string{"SMF_FMRI": "svc:/x"}, dial: fmt.Errorf("not there")}, 0, "-", "1 actions", 0},
-		{"echo-keys", start{args: []string{"-f", "in"}, file: add + " foo\n"}, 1, "-", "encrkey XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX foo", 0},
+		{"silent-help", start{args: []string{"-f", "in"}, file: "help\n"}, 1, "-",
+			"Help not appropriate in config file.", 0},
+		{"count-targets", start{args: []string{"-f", "in"}, file: "delete esp spi 1 dst multi\nfrob\n"}, 1, "-",
+			"Fatal error", 2},
+		{"count-targets", start{args: []string{"-f", "in"}, file: "flush\ndelete esp spi 1 dst multi\nflush\n",
+			answer: secondFails()}, 1, "-", "Fatal error", 4},
+		{"check-sends", start{args: []string{"-c", "in"}, file: add + "\n",
+			env: map[string]string{"SMF_FMRI": "svc:/x"}, dial: fmt.Errorf("not there")}, 0, "-", "1 actions", 0},
+		{"echo-keys", start{args: []string{"-f", "in"}, file: add + " foo\n"}, 1, "-",
+			"encrkey XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX foo", 0},
 		{"glued-comment", start{stdin: "update esp spi 1 \\\n# comment\n dst 192.0.2.1\n"}, 0, "-", "-", 1},
-		{"seconds-32", start{args: []string{"-n", "dump"}, answer: dumps(lifetime(1 << 32))}, 0, "4294967296 seconds (49710.27 days) of post-add", "-", 1},
-		{"warning-forgets", start{stdin: "update esp spi 0 spi 5 replay 4 dst 192.0.2.1\n"}, 1, "-", "Invalid SPI value \"0\" .\n\n", 0},
-		{"warning-forgets", start{stdin: "update esp foo spi 5 isrc multi dst 192.0.2.1\n"}, 1, "-", "multi is vague, not using.\n\nUnknown extension field \"foo\"", 0},
-		{"alarm-exits", start{stdin: "flush\nquit\n", answer: silence}, 1, "-", "Reply message from PF_KEY timed out.", 1},
-		{"save-blocks", start{stdin: "save all out\nflush\n", answer: silence}, 1, "-", "timed out.\nipseckey: Reply message from PF_KEY timed out.\n", 2},
+		{"seconds-32", start{args: []string{"-n", "dump"}, answer: dumps(lifetime(1 << 32))}, 0,
+			"4294967296 seconds (49710.27 days) of post-add", "-", 1},
+		{"warning-forgets", start{stdin: "update esp spi 0 spi 5 replay 4 dst 192.0.2.1\n"}, 1, "-",
+			"Invalid SPI value \"0\" .\n\n", 0},
+		{"warning-forgets", start{stdin: "update esp foo spi 5 isrc multi dst 192.0.2.1\n"}, 1, "-",
+			"multi is vague, not using.\n\nUnknown extension field \"foo\"", 0},
+		{"alarm-exits", start{stdin: "flush\nquit\n", answer: silence}, 1, "-", "Reply message from PF_KEY timed out.",
+			1},
+		{"save-blocks", start{stdin: "save all out\nflush\n", answer: silence}, 1, "-",
+			"timed out.\nipseckey: Reply message from PF_KEY timed out.\n", 2},
 		{"prompt-on-pipe", start{stdin: "flush\n\n"}, 0, "-", "-", 1},
 		{"last-line", start{stdin: "flush"}, 0, "-", "-", 1},
 		{"last-line", start{args: []string{"-f", "in"}, file: "flush \\"}, 0, "-", "-", 1},
-		{"long-line", start{stdin: strings.Repeat("x", 5000) + "\nflush\n"}, 1, "-", "Line too long (max=4096 chars)", 1},
-		{"wrong-address", start{args: []string{"-n"}, stdin: "add esp spi 1 dst 198.51.100.20 src 192.0.2.10 encr_alg aes encrkey 00\n", answer: refuse(17, 0)}, 1, "-", "\n198.51.100.20 already exists.", 1},
-		{"lenient-prefix", start{stdin: "update esp spi 1 dst 192.0.2.1 isrc 10.0.0.0/33\n"}, 1, "-", "Invalid prefix /33.\n", 0},
-		{"lenient-prefix", start{stdin: "update esp spi 1 dst 192.0.2.1 idst 10.0.0.0/8x\n"}, 1, "-", "Invalid prefix /8x.\n", 0},
+		{"long-line", start{stdin: strings.Repeat("x", 5000) + "\nflush\n"}, 1, "-", "Line too long (max=4096 chars)",
+			1},
+		{"wrong-address", start{args: []string{"-n"},
+			stdin: "add esp spi 1 dst 198.51.100.20 src 192.0.2.10 encr_alg aes encrkey 00\n", answer: refuse(17, 0)},
+			1, "-", "\n198.51.100.20 already exists.", 1},
+		{"lenient-prefix", start{stdin: "update esp spi 1 dst 192.0.2.1 isrc 10.0.0.0/33\n"}, 1, "-",
+			"Invalid prefix /33.\n", 0},
+		{"lenient-prefix", start{stdin: "update esp spi 1 dst 192.0.2.1 idst 10.0.0.0/8x\n"}, 1, "-",
+			"Invalid prefix /8x.\n", 0},
 		{"inet-addr", start{stdin: "get esp spi 1 dst 10\n"}, 1, "-", "Unknown address 10.", 0},
 		{"inet-addr", start{stdin: "get esp spi 1 dst 255.255.255.255\n"}, 0, "Base message", "-", 1},
-		{"bail-exits-1", start{args: []string{"flush"}, env: map[string]string{"SMF_FMRI": "svc:/x"}, answer: refuse(1, 0)}, 95, "-", "Service svc:/x fatal error.", 1},
-		{"no-destination-exit-0", start{args: []string{"delete", "esp", "spi", "1"}, answer: refuse(22, 19)}, 1, "-", "Missing destination address", 1},
-		{"stale-reply", start{args: []string{"dump"}, answer: func(h wire.Header, m []byte) [][]byte { return append([][]byte{m[:8]}, agree(h, m)...) }}, 0, "Dump succeeded", "-", 1},
-		{"twice", start{args: []string{"-f", "in"}, file: "monitor\n"}, 1, "-", "Monitor not appropriate in config file.\nipseckey: Conf", 0},
+		{"bail-exits-1", start{args: []string{"flush"}, env: map[string]string{"SMF_FMRI": "svc:/x"},
+			answer: refuse(1, 0)}, 95, "-", "Service svc:/x fatal error.", 1},
+		{"no-destination-exit-0", start{args: []string{"delete", "esp", "spi", "1"}, answer: refuse(22, 19)}, 1, "-",
+			"Missing destination address", 1},
+		{"stale-reply", start{args: []string{"dump"}, answer: func(h wire.Header, m []byte) [][]byte {
+			return append([][]byte{m[:8]}, agree(h, m)...)
+		}}, 0, "Dump succeeded", "-", 1},
+		{"twice", start{args: []string{"-f", "in"}, file: "monitor\n"}, 1, "-",
+			"Monitor not appropriate in config file.\nipseckey: Conf", 0},
 		{"no-extras", start{args: []string{"help", "getspi"}}, 0, "spi-min", "-", 0},
 	} {
 		t.Run(c.quirk, func(t *testing.T) {
 			r := c.start.run(t)
 			if r.exit != c.exit || !holds(r.stdout, c.stdout) || !holds(r.stderr, c.stderr) || len(r.sent) != c.sent {
-				t.Errorf("%q %q: exit %d, %d sent,\nstdout %q\nstderr %q\nwant exit %d, %d sent, %q, %q", c.start.args, c.start.stdin+c.start.file,
+				t.Errorf("%q %q: exit %d, %d sent,\nstdout %q\nstderr %q\nwant exit %d, %d sent, %q, %q", c.start.args,
+					c.start.stdin+c.start.file,
 					r.exit, len(r.sent), r.stdout, r.stderr, c.exit, c.sent, c.stdout, c.stderr)
 			}
 		})
@@ -240,21 +274,28 @@ func TestOrder(t *testing.T) {
 		command, stdout string
 		sent            int
 	}{
-		{"update esp spi 0 spi 5 replay 4 dst 192.0.2.1", "Invalid SPI value \"0\" .\nWARNING:  Replay with manual keying considered harmful.\n\n", 1},
+		{"update esp spi 0 spi 5 replay 4 dst 192.0.2.1",
+			"Invalid SPI value \"0\" .\nWARNING:  Replay with manual keying considered harmful.\n\n", 1},
 		{"update esp encap udp dst 192.0.2.1", "The SPI value is missing for the association you wish to update.\n" +
 			"Must specify NAT-T remote or local address for UDP encapsulation.\n\n", 0},
 		{"update esp spi 5 encap udp", "Need destination address for update.\n\n", 0},
-		{"update esp iproto 4 proto 6 dst 192.0.2.1", "Need to define SPI for update.\nNeed SA parameters for update.\n\n", 0},
-		{"update esp spi 5 isrc nobody/99999999999999999999", "Invalid prefix /99999999999999999999.Unknown extension field " +
-			"\"nobody/99999999999999999999\" \n\n", 0},
-		{"update esp spi 5 srcidtype fqdn a srcidtype fqdn", "Unexpected end of command line - Expecting Src Type.\n\n", 0},
+		{"update esp iproto 4 proto 6 dst 192.0.2.1",
+			"Need to define SPI for update.\nNeed SA parameters for update.\n\n", 0},
+		{"update esp spi 5 isrc nobody/99999999999999999999",
+			"Invalid prefix /99999999999999999999.Unknown extension field " +
+				"\"nobody/99999999999999999999\" \n\n", 0},
+		{"update esp spi 5 srcidtype fqdn a srcidtype fqdn", "Unexpected end of command line - Expecting Src Type.\n\n",
+			0},
 		{"update esp spi 5 dst 192.0.2.1 encrkey 00 reserved_bits x", "Expecting a number, not \"x\"!\n\n", 0},
-		{"update esp spi 5 dst 192.0.2.1 encrkey ffzz/8", "WARNING: Lower bits will be truncated for:\n\tffzz/8.\n\n", 1},
+		{"update esp spi 5 dst 192.0.2.1 encrkey ffzz/8", "WARNING: Lower bits will be truncated for:\n\tffzz/8.\n\n",
+			1},
 		{"update esp spi 5 dst 192.0.2.1 encrkey zzff/8", "WARNING: Lower bits will be truncated for:\n\tzzff/8.\n\n" +
 			"string 'zz' not a hex value.\n\nInvalid encryption key.\n\n", 0},
-		{"update esp spi 5 dst 192.0.2.1 encrkey zz/9", "bit length 9 is too big for zz.\nstring 'zz' not a hex value.\n\nInvalid encryption key.\n\n", 0},
+		{"update esp spi 5 dst 192.0.2.1 encrkey zz/9",
+			"bit length 9 is too big for zz.\nstring 'zz' not a hex value.\n\nInvalid encryption key.\n\n", 0},
 		{"update esp spi 5 dst 192.0.2.1 encrkey ff/-4", "bit length -4 is too big for ff.\n\n", 1},
-		{"update esp spi 5 dst 192.0.2.1 encrkey ff/99999999999999999999", "WARNING: Lower bits will be truncated for:\n\tff/-1.\n\n", 1},
+		{"update esp spi 5 dst 192.0.2.1 encrkey ff/99999999999999999999",
+			"WARNING: Lower bits will be truncated for:\n\tff/-1.\n\n", 1},
 	} {
 		r := start{args: []string{"--compat", "-n"}, stdin: c.command + "\n"}.run(t)
 		if got := strings.TrimSuffix(r.stdout, "ipseckey> "); got != c.stdout || len(r.sent) != c.sent {
@@ -269,7 +310,8 @@ func TestOrder(t *testing.T) {
 
 // TestMendedRequests looks at what a plain run sends where the original loses something.
 func TestMendedRequests(t *testing.T) {
-	r := start{args: []string{"-n"}, stdin: "get esp inbound spi 1 src 192.0.2.10 dst 198.51.100.20 sport 10 dport 20 proto 6\n"}.run(t)
+	r := start{args: []string{"-n"},
+		stdin: "get esp inbound spi 1 src 192.0.2.10 dst 198.51.100.20 sport 10 dport 20 proto 6\n"}.run(t)
 	if len(r.sent) != 1 {
 		t.Fatalf("%d sent, %q", len(r.sent), r.stderr)
 	}
@@ -287,7 +329,8 @@ func TestMendedRequests(t *testing.T) {
 
 // TestSaveMended saves what the original loses or breaks.
 func TestSaveMended(t *testing.T) {
-	sa := little.AppendSA(nil, wire.SA{SPI: 0x1000, State: wire.StateDying, Encrypt: 12, Flags: wire.IllumosFlagXInbound})
+	sa := little.AppendSA(nil, wire.SA{SPI: 0x1000, State: wire.StateDying, Encrypt: 12,
+		Flags: wire.IllumosFlagXInbound})
 	sa = little.AppendAddress(sa, wire.ExtAddressSrc, wire.Address{Addr: mustAddr("192.0.2.2"), Port: 7})
 	sa = little.AppendAddress(sa, wire.ExtAddressDst, wire.Address{Addr: mustAddr("192.0.2.1")})
 	sa = little.AppendPair(sa, wire.Pair{SPI: 0x2000})
@@ -319,7 +362,8 @@ func TestHints(t *testing.T) {
 		file: "# keys\nadd esp spi 1 dst 192.0.2.1 \\\n  encr_alg eas \\\n\tencrkye " + key128 + "\n"}
 	const hint = "in:3:12:\n      encr_alg eas \n               ^^^\n    eas: did you mean \"aes\"?\n"
 	r := s.run(t)
-	if !strings.Contains(r.stderr, "in:3:12:\n      encr_alg eas  \n               ^^^\n    eas: did you mean \"aes\"?\n") &&
+	if !strings.Contains(r.stderr,
+		"in:3:12:\n      encr_alg eas  \n               ^^^\n    eas: did you mean \"aes\"?\n") &&
 		!strings.Contains(r.stderr, hint) {
 		t.Errorf("no hint in %q", r.stderr)
 	}
@@ -335,13 +379,17 @@ func TestHints(t *testing.T) {
 	if r := s.run(t); strings.Contains(r.stderr+r.stdout, "did you mean") {
 		t.Errorf("with --compat: %q", r.stderr)
 	}
-	r = start{args: []string{"-n"}, stdin: "add esp spi 1 dst 192.0.2.1 encr_alg aes-gcm encrkey " + key128 + "\n", answer: refuse(22, 45),
+	r = start{args: []string{"-n"}, stdin: "add esp spi 1 dst 192.0.2.1 encr_alg aes-gcm encrkey " + key128 + "\n",
+		answer:   refuse(22, 45),
 		terminal: ipseckey.Terminal{Stderr: true}}.run(t)
-	if !strings.Contains(r.stderr, "    aes-gcm takes a key of 128 to 256 bits in steps of 64, and 32 salt bits behind it; this one has 128 bits\n") {
+	if !strings.Contains(r.stderr,
+		"    aes-gcm takes a key of 128 to 256 bits in steps of 64, and 32 salt bits behind it; this one has 128 bits\n") {
 		t.Errorf("key size: %q", r.stderr)
 	}
-	r = start{args: []string{"get", "esp", "spj", "1", "dst", "192.0.2.1"}, terminal: ipseckey.Terminal{Stderr: true}}.run(t)
-	if !strings.Contains(r.stderr, "    get esp spj 1 dst 192.0.2.1\n            ^^^ ^\n    spj: did you mean \"spi\"?\n") {
+	r = start{args: []string{"get", "esp", "spj", "1", "dst", "192.0.2.1"},
+		terminal: ipseckey.Terminal{Stderr: true}}.run(t)
+	if !strings.Contains(r.stderr,
+		"    get esp spj 1 dst 192.0.2.1\n            ^^^ ^\n    spj: did you mean \"spi\"?\n") {
 		t.Errorf("one-shot: %q", r.stderr)
 	}
 }
@@ -384,8 +432,10 @@ func TestKeysHidden(t *testing.T) {
 
 // TestJSON shows the records of a message.
 func TestJSON(t *testing.T) {
-	sa := little.AppendSA(nil, wire.SA{SPI: 0x1a2b3c4d, Replay: 64, State: wire.StateMature, Auth: 5, Encrypt: 20, Flags: 0x80004000 | 1<<25})
-	sa = little.AppendLifetime(sa, wire.ExtLifetimeCurrent, wire.Lifetime{Bytes: 20480, AddTime: 1700000000, UseTime: 1700000100})
+	sa := little.AppendSA(nil, wire.SA{SPI: 0x1a2b3c4d, Replay: 64, State: wire.StateMature, Auth: 5, Encrypt: 20,
+		Flags: 0x80004000 | 1<<25})
+	sa = little.AppendLifetime(sa, wire.ExtLifetimeCurrent, wire.Lifetime{Bytes: 20480, AddTime: 1700000000,
+		UseTime: 1700000100})
 	sa = little.AppendLifetime(sa, wire.ExtLifetimeHard, wire.Lifetime{AddTime: 28800})
 	sa = little.AppendAddress(sa, wire.ExtAddressSrc, wire.Address{Addr: mustAddr("192.0.2.2"), Port: 500, Proto: 17})
 	sa = little.AppendAddress(sa, wire.ExtAddressDst, wire.Address{Addr: mustAddr("2001:db8::1"), PrefixLen: 64})
@@ -412,7 +462,8 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%q: exit %d, %q (-want +got):\n%s", c.args, r.exit, r.stderr, diff)
 		}
 	}
-	broken := little.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgGet, SAType: 3, Errno: 22, Reserved: 20, Len: 3})
+	broken := little.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgGet, SAType: 3, Errno: 22, Reserved: 20,
+		Len: 3})
 	rec := ipseckey.NewRecord(little, append(broken, 0, 0, 1, 0, 0, 0, 0, 0), false)
 	if rec.Error == nil || rec.Error.Errno != "EINVAL" || rec.Error.DiagnosticName != "MISSING_SA" || rec.Broken == "" {
 		b, _ := json.Marshal(rec)
@@ -423,7 +474,8 @@ func TestJSON(t *testing.T) {
 // TestGetSPI shows our own command.
 func TestGetSPI(t *testing.T) {
 	r := start{args: []string{"-n", "getspi", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-max", "0x1ff"}}.run(t)
-	if r.exit != 0 || len(r.sent) != 1 || !strings.HasPrefix(r.stdout, "Base message (version 2) type GETSPI, SA type ESP.\n") {
+	if r.exit != 0 || len(r.sent) != 1 ||
+		!strings.HasPrefix(r.stdout, "Base message (version 2) type GETSPI, SA type ESP.\n") {
 		t.Fatalf("exit %d, %d sent, %q %q", r.exit, len(r.sent), r.stdout, r.stderr)
 	}
 	x, _ := little.Find(r.sent[0], wire.ExtSPIRange)
@@ -433,7 +485,8 @@ func TestGetSPI(t *testing.T) {
 	if err := little.Validate(r.sent[0]); err != nil {
 		t.Error(err)
 	}
-	checked := start{args: []string{"-n", "-c", "in"}, file: "getspi esp src 192.0.2.2 dst 192.0.2.1\n", dial: fmt.Errorf("not there")}.run(t)
+	checked := start{args: []string{"-n", "-c", "in"}, file: "getspi esp src 192.0.2.2 dst 192.0.2.1\n",
+		dial: fmt.Errorf("not there")}.run(t)
 	if checked.exit != 0 || checked.stderr != "" || len(checked.sent) != 0 {
 		t.Errorf("-c: exit %d, %q, %d messages", checked.exit, checked.stderr, len(checked.sent))
 	}
@@ -475,7 +528,8 @@ func TestOtherDialect(t *testing.T) {
 	if err := linux.Validate(r.sent[0]); err != nil {
 		t.Error(err)
 	}
-	for _, line := range []string{"add esp spi 1 inbound" + addTail, "update-pair esp spi 1" + addTail, "delete-pair esp spi 1 dst 192.0.2.1"} {
+	for _, line := range []string{"add esp spi 1 inbound" + addTail, "update-pair esp spi 1" + addTail,
+		"delete-pair esp spi 1 dst 192.0.2.1"} {
 		r := start{dialect: linux, answer: echo, args: []string{"-n"}, stdin: line + "\n"}.run(t)
 		if r.exit != 1 || len(r.sent) != 0 || !strings.Contains(r.stderr, "An engine of linux knows no") {
 			t.Errorf("%q: exit %d, %d sent, %q", line, r.exit, len(r.sent), r.stderr)
@@ -487,7 +541,8 @@ func TestOtherDialect(t *testing.T) {
 		return [][]byte{linux.Finish(linux.AppendSA(linux.AppendHeader(nil, h), wire.SA{SPI: 5}))}
 	}
 	r = start{dialect: linux, answer: last, args: []string{"dump"}}.run(t)
-	if r.exit != 0 || !strings.Contains(r.stdout, "spi=0x5") || !strings.HasSuffix(r.stdout, "Dump succeeded for SA type 0.\n") {
+	if r.exit != 0 || !strings.Contains(r.stdout, "spi=0x5") ||
+		!strings.HasSuffix(r.stdout, "Dump succeeded for SA type 0.\n") {
 		t.Errorf("exit %d, %q %q", r.exit, r.stdout, r.stderr)
 	}
 	none := func(h wire.Header, m []byte) [][]byte {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// progress is a line on a terminal that says how far a file is, once that takes longer than a second. It vanishes before
-// anything else is printed, and at the end.
+// progress is a line on a terminal that says how far a file is, once that takes longer than a second. It vanishes
+// before anything else is printed, and at the end.
 type progress struct {
 	s       *session
 	w       io.Writer

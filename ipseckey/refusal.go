@@ -7,8 +7,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// refusalLines say in words what an errno and a diagnostic in a message mean: what is wrong, with which extension, and where
-// the RFC says how it ought to be.
+// refusalLines say in words what an errno and a diagnostic in a message mean: what is wrong, with which extension, and
+// where the RFC says how it ought to be.
 func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
 	e, _ := d.Errno(h.Errno)
 	line := d.ErrnoName(h.Errno)
@@ -21,7 +21,8 @@ func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
 	if !hasDiagnostics(d) || h.Reserved == 0 {
 		return lines
 	}
-	lines = append(lines, fmt.Sprintf("diagnostic %s: %s", d.DiagnosticName(h.Reserved), strings.TrimSpace(diagnosticText(h.Reserved))))
+	lines = append(lines, fmt.Sprintf("diagnostic %s: %s", d.DiagnosticName(h.Reserved),
+		strings.TrimSpace(diagnosticText(h.Reserved))))
 	if int(h.Reserved) < len(aboutDiagnostic) {
 		for _, ext := range aboutDiagnostic[h.Reserved] {
 			m := extMeanings[ext]
@@ -48,7 +49,8 @@ func (s *session) diagnosis(h wire.Header, format string) string {
 // hasDiagnostics tells whether the dialect says more than an errno.
 func hasDiagnostics(d *wire.Dialect) bool { return isIllumos(d) }
 
-// refused is what hints can show of an answer with an errno: the words that the diagnostic is about, and the explanation.
+// refused is what hints can show of an answer with an errno: the words that the diagnostic is about, and the
+// explanation.
 func (s *session) refused(h wire.Header, msg []byte) []problem {
 	lines := refusalLines(s.dial, h)
 	if !hasDiagnostics(s.dial) {
@@ -81,7 +83,8 @@ func (s *session) typed(diagnostic uint16) (at []int) {
 				continue
 			}
 			for _, kind := range kinds {
-				if k.kind != kind || kind == kindLifetime && !limitOf(k, ext) || kind == kindLabel && (k.arg == argLabel) != (ext == "SENSITIVITY") {
+				if k.kind != kind || kind == kindLifetime && !limitOf(k, ext) || kind == kindLabel &&
+					(k.arg == argLabel) != (ext == "SENSITIVITY") {
 					continue
 				}
 				at = append(at, i)
@@ -118,7 +121,8 @@ func (s *session) suspicions(h wire.Header, msg []byte) (lines []string) {
 		case h.SAType == wire.SATypeAH && !has(wire.ExtKeyAuth):
 			lines = append(lines, "Perhaps because there is no authkey: AH wants one")
 		default:
-			lines = append(lines, "Perhaps because of a key that its algorithm does not take, or addresses of two families")
+			lines = append(lines,
+				"Perhaps because of a key that its algorithm does not take, or addresses of two families")
 		}
 	}
 	return lines

@@ -9,8 +9,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 
-// report prints one piece of what a command caused, errors or a warning. In a file the command stands in front of it. Under the
-// service manager nothing is printed, since the world can read the service's log.
+// report prints one piece of what a command caused, errors or a warning. In a file the command stands in front of it.
+// Under the service manager nothing is printed, since the world can read the service's log.
 func (s *session) report(text string) {
 	if s.smf {
 		return
@@ -18,7 +18,8 @@ func (s *session) report(text string) {
 	w := s.errors()
 	s.note(text)
 	if s.mode == modeFile {
-		fmt.Fprintf(w, "Config file entry near line %d caused error(s) or warnings:\n\n%s\n\n", s.reader.number, s.shownCommand())
+		fmt.Fprintf(w, "Config file entry near line %d caused error(s) or warnings:\n\n%s\n\n", s.reader.number,
+			s.shownCommand())
 	}
 	io.WriteString(w, text)
 }
@@ -80,8 +81,8 @@ func maskCommand(command string, words []word) string {
 // keyDigits is how many hexadecimal digits in a row look like a key: the shortest one, of DES, has so many.
 const keyDigits = 16
 
-// secrets tells which words are keys, or pieces of one: they follow a key keyword, or something typed for one, they look like
-// one, or they go on with digits where the word in front of them is one.
+// secrets tells which words are keys, or pieces of one: they follow a key keyword, or something typed for one, they
+// look like one, or they go on with digits where the word in front of them is one.
 func secrets(words []word) []bool {
 	all := make([]bool, len(words))
 	for i, w := range words {
@@ -252,7 +253,8 @@ func (s *session) marked() (text string, spans [][2]int) {
 	return text, append(spans, [2]int{len(text), len(text)})
 }
 
-// printable has a question mark for every byte that is none of a text in ASCII, so that marks stand below what they mark.
+// printable has a question mark for every byte that is none of a text in ASCII, so that marks stand below what they
+// mark.
 func printable(line string) string {
 	b := []byte(line)
 	for i, c := range b {
@@ -343,8 +345,8 @@ func (p *parse) runTogether() {
 // warn prints text at once, with an empty line behind it.
 func (p *parse) warn(format string, args ...any) { p.s.report(p.s.text(format, args) + "\n") }
 
-// warnAll prints text at once, with an empty line behind it. In the original what was collected goes out with it, and is
-// forgotten.
+// warnAll prints text at once, with an empty line behind it. In the original what was collected goes out with it, and
+// is forgotten.
 func (p *parse) warnAll(block bool, format string, args ...any) {
 	p.warnPiece(block, p.s.text(format, args))
 }

@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// Result is how a command went, as --json prints it, one object a line. As in [Record], names are stable. It can be told from a
-// Record by its member "command".
+// Result is how a command went, as --json prints it, one object a line. As in [Record], names are stable. It can be
+// told from a Record by its member "command".
 //
-// dump, get, getspi and monitor print records, and a result only if they fail. The other commands print one result each. A file
-// ends with one whose command is "file".
+// dump, get, getspi and monitor print records, and a result only if they fail. The other commands print one result
+// each. A file ends with one whose command is "file".
 type Result struct {
 	Command  string   `json:"command"`            // "add", "flush", ...
 	OK       bool     `json:"ok"`                 // it did what it should

@@ -32,7 +32,8 @@ func TestResults(t *testing.T) {
 		return []ipseckey.Record{{Type: typ, SAType: "esp", Seq: 1, PID: goldenPID}}
 	}
 	refused := answer("ADD")
-	refused[0].Error = &ipseckey.Fault{Errno: "EINVAL", Text: "Invalid argument", Diagnostic: 45, DiagnosticName: "BAD_EKEYBITS", DiagnosticText: "Bad number of encryption bits",
+	refused[0].Error = &ipseckey.Fault{Errno: "EINVAL", Text: "Invalid argument", Diagnostic: 45,
+		DiagnosticName: "BAD_EKEYBITS", DiagnosticText: "Bad number of encryption bits",
 		About: []string{"KEY_ENCRYPT"}}
 	all := []ipseckey.Record{{Type: "FLUSH", SAType: "unspec", Seq: 1, PID: goldenPID}}
 	for name, c := range map[string]struct {
@@ -40,23 +41,35 @@ func TestResults(t *testing.T) {
 		exit  int
 		want  []ipseckey.Result
 	}{
-		"add":       {start{args: []string{"-n", "--json"}, stdin: add + "\n"}, 0, []ipseckey.Result{{Command: "add", OK: true, Line: 1, Answers: answer("ADD")}}},
-		"delete":    {start{args: []string{"-n", "--json", "delete", "esp", "spi", "1", "dst", "192.0.2.1"}}, 0, []ipseckey.Result{{Command: "delete", OK: true, Answers: answer("DELETE")}}},
-		"flush":     {start{args: []string{"--json", "flush"}}, 0, []ipseckey.Result{{Command: "flush", OK: true, Answers: all}}},
-		"get fails": {start{args: []string{"-n", "--json", "get", "esp", "dst", "192.0.2.1"}}, 1, []ipseckey.Result{{Command: "get", Messages: []string{"Need SA parameters for get."}}}},
-		"unknown":   {start{args: []string{"--json", "frob"}}, 1, []ipseckey.Result{{Command: "frob", Messages: []string{"ipseckey: Unknown command (frob)."}}}},
-		"add once":  {start{args: []string{"--json", "add"}}, 1, []ipseckey.Result{{Command: "add", Messages: []string{"ipseckey: can't do ADD or UPDATE from the command line."}}}},
-		"silence":   {start{args: []string{"--json", "flush"}, answer: silence}, 1, []ipseckey.Result{{Command: "flush", Messages: []string{"ipseckey: Reply message from PF_KEY timed out."}}}},
-		"save":      {start{args: []string{"--json", "save", "all", "out"}, answer: dumps(benchSA())}, 0, []ipseckey.Result{{Command: "save", OK: true, Saved: one(1)}}},
+		"add": {start{args: []string{"-n", "--json"}, stdin: add + "\n"}, 0,
+			[]ipseckey.Result{{Command: "add", OK: true, Line: 1, Answers: answer("ADD")}}},
+		"delete": {start{args: []string{"-n", "--json", "delete", "esp", "spi", "1", "dst", "192.0.2.1"}}, 0,
+			[]ipseckey.Result{{Command: "delete", OK: true, Answers: answer("DELETE")}}},
+		"flush": {start{args: []string{"--json", "flush"}}, 0,
+			[]ipseckey.Result{{Command: "flush", OK: true, Answers: all}}},
+		"get fails": {start{args: []string{"-n", "--json", "get", "esp", "dst", "192.0.2.1"}}, 1,
+			[]ipseckey.Result{{Command: "get", Messages: []string{"Need SA parameters for get."}}}},
+		"unknown": {start{args: []string{"--json", "frob"}}, 1,
+			[]ipseckey.Result{{Command: "frob", Messages: []string{"ipseckey: Unknown command (frob)."}}}},
+		"add once": {start{args: []string{"--json", "add"}}, 1,
+			[]ipseckey.Result{{Command: "add",
+				Messages: []string{"ipseckey: can't do ADD or UPDATE from the command line."}}}},
+		"silence": {start{args: []string{"--json", "flush"}, answer: silence}, 1,
+			[]ipseckey.Result{{Command: "flush",
+				Messages: []string{"ipseckey: Reply message from PF_KEY timed out."}}}},
+		"save": {start{args: []string{"--json", "save", "all", "out"}, answer: dumps(benchSA())}, 0,
+			[]ipseckey.Result{{Command: "save", OK: true, Saved: one(1)}}},
 		"refused": {start{args: []string{"-n", "--json"}, stdin: "\n" + add + "\n", answer: refuse(22, 45)}, 1,
-			[]ipseckey.Result{{Command: "add", Line: 2, Answers: refused, Messages: []string{"PF_KEY Diagnostic code 45: Bad number of encryption bits."}}}},
+			[]ipseckey.Result{{Command: "add", Line: 2, Answers: refused,
+				Messages: []string{"PF_KEY Diagnostic code 45: Bad number of encryption bits."}}}},
 		"file": {start{args: []string{"-n", "--json", "-f", "in"}, file: "flush\nfrob\n"}, 1, []ipseckey.Result{
 			{Command: "flush", OK: true, Line: 1, Answers: all},
 			{Command: "frob", Line: 2, Messages: []string{"ipseckey: Unknown command (frob)."}},
 			{Command: "file", File: "in", Done: one(1), Failed: one(1), FailedLines: []int{2}},
 		}},
 		"good file": {start{args: []string{"-n", "--json", "-f", "in"}, file: "flush\n"}, 0, []ipseckey.Result{
-			{Command: "flush", OK: true, Line: 1, Answers: all}, {Command: "file", OK: true, File: "in", Done: one(1), Failed: one(0)},
+			{Command: "flush", OK: true, Line: 1, Answers: all}, {Command: "file", OK: true, File: "in", Done: one(1),
+				Failed: one(0)},
 		}},
 	} {
 		r := c.start.run(t)
@@ -68,27 +81,34 @@ func TestResults(t *testing.T) {
 		}
 	}
 	// What is for people only goes to standard error.
-	r := start{args: []string{"--json", "-v", "-s", "out"}, answer: dumps(benchSA()), env: map[string]string{"SMF_FMRI": "x"}}.run(t)
-	if diff := cmp.Diff([]ipseckey.Result{{Command: "save", OK: true, Saved: one(1)}}, results(t, r.stdout)); diff != "" || !strings.Contains(r.stderr, "VERBOSE ON") {
+	r := start{args: []string{"--json", "-v", "-s", "out"}, answer: dumps(benchSA()),
+		env: map[string]string{"SMF_FMRI": "x"}}.run(t)
+	if diff := cmp.Diff([]ipseckey.Result{{Command: "save", OK: true, Saved: one(1)}},
+		results(t, r.stdout)); diff != "" || !strings.Contains(r.stderr, "VERBOSE ON") {
 		t.Errorf("-v -s: %q (-want +got):\n%s", r.stderr, diff)
 	}
-	if r := (start{args: []string{"--json", "help", "dump"}}).run(t); !strings.HasPrefix(r.stdout, `{"help":"dump","text":"dump - Display all SAs`) || r.exit != 0 {
+	if r := (start{args: []string{"--json", "help", "dump"}}).run(t); !strings.HasPrefix(r.stdout,
+		`{"help":"dump","text":"dump - Display all SAs`) || r.exit != 0 {
 		t.Errorf("help: %q", r.stdout)
 	}
-	if r := (start{args: []string{"--json", "dump"}, answer: refuse(22, 4)}).run(t); r.exit != 1 || !strings.Contains(r.stdout, `"command":"dump","ok":false`) {
+	if r := (start{args: []string{"--json", "dump"}, answer: refuse(22, 4)}).run(t); r.exit != 1 ||
+		!strings.Contains(r.stdout, `"command":"dump","ok":false`) {
 		t.Errorf("dump: %q", r.stdout)
 	}
 }
 
-// TestRefusals says on a terminal what an errno and a diagnostic mean, marks the words they are about, and leaves the text of
-// the original in front.
+// TestRefusals says on a terminal what an errno and a diagnostic mean, marks the words they are about, and leaves the
+// text of the original in front.
 func TestRefusals(t *testing.T) {
-	const add = "add esp spi 0x1000 replay 32 src 192.0.2.10 dst 198.51.100.20 encr_alg aes encrkey " + key128 + " auth_alg sha1 authkey 00 " +
+	const add = "add esp spi 0x1000 replay 32 src 192.0.2.10 dst 198.51.100.20 encr_alg aes encrkey " + key128 +
+		" auth_alg sha1 authkey 00 " +
 		"soft_addtime 5 hard_addtime 44 state dying pair-spi 7 inbound isrc 10.0.0.0/8 idst 10.1.0.0/16"
 	tty := ipseckey.Terminal{Stderr: true}
 	for diagnostic, marked := range map[uint16]string{
-		8: "src 192.0.2.10", 13: "dst 198.51.100.20", 16: "soft_addtime 5 hard_addtime 44", 20: "spi 0x1000 replay 32 encr_alg aes auth_alg sha1 state dying inbound",
-		22: "authkey XX", 40: "auth_alg sha1", 41: "encr_alg aes", 43: "state dying", 45: "encrkey " + strings.Repeat("X", 32), 64: "isrc 10.0.0.0/8",
+		8: "src 192.0.2.10", 13: "dst 198.51.100.20", 16: "soft_addtime 5 hard_addtime 44",
+		20: "spi 0x1000 replay 32 encr_alg aes auth_alg sha1 state dying inbound",
+		22: "authkey XX", 40: "auth_alg sha1", 41: "encr_alg aes", 43: "state dying",
+		45: "encrkey " + strings.Repeat("X", 32), 64: "isrc 10.0.0.0/8",
 		67: "isrc 10.0.0.0/8 idst 10.1.0.0/16", 76: "pair-spi 7", 77: "inbound", 1: "add", 52: "add", 200: "add",
 	} {
 		r := start{args: []string{"-n"}, stdin: add + "\n", answer: refuse(22, diagnostic), terminal: tty}.run(t)
@@ -112,7 +132,8 @@ func TestRefusals(t *testing.T) {
 		if got := strings.Join(words, " "); got != marked {
 			t.Errorf("%d: marked %q, want %q\n%s\n%s", diagnostic, got, marked, lines[0], lines[1])
 		}
-		if !strings.Contains(r.stderr, "EINVAL: the engine does not accept the request as it is (RFC 2367 section 3.1.3)\n") {
+		if !strings.Contains(r.stderr,
+			"EINVAL: the engine does not accept the request as it is (RFC 2367 section 3.1.3)\n") {
 			t.Errorf("%d: %q", diagnostic, r.stderr)
 		}
 	}
@@ -127,14 +148,21 @@ func TestRefusals(t *testing.T) {
 		errno uint8
 		want  string
 	}{
-		{[]string{"flush"}, 1, "ipseckey: return message (in doflush): Not owner\nipseckey: Fatal error - exiting.\n    flush\n    ^^^^^\n    EPERM: only a privileged user may do this (RFC 2367 section 3.1.9)\n"},
-		{[]string{"dump", "ah"}, 12, "Fatal error - exiting.\n    dump ah\n    ^^^^\n    ENOMEM: the engine is out of memory (RFC 2367 section 3.1.10)\n"},
-		{[]string{"-s", "out"}, 12, "Fatal error - exiting.\n    ENOMEM: the engine is out of memory (RFC 2367 section 3.1.10)\n"},
-		{[]string{"delete", "esp", "spi", "1"}, 22, "Fatal error - exiting.\n    delete esp spi 1\n    ^^^^^^\n    EINVAL"},
-		{[]string{"get", "esp", "spi", "1", "dst", "192.0.2.1"}, 3, "does not exist.\n\nipseckey: Fatal error - exiting.\n    get esp spi 1 dst 192.0.2.1\n    ^^^\n    ESRCH: there is no such SA"},
-		{[]string{"get", "esp", "spi", "1", "dst", "192.0.2.1"}, 12, "Not enough space\nipseckey: Fatal error - exiting.\n    get esp spi 1 dst 192.0.2.1\n    ^^^\n    ENOMEM"},
+		{[]string{"flush"}, 1,
+			"ipseckey: return message (in doflush): Not owner\nipseckey: Fatal error - exiting.\n    flush\n    ^^^^^\n    EPERM: only a privileged user may do this (RFC 2367 section 3.1.9)\n"},
+		{[]string{"dump", "ah"}, 12,
+			"Fatal error - exiting.\n    dump ah\n    ^^^^\n    ENOMEM: the engine is out of memory (RFC 2367 section 3.1.10)\n"},
+		{[]string{"-s", "out"}, 12,
+			"Fatal error - exiting.\n    ENOMEM: the engine is out of memory (RFC 2367 section 3.1.10)\n"},
+		{[]string{"delete", "esp", "spi", "1"}, 22,
+			"Fatal error - exiting.\n    delete esp spi 1\n    ^^^^^^\n    EINVAL"},
+		{[]string{"get", "esp", "spi", "1", "dst", "192.0.2.1"}, 3,
+			"does not exist.\n\nipseckey: Fatal error - exiting.\n    get esp spi 1 dst 192.0.2.1\n    ^^^\n    ESRCH: there is no such SA"},
+		{[]string{"get", "esp", "spi", "1", "dst", "192.0.2.1"}, 12,
+			"Not enough space\nipseckey: Fatal error - exiting.\n    get esp spi 1 dst 192.0.2.1\n    ^^^\n    ENOMEM"},
 	} {
-		if r := (start{args: c.args, answer: refuse(c.errno, 0), terminal: tty}).run(t); !strings.Contains(r.stderr, c.want) {
+		if r := (start{args: c.args, answer: refuse(c.errno, 0), terminal: tty}).run(t); !strings.Contains(r.stderr,
+			c.want) {
 			t.Errorf("%q: no %q in %q", c.args, c.want, r.stderr)
 		}
 	}
@@ -150,7 +178,8 @@ func TestTable(t *testing.T) {
 	if r.stdout != plain.stdout+table {
 		t.Errorf("%q", strings.TrimPrefix(r.stdout, plain.stdout))
 	}
-	coloured := start{args: []string{"-n", "dump"}, answer: dumps(sa), terminal: ipseckey.Terminal{Stdout: true}, colour: true}.run(t)
+	coloured := start{args: []string{"-n", "dump"}, answer: dumps(sa), terminal: ipseckey.Terminal{Stdout: true},
+		colour: true}.run(t)
 	for _, want := range []string{"\x1b[1mBase message", "\x1b[36mSA:\x1b[0m flags=", "\x1b[36m LT:\x1b[0m "} {
 		if !strings.Contains(coloured.stdout, want) {
 			t.Errorf("no %q in %q", want, coloured.stdout)
@@ -164,7 +193,8 @@ func TestTable(t *testing.T) {
 		t.Errorf("without its colours: %s", cmp.Diff(r.stdout, bare))
 	}
 	for _, s := range []start{
-		{args: []string{"-n", "dump"}, colour: true, env: map[string]string{"TERM": "dumb"}, terminal: ipseckey.Terminal{Stdout: true}},
+		{args: []string{"-n", "dump"}, colour: true, env: map[string]string{"TERM": "dumb"},
+			terminal: ipseckey.Terminal{Stdout: true}},
 		{args: []string{"--compat", "-n", "dump"}, colour: true, terminal: ipseckey.Terminal{Stdout: true}},
 		{args: []string{"-n", "dump"}, colour: true},
 	} {
@@ -178,7 +208,8 @@ func TestTable(t *testing.T) {
 // TestForeign lists and saves what an engine of Linux says beyond the RFC.
 func TestForeign(t *testing.T) {
 	d := wire.Linux().WithOrder(little.Order)
-	sa := d.AppendSA(nil, wire.SA{SPI: 0x1000, State: wire.StateMature, Auth: 3, Encrypt: 13, Flags: wire.LinuxFlagNoECN})
+	sa := d.AppendSA(nil, wire.SA{SPI: 0x1000, State: wire.StateMature, Auth: 3, Encrypt: 13,
+		Flags: wire.LinuxFlagNoECN})
 	sa = d.AppendAddress(sa, wire.ExtAddressSrc, wire.Address{Addr: mustAddr("192.0.2.1"), PrefixLen: 32})
 	sa = d.AppendAddress(sa, wire.ExtAddressDst, wire.Address{Addr: mustAddr("192.0.2.2"), PrefixLen: 32})
 	sa = d.AppendSA2(sa, wire.SA2{Mode: 2, ReqID: 7})
@@ -203,7 +234,8 @@ func TestForeign(t *testing.T) {
 		t.Errorf("exit %d, %q %q", r.exit, r.stdout, r.stderr)
 	}
 	// Both lifetimes or none, and always a source.
-	r = start{args: []string{"-n"}, dialect: d, stdin: "add esp spi 1" + addTail + " hard_addtime 9\ndelete esp spi 1 dst 2001:db8::1\n"}.run(t)
+	r = start{args: []string{"-n"}, dialect: d, stdin: "add esp spi 1" + addTail +
+		" hard_addtime 9\ndelete esp spi 1 dst 2001:db8::1\n"}.run(t)
 	if len(r.sent) != 2 {
 		t.Fatalf("%d sent, %q", len(r.sent), r.stderr)
 	}

@@ -129,7 +129,8 @@ func everyKind() []string {
 		name string
 		bits []int
 	}{
-		{"hmac-md5", []int{128}}, {"hmac-sha1", []int{160}}, {"hmac-sha256", []int{256}}, {"hmac-sha384", []int{384}}, {"hmac-sha512", []int{512}},
+		{"hmac-md5", []int{128}}, {"hmac-sha1", []int{160}}, {"hmac-sha256", []int{256}}, {"hmac-sha384", []int{384}},
+		{"hmac-sha512", []int{512}},
 	} {
 		for _, bits := range a.bits {
 			add("ah", fmt.Sprintf("%s auth_alg %s authkey %s", in, a.name, hexKey(bits)))
@@ -152,7 +153,8 @@ func everyKind() []string {
 	aes := " encr_alg aes encrkey " + hexKey(128)
 	add("esp", in+" encr_alg 3des encrkey 0123456789abcdef1032547698badcfe2301674589abefcd")
 	add("esp", in+" encr_alg des encrkey 0123456789abcdef")
-	add("esp", in+aes+" auth_alg sha256 authkey "+hexKey(256)+" replay 32 hard_addtime 28800 soft_addtime 24000 hard_bytes 16000000")
+	add("esp", in+aes+" auth_alg sha256 authkey "+hexKey(256)+
+		" replay 32 hard_addtime 28800 soft_addtime 24000 hard_bytes 16000000")
 	add("esp", in+aes+" hard_usetime 4000 soft_usetime 3000 hard_alloc 3 soft_alloc 2 soft_bytes 9 hard_bytes 10")
 	add("esp", in+aes+" idle_addtime 600 idle_usetime 300 hard_addtime 1200")
 	add("esp", in+aes+" srcidtype fqdn west.example dstidtype user_fqdn east@example.org")
@@ -191,7 +193,8 @@ func TestRoundTrip(t *testing.T) {
 	}
 	h.must("", "-n", "-f", "saved")
 	if diff := cmp.Diff(want, h.dumped()); diff != "" {
-		t.Errorf("what was loaded is not what was saved (-want +got):\n%s\nfile:\n%s", diff, h.files.files["saved"].data.String())
+		t.Errorf("what was loaded is not what was saved (-want +got):\n%s\nfile:\n%s", diff,
+			h.files.files["saved"].data.String())
 	}
 	// The listing for people too.
 	first := h.must("", "-n", "dump")
@@ -207,18 +210,22 @@ func TestEveryKernel(t *testing.T) {
 	for _, name := range kernel.Names() {
 		t.Run(name, func(t *testing.T) {
 			h := boot(t, name)
-			h.must("add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey "+key128+" auth_alg sha1 authkey "+key128+"00112233\n"+
+			h.must("add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey "+key128+
+				" auth_alg sha1 authkey "+key128+"00112233\n"+
 				"add esp spi 0x1001 src6 2001:db8::2 dst6 2001:db8::1 encr_alg 3des encrkey 0123456789abcdef1032547698badcfe2301674589abefcd"+
 				" auth_alg md5 authkey "+key128+" hard_addtime 900 hard_bytes 9000\n"+
-				"add ah spi 0x1002 src 192.0.2.2 dst 192.0.2.1 auth_alg sha1 authkey "+key128+"00112233 soft_addtime 100\n", "-n")
-			h.must("", "-n", "getspi", "esp", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-min", "0x2000", "spi-max", "0x2000")
+				"add ah spi 0x1002 src 192.0.2.2 dst 192.0.2.1 auth_alg sha1 authkey "+key128+
+				"00112233 soft_addtime 100\n", "-n")
+			h.must("", "-n", "getspi", "esp", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-min", "0x2000", "spi-max",
+				"0x2000")
 			h.must("", "-n", "delete", "esp", "spi", "0x2000", "dst", "192.0.2.1")
 			want := h.dumped()
 			if len(want) != 3 {
 				t.Fatalf("%d SAs: %q", len(want), want)
 			}
 			listing := h.must("", "-n", "get", "esp", "spi", "0x1000", "dst", "192.0.2.1")
-			for _, line := range []string{"SA: Encryption algorithm = aes-cbc\n", "SA: Authentication algorithm = hmac-sha1\n", "EKY: " + key128 + "/128\n"} {
+			for _, line := range []string{"SA: Encryption algorithm = aes-cbc\n",
+				"SA: Authentication algorithm = hmac-sha1\n", "EKY: " + key128 + "/128\n"} {
 				if !strings.Contains(listing, line) {
 					t.Errorf("no %q in %q", line, listing)
 				}
@@ -230,13 +237,15 @@ func TestEveryKernel(t *testing.T) {
 			}
 			h.must("", "-n", "-f", "saved")
 			if diff := cmp.Diff(want, h.dumped()); diff != "" {
-				t.Errorf("what was loaded is not what was saved (-want +got):\n%s\nfile:\n%s", diff, h.files.files["saved"].data.String())
+				t.Errorf("what was loaded is not what was saved (-want +got):\n%s\nfile:\n%s", diff,
+					h.files.files["saved"].data.String())
 			}
 			code, _, errs := h.run("", "-n", "get", "esp", "spi", "0x9999", "dst", "192.0.2.1")
 			if code != 1 || !strings.Contains(errs, "192.0.2.1 does not exist.") {
 				t.Errorf("exit %d, %q", code, errs)
 			}
-			code, _, errs = h.run("add ah spi 0x1002 src 192.0.2.2 dst 192.0.2.1 auth_alg sha1 authkey "+key128+"00112233\n", "-n")
+			code, _, errs = h.run("add ah spi 0x1002 src 192.0.2.2 dst 192.0.2.1 auth_alg sha1 authkey "+key128+
+				"00112233\n", "-n")
 			if code != 1 || !strings.Contains(errs, "192.0.2.1 already exists.") {
 				t.Errorf("exit %d, %q", code, errs)
 			}
@@ -254,18 +263,25 @@ func blocks(listing string) []string {
 // TestUnsupported refuses what the engine does not have before it is sent, and says what it has.
 func TestUnsupported(t *testing.T) {
 	h := boot(t, "illumos")
-	code, _, errs := h.run("add esp spi 1000 src 192.0.2.2 dst 192.0.2.1 encr_alg 13 encrkey 00112233445566778899aabbccddeeff00112233\n", "-n")
-	if code != 1 || !strings.Contains(errs, "The engine has no encryption algorithm 13. It has: ") || !strings.Contains(errs, "aes-cbc") ||
+	code, _, errs := h.run(
+		"add esp spi 1000 src 192.0.2.2 dst 192.0.2.1 encr_alg 13 encrkey 00112233445566778899aabbccddeeff00112233\n",
+		"-n")
+	if code != 1 || !strings.Contains(errs, "The engine has no encryption algorithm 13. It has: ") ||
+		!strings.Contains(errs, "aes-cbc") ||
 		strings.Contains(errs, "PF_KEY Diagnostic") {
 		t.Errorf("exit %d, %q", code, errs)
 	}
-	code, _, errs = h.run("add ah spi 1000 src 192.0.2.2 dst 192.0.2.1 auth_alg 9 authkey 00112233445566778899aabbccddeeff\n", "-n")
+	code, _, errs = h.run(
+		"add ah spi 1000 src 192.0.2.2 dst 192.0.2.1 auth_alg 9 authkey 00112233445566778899aabbccddeeff\n", "-n")
 	if code != 1 || !strings.Contains(errs, "The engine has no authentication algorithm 9. It has: ") {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 	// The original asks nobody, and is told by the engine.
-	code, out, errs := h.run("add ah spi 1000 src 192.0.2.2 dst 192.0.2.1 auth_alg 9 authkey 00112233445566778899aabbccddeeff\n", "--compat", "-n")
-	if code != 0 || !strings.Contains(out, "PF_KEY Diagnostic code 40: Unsupported authentication algorithm.") || errs != "" {
+	code, out, errs := h.run(
+		"add ah spi 1000 src 192.0.2.2 dst 192.0.2.1 auth_alg 9 authkey 00112233445566778899aabbccddeeff\n", "--compat",
+		"-n")
+	if code != 0 || !strings.Contains(out, "PF_KEY Diagnostic code 40: Unsupported authentication algorithm.") ||
+		errs != "" {
 		t.Errorf("exit %d, %q %q", code, out, errs)
 	}
 	// Without an engine, the table of the kernel that is named.
@@ -275,14 +291,17 @@ func TestUnsupported(t *testing.T) {
 		"add esp spi 1000 src 192.0.2.2 dst 192.0.2.1 encr_alg 99 encrkey 00\n" +
 		"add esp spi 1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey 00 inbound\n")
 	code, _, errs = h.run("", "--kernel", "linux", "-n", "-c", "linux")
-	if code != 1 || strings.Count(errs, "linux has no encryption algorithm") != 1 || !strings.Contains(errs, "linux has no encryption algorithm 99") ||
+	if code != 1 || strings.Count(errs, "linux has no encryption algorithm") != 1 ||
+		!strings.Contains(errs, "linux has no encryption algorithm 99") ||
 		!strings.Contains(errs, "2 of 4 commands good, 2 not: lines 3, 4") {
 		t.Errorf("exit %d, %q", code, errs)
 	}
-	if code, _, errs := h.run("", "--kernel", "linux", "dump"); code != 1 || !strings.Contains(errs, "the engine is of illumos, not of linux") {
+	if code, _, errs := h.run("", "--kernel", "linux", "dump"); code != 1 ||
+		!strings.Contains(errs, "the engine is of illumos, not of linux") {
 		t.Errorf("exit %d, %q", code, errs)
 	}
-	if code, _, errs := h.run("", "--kernel", "plan9", "dump"); code != 1 || !strings.Contains(errs, `no kernel is called "plan9" (known: illumos, linux)`) {
+	if code, _, errs := h.run("", "--kernel", "plan9", "dump"); code != 1 ||
+		!strings.Contains(errs, `no kernel is called "plan9" (known: illumos, linux)`) {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 }

@@ -126,7 +126,8 @@ type saver struct {
 	paired map[string]bool // pairs that are among them
 }
 
-// pair remembers that an SA is paired. One update joins both sides; a second one for the other side would part them again.
+// pair remembers that an SA is paired. One update joins both sides; a second one for the other side would part them
+// again.
 func (v *saver) pair(satype string, e *entry) {
 	spi, other := e.spi, e.pairSPI
 	slices.Sort(e.ends) // the other side has them the other way round
@@ -135,7 +136,8 @@ func (v *saver) pair(satype string, e *entry) {
 		return
 	}
 	v.paired[id] = true
-	fmt.Fprintf(&v.pairs, "# begin pair\nupdate %s  \\\n    spi 0x%x pair-spi 0x%x  \\\n%s\n# end pair\n\n", satype, spi, other, e.addresses.String())
+	fmt.Fprintf(&v.pairs, "# begin pair\nupdate %s  \\\n    spi 0x%x pair-spi 0x%x  \\\n%s\n# end pair\n\n", satype,
+		spi, other, e.addresses.String())
 }
 
 // savedSAType is an SA type in save form.
@@ -286,8 +288,8 @@ func (e *entry) extension(off, n int) error {
 	return nil
 }
 
-// foreign notes what the language of the command cannot say of an SA in an engine of another kernel. Whatever is zero goes
-// without saying.
+// foreign notes what the language of the command cannot say of an SA in an engine of another kernel. Whatever is zero
+// goes without saying.
 func (e *entry) foreign(off, n int, t wire.ExtType) {
 	if e.s.linux() && e.linuxExtension(e.part(off, n), t) {
 		return
@@ -336,7 +338,8 @@ func (e *entry) lifetime(off int, kind string) {
 	for _, f := range []struct {
 		name string
 		v    uint64
-	}{{"alloc", uint64(e.u32(off + 4))}, {"bytes", e.u64(off + 8)}, {"addtime", e.u64(off + 16)}, {"usetime", e.u64(off + 24)}} {
+	}{{"alloc", uint64(e.u32(off + 4))}, {"bytes", e.u64(off + 8)}, {"addtime", e.u64(off + 16)},
+		{"usetime", e.u64(off + 24)}} {
 		if f.v != 0 {
 			e.printf("%s_%s %d ", kind, f.name, f.v)
 		}

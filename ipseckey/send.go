@@ -102,7 +102,8 @@ func (s *session) chooseSource(c *sending, dst netip.Addr, last bool) (src netip
 		c.warnPiece(c.block, strings.TrimSuffix(text, "\n"))
 		return unspecified, true
 	case n > 1:
-		c.warnAll(c.block, "Multiple IPv6 source addresses for %s of the same scope, using unspecified source instead.", c.src.name)
+		c.warnAll(c.block, "Multiple IPv6 source addresses for %s of the same scope, using unspecified source instead.",
+			c.src.name)
 		return unspecified, true
 	case v4:
 		fmt.Fprintf(&c.errs, "No IPv4 source address for name %s.\n", c.src.name)
@@ -174,8 +175,10 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 	return c.flush(c.block)
 }
 
-// ask makes one exchange: it sends msg and returns the reply that came into buf, its header and its errno by the illumos number.
-func (s *session) ask(ctx context.Context, c *sending, msg, buf []byte) (reply []byte, h wire.Header, e int, err error) {
+// ask makes one exchange: it sends msg and returns the reply that came into buf, its header and its errno by the
+// illumos number.
+func (s *session) ask(ctx context.Context, c *sending, msg, buf []byte) (reply []byte, h wire.Header, e int,
+	err error) {
 	reply, err = s.converse(ctx, msg, buf, steps{"write() to PF_KEY socket (in doaddresses)", "read (in doaddresses)"})
 	if err != nil {
 		return nil, h, 0, err

@@ -43,7 +43,8 @@ func (t *summary) add(s *session, msg []byte) {
 			dir += "out"
 		}
 	}
-	t.rows = append(t.rows, []string{r.SPI, r.SAType, r.State, dir, endText(r.Src), endText(r.Dst), strings.Join(algs, " "), s.timeLeft(r)})
+	t.rows = append(t.rows, []string{r.SPI, r.SAType, r.State, dir, endText(r.Src), endText(r.Dst),
+		strings.Join(algs, " "), s.timeLeft(r)})
 }
 
 func endText(a *RecordAddress) string {

@@ -14,8 +14,9 @@ import (
 // Supported are the algorithms that an engine has for one SA type, by their numbers. nil is not known.
 type Supported struct{ Auth, Encrypt []uint8 }
 
-// Ask asks an engine for its algorithms over a socket of its own, so that nothing of that is seen on the one that the commands
-// go through: it registers there, as key management does (RFC 2367 section 3.1.7), reads the answer and hangs up.
+// Ask asks an engine for its algorithms over a socket of its own, so that nothing of that is seen on the one that the
+// commands go through: it registers there, as key management does (RFC 2367 section 3.1.7), reads the answer and hangs
+// up.
 func Ask(ctx context.Context, c *pfkey.Client, t wire.SAType) (Supported, error) {
 	algs, err := c.Register(ctx, t)
 	if err != nil {
@@ -34,7 +35,8 @@ func Ask(ctx context.Context, c *pfkey.Client, t wire.SAType) (Supported, error)
 // askTimeout bounds the wait for what is only good to know.
 const askTimeout = 2 * time.Second
 
-// supported is what is known of the algorithms of the engine, or of the kernel that --kernel names if there is no engine.
+// supported is what is known of the algorithms of the engine, or of the kernel that --kernel names if there is no
+// engine.
 func (s *session) supported(t wire.SAType) (v Supported, whose string) {
 	if v, ok := s.known[t]; ok {
 		return v, s.whose

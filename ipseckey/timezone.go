@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// ParseTZ finds the time zone that a value of TZ means: a name of the zone database, or a POSIX zone without daylight saving
-// time ("UTC-2", which is two hours east); rules behind a name that is in the database are ignored. Only the machine's own
-// database is asked.
+// ParseTZ finds the time zone that a value of TZ means: a name of the zone database, or a POSIX zone without daylight
+// saving time ("UTC-2", which is two hours east); rules behind a name that is in the database are ignored. Only the
+// machine's own database is asked.
 func ParseTZ(tz string) (*time.Location, bool) {
 	name := strings.TrimPrefix(tz, ":")
 	name, _, _ = strings.Cut(name, ",")

@@ -149,7 +149,8 @@ func (p *parse) key(invalid string) (keyValue, bool, error) {
 			p.add(i, "%s", invalid)
 			for n := range len(digits) {
 				if _, ok := digit(digits[n]); !ok {
-					p.problems[len(p.problems)-1].note = fmt.Sprintf("character %d of %d is not a hexadecimal digit", n+1, len(digits))
+					p.problems[len(p.problems)-1].note = fmt.Sprintf("character %d of %d is not a hexadecimal digit",
+						n+1, len(digits))
 					break
 				}
 			}
@@ -219,7 +220,8 @@ var identityTypes = []struct {
 	name string
 	id   uint16
 }{
-	{"prefix", 1}, {"fqdn", 2}, {"domain", 2}, {"domainname", 2}, {"user_fqdn", 3}, {"mailbox", 3}, {"der_dn", 4}, {"der_gn", 5},
+	{"prefix", 1}, {"fqdn", 2}, {"domain", 2}, {"domainname", 2}, {"user_fqdn", 3}, {"mailbox", 3}, {"der_dn", 4},
+	{"der_gn", 5},
 }
 
 func identityTypeNames() (names []string) {

@@ -14,10 +14,10 @@ const spaces = " \t\n\v\f\r"
 
 func isSpace(c byte) bool { return strings.IndexByte(spaces, c) >= 0 }
 
-// splitWords cuts a command into words. White space separates them. A double quote toggles quoting, in which white space is
-// part of a word, except at its beginning; the quote that opens a word is dropped, one inside a word is kept, and a closing one
-// ends the word: what is glued to it is lost. There is no escape character, "" is no word, and without a closing quote the last
-// word goes on to the end of the command.
+// splitWords cuts a command into words. White space separates them. A double quote toggles quoting, in which white
+// space is part of a word, except at its beginning; the quote that opens a word is dropped, one inside a word is kept,
+// and a closing one ends the word: what is glued to it is lost. There is no escape character, "" is no word, and
+// without a closing quote the last word goes on to the end of the command.
 func splitWords(command string) []word {
 	var (
 		words  []word

@@ -13,13 +13,15 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// benched are the kernels, each with the SA extension of an ADD, and how many messages a DUMP has behind those of the SAs.
+// benched are the kernels, each with the SA extension of an ADD, and how many messages a DUMP has behind those of the
+// SAs.
 var benched = []struct {
 	name string
 	sa   wire.SA
 	end  int
 }{
-	{"illumos", wire.SA{Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC, Flags: wire.IllumosFlagXInbound}, 1},
+	{"illumos", wire.SA{Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC,
+		Flags: wire.IllumosFlagXInbound}, 1},
 	{"linux", wire.SA{Auth: wire.AuthSHA1HMAC, Encrypt: wire.LinuxEncAESCBC}, 0},
 }
 
@@ -46,8 +48,10 @@ func newBench(b *testing.B, name string, sa wire.SA, n int) *bench {
 	x.s, _ = e.Open(privileged, 3, 2)
 	d := e.Dialect()
 	message := func(t wire.MsgType) []byte {
-		m := d.AppendSA(d.AppendHeader(nil, wire.Header{Version: 2, Type: t, SAType: wire.SATypeESP, Seq: 1, PID: 1}), sa)
-		return d.AppendAddress(d.AppendAddress(m, wire.ExtAddressSrc, pfkey.Host(peer)), wire.ExtAddressDst, pfkey.Host(me))
+		m := d.AppendSA(d.AppendHeader(nil, wire.Header{Version: 2, Type: t, SAType: wire.SATypeESP, Seq: 1, PID: 1}),
+			sa)
+		return d.AppendAddress(d.AppendAddress(m, wire.ExtAddressSrc, pfkey.Host(peer)), wire.ExtAddressDst,
+			pfkey.Host(me))
 	}
 	x.add = d.AppendKey(message(wire.MsgAdd), wire.ExtKeyAuth, pfkey.NewKey([]byte("0123456789abcdefghij")))
 	x.add = d.Finish(d.AppendKey(x.add, wire.ExtKeyEncrypt, pfkey.NewKey([]byte("0123456789abcdef"))))
@@ -83,7 +87,8 @@ func each(b *testing.B, f func(b *testing.B, n int, fill func() *bench)) {
 	}
 }
 
-// BenchmarkAdd adds to a database that has so many SAs already. What it adds stays: compare the sizes with a fixed number of turns (-benchtime 10000x).
+// BenchmarkAdd adds to a database that has so many SAs already. What it adds stays: compare the sizes with a fixed
+// number of turns (-benchtime 10000x).
 func BenchmarkAdd(b *testing.B) {
 	each(b, func(b *testing.B, n int, fill func() *bench) {
 		x := fill()

@@ -9,11 +9,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// UntoldPolicies returns the policies of a kernel that does not tell them through PF_KEY; false if it does. They belong to the caller.
+// UntoldPolicies returns the policies of a kernel that does not tell them through PF_KEY; false if it does. They belong
+// to the caller.
 //
-// illumos does not. Its rules come in the form of other kernels' policies, as far as that goes: the rules of the system in the order in which they
-// are tried, which is their Priority; one for both directions as two policies; without an ID; with the templates of the alternative that is preferred,
-// but not its algorithms, for which there is [illumos.Kernel.Rules].
+// illumos does not. Its rules come in the form of other kernels' policies, as far as that goes: the rules of the system
+// in the order in which they are tried, which is their Priority; one for both directions as two policies; without an
+// ID; with the templates of the alternative that is preferred, but not its algorithms, for which there is
+// [illumos.Kernel.Rules].
 func UntoldPolicies(e *engine.Engine) (policies []*pfkey.Policy, untold bool) {
 	k, ok := e.Kernel().(*illumos.Kernel)
 	if !ok {
@@ -41,10 +43,12 @@ func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
 	local, remote := end(r.Src, r.SrcPort), end(r.Dst, r.DstPort)
 	typ, templates := templatesOf(&r.Actions[0])
 	if r.Dir != illumos.In {
-		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirOut, Src: local, Dst: remote, Type: typ, Priority: priority, Templates: templates})
+		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirOut, Src: local, Dst: remote, Type: typ,
+			Priority: priority, Templates: templates})
 	}
 	if r.Dir != illumos.Out {
-		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirIn, Src: remote, Dst: local, Type: typ, Priority: priority, Templates: templates})
+		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirIn, Src: remote, Dst: local, Type: typ,
+			Priority: priority, Templates: templates})
 	}
 	return policies
 }

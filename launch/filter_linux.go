@@ -90,7 +90,8 @@ func (o Options) rules(guarded bool) []rule {
 		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, p[0]), equal(2, p[1])}, succeed})
 	}
 	if o.UDPEncap {
-		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, unix.IPPROTO_UDP), equal(2, udpEncap)}, succeed})
+		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, unix.IPPROTO_UDP), equal(2, udpEncap)},
+			succeed})
 	}
 	// What a Unix socket does otherwise than a PF_KEY socket.
 	for _, call := range []uint32{
@@ -117,7 +118,8 @@ func (o Options) rules(guarded bool) []rule {
 		rule{unix.SYS_IOCTL, []test{equal(1, outputQueue)}, notify})
 	if o.Identity {
 		for _, call := range []uint32{
-			unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, unix.SYS_SETRESGID,
+			unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID,
+			unix.SYS_SETRESGID,
 			unix.SYS_SETFSUID, unix.SYS_SETFSGID, unix.SYS_SETGROUPS,
 		} {
 			rules = append(rules, rule{call, nil, succeed})

@@ -123,7 +123,8 @@ func (nobody) Find(launch.FileID) launch.Client    { return nil }
 func (nobody) List(*os.File) error                 { return unix.ENOENT }
 
 // run runs a program to its end, and waits for all that it leaves behind.
-func run(t testing.TB, h launch.Handler, o launch.Options, cmd *exec.Cmd) (output string, p *launch.Program, err error) {
+func run(t testing.TB, h launch.Handler, o launch.Options, cmd *exec.Cmd) (output string, p *launch.Program,
+	err error) {
 	t.Helper()
 	var out bytes.Buffer
 	if cmd.Stdout == nil {
@@ -237,7 +238,8 @@ func TestOptionsMatter(t *testing.T) {
 		if what == "identity" && os.Geteuid() == 0 {
 			continue // root may
 		}
-		if out, _, err := run(t, connected(t), launch.Options{}, exec.Command(client(t, "rdynamic"), what)); err == nil {
+		if out, _, err := run(t, connected(t), launch.Options{}, exec.Command(client(t, "rdynamic"),
+			what)); err == nil {
 			t.Errorf("%s without the option: %s", what, out)
 		}
 	}
@@ -318,7 +320,8 @@ func TestKilledInside(t *testing.T) {
 		<-held.came
 		cmd.Process.Kill()
 		for {
-			if st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)); err != nil || bytes.Contains(st, []byte(") Z")) {
+			if st, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)); err != nil ||
+				bytes.Contains(st, []byte(") Z")) {
 				break
 			}
 			runtime.Gosched()
@@ -362,7 +365,8 @@ func TestCredentials(t *testing.T) {
 	if out, _, err := run(t, seen, launch.Options{}, cmd); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	want := pfkey.Cred{PID: int32(cmd.Process.Pid), UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), Privileged: true}
+	want := pfkey.Cred{PID: int32(cmd.Process.Pid), UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()),
+		Privileged: true}
 	for _, c := range seen.creds {
 		if c != want { // threads have the number of their process
 			t.Errorf("%+v, want %+v", c, want)
@@ -431,7 +435,8 @@ func TestLauncherIsFree(t *testing.T) {
 		t.Skip("this process is under a filter of somebody else's")
 	}
 	for range 20 {
-		if out, _, err := run(t, connected(t), launch.Options{}, exec.Command(client(t, "rdynamic"), "once")); err != nil {
+		if out, _, err := run(t, connected(t), launch.Options{}, exec.Command(client(t, "rdynamic"),
+			"once")); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
 	}
@@ -541,7 +546,8 @@ func TestShortPrograms(t *testing.T) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		tasks, _ := os.ReadDir("/proc/self/task")
-		return reading{leak.OpenFiles(), len(tasks), runtime.NumGoroutine(), len(office.engine.Status(0).Sockets)}, m.HeapAlloc
+		return reading{leak.OpenFiles(), len(tasks), runtime.NumGoroutine(), len(office.engine.Status(0).Sockets)},
+			m.HeapAlloc
 	}
 	var before reading
 	var heap uint64
@@ -555,7 +561,8 @@ func TestShortPrograms(t *testing.T) {
 	}
 	after, heapAfter := read()
 	t.Logf("after %d programs: %+v, %d KB; after %d: %+v, %d KB", first, before, heap>>10, all, after, heapAfter>>10)
-	if after.fds > before.fds || after.sockets != before.sockets || after.threads > before.threads+8 || after.goroutines > before.goroutines+2 {
+	if after.fds > before.fds || after.sockets != before.sockets || after.threads > before.threads+8 ||
+		after.goroutines > before.goroutines+2 {
 		t.Errorf("after %d programs %+v, after %d %+v", first, before, all, after)
 	}
 	if heapAfter > heap+1<<20 {
@@ -588,7 +595,8 @@ func TestOrdinaryUser(t *testing.T) {
 	if err := os.CopyFS(filepath.Join(dir, "testdata"), os.DirFS("testdata")); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(dir, "launch.test"), "-test.run=(C|Go|Python)Programs?$|Matter|Strace|Daemon|Successor|Credentials|Free|Nested")
+	cmd := exec.Command(filepath.Join(dir, "launch.test"),
+		"-test.run=(C|Go|Python)Programs?$|Matter|Strace|Daemon|Successor|Credentials|Free|Nested")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -632,7 +640,8 @@ func TestSignalsWhileGiving(t *testing.T) {
 	if err != nil || out != "ok go\n" {
 		t.Errorf("%v: %s", err, out)
 	}
-	// Calls of a Go program are interrupted by signals of its own before anybody has received them, so a caller may be gone.
+	// Calls of a Go program are interrupted by signals of its own before anybody has received them, so a caller may be
+	// gone.
 	if n := p.Counts(); n.Sockets < 400 {
 		t.Errorf("%+v, want 400 sockets at least", n)
 	}

@@ -166,7 +166,8 @@ func Supported() error {
 	missing := func(format string, a ...any) error {
 		var u unix.Utsname
 		_ = unix.Uname(&u) // the version is only for reading
-		return fmt.Errorf("launch: %w: %s (this is Linux %s)", ErrUnsupported, fmt.Sprintf(format, a...), unix.ByteSliceToString(u.Release[:]))
+		return fmt.Errorf("launch: %w: %s (this is Linux %s)", ErrUnsupported, fmt.Sprintf(format, a...),
+			unix.ByteSliceToString(u.Release[:]))
 	}
 	if auditArch == 0 {
 		return missing("the filter is written for amd64 and arm64, not for %s", runtime.GOARCH)

@@ -78,7 +78,8 @@ type kept struct {
 
 // NewSwitchboard makes a switchboard without an engine; see [Switchboard.Use]. log may be nil.
 func NewSwitchboard(log *slog.Logger) (*Switchboard, error) {
-	b := &Switchboard{log: log, lost: make(chan struct{}, 1), done: make(chan struct{}), ends: map[int32]*end{}, ready: make(chan struct{})}
+	b := &Switchboard{log: log, lost: make(chan struct{}, 1), done: make(chan struct{}), ends: map[int32]*end{},
+		ready: make(chan struct{})}
 	if log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/door"
 )
 
-// RefusedError is the engine's no: to the connection (from [Dial]), or to one injected packet (from [Client.Recv], which
-// can be called again).
+// RefusedError is the engine's no: to the connection (from [Dial]), or to one injected packet (from [Client.Recv],
+// which can be called again).
 type RefusedError struct {
 	ID   uint64 // of the packet; 0 for the connection
 	Text string // the engine's reason
@@ -37,8 +37,8 @@ func (e *OverrunError) Error() string {
 	return fmt.Sprintf("packetport: %d verdicts lost, they were not received in time", e.Lost)
 }
 
-// Client is one connection to a packet port. It is safe for concurrent use; a client that injects much must receive at the
-// same time, or verdicts are lost.
+// Client is one connection to a packet port. It is safe for concurrent use; a client that injects much must receive at
+// the same time, or verdicts are lost.
 type Client struct {
 	nc   net.Conn // immutable
 	name string   // immutable
@@ -116,7 +116,8 @@ func (c *Client) Inject(ctx context.Context, packet []byte, dir Direction, tunne
 	return id, c.InjectAs(ctx, id, packet, dir, tunnel)
 }
 
-// InjectAs is [Client.Inject] with an id of the caller's choice. Ids need not be unique, but then their verdicts look alike.
+// InjectAs is [Client.Inject] with an id of the caller's choice. Ids need not be unique, but then their verdicts look
+// alike.
 func (c *Client) InjectAs(ctx context.Context, id uint64, packet []byte, dir Direction, tunnel string) error {
 	if err := take(ctx, c.sending); err != nil {
 		return err
@@ -141,9 +142,9 @@ func (c *Client) send(ctx context.Context, f Frame) error {
 	return err
 }
 
-// Watch asks for all final verdicts of the engine. When it returns nil, [Client.Recv] will tell every packet that ends from
-// now on, with Verdict.Watched set; a packet that this client injected is told twice then, once for each role. Verdicts
-// that come in while it waits are kept for Recv.
+// Watch asks for all final verdicts of the engine. When it returns nil, [Client.Recv] will tell every packet that ends
+// from now on, with Verdict.Watched set; a packet that this client injected is told twice then, once for each role.
+// Verdicts that come in while it waits are kept for Recv.
 func (c *Client) Watch(ctx context.Context) error {
 	if err := take(ctx, c.sending); err != nil {
 		return err
@@ -183,9 +184,9 @@ func (c *Client) Watch(ctx context.Context) error {
 	}
 }
 
-// Recv waits for the next verdict. Its byte slices are the caller's. An *[OverrunError] and a *[RefusedError] stand between
-// verdicts, and Recv can be called again; so it can after an error of ctx. io.EOF means that the engine has left,
-// ECONNRESET that it left with packets of this client unread.
+// Recv waits for the next verdict. Its byte slices are the caller's. An *[OverrunError] and a *[RefusedError] stand
+// between verdicts, and Recv can be called again; so it can after an error of ctx. io.EOF means that the engine has
+// left, ECONNRESET that it left with packets of this client unread.
 func (c *Client) Recv(ctx context.Context) (Verdict, error) {
 	if err := take(ctx, c.receiving); err != nil {
 		return Verdict{}, err

@@ -1,19 +1,20 @@
 // Package packetport is the protocol of an engine's packet port, both sides: IP datagrams in, verdicts out.
 //
-// The packet port is a Unix socket of type SOCK_SEQPACKET ("unixpacket"), beside the engine's PF_KEY socket. An injector
-// ([Client]) sends IP datagrams, each with a 64-bit id of its own: inbound ones are protected (ESP, AH, ESP in UDP) and go
-// the way of a packet that came off the wire, outbound ones are plaintext. The engine ([Server]) answers every id with a
-// verdict. A packet that is queued on an SA or held for an ACQUIRE gets two: the wait first, the final one later, under the
-// same id. A connection that asks to watch is also told every final verdict of the engine, whoever injected the packet and
-// whether or not its injector is still there.
+// The packet port is a Unix socket of type SOCK_SEQPACKET ("unixpacket"), beside the engine's PF_KEY socket. An
+// injector ([Client]) sends IP datagrams, each with a 64-bit id of its own: inbound ones are protected (ESP, AH, ESP in
+// UDP) and go the way of a packet that came off the wire, outbound ones are plaintext. The engine ([Server]) answers
+// every id with a verdict. A packet that is queued on an SA or held for an ACQUIRE gets two: the wait first, the final
+// one later, under the same id. A connection that asks to watch is also told every final verdict of the engine, whoever
+// injected the packet and whether or not its injector is still there.
 //
 // # Promises
 //
 //  1. Packets of one connection enter the engine in the order in which they were sent, one at a time.
-//  2. Every injected packet is answered: by verdicts, by a refusal that carries its id, or by being counted in an overrun.
+//  2. Every injected packet is answered: by verdicts, by a refusal that carries its id, or by being counted in an
+//     overrun.
 //  3. Verdicts of one packet arrive in order, and nothing arrives for it after the final one.
-//  4. A connection that does not read delays nobody. The engine keeps a bounded number of bytes for it; what does not fit
-//     is lost, and where it is missing the stream holds an overrun frame with the number of lost ones.
+//  4. A connection that does not read delays nobody. The engine keeps a bounded number of bytes for it; what does not
+//     fit is lost, and where it is missing the stream holds an overrun frame with the number of lost ones.
 //  5. A frame that cannot be decoded is refused with the place and the cause; it does no harm to those after it.
 //
 // # Frames
@@ -94,8 +95,8 @@
 //
 // # Locks
 //
-// Server.mu > queue.mu. The engine calls Packet.Done and the ledger's watchers with no lock of its own held; they take one
-// queue.mu for the time of an append. No lock of this package is held while the engine is called.
+// Server.mu > queue.mu. The engine calls Packet.Done and the ledger's watchers with no lock of its own held; they take
+// one queue.mu for the time of an append. No lock of this package is held while the engine is called.
 package packetport
 
 // Path is where the packet port of the engine whose PF_KEY socket is at path lies.

@@ -241,7 +241,8 @@ func (f Verdict) Append(b []byte) ([]byte, error) {
 	case len(f.Packet) > MaxPacket:
 		return b, &FrameError{TypeVerdict, 20, "packet", ErrLong}
 	case len(f.Inner) > MaxPacket:
-		return b, &FrameError{TypeVerdict, verdictLen + len(f.Reason) + len(f.Counter) + len(f.Packet), "inner", ErrLong}
+		return b, &FrameError{TypeVerdict, verdictLen + len(f.Reason) + len(f.Counter) + len(f.Packet), "inner",
+			ErrLong}
 	}
 	if err := checkName(TypeVerdict, verdictLen, "reason", f.Reason); err != nil {
 		return b, err

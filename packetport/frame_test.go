@@ -19,12 +19,14 @@ var frames = []struct {
 	frame packetport.Frame
 	bytes []byte
 }{
-	{"inject inbound", packetport.Inject{Direction: packetport.Inbound, ID: 0x0102030405060708, Packet: []byte{0x45, 0xff}}, []byte{
+	{"inject inbound", packetport.Inject{Direction: packetport.Inbound, ID: 0x0102030405060708,
+		Packet: []byte{0x45, 0xff}}, []byte{
 		1, 0x01, 1, 0, // version, type, dir, tunnel length
 		1, 2, 3, 4, 5, 6, 7, 8, // id
 		0x45, 0xff,
 	}},
-	{"inject outbound with tunnel", packetport.Inject{Direction: packetport.Outbound, ID: 7, Tunnel: "tun0", Packet: []byte{0x60}}, []byte{
+	{"inject outbound with tunnel", packetport.Inject{Direction: packetport.Outbound, ID: 7, Tunnel: "tun0",
+		Packet: []byte{0x60}}, []byte{
 		1, 0x01, 2, 4,
 		0, 0, 0, 0, 0, 0, 0, 7,
 		't', 'u', 'n', '0',
@@ -33,7 +35,8 @@ var frames = []struct {
 	{"watch", packetport.Watch{}, []byte{1, 0x02, 0, 0}},
 	{"hello", packetport.Hello{Name: "illumos"}, append([]byte{1, 0x81, 0, 7}, "illumos"...)},
 	{"hello without name", packetport.Hello{}, []byte{1, 0x81, 0, 0}},
-	{"verdict delivered", packetport.Verdict{ID: 3, Kind: ipsec.Delivered, HasSPI: true, SPI: 0x1000, Inner: []byte{9, 8}}, []byte{
+	{"verdict delivered", packetport.Verdict{ID: 3, Kind: ipsec.Delivered, HasSPI: true, SPI: 0x1000,
+		Inner: []byte{9, 8}}, []byte{
 		1, 0x82, 1, 0x01, // version, type, kind, flags
 		0, 0, 0, 0, 0, 0, 0, 3, // id
 		0, 0, 0x10, 0, // SPI
@@ -110,7 +113,8 @@ func TestFrameTruncated(t *testing.T) {
 
 func TestDecodeErrors(t *testing.T) {
 	verdict := func(change func(b []byte) []byte) []byte {
-		b, err := packetport.Verdict{ID: 1, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "c", Packet: []byte{1}}.Append(nil)
+		b, err := packetport.Verdict{ID: 1, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "c",
+			Packet: []byte{1}}.Append(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,10 +140,12 @@ func TestDecodeErrors(t *testing.T) {
 		{"inject without packet", inject(1, 0), packetport.ErrEmpty, "IP datagram at byte 12"},
 		{"inject direction 0", inject(0, 0, 1), packetport.ErrValue, "dir at byte 2"},
 		{"inject direction 3", inject(3, 0, 1), packetport.ErrValue, "dir at byte 2"},
-		{"inject inbound with tunnel", inject(1, 1, 'a', 1), packetport.ErrValue, "tunnel of an inbound packet at byte 3"},
+		{"inject inbound with tunnel", inject(1, 1, 'a', 1), packetport.ErrValue,
+			"tunnel of an inbound packet at byte 3"},
 		{"inject tunnel past the end", inject(2, 3, 'a', 'b'), packetport.ErrShort, "tunnel at byte 3"},
 		{"inject tunnel not text", inject(2, 1, 0xff, 1), packetport.ErrText, "tunnel at byte 12"},
-		{"inject long packet", inject(1, 0, make([]byte, packetport.MaxPacket+1)...), packetport.ErrLong, "IP datagram at byte 12"},
+		{"inject long packet", inject(1, 0, make([]byte, packetport.MaxPacket+1)...), packetport.ErrLong,
+			"IP datagram at byte 12"},
 		{"watch reserved", []byte{1, 2, 0, 1}, packetport.ErrReserved, "reserved at byte 2"},
 		{"watch trailing", []byte{1, 2, 0, 0, 0}, packetport.ErrTrailing, "end at byte 4"},
 		{"watch short", []byte{1, 2, 0}, packetport.ErrShort, "end at byte 3"},
@@ -158,13 +164,19 @@ func TestDecodeErrors(t *testing.T) {
 		{"verdict counter not text", verdict(set(29, 0xff)), packetport.ErrText, "counter at byte 29"},
 		{"verdict packet past the end", verdict(set(23, 2)), packetport.ErrShort, "packet at byte 20"},
 		{"verdict packet huge", verdict(set(20, 0xff, 0xff, 0xff, 0xff)), packetport.ErrLong, "packet at byte 20"},
-		{"verdict packet for an injector", verdict(set(3, 0)), packetport.ErrValue, "packet for an injector at byte 20"},
-		{"verdict inner huge", verdict(func(b []byte) []byte { return append(b, make([]byte, packetport.MaxPacket+1)...) }),
+		{"verdict packet for an injector", verdict(set(3, 0)), packetport.ErrValue,
+			"packet for an injector at byte 20"},
+		{"verdict inner huge", verdict(func(b []byte) []byte {
+			return append(b, make([]byte, packetport.MaxPacket+1)...)
+		}),
 			packetport.ErrLong, "inner at byte 31"},
 		{"overrun short", []byte{1, 0x83, 0, 0, 0}, packetport.ErrShort, "end at byte 5"},
-		{"refused reserved", []byte{1, 0x84, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}, packetport.ErrReserved, "reserved at byte 2"},
-		{"refused not text", []byte{1, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff}, packetport.ErrText, "text at byte 12"},
-		{"refused long", append([]byte{1, 0x84, 0, 0}, make([]byte, 9+packetport.MaxText)...), packetport.ErrLong, "text at byte 12"},
+		{"refused reserved", []byte{1, 0x84, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0}, packetport.ErrReserved,
+			"reserved at byte 2"},
+		{"refused not text", []byte{1, 0x84, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff}, packetport.ErrText,
+			"text at byte 12"},
+		{"refused long", append([]byte{1, 0x84, 0, 0}, make([]byte, 9+packetport.MaxText)...), packetport.ErrLong,
+			"text at byte 12"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -187,17 +199,23 @@ func TestAppendErrors(t *testing.T) {
 		want error
 	}{
 		{"direction", packetport.Inject{Packet: []byte{1}}, packetport.ErrValue},
-		{"inbound tunnel", packetport.Inject{Direction: packetport.Inbound, Tunnel: "t", Packet: []byte{1}}, packetport.ErrValue},
-		{"long tunnel", packetport.Inject{Direction: packetport.Outbound, Tunnel: long, Packet: []byte{1}}, packetport.ErrLong},
-		{"tunnel not text", packetport.Inject{Direction: packetport.Outbound, Tunnel: "\xff", Packet: []byte{1}}, packetport.ErrText},
+		{"inbound tunnel", packetport.Inject{Direction: packetport.Inbound, Tunnel: "t", Packet: []byte{1}},
+			packetport.ErrValue},
+		{"long tunnel", packetport.Inject{Direction: packetport.Outbound, Tunnel: long, Packet: []byte{1}},
+			packetport.ErrLong},
+		{"tunnel not text", packetport.Inject{Direction: packetport.Outbound, Tunnel: "\xff", Packet: []byte{1}},
+			packetport.ErrText},
 		{"no packet", packetport.Inject{Direction: packetport.Inbound}, packetport.ErrEmpty},
-		{"long packet", packetport.Inject{Direction: packetport.Inbound, Packet: make([]byte, packetport.MaxPacket+1)}, packetport.ErrLong},
+		{"long packet", packetport.Inject{Direction: packetport.Inbound, Packet: make([]byte, packetport.MaxPacket+1)},
+			packetport.ErrLong},
 		{"long name", packetport.Hello{Name: long}, packetport.ErrLong},
 		{"kind", packetport.Verdict{}, packetport.ErrValue},
 		{"spi", packetport.Verdict{Kind: ipsec.Dropped, SPI: 1}, packetport.ErrValue},
 		{"packet for an injector", packetport.Verdict{Kind: ipsec.Dropped, Packet: []byte{1}}, packetport.ErrValue},
-		{"watched packet", packetport.Verdict{Kind: ipsec.Dropped, Watched: true, Packet: make([]byte, packetport.MaxPacket+1)}, packetport.ErrLong},
-		{"inner", packetport.Verdict{Kind: ipsec.Dropped, Inner: make([]byte, packetport.MaxPacket+1)}, packetport.ErrLong},
+		{"watched packet", packetport.Verdict{Kind: ipsec.Dropped, Watched: true,
+			Packet: make([]byte, packetport.MaxPacket+1)}, packetport.ErrLong},
+		{"inner", packetport.Verdict{Kind: ipsec.Dropped, Inner: make([]byte, packetport.MaxPacket+1)},
+			packetport.ErrLong},
 		{"reason", packetport.Verdict{Kind: ipsec.Dropped, Reason: long}, packetport.ErrLong},
 		{"counter", packetport.Verdict{Kind: ipsec.Dropped, Counter: "\xff"}, packetport.ErrText},
 		{"text", packetport.Refused{Text: strings.Repeat("a", packetport.MaxText+1)}, packetport.ErrLong},
@@ -241,8 +259,10 @@ func TestKindNumbers(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	got := fmt.Sprint(packetport.TypeInject, packetport.TypeWatch, packetport.TypeHello, packetport.TypeVerdict, packetport.TypeOverrun,
-		packetport.TypeRefused, packetport.TypeWatching, packetport.FrameType(9), packetport.Inbound, packetport.Outbound, packetport.Direction(9))
+	got := fmt.Sprint(packetport.TypeInject, packetport.TypeWatch, packetport.TypeHello, packetport.TypeVerdict,
+		packetport.TypeOverrun,
+		packetport.TypeRefused, packetport.TypeWatching, packetport.FrameType(9), packetport.Inbound,
+		packetport.Outbound, packetport.Direction(9))
 	want := "inject watch hello verdict overrun refused watching unknown(0x9) inbound outbound unknown(0x9)"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -95,7 +95,8 @@ func spi(packet []byte) (uint32, bool) {
 	return in.SPI, err == nil
 }
 
-// espInUDP returns what is behind the UDP header when it is ESP and not IKE, whose marker is an SPI of 0, nor a keepalive.
+// espInUDP returns what is behind the UDP header when it is ESP and not IKE, whose marker is an SPI of 0, nor a
+// keepalive.
 func espInUDP(udp []byte) ([]byte, bool) {
 	if len(udp) < 8+4 {
 		return nil, false
@@ -182,7 +183,8 @@ func protocol(proto uint8, p []byte, depth int) string {
 				flags += string(f)
 			}
 		}
-		return fmt.Sprintf("tcp %d > %d [%s], %d bytes", binary.BigEndian.Uint16(p), binary.BigEndian.Uint16(p[2:]), flags,
+		return fmt.Sprintf("tcp %d > %d [%s], %d bytes", binary.BigEndian.Uint16(p), binary.BigEndian.Uint16(p[2:]),
+			flags,
 			max(0, len(p)-int(p[12]>>4)*4))
 	case protoICMP, protoICMPv6:
 		if len(p) < 8 {
@@ -197,12 +199,14 @@ func protocol(proto uint8, p []byte, depth int) string {
 		default:
 			return fmt.Sprintf("%s type %d code %d, %d bytes", name, p[0], p[1], len(p)-8)
 		}
-		return fmt.Sprintf("%s %s id %d seq %d, %d bytes", name, kind, binary.BigEndian.Uint16(p[4:]), binary.BigEndian.Uint16(p[6:]), len(p)-8)
+		return fmt.Sprintf("%s %s id %d seq %d, %d bytes", name, kind, binary.BigEndian.Uint16(p[4:]),
+			binary.BigEndian.Uint16(p[6:]), len(p)-8)
 	case protoESP:
 		if len(p) < 8 {
 			return short
 		}
-		return fmt.Sprintf("esp spi %#x seq %d, %d bytes", binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:]), len(p)-8)
+		return fmt.Sprintf("esp spi %#x seq %d, %d bytes", binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:]),
+			len(p)-8)
 	case protoAH:
 		if len(p) < 12 {
 			return short

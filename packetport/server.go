@@ -41,8 +41,8 @@ const MaxConns = 256
 type Options struct {
 	// Name is what the engine calls its kernel; at most MaxName bytes.
 	Name string
-	// Check decides, once per connection, whether the other side may use the port; its error is told to it. nil: whoever
-	// can connect may.
+	// Check decides, once per connection, whether the other side may use the port; its error is told to it. nil:
+	// whoever can connect may.
 	Check func(net.Conn) error
 	// Queue bounds what is kept for a connection that does not read, in bytes; 0: DefaultQueue.
 	Queue int
@@ -123,9 +123,10 @@ type conn struct {
 	watching bool // only its reader uses it
 }
 
-// Serve accepts connections of l until the server is stopped or closed, and then returns nil once every goroutine of l's
-// connections has ended; l is closed. When ctx ends the whole server is closed as by Close. Serve on a server that was
-// stopped closes l and returns nil. Any other error is that of l; connections that it has accepted go on until Close.
+// Serve accepts connections of l until the server is stopped or closed, and then returns nil once every goroutine of
+// l's connections has ended; l is closed. When ctx ends the whole server is closed as by Close. Serve on a server that
+// was stopped closes l and returns nil. Any other error is that of l; connections that it has accepted go on until
+// Close.
 //
 // Each datagram of a connection must be one Read, as for "unixpacket".
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
@@ -427,9 +428,9 @@ func (s *Server) watched(p *ipsec.Packet, v ipsec.Verdict) {
 	}
 }
 
-// Stop closes the listeners and stops reading. When it returns nil, no packet is being handed to the engine and none will
-// be; verdicts of held packets still go out. An owner calls it before it closes the engine, so that the verdicts of that
-// reach the injectors, and Shutdown afterwards. Its error is that of ctx: a call into the engine still runs.
+// Stop closes the listeners and stops reading. When it returns nil, no packet is being handed to the engine and none
+// will be; verdicts of held packets still go out. An owner calls it before it closes the engine, so that the verdicts
+// of that reach the injectors, and Shutdown afterwards. Its error is that of ctx: a call into the engine still runs.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopLocked()
@@ -453,9 +454,9 @@ func (s *Server) stopLocked() {
 	}
 }
 
-// Shutdown does what Stop does, writes out the verdicts that are queued, and closes the connections. When ctx ends first,
-// the rest is dropped, and the error is that of ctx. Packets that are still held stay held: their verdicts have nobody to
-// go to.
+// Shutdown does what Stop does, writes out the verdicts that are queued, and closes the connections. When ctx ends
+// first, the rest is dropped, and the error is that of ctx. Packets that are still held stay held: their verdicts have
+// nobody to go to.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.Stop(ctx)
 	if err == nil {

@@ -195,13 +195,15 @@ func TestVerdicts(t *testing.T) {
 	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Delivered, Inner: d})
 
 	id = inject(t, c, esp(0x1000))
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "esp_no_sa", HasSPI: true, SPI: 0x1000})
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "esp_no_sa",
+		HasSPI: true, SPI: 0x1000})
 
 	id, err := c.Inject(t.Context(), pkt('t', 30), packetport.Outbound, "tun0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Transmitted, HasSPI: true, SPI: 0x2000, Inner: esp(0x2000)})
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Transmitted, HasSPI: true, SPI: 0x2000,
+		Inner: esp(0x2000)})
 
 	if err := c.InjectAs(t.Context(), 1<<63, pkt('q', 9), packetport.Inbound, ""); err != nil {
 		t.Fatal(err)
@@ -230,7 +232,8 @@ func TestLargest(t *testing.T) {
 	id := inject(t, c, big)
 	want(t, recv(t, c), packetport.Verdict{ID: 1, Watched: true, Kind: ipsec.Delivered, Packet: big, Inner: big})
 	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Delivered, Inner: big})
-	if _, err := c.Inject(t.Context(), make([]byte, packetport.MaxPacket+1), packetport.Inbound, ""); !errors.Is(err, packetport.ErrLong) {
+	if _, err := c.Inject(t.Context(), make([]byte, packetport.MaxPacket+1), packetport.Inbound, ""); !errors.Is(err,
+		packetport.ErrLong) {
 		t.Errorf("Inject of too long a packet: %v", err)
 	}
 	inject(t, c, pkt('L', 10))
@@ -252,7 +255,8 @@ func TestTwoInjectors(t *testing.T) {
 			ctx := t.Context()
 			go func() {
 				for j := range n {
-					if _, err := c.Inject(ctx, append(pkt('d', 20), byte(i), byte(j)), packetport.Inbound, ""); err != nil {
+					if _, err := c.Inject(ctx, append(pkt('d', 20), byte(i), byte(j)), packetport.Inbound,
+						""); err != nil {
 						t.Error(err)
 						return
 					}
@@ -299,19 +303,22 @@ func TestWatch(t *testing.T) {
 	inject(t, b, pkt('r', 10))
 	recv(t, b)
 	want(t, recv(t, w), packetport.Verdict{ID: 2, Watched: true, Kind: ipsec.Delivered, Packet: q, Inner: []byte("E")})
-	want(t, recv(t, w), packetport.Verdict{ID: 3, Watched: true, Kind: ipsec.Dropped, Reason: "keepalive", Packet: pkt('r', 10)})
+	want(t, recv(t, w), packetport.Verdict{ID: 3, Watched: true, Kind: ipsec.Dropped, Reason: "keepalive",
+		Packet: pkt('r', 10)})
 
 	// One that is put into the ledger by something else.
 	p := &ipsec.Packet{ID: 77, Data: esp(0x4000)}
 	s.target.Inbound(p)
 	want(t, recv(t, w), packetport.Verdict{
-		ID: 77, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "esp_no_sa", HasSPI: true, SPI: 0x4000, Packet: esp(0x4000),
+		ID: 77, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "esp_no_sa", HasSPI: true, SPI: 0x4000,
+		Packet: esp(0x4000),
 	})
 	// One that the engine makes itself.
 	p = &ipsec.Packet{Data: esp(0x4001)}
 	s.ledger.Inject(p)
 	p.End(ipsec.Verdict{Kind: ipsec.Sent, Inner: p.Data})
-	want(t, recv(t, w), packetport.Verdict{Watched: true, Kind: ipsec.Sent, HasSPI: true, SPI: 0x4001, Inner: esp(0x4001)})
+	want(t, recv(t, w), packetport.Verdict{Watched: true, Kind: ipsec.Sent, HasSPI: true, SPI: 0x4001,
+		Inner: esp(0x4001)})
 	st := s.srv.Stats()
 	if st.Watchers != 1 || st.Left != 1 || st.Unanswered != 0 {
 		t.Errorf("stats: %+v", st)
@@ -360,7 +367,8 @@ func TestWatchKeepsVerdicts(t *testing.T) {
 	}
 }
 
-// A connection that never reads is cut off from its verdicts, not the engine from its work, and learns how many it lost.
+// A connection that never reads is cut off from its verdicts, not the engine from its work, and learns how many it
+// lost.
 func TestOverrun(t *testing.T) {
 	s := serve(t, packetport.Options{Queue: 100_000})
 	deaf, other := s.dial(t), s.dial(t)
@@ -473,7 +481,8 @@ func TestBadFrames(t *testing.T) {
 		{"bad direction", []byte{1, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1}, 5, "dir at byte 2"},
 		{"no packet", []byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6}, 6, "IP datagram at byte 12: empty"},
 		{"engine's frame", hello, 0, "hello frame: type at byte 1"},
-		{"too long", append([]byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 7}, make([]byte, packetport.MaxFrame+10)...), 7, "too long"},
+		{"too long", append([]byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 7}, make([]byte, packetport.MaxFrame+10)...), 7,
+			"too long"},
 		{"watch again", watch, 0, "watches already"},
 	}
 	if _, err := nc.Write(watch); err != nil {
@@ -546,7 +555,8 @@ func TestMaxConns(t *testing.T) {
 	s.dial(t)
 }
 
-// The whole way of stopping: what was sent is taken in, held packets end with the engine, and their verdicts still arrive.
+// The whole way of stopping: what was sent is taken in, held packets end with the engine, and their verdicts still
+// arrive.
 func TestShutdown(t *testing.T) {
 	s := serve(t, packetport.Options{})
 	c := s.dial(t)
@@ -837,8 +847,8 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.done) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-// FuzzServer feeds two connections with frames: in is a list of (which connection, length, bytes). There must be no panic,
-// no hang, and a ledger that adds up.
+// FuzzServer feeds two connections with frames: in is a list of (which connection, length, bytes). There must be no
+// panic, no hang, and a ledger that adds up.
 func FuzzServer(f *testing.F) {
 	seed := func(frames ...[]byte) {
 		var in []byte
@@ -859,7 +869,8 @@ func FuzzServer(f *testing.F) {
 		return enc(packetport.Inject{Direction: packetport.Inbound, ID: 1, Packet: pkt(op, 30)})
 	}
 	seed(in('q'), in('q'), enc(packetport.Watch{}), in('r'), in('?'))
-	seed(enc(packetport.Watch{}), enc(packetport.Watch{}), in('d'), enc(packetport.Inject{Direction: packetport.Outbound, Tunnel: "t", Packet: pkt('h', 9)}))
+	seed(enc(packetport.Watch{}), enc(packetport.Watch{}), in('d'),
+		enc(packetport.Inject{Direction: packetport.Outbound, Tunnel: "t", Packet: pkt('h', 9)}))
 	seed([]byte{1}, enc(packetport.Hello{}), in('L'))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		tg := &target{block: make(chan struct{}), sane: true}
@@ -904,7 +915,8 @@ func FuzzServer(f *testing.F) {
 		}
 		readers.Wait()
 		b := tg.ledger.Balance()
-		if st := srv.Stats(); b.Injected != b.Ended || st.Injected != b.Injected || st.Unanswered != 0 || st.Connections != 0 {
+		if st := srv.Stats(); b.Injected != b.Ended || st.Injected != b.Injected || st.Unanswered != 0 ||
+			st.Connections != 0 {
 			t.Errorf("ledger %+v, stats %+v", b, st)
 		}
 	})

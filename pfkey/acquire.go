@@ -7,25 +7,29 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Acquire is a request for a security association (RFC 2367 section 3.1.6): by the kernel, for a packet, when it is an [Event]; by a program, when
-// it is given to [Client.Acquire].
+// Acquire is a request for a security association (RFC 2367 section 3.1.6): by the kernel, for a packet, when it is an
+// [Event]; by a program, when it is given to [Client.Acquire].
 //
-// Who can make the association answers by an ADD with this Seq for it; the one for the other direction comes from GETSPI and UPDATE. Who cannot, calls
-// [Client.FailAcquire].
+// Who can make the association answers by an ADD with this Seq for it; the one for the other direction comes from
+// GETSPI and UPDATE. Who cannot, calls [Client.FailAcquire].
 type Acquire struct {
 	Type wire.SAType // unspecified in illumos' extended form, whose proposal names types
 	Seq  wire.Seq    // in a request 0 becomes the client's next one
 	PID  uint32      // events only: the program that asks, 0 for the kernel
-	Err  error       // events only: a program says by this, with an errno in the chain, that it cannot be done; there may be nothing else
+	// events only: a program says by this, with an errno in the chain, that it cannot be done; there may be nothing
+	// else
+	Err error
 
-	Src, Dst wire.Address // the ends of the association; with ports and protocol of what it is for, as far as the kernel tells
+	// the ends of the association; with ports and protocol of what it is for, as far as the kernel tells
+	Src, Dst wire.Address
 
 	// InnerSrc and InnerDst are, on illumos in tunnel mode, which packets it is for; without an address otherwise.
 	InnerSrc, InnerDst wire.Address
 
-	Proposal *wire.Proposal // preferred first; nil or without any where the kernel leaves the choice to key management, as Linux mostly does
-	Extended *wire.EProp    // illumos' extended form has this instead
-	Policy   *wire.Policy   // Linux: direction and ID of the policy that wants it, for [Client.GetPolicy]
+	// preferred first; nil or without any where the kernel leaves the choice to key management, as Linux mostly does
+	Proposal *wire.Proposal
+	Extended *wire.EProp  // illumos' extended form has this instead
+	Policy   *wire.Policy // Linux: direction and ID of the policy that wants it, for [Client.GetPolicy]
 
 	// Extra are further extensions, as in [SA].
 	Extra Extensions
@@ -37,7 +41,8 @@ const (
 	epropName    = "X_EPROP"
 )
 
-// AppendExtensions appends what a says to b, as the extensions of an ACQUIRE in the order of RFC 2367. What the dialect does not have is left out.
+// AppendExtensions appends what a says to b, as the extensions of an ACQUIRE in the order of RFC 2367. What the dialect
+// does not have is left out.
 func (a Acquire) AppendExtensions(d *wire.Dialect, b []byte) []byte {
 	b = appendAddresses(d, b, a.Src, a.Dst)
 	if t, ok := d.ExtByName(innerSrcName); ok && a.InnerSrc.Addr.IsValid() {
@@ -104,11 +109,12 @@ func (a *Acquire) parse(d *wire.Dialect, x wire.Ext) (err error) {
 
 func ptr[T any](v T, err error) (*T, error) { return &v, err }
 
-// Acquire asks key management for a security association, as programs do that use IPsec without being the kernel (RFC 2367 section 3.1.6), and returns
-// the sequence number that the ADD or UPDATE of it will have, which shows as an event. PID and Err of a do not count.
+// Acquire asks key management for a security association, as programs do that use IPsec without being the kernel (RFC
+// 2367 section 3.1.6), and returns the sequence number that the ADD or UPDATE of it will have, which shows as an event.
+// PID and Err of a do not count.
 //
-// A kernel that takes it does not answer. So that one that does not is heard (Linux: EOPNOTSUPP), a GET that finds nothing follows, whose answer ends
-// the wait. illumos takes it, and tells promiscuous sockets only.
+// A kernel that takes it does not answer. So that one that does not is heard (Linux: EOPNOTSUPP), a GET that finds
+// nothing follows, whose answer ends the wait. illumos takes it, and tells promiscuous sockets only.
 func (c *Client) Acquire(ctx context.Context, a Acquire) (wire.Seq, error) {
 	msg := a.AppendExtensions(c.dialect, c.begin(wire.MsgAcquire, a.Type, a.Seq))
 	h, _ := c.dialect.Header(msg) // it is our own
@@ -118,17 +124,19 @@ func (c *Client) Acquire(ctx context.Context, a Acquire) (wire.Seq, error) {
 	return h.Seq, nil
 }
 
-// FailAcquire tells the kernel that no security association can be made for its ACQUIRE with this sequence number (RFC 2367
-// section 3.1.6). errno says why, such as wire.ETIMEDOUT. There is no answer.
+// FailAcquire tells the kernel that no security association can be made for its ACQUIRE with this sequence number (RFC
+// 2367 section 3.1.6). errno says why, such as wire.ETIMEDOUT. There is no answer.
 func (c *Client) FailAcquire(ctx context.Context, t wire.SAType, seq wire.Seq, errno Errno) error {
 	msg := c.dialect.AppendHeader(nil, wire.Header{
-		Version: wire.Version, Type: wire.MsgAcquire, Errno: c.dialect.ErrnoNumber(errno), SAType: t, Seq: seq, PID: c.pid,
+		Version: wire.Version, Type: wire.MsgAcquire, Errno: c.dialect.ErrnoNumber(errno), SAType: t, Seq: seq,
+		PID: c.pid,
 	})
 	return c.Send(ctx, c.dialect.Finish(msg))
 }
 
-// InverseAcquire asks what the kernel's policy would ask for, between the addresses of a and, for a tunnel, its inner ones: illumos'
-// X_INVERSE_ACQUIRE, for a responder that has to judge what a peer proposes. The answer is in the extended form. ENOENT: there is no such policy.
+// InverseAcquire asks what the kernel's policy would ask for, between the addresses of a and, for a tunnel, its inner
+// ones: illumos' X_INVERSE_ACQUIRE, for a responder that has to judge what a peer proposes. The answer is in the
+// extended form. ENOENT: there is no such policy.
 func (c *Client) InverseAcquire(ctx context.Context, a Acquire) (*Acquire, error) {
 	t, err := c.msgType("X_INVERSE_ACQUIRE")
 	if err != nil {

@@ -88,8 +88,8 @@ func (a Address) Dialect() (*wire.Dialect, error) {
 	return nil, &AddressError{Text: a.String(), Reason: reason}
 }
 
-// DefaultDir is the directory of engines that were told no path: $XDG_RUNTIME_DIR/pfkeyd, else a directory of the user in
-// the temporary one. It need not exist; [Listen] makes it.
+// DefaultDir is the directory of engines that were told no path: $XDG_RUNTIME_DIR/pfkeyd, else a directory of the user
+// in the temporary one. It need not exist; [Listen] makes it.
 func DefaultDir() string {
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "pfkeyd")
@@ -108,9 +108,9 @@ func NamedPath(kernel, name string) string {
 
 const socketSuffix = ".sock"
 
-// DefaultAddress is the engine to use when nobody says which: the one that the environment names ([EngineVariable]), else
-// the one that is running in the default directory, if there is exactly one. The error is ErrNoEngine or ErrManyEngines
-// if there is none or more than one.
+// DefaultAddress is the engine to use when nobody says which: the one that the environment names ([EngineVariable]),
+// else the one that is running in the default directory, if there is exactly one. The error is ErrNoEngine or
+// ErrManyEngines if there is none or more than one.
 func DefaultAddress() (Address, error) {
 	if s := os.Getenv(EngineVariable); s != "" {
 		a, err := ParseAddress(s)

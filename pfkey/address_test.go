@@ -19,7 +19,8 @@ func TestParseAddress(t *testing.T) {
 		want pfkey.Address
 		err  string
 	}{
-		{text: "illumos:/run/user/1000/pfkeyd/illumos.sock", want: pfkey.Address{Kernel: "illumos", Path: "/run/user/1000/pfkeyd/illumos.sock"}},
+		{text: "illumos:/run/user/1000/pfkeyd/illumos.sock", want: pfkey.Address{Kernel: "illumos",
+			Path: "/run/user/1000/pfkeyd/illumos.sock"}},
 		{text: "linux:relative:with colon", want: pfkey.Address{Kernel: "linux", Path: "relative:with colon"}},
 		{text: "af_key:", want: pfkey.Address{Kernel: "af_key"}},
 		{text: "af_key:/dev/x", err: "has a path"},
@@ -57,7 +58,8 @@ func TestAddressDialect(t *testing.T) {
 			t.Errorf("%s: %v %v", kernel, d, err)
 		}
 	}
-	if _, err := (pfkey.Address{Kernel: "plan9", Path: "x"}).Dialect(); err == nil || !strings.Contains(err.Error(), "illumos, linux") {
+	if _, err := (pfkey.Address{Kernel: "plan9", Path: "x"}).Dialect(); err == nil ||
+		!strings.Contains(err.Error(), "illumos, linux") {
 		t.Errorf("an unknown kernel: %v, want an error that names the known ones", err)
 	}
 }
@@ -158,7 +160,8 @@ func TestDefaultDirNotOurs(t *testing.T) {
 		if err := os.Chown(dir, 12345, 12345); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := pfkey.Listen(pfkey.DefaultPath("illumos")); err == nil || !strings.Contains(err.Error(), "somebody else") {
+		if _, err := pfkey.Listen(pfkey.DefaultPath("illumos")); err == nil ||
+			!strings.Contains(err.Error(), "somebody else") {
 			t.Errorf("Listen in a directory of somebody else: %v", err)
 		}
 	}
@@ -168,7 +171,8 @@ func TestDefaultDirNotOurs(t *testing.T) {
 	if err := os.WriteFile(dir, nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pfkey.Listen(pfkey.DefaultPath("illumos")); err == nil || !strings.Contains(err.Error(), "not a directory") {
+	if _, err := pfkey.Listen(pfkey.DefaultPath("illumos")); err == nil ||
+		!strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("Listen in a file: %v", err)
 	}
 }

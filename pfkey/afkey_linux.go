@@ -26,7 +26,8 @@ func openHost() (transport, error) {
 func hostSocketError(err error) error {
 	switch {
 	case errors.Is(err, unix.EAFNOSUPPORT):
-		return fmt.Errorf("%w: this kernel has no PF_KEY sockets: %w (its module is af_key, its option CONFIG_NET_KEY)", ErrNoEngine, err)
+		return fmt.Errorf("%w: this kernel has no PF_KEY sockets: %w (its module is af_key, its option CONFIG_NET_KEY)",
+			ErrNoEngine, err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("PF_KEY sockets of the host need root or CAP_NET_ADMIN: %w", err)
 	}

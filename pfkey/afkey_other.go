@@ -10,7 +10,8 @@ import (
 )
 
 func hostDialect() (*wire.Dialect, error) {
-	return nil, fmt.Errorf("pfkey: %w: the PF_KEY dialect of %s is not known yet, only Linux' own sockets can be used", ErrNoEngine, runtime.GOOS)
+	return nil, fmt.Errorf("pfkey: %w: the PF_KEY dialect of %s is not known yet, only Linux' own sockets can be used",
+		ErrNoEngine, runtime.GOOS)
 }
 
 func openHost() (transport, error) {

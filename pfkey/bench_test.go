@@ -53,8 +53,8 @@ func bareEcho(b *testing.B) (client net.Conn) {
 	return e.netConn()
 }
 
-// BenchmarkRoundTrip is a request and its answer through a server, with an engine that only echoes. The bare echo beside it
-// reads and writes in the same way and does nothing else.
+// BenchmarkRoundTrip is a request and its answer through a server, with an engine that only echoes. The bare echo
+// beside it reads and writes in the same way and does nothing else.
 func BenchmarkRoundTrip(b *testing.B) {
 	b.Run("server", func(b *testing.B) {
 		e, f := pair(b)

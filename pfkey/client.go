@@ -21,11 +21,11 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A Client speaks PF_KEY with a kernel, emulated or real, over one socket. All its errors are of type *OpError. It is safe
-// for concurrent use: requests of several goroutines may be under way at once.
+// A Client speaks PF_KEY with a kernel, emulated or real, over one socket. All its errors are of type *OpError. It is
+// safe for concurrent use: requests of several goroutines may be under way at once.
 //
-// It has no goroutine of its own. Whoever waits for a message, in Do or Recv, reads for all others meanwhile; messages that
-// no request is waiting for are set aside for [Client.Recv].
+// It has no goroutine of its own. Whoever waits for a message, in Do or Recv, reads for all others meanwhile; messages
+// that no request is waiting for are set aside for [Client.Recv].
 type Client struct {
 	transport transport
 	dialect   *wire.Dialect
@@ -53,20 +53,20 @@ const maxEvents = 4096
 // A ClientOption changes how a [Client] is made.
 type ClientOption func(*Client)
 
-// WithPID sets the process number in the messages that the client makes. Without it: that of this process; in process, that
-// of the socket's owner.
+// WithPID sets the process number in the messages that the client makes. Without it: that of this process; in process,
+// that of the socket's owner.
 func WithPID(pid uint32) ClientOption { return func(c *Client) { c.pid = pid } }
 
 // WithFirstSeq sets the sequence number of the first message that the client makes. Without it clients of sockets begin
-// somewhere at random, because kernels tell answers to everybody and other clients of the same process would recognise them
-// as their own; in process they begin with 1.
+// somewhere at random, because kernels tell answers to everybody and other clients of the same process would recognise
+// them as their own; in process they begin with 1.
 func WithFirstSeq(seq wire.Seq) ClientOption { return func(c *Client) { c.seq.Store(uint32(seq) - 1) } }
 
 // WithDialect sets the dialect instead of that of the address, such as one in another byte order.
 func WithDialect(d *wire.Dialect) ClientOption { return func(c *Client) { c.dialect = d } }
 
-// WithTrace has f called for every message after it was sent or received. It must not keep or change msg, which may contain
-// keys ([wire.Dialect.Format] hides them), and may be called from several goroutines at once.
+// WithTrace has f called for every message after it was sent or received. It must not keep or change msg, which may
+// contain keys ([wire.Dialect.Format] hides them), and may be called from several goroutines at once.
 func WithTrace(f func(sent bool, msg []byte)) ClientOption { return func(c *Client) { c.trace = f } }
 
 // Dial connects to the kernel at address, KERNEL:PATH for an engine or "af_key:" for the host's own PF_KEY (Linux only,
@@ -141,8 +141,8 @@ func errnoOf(err error) error {
 	return err
 }
 
-// NewClient makes a client of a connection whose other end is a PF_KEY server. Every Read of it must give one message and
-// every Write take one, as those of SOCK_SEQPACKET Unix sockets do. The client owns conn from here on.
+// NewClient makes a client of a connection whose other end is a PF_KEY server. Every Read of it must give one message
+// and every Write take one, as those of SOCK_SEQPACKET Unix sockets do. The client owns conn from here on.
 func NewClient(conn net.Conn, d *wire.Dialect, options ...ClientOption) (*Client, error) {
 	var t transport = connTransport{conn}
 	if uc, ok := conn.(*net.UnixConn); ok {
@@ -154,8 +154,8 @@ func NewClient(conn net.Conn, d *wire.Dialect, options ...ClientOption) (*Client
 	return newClient(t, d, uint32(os.Getpid()), randomSeq(), options), nil
 }
 
-// NewClientFile makes a client of an open descriptor: a PF_KEY socket of the host, or one end of a SOCK_SEQPACKET pair. It
-// closes file and goes on with a duplicate, unless there is an error.
+// NewClientFile makes a client of an open descriptor: a PF_KEY socket of the host, or one end of a SOCK_SEQPACKET pair.
+// It closes file and goes on with a duplicate, unless there is an error.
 func NewClientFile(file *os.File, d *wire.Dialect, options ...ClientOption) (*Client, error) {
 	dup := -1
 	err := control(file, func(fd int) (err error) {
@@ -178,8 +178,8 @@ func NewClientFile(file *os.File, d *wire.Dialect, options ...ClientOption) (*Cl
 	return newClient(t, d, uint32(os.Getpid()), randomSeq(), options), nil
 }
 
-// NewClientOn makes a client in the process of the engine, on one of its sockets. cred says who sends. What send(2) would
-// return is an error of Send here, and the client's Close closes sock.
+// NewClientOn makes a client in the process of the engine, on one of its sockets. cred says who sends. What send(2)
+// would return is an error of Send here, and the client's Close closes sock.
 func NewClientOn(sock Socket, d *wire.Dialect, cred Cred, options ...ClientOption) *Client {
 	return newClient(newLocalTransport(sock, cred), d, uint32(cred.PID), 1, options)
 }
@@ -215,8 +215,8 @@ func (c *Client) Dialect() *wire.Dialect { return c.dialect }
 // PID is the process number in the messages that the client makes.
 func (c *Client) PID() uint32 { return c.pid }
 
-// NextSeq is a sequence number that this client has not used yet. It is never 0, and never above 0x7fffffff: kernels use
-// the upper half for the numbers of their ACQUIREs.
+// NextSeq is a sequence number that this client has not used yet. It is never 0, and never above 0x7fffffff: kernels
+// use the upper half for the numbers of their ACQUIREs.
 func (c *Client) NextSeq() wire.Seq {
 	for {
 		if s := c.seq.Add(1) & 0x7fffffff; s != 0 {
@@ -255,9 +255,9 @@ func (c *Client) send(ctx context.Context, msg []byte) error {
 	return err
 }
 
-// Recv waits for a message that no Do or Dump is waiting for: what the kernel says by itself, such as ACQUIRE and EXPIRE,
-// and what it tells everybody about the requests of others. Without any Do it gives every message. The message belongs to
-// the caller.
+// Recv waits for a message that no Do or Dump is waiting for: what the kernel says by itself, such as ACQUIRE and
+// EXPIRE, and what it tells everybody about the requests of others. Without any Do it gives every message. The message
+// belongs to the caller.
 //
 // Messages that come while nobody calls Recv are set aside; beyond a few thousand they are lost, see [Client.Lost].
 func (c *Client) Recv(ctx context.Context) ([]byte, error) {
@@ -265,8 +265,8 @@ func (c *Client) Recv(ctx context.Context) ([]byte, error) {
 	return msg, c.fail(OpReceive, nil, err)
 }
 
-// Events ranges over the messages that Recv gives, until the first error, which comes with a nil message; the end of ctx is
-// one.
+// Events ranges over the messages that Recv gives, until the first error, which comes with a nil message; the end of
+// ctx is one.
 func (c *Client) Events(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for {
@@ -278,8 +278,8 @@ func (c *Client) Events(ctx context.Context) iter.Seq2[[]byte, error] {
 	}
 }
 
-// Do sends a request and waits for the answer: the first message of the same type with its sequence and process numbers.
-// The answer belongs to the caller. If it has an errno, Do returns the answer and an error of Op OpAnswer.
+// Do sends a request and waits for the answer: the first message of the same type with its sequence and process
+// numbers. The answer belongs to the caller. If it has an errno, Do returns the answer and an error of Op OpAnswer.
 //
 // The numbers in the header must not be those of another request under way; see [Client.NextSeq] and [Client.PID]. Some
 // messages have no answer: use Send for them.
@@ -311,8 +311,9 @@ func (c *Client) do(ctx context.Context, msg []byte, h wire.Header, answer wire.
 	return got, answerError(c.dialect, h, msg)
 }
 
-// collect sends a request that may have no answer, or several, and returns what there is. A GET of nothing follows the request; since requests are
-// handled in their order, and answers come in theirs, everything is there when that has been refused.
+// collect sends a request that may have no answer, or several, and returns what there is. A GET of nothing follows the
+// request; since requests are handled in their order, and answers come in theirs, everything is there when that has
+// been refused.
 func (c *Client) collect(ctx context.Context, msg []byte) ([][]byte, error) {
 	msg = c.dialect.Finish(msg)
 	h, _ := c.dialect.Header(msg) // it is our own
@@ -370,7 +371,8 @@ func (c *Client) fail(op string, msg []byte, err error) error {
 	return e
 }
 
-// A waiter is somebody who waits for messages. Its fields are guarded by the client's mu, but for arrived and the Header.
+// A waiter is somebody who waits for messages. Its fields are guarded by the client's mu, but for arrived and the
+// Header.
 type waiter struct {
 	wire.Header               // of the request
 	answer      wire.MsgType  // the type of its answer, mostly that of the request

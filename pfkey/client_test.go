@@ -97,8 +97,10 @@ func kernelLike(d *wire.Dialect) *fakeEngine {
 			order = nil
 			s.deliver(msg)
 		case wire.MsgRegister:
-			answer := d.AppendSupported(d.AppendHeader(nil, h), wire.ExtSupportedAuth, wire.Supported{Algs: []wire.Alg{{ID: 3, MinBits: 160, MaxBits: 160}}})
-			answer = d.AppendSupported(answer, wire.ExtSupportedEncrypt, wire.Supported{Algs: []wire.Alg{{ID: 12, IVLen: 16, MinBits: 128, MaxBits: 256}, {ID: 11}}})
+			answer := d.AppendSupported(d.AppendHeader(nil, h), wire.ExtSupportedAuth,
+				wire.Supported{Algs: []wire.Alg{{ID: 3, MinBits: 160, MaxBits: 160}}})
+			answer = d.AppendSupported(answer, wire.ExtSupportedEncrypt,
+				wire.Supported{Algs: []wire.Alg{{ID: 12, IVLen: 16, MinBits: 128, MaxBits: 256}, {ID: 11}}})
 			s.deliver(d.Finish(answer))
 		case wire.MsgAcquire:
 			for _, o := range e.all() {
@@ -216,11 +218,13 @@ func sampleSA(spi wire.SPI) pfkey.SA {
 func TestClientRequests(t *testing.T) {
 	overAll(t, func(t *testing.T, c *pfkey.Client, e *fakeEngine) {
 		ctx := t.Context()
-		spi, err := c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: src, Dst: dst, Min: 0x1000, Max: 0x2000})
+		spi, err := c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: src, Dst: dst, Min: 0x1000,
+			Max: 0x2000})
 		if err != nil || spi != 0x1001 {
 			t.Errorf("GetSPI: %s %v", spi, err)
 		}
-		if spi, err = c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: src, Dst: dst}); err != nil || spi != 0x101 {
+		if spi, err = c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: src, Dst: dst}); err != nil ||
+			spi != 0x101 {
 			t.Errorf("GetSPI without a range: %s %v", spi, err)
 		}
 		sa := sampleSA(spi)
@@ -291,7 +295,8 @@ func TestClientErrors(t *testing.T) {
 			t.Errorf("an answer looks like a failed system call: %v", err)
 		}
 		// What send(2) returned comes back in a header from a server, and as itself in process.
-		answer, err := c.Do(ctx, e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgExpire, Len: 2, Seq: c.NextSeq(), PID: c.PID()}))
+		answer, err := c.Do(ctx, e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgExpire, Len: 2,
+			Seq: c.NextSeq(), PID: c.PID()}))
 		if !errors.Is(err, unix.EOPNOTSUPP) {
 			t.Errorf("EXPIRE: %v", err)
 		}
@@ -370,7 +375,8 @@ func TestClientEvents(t *testing.T) {
 	overAll(t, func(t *testing.T, c *pfkey.Client, e *fakeEngine) {
 		ctx := t.Context()
 		sock, _ := e.Open(owner, 3, 2)
-		other := pfkey.NewClientOn(sock, e.dialect, pfkey.Cred{PID: owner.PID + 1}) // another process, so its answers are not ours
+		// another process, so its answers are not ours
+		other := pfkey.NewClientOn(sock, e.dialect, pfkey.Cred{PID: owner.PID + 1})
 		defer other.Close()
 		if err := c.Flush(ctx, 0); err != nil { // whose answer shows that the engine knows c
 			t.Fatal(err)
@@ -395,12 +401,14 @@ func TestClientEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = append(got, fmt.Sprintf("%s %s %#x", e.dialect.MsgName(h.Type), e.dialect.ErrnoName(h.Errno), uint32(h.Seq)))
+			got = append(got, fmt.Sprintf("%s %s %#x", e.dialect.MsgName(h.Type), e.dialect.ErrnoName(h.Errno),
+				uint32(h.Seq)))
 			if h.Type == wire.MsgAcquire {
 				break
 			}
 		}
-		if diff := cmp.Diff([]string{"ADD OK 0x1", "ADD OK 0x2", "ADD OK 0x3", "ACQUIRE ETIMEDOUT 0xfffffffe"}, got); diff != "" {
+		if diff := cmp.Diff([]string{"ADD OK 0x1", "ADD OK 0x2", "ADD OK 0x3", "ACQUIRE ETIMEDOUT 0xfffffffe"},
+			got); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
@@ -443,7 +451,8 @@ func TestClientConcurrent(t *testing.T) {
 func TestClientContext(t *testing.T) {
 	overAll(t, func(t *testing.T, c *pfkey.Client, e *fakeEngine) {
 		silent := func() []byte {
-			return e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgXPromisc, Len: 2, Seq: c.NextSeq(), PID: c.PID()})
+			return e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgXPromisc, Len: 2, Seq: c.NextSeq(),
+				PID: c.PID()})
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
@@ -499,7 +508,8 @@ func TestClientClose(t *testing.T) {
 				}
 			})
 			waiting.Go(func() {
-				msg := e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgXPromisc, Len: 2, Seq: c.NextSeq(), PID: c.PID()})
+				msg := e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgXPromisc, Len: 2,
+					Seq: c.NextSeq(), PID: c.PID()})
 				if _, err := c.Do(context.Background(), msg); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("Do: %v", err)
 				}
@@ -548,7 +558,8 @@ func TestClientEngineGone(t *testing.T) {
 	}
 }
 
-// The client's own numbers: its sequence is never 0 nor in the kernels' half, and each client begins elsewhere unless told.
+// The client's own numbers: its sequence is never 0 nor in the kernels' half, and each client begins elsewhere unless
+// told.
 func TestClientNumbers(t *testing.T) {
 	e := newFake()
 	numbers := func(o ...pfkey.ClientOption) []wire.Seq {
@@ -629,7 +640,8 @@ func TestClientOwnership(t *testing.T) {
 	overAll(t, func(t *testing.T, c *pfkey.Client, e *fakeEngine) {
 		do := func() []byte {
 			t.Helper()
-			msg := e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgFlush, Len: 2, Seq: c.NextSeq(), PID: c.PID()})
+			msg := e.dialect.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgFlush, Len: 2, Seq: c.NextSeq(),
+				PID: c.PID()})
 			answer, err := c.Do(t.Context(), msg)
 			if err != nil {
 				t.Fatal(err)
@@ -687,7 +699,8 @@ func TestDialErrors(t *testing.T) {
 		if !errors.As(err, &op) || op.Op != pfkey.OpDial {
 			t.Errorf("%s: %#v is no OpError of dialing", tt.address, err)
 		}
-		if !strings.Contains(err.Error(), tt.want) || errors.Is(err, pfkey.ErrNoEngine) != tt.noEngine || strings.Count(err.Error(), "pfkey: ") != 1 {
+		if !strings.Contains(err.Error(), tt.want) || errors.Is(err, pfkey.ErrNoEngine) != tt.noEngine ||
+			strings.Count(err.Error(), "pfkey: ") != 1 {
 			t.Errorf("%s: %v, want %q, no engine %v", tt.address, err, tt.want, tt.noEngine)
 		}
 	}
@@ -814,7 +827,8 @@ func TestParseSA(t *testing.T) {
 
 func TestHostErrno(t *testing.T) {
 	for e, want := range map[wire.Errno]unix.Errno{
-		wire.EEXIST: unix.EEXIST, wire.EOPNOTSUPP: unix.EOPNOTSUPP, wire.ENOTSUP: unix.ENOTSUP, wire.EAGAIN: unix.EAGAIN,
+		wire.EEXIST: unix.EEXIST, wire.EOPNOTSUPP: unix.EOPNOTSUPP, wire.ENOTSUP: unix.ENOTSUP,
+		wire.EAGAIN:  unix.EAGAIN,
 		wire.ENOBUFS: unix.ENOBUFS, wire.EMSGSIZE: unix.EMSGSIZE, wire.ESOCKTNOSUPPORT: unix.ESOCKTNOSUPPORT,
 	} {
 		if got, ok := pfkey.HostErrno(e); !ok || got != want {

@@ -15,15 +15,15 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A Conn is one client of a [Server]: an end of a Unix socket, and the engine's socket that it stands for. It is safe for
-// concurrent use.
+// A Conn is one client of a [Server]: an end of a Unix socket, and the engine's socket that it stands for. It is safe
+// for concurrent use.
 //
-// Two goroutines serve it. The reader waits until the client has sent something, handles it and writes what can be written;
-// the writer only waits for room, for a client that was full. Whoever makes the engine say something to this client, another
-// connection or a timer, writes it here and now if nobody else is at it.
+// Two goroutines serve it. The reader waits until the client has sent something, handles it and writes what can be
+// written; the writer only waits for room, for a client that was full. Whoever makes the engine say something to this
+// client, another connection or a timer, writes it here and now if nobody else is at it.
 //
-// None of them waits for the descriptor while a lock is held, and none waits for it in a way that [Conn.Drain] would have to
-// queue behind: reads and writes never block, waiting is apart from them.
+// None of them waits for the descriptor while a lock is held, and none waits for it in a way that [Conn.Drain] would
+// have to queue behind: reads and writes never block, waiting is apart from them.
 type Conn struct {
 	server *Server
 	number uint64
@@ -50,8 +50,8 @@ type Conn struct {
 
 	received, sent atomic.Uint64
 
-	// Lock order: in, out, locks of the engine. The out of any connection may be tried, never waited for, while the in of
-	// another is held.
+	// Lock order: in, out, locks of the engine. The out of any connection may be tried, never waited for, while the in
+	// of another is held.
 	in     sync.Mutex
 	over   bool   // written with in and out held, read with either: nothing is read or written any more
 	record []byte // the credentials record of the message being read; guarded by in
@@ -179,9 +179,9 @@ func (c *Conn) settle(fd int) {
 	}
 }
 
-// Release stops serving and gives the end back, for a successor that goes on: the client sees nothing, and what it has sent
-// but was not handled waits in the socket. The engine's socket is closed; messages that the client had no room for are lost.
-// The error is net.ErrClosed if the client has left or the server was closed.
+// Release stops serving and gives the end back, for a successor that goes on: the client sees nothing, and what it has
+// sent but was not handled waits in the socket. The engine's socket is closed; messages that the client had no room for
+// are lost. The error is net.ErrClosed if the client has left or the server was closed.
 func (c *Conn) Release() (*os.File, error) {
 	c.stop()
 	<-c.done
@@ -268,7 +268,8 @@ func (c *Conn) serve() {
 		c.server.forget(c)
 	}
 	c.server.open.Add(-1)
-	c.server.log.Debug("client served", "conn", c.number, "left", c.ended, "received", c.received.Load(), "sent", c.sent.Load())
+	c.server.log.Debug("client served", "conn", c.number, "left", c.ended, "received", c.received.Load(), "sent",
+		c.sent.Load())
 	close(c.done)
 }
 

@@ -23,8 +23,8 @@ type step struct {
 	msg    []byte
 }
 
-// script reads steps from the fuzzer's bytes: who, what, which part is changed how. What is a request that makes sense, so
-// that the fuzzer gets beyond the first check, or bytes as they are.
+// script reads steps from the fuzzer's bytes: who, what, which part is changed how. What is a request that makes sense,
+// so that the fuzzer gets beyond the first check, or bytes as they are.
 func script(d *wire.Dialect, data []byte) (steps []step) {
 	next := func() byte {
 		if len(data) == 0 {
@@ -38,7 +38,8 @@ func script(d *wire.Dialect, data []byte) (steps []step) {
 		who, what := int(next()&1), next()
 		spi := wire.SPI(next()%4) + 0x1000
 		header := d.AppendHeader(nil, wire.Header{
-			Version: wire.Version, Type: wire.MsgType(what % 26), SAType: []wire.SAType{3, 2, 0, 9}[what>>6], Seq: wire.Seq(next()), PID: uint32(who),
+			Version: wire.Version, Type: wire.MsgType(what % 26), SAType: []wire.SAType{3, 2, 0, 9}[what>>6],
+			Seq: wire.Seq(next()), PID: uint32(who),
 		})
 		var msg []byte
 		switch t := wire.MsgType(what % 26); {
@@ -151,20 +152,22 @@ func playServed(t testing.TB, e *engine.Engine, steps []step) (all []heard) {
 	return all
 }
 
-// FuzzConversation lets two clients say anything to a kernel through a server. Nothing breaks, and they hear exactly what
-// they would hear from the kernel itself.
+// FuzzConversation lets two clients say anything to a kernel through a server. Nothing breaks, and they hear exactly
+// what they would hear from the kernel itself.
 func FuzzConversation(f *testing.F) {
 	names := kernel.Names()
 	for k := range names {
 		f.Add(byte(k), []byte{})
 		// GETSPI, an UPDATE of it by the other client, DUMP, DELETE; REGISTER; nonsense.
-		f.Add(byte(k), []byte{0, 1, 0, 1, 0, 1, 2, 0, 2, 0, 0, 10, 0, 3, 0, 1, 4, 0, 4, 0, 0, 7, 0, 5, 0, 1, 255, 0, 0, 3, 1, 2, 3, 0})
+		f.Add(byte(k), []byte{0, 1, 0, 1, 0, 1, 2, 0, 2, 0, 0, 10, 0, 3, 0, 1, 4, 0, 4, 0, 0, 7, 0, 5, 0, 1, 255, 0, 0,
+			3, 1, 2, 3, 0})
 		var every []byte
 		for t := range byte(26) {
 			every = append(every, t&1, t, t, t, 0)
 		}
 		f.Add(byte(k), every)
-		f.Add(byte(k), binary.LittleEndian.AppendUint64(bytes.Repeat([]byte{0, 3, 1, 1, 77, 0x80}, 8), 0x0102030405060708))
+		f.Add(byte(k), binary.LittleEndian.AppendUint64(bytes.Repeat([]byte{0, 3, 1, 1, 77, 0x80}, 8),
+			0x0102030405060708))
 	}
 	f.Fuzz(func(t *testing.T, which byte, data []byte) {
 		name := names[int(which)%len(names)]

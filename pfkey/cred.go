@@ -15,6 +15,6 @@ func allowOwn(c Cred) error {
 	return nil
 }
 
-// CheckPeer says whether the other side of a Unix socket may use what an engine offers beside its PF_KEY socket: the same users as
-// that, root and the user of this process. The error says who was refused, or that nc is no Unix socket.
+// CheckPeer says whether the other side of a Unix socket may use what an engine offers beside its PF_KEY socket: the
+// same users as that, root and the user of this process. The error says who was refused, or that nc is no Unix socket.
 func CheckPeer(nc net.Conn) error { return door.Check(nc) }

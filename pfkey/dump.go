@@ -11,17 +11,19 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Dump ranges over the security associations of a type, wire.SATypeUnspec for all of them, with their keys (RFC 2367 section
-// 3.1.10). An error comes last and with a nil SA; a database without any is none. What changes meanwhile may or may not show.
+// Dump ranges over the security associations of a type, wire.SATypeUnspec for all of them, with their keys (RFC 2367
+// section 3.1.10). An error comes last and with a nil SA; a database without any is none. What changes meanwhile may or
+// may not show.
 //
-// The client dumps once at a time: a second Dump or DumpPolicies waits until the first has been ranged over. One that is left early, or whose
-// ctx ends, is read to its end, unseen, by the next.
+// The client dumps once at a time: a second Dump or DumpPolicies waits until the first has been ranged over. One that
+// is left early, or whose ctx ends, is read to its end, unseen, by the next.
 func (c *Client) Dump(ctx context.Context, t wire.SAType) iter.Seq2[*SA, error] {
 	return dump(ctx, c, wire.MsgDump, t, c.parseSA)
 }
 
 // dump ranges over what parse makes of the messages of a dump.
-func dump[T any](ctx context.Context, c *Client, t wire.MsgType, sat wire.SAType, parse func([]byte) (*T, error)) iter.Seq2[*T, error] {
+func dump[T any](ctx context.Context, c *Client, t wire.MsgType, sat wire.SAType,
+	parse func([]byte) (*T, error)) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		err := c.dump(ctx, c.dialect.Finish(c.begin(t, sat, 0)), func(answer []byte) (bool, error) {
 			v, err := parse(answer)
@@ -33,7 +35,8 @@ func dump[T any](ctx context.Context, c *Client, t wire.MsgType, sat wire.SAType
 	}
 }
 
-// dump sends msg and calls each for every message that describes something, until it returns false or an error, which dump returns.
+// dump sends msg and calls each for every message that describes something, until it returns false or an error, which
+// dump returns.
 func (c *Client) dump(ctx context.Context, msg []byte, each func([]byte) (bool, error)) error {
 	if err := c.lock(ctx, c.dumping); err != nil {
 		return c.fail(OpSend, msg, err)

@@ -11,8 +11,8 @@ const (
 	sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 )
 
-// recordSpace holds the credentials record of one message and nothing more: descriptors that a client sends along find no
-// room and are closed by the kernel.
+// recordSpace holds the credentials record of one message and nothing more: descriptors that a client sends along find
+// no room and are closed by the kernel.
 var recordSpace = unix.CmsgSpace(unix.SizeofUcred)
 
 // prepareEnd asks for the credentials of every message. An empty message has them, the end of the file has not.
@@ -26,8 +26,8 @@ func senderPID(record []byte) (int32, bool) {
 	return int32(binary.NativeEndian.Uint32(record[unix.CmsgLen(0):])), true
 }
 
-// hungUp says, when a read gave nothing, whether nothing can come any more. A client that has only shut down its writing
-// side may still be listening.
+// hungUp says, when a read gave nothing, whether nothing can come any more. A client that has only shut down its
+// writing side may still be listening.
 func hungUp(fd int) bool {
 	p := []unix.PollFd{{Fd: int32(fd)}}
 	_, err := unix.Poll(p, 0)

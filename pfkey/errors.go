@@ -16,8 +16,8 @@ import (
 // OpError is the type of every error of a [Client].
 //
 // What the kernel answered and what went wrong on the way to it can be told apart: an errno from inside a reply (Op is
-// OpAnswer) stands in Err as the raw unix.Errno of this host with the same name, whichever dialect the number came from, so
-// errors.Is(err, unix.EEXIST) works; the errno of a system call is wrapped in an os.SyscallError.
+// OpAnswer) stands in Err as the raw unix.Errno of this host with the same name, whichever dialect the number came
+// from, so errors.Is(err, unix.EEXIST) works; the errno of a system call is wrapped in an os.SyscallError.
 type OpError struct {
 	Op  string // OpDial, OpSend, OpReceive or OpAnswer
 	Msg string // the message it was about, such as "ADD"; empty if none

@@ -10,7 +10,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// An Event is what a kernel says by itself, or tells everybody: an [*Acquire], an [*Expire], a [*NewMapping], or an [*Other].
+// An Event is what a kernel says by itself, or tells everybody: an [*Acquire], an [*Expire], a [*NewMapping], or an
+// [*Other].
 type Event interface{ event() }
 
 func (*Acquire) event()    {}
@@ -42,13 +43,15 @@ func (l Limit) String() string {
 
 // Expire is an EXPIRE: a security association has reached a limit (RFC 2367 section 3.1.8).
 type Expire struct {
-	SA          // without its keys; Current says how much it was used, and Hard or Soft, whichever was reached, what the limit was
+	// without its keys; Current says how much it was used, and Hard or Soft, whichever was reached, what the limit was
+	SA
 	Limit Limit // which one it was
 }
 
 const idleName = "X_LIFETIME_IDLE"
 
-// parseExpire reads an EXPIRE, which is well formed. The limit is the lifetime that it shows; a kernel that shows both says by the state which it is.
+// parseExpire reads an EXPIRE, which is well formed. The limit is the lifetime that it shows; a kernel that shows both
+// says by the state which it is.
 func parseExpire(d *wire.Dialect, h wire.Header, msg []byte) (*Expire, error) {
 	sa, err := parseSA(d, h, msg)
 	if err != nil {
@@ -72,8 +75,8 @@ func parseExpire(d *wire.Dialect, h wire.Header, msg []byte) (*Expire, error) {
 	return e, nil
 }
 
-// NewMapping is Linux' X_NAT_T_NEW_MAPPING: a packet of a security association in UDP came from another address or port than before, because a NAT
-// has changed its mind. The association stays as it is.
+// NewMapping is Linux' X_NAT_T_NEW_MAPPING: a packet of a security association in UDP came from another address or port
+// than before, because a NAT has changed its mind. The association stays as it is.
 type NewMapping struct {
 	Type     wire.SAType
 	SPI      wire.SPI
@@ -112,7 +115,8 @@ func parseNewMapping(d *wire.Dialect, h wire.Header, msg []byte) (*NewMapping, e
 		Old: netip.AddrPortFrom(sa.Src.Addr, from.Port), New: netip.AddrPortFrom(sa.Dst.Addr, to.Port)}, nil
 }
 
-// Other is any other message, mostly one that answers somebody else. It may hold keys, so that printing shows its header only.
+// Other is any other message, mostly one that answers somebody else. It may hold keys, so that printing shows its
+// header only.
 type Other struct {
 	wire.Header
 	Err error  // not nil: it is none of the other events because it cannot be read
@@ -136,8 +140,8 @@ func (o Other) LogValue() slog.Value { return slog.StringValue(o.String()) }
 // MarshalText keeps the bytes out of JSON and the like.
 func (o Other) MarshalText() ([]byte, error) { return []byte(o.String()), nil }
 
-// ParseEvent reads a message as the event that it is. The error is that of a message that is malformed, or lacks what every such event has. Extensions
-// in what it returns are views into msg.
+// ParseEvent reads a message as the event that it is. The error is that of a message that is malformed, or lacks what
+// every such event has. Extensions in what it returns are views into msg.
 func ParseEvent(d *wire.Dialect, msg []byte) (Event, error) {
 	h, err := d.Header(msg)
 	if err != nil {
@@ -164,8 +168,8 @@ func ParseEvent(d *wire.Dialect, msg []byte) (Event, error) {
 	return e, nil
 }
 
-// Watch ranges over what Recv gives, as events. It goes on until the first error of Recv, which comes with a nil Event; the end of ctx is one. A message
-// that cannot be read ends nothing: it is an [*Other] that says why.
+// Watch ranges over what Recv gives, as events. It goes on until the first error of Recv, which comes with a nil Event;
+// the end of ctx is one. A message that cannot be read ends nothing: it is an [*Other] that says why.
 func (c *Client) Watch(ctx context.Context) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for {

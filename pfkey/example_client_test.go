@@ -42,7 +42,8 @@ func esp(spi wire.SPI) pfkey.SA {
 	return pfkey.SA{
 		SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: west, Dst: east},
 		Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey([]byte("twenty bytes of key.")),
-		Encrypt: wire.LinuxEncAESCBC, EncryptKey: pfkey.NewKey([]byte("Sixteen byte key")), // illumos has the same number for it
+		// illumos has the same number for it
+		Encrypt: wire.LinuxEncAESCBC, EncryptKey: pfkey.NewKey([]byte("Sixteen byte key")),
 	}
 }
 
@@ -57,8 +58,9 @@ func must(err error) {
 func tunnel() pfkey.Policy {
 	return pfkey.Policy{
 		Direction: wire.LinuxDirOut,
-		Src:       pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")), Dst: pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
-		Type: wire.LinuxPolicyIPsec,
+		Src:       pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")),
+		Dst:       pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
+		Type:      wire.LinuxPolicyIPsec,
 		Templates: []wire.IPsecRequest{{
 			Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire,
 			Src: wire.Sockaddr{Addr: west.Addr}, Dst: wire.Sockaddr{Addr: east.Addr},
@@ -136,7 +138,8 @@ func ExampleClient_GetSPI() {
 	host, client := emulate()
 	defer host.Close()
 	ctx := context.Background()
-	spi, err := client.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: east, Dst: west, Min: 0x1000, Max: 0x1000})
+	spi, err := client.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: east, Dst: west, Min: 0x1000,
+		Max: 0x1000})
 	must(err)
 	fmt.Println(spi, host.SAs()[0].State)
 	// Output:
@@ -147,7 +150,8 @@ func ExampleClient_Update() {
 	host, client := emulate()
 	defer host.Close()
 	ctx := context.Background()
-	spi, err := client.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: west, Dst: east, Min: 0x1000, Max: 0x1000})
+	spi, err := client.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: west, Dst: east, Min: 0x1000,
+		Max: 0x1000})
 	must(err)
 	fmt.Println(client.Update(ctx, esp(spi), 0))
 	fmt.Println(host.SAs()[0].SAID, host.SAs()[0].State)
@@ -251,7 +255,8 @@ func ExampleClient_RegisterExtended() {
 	defer host.Close()
 	algorithms, err := client.RegisterExtended(context.Background(), wire.SATypeAH, wire.SATypeESP)
 	must(err)
-	fmt.Println(len(algorithms[wire.SATypeAH].Auth), len(algorithms[wire.SATypeAH].Encrypt), len(algorithms[wire.SATypeESP].Auth))
+	fmt.Println(len(algorithms[wire.SATypeAH].Auth), len(algorithms[wire.SATypeAH].Encrypt),
+		len(algorithms[wire.SATypeESP].Auth))
 	// Output:
 	// 5 0 5
 }
@@ -263,7 +268,8 @@ func ExampleClient_FailAcquire() {
 	ctx := context.Background()
 	_, err := client.Register(ctx, wire.SATypeESP)
 	must(err)
-	packet := host.InjectOutbound(datagram(netip.AddrPortFrom(west.Addr, 1000), netip.AddrPortFrom(east.Addr, 2000), nil))
+	packet := host.InjectOutbound(datagram(netip.AddrPortFrom(west.Addr, 1000), netip.AddrPortFrom(east.Addr, 2000),
+		nil))
 	fmt.Println(packet)
 	for event, err := range client.Watch(ctx) {
 		must(err)
@@ -284,7 +290,8 @@ func ExampleClient_Acquire() {
 	defer host.Close()
 	_, err := client.Acquire(context.Background(), pfkey.Acquire{
 		Type: wire.SATypeESP, Src: west, Dst: east,
-		Proposal: &wire.Proposal{Replay: 32, Combs: []wire.Comb{{Auth: wire.AuthSHA1HMAC, AuthMinBits: 160, AuthMaxBits: 160}}},
+		Proposal: &wire.Proposal{Replay: 32, Combs: []wire.Comb{{Auth: wire.AuthSHA1HMAC, AuthMinBits: 160,
+			AuthMaxBits: 160}}},
 	})
 	fmt.Println(errors.Is(err, errors.ErrUnsupported), err)
 	// Output:
@@ -503,7 +510,8 @@ func ExampleClient_Watch() {
 	defer cancel()
 	_, err := client.Register(ctx, wire.SATypeESP)
 	must(err)
-	host.InjectOutbound(datagram(netip.AddrPortFrom(west.Addr, 1000), netip.AddrPortFrom(east.Addr, 2000), nil)) // needs keys
+	// needs keys
+	host.InjectOutbound(datagram(netip.AddrPortFrom(west.Addr, 1000), netip.AddrPortFrom(east.Addr, 2000), nil))
 	for event, err := range client.Watch(ctx) {
 		if err != nil {
 			fmt.Println("the end:", errors.Is(err, context.Canceled))
@@ -562,7 +570,8 @@ func ExampleClient_Do() {
 	must(client.Add(ctx, esp(0x1000), 0))
 	must(client.Add(ctx, esp(0x2000), 0))
 	d := client.Dialect()
-	msg := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgDelete, SAType: wire.SATypeESP, Seq: client.NextSeq(), PID: client.PID()})
+	msg := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgDelete, SAType: wire.SATypeESP,
+		Seq: client.NextSeq(), PID: client.PID()})
 	msg = d.AppendAddress(d.AppendAddress(msg, wire.ExtAddressSrc, west), wire.ExtAddressDst, east)
 	answer, err := client.Do(ctx, d.Finish(msg))
 	fmt.Println(d.Line(answer), err)
@@ -576,7 +585,8 @@ func ExampleClient_Send() {
 	host, client := emulate()
 	defer host.Close()
 	d := client.Dialect()
-	fmt.Println(client.Send(context.Background(), d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgFlush, Seq: 1}))))
+	fmt.Println(client.Send(context.Background(),
+		d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgFlush, Seq: 1}))))
 	fmt.Println(host.Requests())
 	// Output:
 	// <nil>
@@ -585,7 +595,8 @@ func ExampleClient_Send() {
 
 func ExampleParseSA() {
 	d := wire.Linux()
-	msg := d.Finish(esp(0x1000).AppendExtensions(d, d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgAdd, SAType: wire.SATypeESP})))
+	msg := d.Finish(esp(0x1000).AppendExtensions(d,
+		d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgAdd, SAType: wire.SATypeESP})))
 	sa, err := pfkey.ParseSA(d, msg)
 	fmt.Println(sa.SAID, err)
 	_, err = pfkey.ParseSA(d, msg[:len(msg)-8])
@@ -597,7 +608,8 @@ func ExampleParseSA() {
 
 func ExampleParsePolicy() {
 	d := wire.Linux()
-	msg := d.Finish(tunnel().AppendExtensions(d, d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd})))
+	msg := d.Finish(tunnel().AppendExtensions(d,
+		d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd})))
 	p, err := pfkey.ParsePolicy(d, msg)
 	must(err)
 	fmt.Println(p.Src.Addr, p.Dst.Addr, len(p.Templates))
@@ -607,8 +619,10 @@ func ExampleParsePolicy() {
 
 func ExampleParseEvent() {
 	d := wire.Illumos()
-	msg := d.AppendSA(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgExpire, SAType: wire.SATypeESP}), wire.SA{SPI: 0x1000, State: wire.StateDying})
-	event, err := pfkey.ParseEvent(d, d.Finish(d.AppendLifetime(bytes.Clone(msg), wire.ExtLifetimeSoft, wire.Lifetime{AddTime: 3600})))
+	msg := d.AppendSA(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgExpire,
+		SAType: wire.SATypeESP}), wire.SA{SPI: 0x1000, State: wire.StateDying})
+	event, err := pfkey.ParseEvent(d, d.Finish(d.AppendLifetime(bytes.Clone(msg), wire.ExtLifetimeSoft,
+		wire.Lifetime{AddTime: 3600})))
 	must(err)
 	fmt.Println(event.(*pfkey.Expire).SPI, event.(*pfkey.Expire).Limit)
 	_, err = pfkey.ParseEvent(d, d.Finish(msg))

@@ -73,7 +73,8 @@ func ExampleServer_Attach() {
 	}
 
 	// The program sends, and expects the answer to be there when send has returned.
-	flush := wire.Illumos().Finish(wire.Illumos().AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgFlush, Seq: 1, PID: 1234}))
+	flush := wire.Illumos().Finish(wire.Illumos().AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgFlush, Seq: 1,
+		PID: 1234}))
 	if err := unix.Send(ends[0], flush, 0); err != nil {
 		log.Fatal(err)
 	}

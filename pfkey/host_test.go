@@ -52,7 +52,8 @@ func TestHostLife(t *testing.T) {
 	if err != nil {
 		t.Fatalf("Get: %v", err)
 	}
-	if got.SPI != spi || got.State != wire.StateMature || got.SA2 == nil || got.SA2.ReqID != 77 || string(got.EncryptKey.Data) != secret || *got.Hard != *sa.Hard {
+	if got.SPI != spi || got.State != wire.StateMature || got.SA2 == nil || got.SA2.ReqID != 77 ||
+		string(got.EncryptKey.Data) != secret || *got.Hard != *sa.Hard {
 		t.Errorf("Get: %v %v", got, got.SA2)
 	}
 	const more = 2000 // more than the socket holds, so that the kernel paces the dump
@@ -126,7 +127,8 @@ func TestHostPromisc(t *testing.T) {
 func TestHostEvents(t *testing.T) {
 	c := dialHost(t)
 	ctx := t.Context()
-	if _, err := c.Acquire(ctx, pfkey.Acquire{Type: wire.SATypeESP, Src: src, Dst: dst}); !errors.Is(err, unix.EOPNOTSUPP) {
+	if _, err := c.Acquire(ctx, pfkey.Acquire{Type: wire.SATypeESP, Src: src, Dst: dst}); !errors.Is(err,
+		unix.EOPNOTSUPP) {
 		t.Errorf("Acquire: %v", err)
 	}
 	if _, err := c.Register(ctx, wire.SATypeESP); err != nil {

@@ -22,7 +22,8 @@ import (
 )
 
 // overKernels runs a test on emulated kernels, with a client in process and with one at a socket.
-func overKernels(t *testing.T, kernels []string, f func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client), options ...pfkeytest.HostOption) {
+func overKernels(t *testing.T, kernels []string, f func(t *testing.T, h *pfkeytest.Host, c *pfkey.Client),
+	options ...pfkeytest.HostOption) {
 	t.Helper()
 	for _, kernel := range kernels {
 		for _, way := range []string{"in process", "socket"} {
@@ -91,12 +92,14 @@ func checkPolicies(t *testing.T, c *pfkey.Client) {
 	}
 	p := pfkey.Policy{
 		Direction: wire.LinuxDirOut,
-		Src:       pfkey.Prefix(netip.MustParsePrefix("192.0.2.0/24")), Dst: pfkey.Prefix(netip.MustParsePrefix("198.51.100.0/24")),
-		Type: wire.LinuxPolicyIPsec, Priority: 0x80000000,
+		Src:       pfkey.Prefix(netip.MustParsePrefix("192.0.2.0/24")),
+		Dst:       pfkey.Prefix(netip.MustParsePrefix("198.51.100.0/24")),
+		Type:      wire.LinuxPolicyIPsec, Priority: 0x80000000,
 		Templates: []wire.IPsecRequest{
 			{Proto: 51, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
 			{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 77,
-				Src: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::1")}, Dst: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::2")}},
+				Src: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::1")},
+				Dst: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::2")}},
 		},
 		Hard: &wire.Lifetime{AddTime: 100}, Soft: &wire.Lifetime{},
 	}
@@ -174,8 +177,10 @@ func checkMigrate(t *testing.T, c *pfkey.Client) {
 			Src: wire.Sockaddr{Addr: netip.MustParseAddr(src)}, Dst: wire.Sockaddr{Addr: netip.MustParseAddr(dst)}}
 	}
 	p := pfkey.Policy{
-		Direction: wire.LinuxDirOut, Type: wire.LinuxPolicyIPsec, Templates: []wire.IPsecRequest{request("192.0.2.1", "192.0.2.2")},
-		Src: pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")), Dst: pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
+		Direction: wire.LinuxDirOut, Type: wire.LinuxPolicyIPsec,
+		Templates: []wire.IPsecRequest{request("192.0.2.1", "192.0.2.2")},
+		Src:       pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")),
+		Dst:       pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
 	}
 	move := pfkey.Move{From: p.Templates[0], To: request("192.0.2.1", "192.0.2.99")}
 	if err := c.Migrate(ctx, p, move); !errors.Is(err, unix.ENOENT) {
@@ -252,7 +257,8 @@ func TestPairs(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := c.DeletePair(ctx, alone.SAID)
-		if op := (*pfkey.OpError)(nil); !errors.As(err, &op) || op.Diagnostic != "PAIR_SA_NOTFOUND" || !errors.Is(err, unix.ESRCH) {
+		if op := (*pfkey.OpError)(nil); !errors.As(err, &op) || op.Diagnostic != "PAIR_SA_NOTFOUND" ||
+			!errors.Is(err, unix.ESRCH) {
 			t.Errorf("DeletePair of one that is alone: %v", err)
 		}
 
@@ -263,7 +269,8 @@ func TestPairs(t *testing.T) {
 		for sa, err := range c.Dump(ctx, wire.SATypeUnspec) {
 			t.Errorf("left after DeletePairState: %v %v", sa, err)
 		}
-		if err := c.DeletePairState(ctx, wire.SATypeESP, wire.Address{}, out.Dst, wire.StateMature); !errors.Is(err, unix.EINVAL) {
+		if err := c.DeletePairState(ctx, wire.SATypeESP, wire.Address{}, out.Dst, wire.StateMature); !errors.Is(err,
+			unix.EINVAL) {
 			t.Errorf("DeletePairState from nowhere: %v", err)
 		}
 	})
@@ -276,7 +283,8 @@ func TestRegisterExtended(t *testing.T) {
 		if !errors.Is(err, unix.EINVAL) {
 			t.Errorf("a type that the kernel does not know: %v", err)
 		}
-		if len(algs) != 2 || len(algs[wire.SATypeESP].Encrypt) == 0 || len(algs[wire.SATypeAH].Auth) == 0 || algs[wire.SATypeAH].Encrypt != nil {
+		if len(algs) != 2 || len(algs[wire.SATypeESP].Encrypt) == 0 || len(algs[wire.SATypeAH].Auth) == 0 ||
+			algs[wire.SATypeAH].Encrypt != nil {
 			t.Errorf("algorithms %v", algs)
 		}
 		if algs, err = c.RegisterExtended(ctx, wire.SATypeESP); !errors.Is(err, unix.EBUSY) || len(algs) != 0 {
@@ -297,7 +305,8 @@ func TestInverseAcquire(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.Src.Addr != src.Addr || a.Dst.Addr != dst.Addr || a.PID != c.PID() || a.Extended == nil || len(a.Extended.Combs) != 1 {
+		if a.Src.Addr != src.Addr || a.Dst.Addr != dst.Addr || a.PID != c.PID() || a.Extended == nil ||
+			len(a.Extended.Combs) != 1 {
 			t.Errorf("%+v", a)
 		} else if algs := a.Extended.Combs[0].Algs; len(algs) != 2 || algs[1].Alg != wire.IllumosEncAESCBC {
 			t.Errorf("algorithms %v", algs)
@@ -316,7 +325,8 @@ func TestAcquire(t *testing.T) {
 		if err := listener.Promisc(ctx, true); err != nil {
 			t.Fatal(err)
 		}
-		want := pfkey.Acquire{Type: wire.SATypeESP, Src: src, Dst: dst, Proposal: &wire.Proposal{Replay: 32, Combs: []wire.Comb{{Auth: 3, AuthMinBits: 160, AuthMaxBits: 160}}}}
+		want := pfkey.Acquire{Type: wire.SATypeESP, Src: src, Dst: dst, Proposal: &wire.Proposal{Replay: 32,
+			Combs: []wire.Comb{{Auth: 3, AuthMinBits: 160, AuthMaxBits: 160}}}}
 		seq, err := c.Acquire(ctx, want)
 		if c.Dialect().Name == "linux" {
 			if !errors.Is(err, unix.EOPNOTSUPP) || !errors.Is(err, errors.ErrUnsupported) {
@@ -445,7 +455,8 @@ func TestWatch(t *testing.T) {
 			}
 			h.InjectOutbound(datagram(port(src.Addr, 1000), port(dst.Addr, 2000), []byte("hello")))
 			a, ok := next(t, c).(*pfkey.Acquire)
-			if !ok || a.Type != wire.SATypeESP || a.Seq == 0 || a.PID != 0 || a.Err != nil || a.Src.Addr != src.Addr || a.Dst.Addr != dst.Addr || a.Proposal == nil {
+			if !ok || a.Type != wire.SATypeESP || a.Seq == 0 || a.PID != 0 || a.Err != nil || a.Src.Addr != src.Addr ||
+				a.Dst.Addr != dst.Addr || a.Proposal == nil {
 				t.Fatalf("want an ACQUIRE, got %+v", a)
 			}
 			switch kernel {
@@ -456,7 +467,8 @@ func TestWatch(t *testing.T) {
 					t.Errorf("the policy behind it: %+v %v", p, err)
 				}
 			case "illumos":
-				if len(a.Proposal.Combs) != 1 || a.Proposal.Combs[0].Encrypt != wire.IllumosEncAESCBC || a.Dst.Port != 2000 || a.Src.Proto != 17 {
+				if len(a.Proposal.Combs) != 1 || a.Proposal.Combs[0].Encrypt != wire.IllumosEncAESCBC ||
+					a.Dst.Port != 2000 || a.Src.Proto != 17 {
 					t.Errorf("proposal %+v, for %+v", a.Proposal, a.Dst)
 				}
 			}
@@ -466,12 +478,15 @@ func TestWatch(t *testing.T) {
 			}
 			h.Advance(2 * time.Hour)
 			soft, ok := next(t, c).(*pfkey.Expire)
-			if !ok || soft.Limit != pfkey.LimitSoft || soft.SPI != sa.SPI || soft.Type != wire.SATypeESP || sa.Soft.AddTime-soft.Soft.AddTime > 23 || // illumos lets two ends differ
+			// illumos lets two ends differ
+			if !ok || soft.Limit != pfkey.LimitSoft || soft.SPI != sa.SPI || soft.Type != wire.SATypeESP ||
+				sa.Soft.AddTime-soft.Soft.AddTime > 23 ||
 				soft.Current == nil || soft.Dst.Addr != dst.Addr {
 				t.Errorf("soft: %+v", soft)
 			}
 			hard, ok := next(t, c).(*pfkey.Expire)
-			if !ok || hard.Limit != pfkey.LimitHard || hard.SPI != sa.SPI || hard.Hard.AddTime != sa.Hard.AddTime || hard.Soft != nil {
+			if !ok || hard.Limit != pfkey.LimitHard || hard.SPI != sa.SPI || hard.Hard.AddTime != sa.Hard.AddTime ||
+				hard.Soft != nil {
 				t.Errorf("hard: %+v", hard)
 			}
 
@@ -508,20 +523,24 @@ func TestNewMapping(t *testing.T) {
 	if err := c.Add(t.Context(), sa, 7); err != nil {
 		t.Fatal(err)
 	}
-	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(sa.EncryptKey.Data), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(sa.AuthKey.Data)}
+	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(sa.EncryptKey.Data),
+		MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(sa.AuthKey.Data)}
 	transform, err := suite.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	plain := datagram(port(dst.Addr, 1000), port(src.Addr, 2000), []byte("hello"))
-	esp, err := transform.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1234, Seq: 1, IV: make([]byte, 16)})
+	esp, err := transform.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1234, Seq: 1,
+		IV: make([]byte, 16)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Inject(datagram(port(dst.Addr, 40000), port(src.Addr, 4500), esp[20:])).Expect(ipsec.Delivered)
-	want := &pfkey.NewMapping{Type: wire.SATypeESP, SPI: 0x1234, Seq: 7, Old: port(dst.Addr, 4500), New: port(dst.Addr, 40000)}
+	want := &pfkey.NewMapping{Type: wire.SATypeESP, SPI: 0x1234, Seq: 7, Old: port(dst.Addr, 4500),
+		New: port(dst.Addr, 40000)}
 	got := next(t, c)
-	if diff := cmp.Diff(pfkey.Event(want), got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(pfkey.Event(want), got,
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 }
@@ -549,7 +568,8 @@ func TestWatchMalformed(t *testing.T) {
 		} {
 			e.all()[0].deliver(tt.msg)
 			for ev, err := range c.Watch(t.Context()) {
-				if o, ok := ev.(*pfkey.Other); err != nil || !ok || o.Err == nil || !strings.Contains(o.Err.Error(), tt.want) || !bytes.Equal(o.Raw, tt.msg) {
+				if o, ok := ev.(*pfkey.Other); err != nil || !ok || o.Err == nil ||
+					!strings.Contains(o.Err.Error(), tt.want) || !bytes.Equal(o.Raw, tt.msg) {
 					t.Errorf("%s: %x: %v %v, want %q", d.Name, tt.msg, ev, err, tt.want)
 				}
 				break
@@ -592,24 +612,29 @@ func TestExpireLimit(t *testing.T) {
 			t.Errorf("%s showing %v: %v %v, want %v", tt.state, tt.shows, e, err, tt.want)
 		}
 	}
-	if got := fmt.Sprint(pfkey.LimitSoft, pfkey.LimitHard, pfkey.LimitIdle, pfkey.Limit(9)); got != "soft hard idle unknown(0x9)" {
+	if got := fmt.Sprint(pfkey.LimitSoft, pfkey.LimitHard, pfkey.LimitIdle,
+		pfkey.Limit(9)); got != "soft hard idle unknown(0x9)" {
 		t.Errorf("names %s", got)
 	}
 }
 
-// The errno of an ACQUIRE means something only if a program has sent it, and then nothing else need be there (RFC 2367 section 3.1.6).
+// The errno of an ACQUIRE means something only if a program has sent it, and then nothing else need be there (RFC 2367
+// section 3.1.6).
 func TestAcquireErrno(t *testing.T) {
 	for _, d := range wire.Dialects() {
-		header := wire.Header{Version: 2, Type: wire.MsgAcquire, SAType: wire.SATypeESP, Errno: d.ErrnoNumber(wire.ETIMEDOUT), Seq: 7}
+		header := wire.Header{Version: 2, Type: wire.MsgAcquire, SAType: wire.SATypeESP,
+			Errno: d.ErrnoNumber(wire.ETIMEDOUT), Seq: 7}
 		msg := appendAcquire(d, header)
 		if e, err := pfkey.ParseEvent(d, msg); err != nil || e.(*pfkey.Acquire).Err != nil {
 			t.Errorf("%s: of the kernel: %v %v", d.Name, e, err)
 		}
 		header.PID = 9
-		if e, err := pfkey.ParseEvent(d, appendAcquire(d, header)); err != nil || !errors.Is(e.(*pfkey.Acquire).Err, unix.ETIMEDOUT) {
+		if e, err := pfkey.ParseEvent(d, appendAcquire(d, header)); err != nil ||
+			!errors.Is(e.(*pfkey.Acquire).Err, unix.ETIMEDOUT) {
 			t.Errorf("%s: of a program: %v %v", d.Name, e, err)
 		}
-		if e, err := pfkey.ParseEvent(d, d.Finish(d.AppendHeader(nil, header))); err != nil || !errors.Is(e.(*pfkey.Acquire).Err, unix.ETIMEDOUT) || e.(*pfkey.Acquire).Seq != 7 {
+		if e, err := pfkey.ParseEvent(d, d.Finish(d.AppendHeader(nil, header))); err != nil ||
+			!errors.Is(e.(*pfkey.Acquire).Err, unix.ETIMEDOUT) || e.(*pfkey.Acquire).Seq != 7 {
 			t.Errorf("%s: bare: %v %v", d.Name, e, err)
 		}
 	}
@@ -654,7 +679,8 @@ func TestUnsupported(t *testing.T) {
 		{"X_EREG", second(l.RegisterExtended(ctx, wire.SATypeESP))},
 	} {
 		var op *pfkey.OpError
-		if !errors.Is(tt.err, errors.ErrUnsupported) || !errors.As(tt.err, &op) || op.Op != pfkey.OpSend || !strings.Contains(fmt.Sprint(tt.err), "has no "+tt.name+":") {
+		if !errors.Is(tt.err, errors.ErrUnsupported) || !errors.As(tt.err, &op) || op.Op != pfkey.OpSend ||
+			!strings.Contains(fmt.Sprint(tt.err), "has no "+tt.name+":") {
 			t.Errorf("%s: %v", tt.name, tt.err)
 		}
 	}
@@ -663,12 +689,14 @@ func TestUnsupported(t *testing.T) {
 	}
 }
 
-// A client is not deceived: an answer that does not come, or that comes to nobody, is waited for, and the fence behind a silent request is no answer to it.
+// A client is not deceived: an answer that does not come, or that comes to nobody, is waited for, and the fence behind
+// a silent request is no answer to it.
 func TestFence(t *testing.T) {
 	for _, script := range []string{"drop GET", "pid 99 GET", "seq 1 GET"} {
 		h := pfkeytest.New(t, pfkeytest.Hostile(script))
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-		if _, err := h.Client().Acquire(ctx, pfkey.Acquire{Type: wire.SATypeESP, Src: src, Dst: dst}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := h.Client().Acquire(ctx, pfkey.Acquire{Type: wire.SATypeESP, Src: src, Dst: dst}); !errors.Is(err,
+			context.DeadlineExceeded) {
 			t.Errorf("%s: %v", script, err)
 		}
 		cancel()
@@ -689,7 +717,9 @@ func TestEventsHideKeys(t *testing.T) {
 	}
 	for _, v := range []any{e, *e.(*pfkey.Other)} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
-			if s := fmt.Sprintf(verb, v); strings.Contains(s, secret) || strings.Contains(s, fmt.Sprintf("%x", secret)) || strings.Contains(s, strings.Trim(fmt.Sprint([]byte(secret)), "[]")) {
+			if s := fmt.Sprintf(verb, v); strings.Contains(s, secret) ||
+				strings.Contains(s, fmt.Sprintf("%x", secret)) ||
+				strings.Contains(s, strings.Trim(fmt.Sprint([]byte(secret)), "[]")) {
 				t.Errorf("%s shows a key: %s", verb, s)
 			}
 		}
@@ -697,7 +727,8 @@ func TestEventsHideKeys(t *testing.T) {
 }
 
 func TestPrefix(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{{"192.0.2.77/24", "192.0.2.0/24"}, {"2001:db8::1/128", "2001:db8::1/128"}, {"0.0.0.0/0", "0.0.0.0/0"}} {
+	for _, tt := range []struct{ in, want string }{{"192.0.2.77/24", "192.0.2.0/24"},
+		{"2001:db8::1/128", "2001:db8::1/128"}, {"0.0.0.0/0", "0.0.0.0/0"}} {
 		a := pfkey.Prefix(netip.MustParsePrefix(tt.in))
 		if got := fmt.Sprintf("%s/%d", a.Addr, a.PrefixLen); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.in, got, tt.want)

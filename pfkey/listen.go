@@ -85,8 +85,8 @@ func listen(network, path string) (*Listener, error) {
 // Path returns the path of the socket as it was given to [Listen] or [ListenStream].
 func (l *Listener) Path() string { return l.path }
 
-// Close stops listening, and removes the socket from the file system if the one at the path is still the one that Listen
-// made. A second call does nothing and returns the same error.
+// Close stops listening, and removes the socket from the file system if the one at the path is still the one that
+// Listen made. A second call does nothing and returns the same error.
 func (l *Listener) Close() error {
 	l.close.Do(func() {
 		// While the socket is open its inode cannot be given to another file, so it is compared before it is closed.
@@ -111,7 +111,8 @@ func checkDir(dir string) error {
 	case !ours(st):
 		return fmt.Errorf("pfkey: the directory %s belongs to somebody else", dir)
 	case st.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("pfkey: the directory %s has mode %04o, others may use it; it must be 0700", dir, st.Mode().Perm())
+		return fmt.Errorf("pfkey: the directory %s has mode %04o, others may use it; it must be 0700", dir,
+			st.Mode().Perm())
 	}
 	return nil
 }

@@ -126,7 +126,8 @@ func TestListenPath(t *testing.T) {
 	fits := filepath.Join(dir, strings.Repeat("x", limit-len(dir)-1))
 	listen(t, fits)
 	_, err := pfkey.Listen(fits + "y")
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprint(limit)) || !strings.Contains(err.Error(), fmt.Sprint(limit+1)) {
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprint(limit)) ||
+		!strings.Contains(err.Error(), fmt.Sprint(limit+1)) {
 		t.Errorf("a path one too long: %v, want both lengths", err)
 	}
 	for _, bad := range []string{"", "a\x00b", filepath.Join(dir, "none", "s")} {

@@ -44,7 +44,8 @@ func recorded(t testing.TB, f func(d *wire.Dialect, where string, msg []byte)) {
 	}
 }
 
-// What real kernels have said is understood: every ACQUIRE, EXPIRE and NEW_MAPPING of theirs, every policy and every SA.
+// What real kernels have said is understood: every ACQUIRE, EXPIRE and NEW_MAPPING of theirs, every policy and every
+// SA.
 func TestParseRecorded(t *testing.T) {
 	seen := map[string]int{}
 	recorded(t, func(d *wire.Dialect, where string, msg []byte) {
@@ -69,7 +70,8 @@ func TestParseRecorded(t *testing.T) {
 			t.Errorf("%s: %s: %v", where, d.Line(msg), err)
 		}
 	})
-	for _, name := range []string{"linux ACQUIRE", "linux EXPIRE", "linux X_SPDADD", "linux X_SPDGET", "linux X_SPDDUMP", "linux X_NAT_T_NEW_MAPPING", "illumos ACQUIRE", "illumos EXPIRE"} {
+	for _, name := range []string{"linux ACQUIRE", "linux EXPIRE", "linux X_SPDADD", "linux X_SPDGET",
+		"linux X_SPDDUMP", "linux X_NAT_T_NEW_MAPPING", "illumos ACQUIRE", "illumos EXPIRE"} {
 		if seen[name] == 0 {
 			t.Errorf("no %s among the recordings: %v", name, seen)
 		}
@@ -88,7 +90,8 @@ func dialectOf(linux bool) *wire.Dialect {
 	return d.WithOrder(binary.LittleEndian)
 }
 
-// Whatever comes, reading it ends; and what it gives is what the message says, for it says the same when it is written again.
+// Whatever comes, reading it ends; and what it gives is what the message says, for it says the same when it is written
+// again.
 func FuzzParseEvent(f *testing.F) {
 	sampleMessages(f)
 	f.Fuzz(func(t *testing.T, linux bool, msg []byte) {

@@ -9,8 +9,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Policy is a security policy: which packets, and what is to become of them. Only dialects with X_POLICY have such messages (Linux; illumos keeps its
-// policies elsewhere).
+// Policy is a security policy: which packets, and what is to become of them. Only dialects with X_POLICY have such
+// messages (Linux; illumos keeps its policies elsewhere).
 type Policy struct {
 	Direction  uint8               // wire.LinuxDirOut, ...
 	Src, Dst   wire.Address        // which packets: networks, ports, and a protocol, the same in both; see [Prefix]
@@ -34,12 +34,14 @@ func (p Policy) AppendExtensions(d *wire.Dialect, b []byte) []byte {
 		b = appendLifetime(d, b, wire.ExtLifetimeHard, p.Hard)
 		b = appendLifetime(d, b, wire.ExtLifetimeSoft, p.Soft)
 	}
-	b = d.AppendPolicy(b, wire.Policy{Type: p.Type, Direction: p.Direction, ID: p.ID, Priority: p.Priority, Requests: p.Templates})
+	b = d.AppendPolicy(b, wire.Policy{Type: p.Type, Direction: p.Direction, ID: p.ID, Priority: p.Priority,
+		Requests: p.Templates})
 	return append(b, p.Extra...)
 }
 
-// ParsePolicy reads the policy that a message describes: an answer to one of the requests about policies, or one of a dump. The message must be well
-// formed ([wire.Dialect.Validate]) and have X_POLICY and both addresses. Extra and the tails of templates are views into it, or into a copy of it.
+// ParsePolicy reads the policy that a message describes: an answer to one of the requests about policies, or one of a
+// dump. The message must be well formed ([wire.Dialect.Validate]) and have X_POLICY and both addresses. Extra and the
+// tails of templates are views into it, or into a copy of it.
 func ParsePolicy(d *wire.Dialect, msg []byte) (*Policy, error) {
 	h, err := d.Header(msg)
 	if err != nil {
@@ -94,17 +96,20 @@ func (p *Policy) parse(d *wire.Dialect, x wire.Ext) (err error) {
 	return err
 }
 
-// AddPolicy adds a policy (X_SPDADD) and returns its id. One with the same direction and selector is in its way (EEXIST).
+// AddPolicy adds a policy (X_SPDADD) and returns its id. One with the same direction and selector is in its way
+// (EEXIST).
 func (c *Client) AddPolicy(ctx context.Context, p Policy) (id uint32, err error) {
 	return c.putPolicy(ctx, "X_SPDADD", p)
 }
 
-// SetPolicyIndex is AddPolicy by X_SPDSETIDX, which Linux does not tell apart. On its BSD ancestors such a policy is without templates.
+// SetPolicyIndex is AddPolicy by X_SPDSETIDX, which Linux does not tell apart. On its BSD ancestors such a policy is
+// without templates.
 func (c *Client) SetPolicyIndex(ctx context.Context, p Policy) (id uint32, err error) {
 	return c.putPolicy(ctx, "X_SPDSETIDX", p)
 }
 
-// UpdatePolicy adds a policy, or replaces the one with the same direction and selector, whose id it gets (X_SPDUPDATE). It returns the id.
+// UpdatePolicy adds a policy, or replaces the one with the same direction and selector, whose id it gets (X_SPDUPDATE).
+// It returns the id.
 func (c *Client) UpdatePolicy(ctx context.Context, p Policy) (id uint32, err error) {
 	return c.putPolicy(ctx, "X_SPDUPDATE", p)
 }
@@ -171,7 +176,8 @@ func (c *Client) GetPolicy(ctx context.Context, id uint32) (*Policy, error) {
 	return c.parsePolicy(answer)
 }
 
-// DumpPolicies ranges over all policies, the newest first on Linux (X_SPDDUMP). It is as [Client.Dump] in everything else.
+// DumpPolicies ranges over all policies, the newest first on Linux (X_SPDDUMP). It is as [Client.Dump] in everything
+// else.
 func (c *Client) DumpPolicies(ctx context.Context) iter.Seq2[*Policy, error] {
 	t, err := c.msgType("X_SPDDUMP")
 	if err != nil {
@@ -190,11 +196,12 @@ func (c *Client) FlushPolicies(ctx context.Context) error {
 	return err
 }
 
-// Move is one change that a MIGRATE makes: From and To have protocol, mode and request id in common, and addresses in every mode.
+// Move is one change that a MIGRATE makes: From and To have protocol, mode and request id in common, and addresses in
+// every mode.
 type Move struct{ From, To wire.IPsecRequest }
 
-// Migrate moves the policy with the direction and selector of p, and the security associations that its templates use, to other addresses
-// (X_MIGRATE). Extra of p may hold an X_KMADDRESS; nothing else of it counts.
+// Migrate moves the policy with the direction and selector of p, and the security associations that its templates use,
+// to other addresses (X_MIGRATE). Extra of p may hold an X_KMADDRESS; nothing else of it counts.
 //
 // Linux tells everybody that it was done, in a message without numbers, so that it shows as an event here too.
 func (c *Client) Migrate(ctx context.Context, p Policy, moves ...Move) error {

@@ -6,8 +6,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Promisc turns promiscuous mode on or off (RFC 2367 section 3.1.11 and appendix A): the client then hears every message that the kernel sends to
-// anybody, and on Linux also every request, its own included, all of it as events. What the client asks for itself works as ever.
+// Promisc turns promiscuous mode on or off (RFC 2367 section 3.1.11 and appendix A): the client then hears every
+// message that the kernel sends to anybody, and on Linux also every request, its own included, all of it as events.
+// What the client asks for itself works as ever.
 //
 // No other call may be under way meanwhile.
 func (c *Client) Promisc(ctx context.Context, on bool) error {

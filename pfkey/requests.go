@@ -8,8 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// begin starts a message of the client's own: a base header, to which extensions are appended before it is finished. A seq
-// of 0 becomes the client's next one.
+// begin starts a message of the client's own: a base header, to which extensions are appended before it is finished. A
+// seq of 0 becomes the client's next one.
 func (c *Client) begin(t wire.MsgType, sat wire.SAType, seq wire.Seq) []byte {
 	if seq == 0 {
 		seq = c.NextSeq()
@@ -29,7 +29,8 @@ func (c *Client) msgType(name string) (wire.MsgType, error) {
 
 // lacks is the error for something that the dialect does not have, in a message called msg.
 func (c *Client) lacks(msg, what string) error {
-	return &OpError{Op: OpSend, Msg: msg, Err: fmt.Errorf("the dialect %s has no %s: %w", c.dialect.Name, what, errors.ErrUnsupported)}
+	return &OpError{Op: OpSend, Msg: msg, Err: fmt.Errorf("the dialect %s has no %s: %w", c.dialect.Name, what,
+		errors.ErrUnsupported)}
 }
 
 // request finishes a message, sends it and waits for its answer.
@@ -74,8 +75,8 @@ func (c *Client) Add(ctx context.Context, sa SA, seq wire.Seq) error {
 	return c.put(ctx, wire.MsgAdd, sa, seq)
 }
 
-// Update completes the LARVAL security association that GetSPI made, or changes the lifetimes of a complete one (RFC 2367
-// section 3.1.2). seq is as for [Client.Add].
+// Update completes the LARVAL security association that GetSPI made, or changes the lifetimes of a complete one (RFC
+// 2367 section 3.1.2). seq is as for [Client.Add].
 func (c *Client) Update(ctx context.Context, sa SA, seq wire.Seq) error {
 	return c.put(ctx, wire.MsgUpdate, sa, seq)
 }
@@ -127,8 +128,8 @@ func (c *Client) Flush(ctx context.Context, t wire.SAType) error {
 // Algorithms are what a kernel can do, in its own order and numbers.
 type Algorithms struct{ Auth, Encrypt []wire.Alg }
 
-// Register makes the kernel send its ACQUIREs for a type to this client, see [Client.Recv], and returns the algorithms it
-// supports (RFC 2367 section 3.1.7).
+// Register makes the kernel send its ACQUIREs for a type to this client, see [Client.Recv], and returns the algorithms
+// it supports (RFC 2367 section 3.1.7).
 func (c *Client) Register(ctx context.Context, t wire.SAType) (Algorithms, error) {
 	answer, err := c.request(ctx, c.begin(wire.MsgRegister, t, 0))
 	if err != nil {
@@ -137,14 +138,16 @@ func (c *Client) Register(ctx context.Context, t wire.SAType) (Algorithms, error
 	return c.algorithms(answer)
 }
 
-// RegisterExtended is illumos' REGISTER for several types at once: the kernel sends this client ACQUIREs in their extended form, whose proposals name
-// the algorithms of all protocols, and no others. Only a client that has not registered yet can do it (EBUSY). Algorithms are by type; a type that the
-// kernel does not know has none, and makes an error beside those of the others.
+// RegisterExtended is illumos' REGISTER for several types at once: the kernel sends this client ACQUIREs in their
+// extended form, whose proposals name the algorithms of all protocols, and no others. Only a client that has not
+// registered yet can do it (EBUSY). Algorithms are by type; a type that the kernel does not know has none, and makes an
+// error beside those of the others.
 func (c *Client) RegisterExtended(ctx context.Context, types ...wire.SAType) (map[wire.SAType]Algorithms, error) {
 	if _, ok := c.dialect.ExtByName("X_EREG"); !ok {
 		return nil, c.lacks(c.dialect.MsgName(wire.MsgRegister), "X_EREG")
 	}
-	answers, err := c.collect(ctx, c.dialect.AppendEReg(c.begin(wire.MsgRegister, wire.SATypeUnspec, 0), wire.EReg{Types: types}))
+	answers, err := c.collect(ctx, c.dialect.AppendEReg(c.begin(wire.MsgRegister, wire.SATypeUnspec, 0),
+		wire.EReg{Types: types}))
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,8 @@ type SAID struct {
 	Flags uint32 // illumos: direction, where both have an SA with this SPI
 }
 
-// SA is a security association, in a request (Add, Update) or in an answer (Get, Dump, [ParseSA]). However it is printed,
-// logged or turned into JSON, it does not show its keys.
+// SA is a security association, in a request (Add, Update) or in an answer (Get, Dump, [ParseSA]). However it is
+// printed, logged or turned into JSON, it does not show its keys.
 type SA struct {
 	SAID
 	// In requests zero means that nothing is said of the state, and is sent as MATURE. It cannot mean LARVAL there,
@@ -36,13 +36,13 @@ type SA struct {
 	Current    *wire.Lifetime // answers only
 	SA2        *wire.SA2      // Linux: mode and request id
 
-	// Extra are further extensions: in requests they are sent as they are, behind the others; in answers they are the ones
-	// that have no field here, in the order they came.
+	// Extra are further extensions: in requests they are sent as they are, behind the others; in answers they are the
+	// ones that have no field here, in the order they came.
 	Extra Extensions
 }
 
-// Extensions are whole PF_KEY extensions one behind the other, in the bytes of a dialect. They may contain keys, so that
-// printing shows their size only.
+// Extensions are whole PF_KEY extensions one behind the other, in the bytes of a dialect. They may contain keys, so
+// that printing shows their size only.
 type Extensions []byte
 
 func (x Extensions) String() string { return fmt.Sprintf("extensions(%d bytes)", len(x)) }
@@ -86,8 +86,8 @@ func (sa SA) Format(f fmt.State, verb rune) { fmt.Fprint(f, sa.String()) }
 // LogValue keeps the key bytes out of structured logs.
 func (sa SA) LogValue() slog.Value { return slog.StringValue(sa.String()) }
 
-// AppendExtensions appends what sa says to b, as the extensions of an ADD or UPDATE in the order of RFC 2367. SA2 is left out
-// in a dialect that does not have it.
+// AppendExtensions appends what sa says to b, as the extensions of an ADD or UPDATE in the order of RFC 2367. SA2 is
+// left out in a dialect that does not have it.
 func (sa SA) AppendExtensions(d *wire.Dialect, b []byte) []byte {
 	state := sa.State
 	if state == wire.StateLarval {
@@ -138,9 +138,9 @@ func appendAddresses(d *wire.Dialect, b []byte, src, dst wire.Address) []byte {
 	return b
 }
 
-// ParseSA reads the security association that a message describes: an answer to ADD, UPDATE, GET or GETSPI, one of a dump,
-// an EXPIRE. The message must be well formed ([wire.Dialect.Validate]) and have an SA extension; everything else may be
-// missing. Keys and Extra are views into msg.
+// ParseSA reads the security association that a message describes: an answer to ADD, UPDATE, GET or GETSPI, one of a
+// dump, an EXPIRE. The message must be well formed ([wire.Dialect.Validate]) and have an SA extension; everything else
+// may be missing. Keys and Extra are views into msg.
 func ParseSA(d *wire.Dialect, msg []byte) (*SA, error) {
 	if err := d.Validate(msg); err != nil {
 		return nil, fmt.Errorf("pfkey: %w", err)
@@ -176,7 +176,8 @@ func (sa *SA) parse(d *wire.Dialect, x wire.Ext) (err error) {
 	case x.Type == wire.ExtSA:
 		var v wire.SA
 		v, err = d.ParseSA(x.Raw)
-		sa.SPI, sa.Replay, sa.State, sa.Auth, sa.Encrypt, sa.Flags = v.SPI, v.Replay, v.State, v.Auth, v.Encrypt, v.Flags
+		sa.SPI, sa.Replay, sa.State, sa.Auth, sa.Encrypt, sa.Flags = v.SPI, v.Replay, v.State, v.Auth, v.Encrypt,
+			v.Flags
 	case x.Type == wire.ExtAddressSrc:
 		sa.Src, err = d.ParseAddress(x.Raw)
 	case x.Type == wire.ExtAddressDst:

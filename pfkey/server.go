@@ -28,8 +28,8 @@ const (
 type ServerOptions struct {
 	// Log hears who comes, goes and is refused. Nil: nothing is logged. Contents of messages are never logged.
 	Log *slog.Logger
-	// Allow decides at the door who may use the engine; an error refuses, and is logged. Nil: root and the user that this
-	// process runs as. It is not asked about ends given to Attach.
+	// Allow decides at the door who may use the engine; an error refuses, and is logged. Nil: root and the user that
+	// this process runs as. It is not asked about ends given to Attach.
 	Allow func(Cred) error
 	// SendBuffer is how many bytes the kernel may hold for a client that has not read them yet (SO_SNDBUF, which Linux
 	// doubles); everything else stays in the engine's receive queue. 0 leaves the system's default.
@@ -38,8 +38,8 @@ type ServerOptions struct {
 
 // A Server lets other programs use the PF_KEY sockets of an engine through Unix sockets. It is safe for concurrent use.
 //
-// Life: any number of Serve and Attach, then Shutdown or Close. Both may be called at any time, in any order and repeatedly.
-// The server does not close the engine.
+// Life: any number of Serve and Attach, then Shutdown or Close. Both may be called at any time, in any order and
+// repeatedly. The server does not close the engine.
 type Server struct {
 	engine  Engine
 	options ServerOptions
@@ -76,9 +76,9 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 	return s
 }
 
-// Serve accepts connections from l, which must be of SOCK_SEQPACKET Unix sockets, until ctx ends or the server is stopped,
-// and closes l. It returns nil after such a stop, and at once if the server had been stopped before. The end of ctx is the
-// same as [Server.Shutdown].
+// Serve accepts connections from l, which must be of SOCK_SEQPACKET Unix sockets, until ctx ends or the server is
+// stopped, and closes l. It returns nil after such a stop, and at once if the server had been stopped before. The end
+// of ctx is the same as [Server.Shutdown].
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer l.Close()
 	s.mu.Lock()
@@ -165,9 +165,9 @@ func (s *Server) admit(nc net.Conn) {
 
 var errNotSeqpacket = errors.New("not a SOCK_SEQPACKET Unix socket")
 
-// Attach serves file, one end of a connected pair of SOCK_SEQPACKET Unix sockets whose other end a client has or will get,
-// as a PF_KEY socket of cred. Who may be attached is for the caller to decide; a PF_KEY socket of an unprivileged cred is
-// refused by the engine, with the errno that socket(2) would have given in the chain of the error.
+// Attach serves file, one end of a connected pair of SOCK_SEQPACKET Unix sockets whose other end a client has or will
+// get, as a PF_KEY socket of cred. Who may be attached is for the caller to decide; a PF_KEY socket of an unprivileged
+// cred is refused by the engine, with the errno that socket(2) would have given in the chain of the error.
 //
 // If there is no error the server owns file and has closed this descriptor of it; [Conn.Release] gives the end back.
 // Otherwise file stays as it was.
@@ -280,8 +280,8 @@ func (s *Server) stop() ([]*Conn, []chan struct{}) {
 }
 
 // Shutdown stops in this order: accepting, then reading from clients; requests that are being handled are finished, and
-// what was answered is written as far as the clients have room. It waits for that until ctx ends and returns ctx's error
-// then, else nil.
+// what was answered is written as far as the clients have room. It waits for that until ctx ends and returns ctx's
+// error then, else nil.
 //
 // The clients' ends stay open, so that they see nothing: [Conn.Release] hands one on, [Server.Close] or the end of the
 // process closes the rest.

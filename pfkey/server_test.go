@@ -84,7 +84,8 @@ func TestOthersFirst(t *testing.T) {
 
 func TestErrno(t *testing.T) {
 	for _, d := range []*wire.Dialect{
-		wire.Linux(), wire.Illumos(), wire.Illumos().WithOrder(binary.BigEndian), wire.Linux().WithOrder(binary.LittleEndian),
+		wire.Linux(), wire.Illumos(), wire.Illumos().WithOrder(binary.BigEndian),
+		wire.Linux().WithOrder(binary.LittleEndian),
 	} {
 		e := newFake()
 		e.dialect = d
@@ -215,7 +216,8 @@ func TestNeverReads(t *testing.T) {
 	taken, queued, lost := sock.taken, len(sock.queue), sock.lost
 	sock.mu.Unlock()
 	if info := s.Conns()[0]; taken > int(info.Sent)+1 || lost == 0 || taken+queued+lost != requests {
-		t.Errorf("taken %d, queued %d, lost %d of %d, written %d: messages must wait in the engine", taken, queued, lost, requests, info.Sent)
+		t.Errorf("taken %d, queued %d, lost %d of %d, written %d: messages must wait in the engine", taken, queued,
+			lost, requests, info.Sent)
 	}
 	for i := range requests - lost {
 		if got := seqOf(t, lazy.recv()); got != wire.Seq(i) {
@@ -281,7 +283,8 @@ func TestPacedDump(t *testing.T) {
 	}
 }
 
-// After Drain the answer to everything sent before it can be read at once, whoever got there first, the reader or Drain.
+// After Drain the answer to everything sent before it can be read at once, whoever got there first, the reader or
+// Drain.
 func TestDrain(t *testing.T) {
 	s := newServer(t, newFake(), pfkey.ServerOptions{})
 	c, conn := attach(t, s)
@@ -466,7 +469,8 @@ func TestDescriptors(t *testing.T) {
 	c, conn := attach(t, s)
 	before := leak.OpenFiles()
 	for i := range 50 {
-		if err := unix.Sendmsg(c.fd, message(wire.MsgGet, wire.Seq(i), 16), unix.UnixRights(c.fd, 0, 1), nil, 0); err != nil {
+		if err := unix.Sendmsg(c.fd, message(wire.MsgGet, wire.Seq(i), 16), unix.UnixRights(c.fd, 0, 1), nil,
+			0); err != nil {
 			t.Fatal(err)
 		}
 		conn.Drain()

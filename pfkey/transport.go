@@ -17,8 +17,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A transport carries messages between a client and a kernel. The client calls send from one goroutine at a time, and recv
-// from one goroutine at a time; close may come at any moment and ends both.
+// A transport carries messages between a client and a kernel. The client calls send from one goroutine at a time, and
+// recv from one goroutine at a time; close may come at any moment and ends both.
 type transport interface {
 	send(ctx context.Context, msg []byte) error
 	// recv waits for a message, which belongs to the caller.
@@ -67,8 +67,8 @@ func ignoringEINTR(f func() error) error {
 
 var longAgo = time.Unix(1, 0)
 
-// untilDone makes the end of ctx end a wait for the descriptor, by a deadline in the past. The function it returns must be
-// called after the wait.
+// untilDone makes the end of ctx end a wait for the descriptor, by a deadline in the past. The function it returns must
+// be called after the wait.
 func untilDone(ctx context.Context, set func(time.Time) error) (after func()) {
 	if ctx.Done() == nil {
 		return func() {}

@@ -47,8 +47,9 @@ const (
 	CallGetPeerName      // getpeername(2)
 	CallShutdown         // shutdown(2)
 	CallFIONREAD         // ioctl(2): how much there is to read
-	CallSendTo           // a send(2) with an address: OK if the address is ignored, so that [Socket.Send] is the rest of it
-	CallSendOOB          // a send(2) with MSG_OOB; OK as for CallSendTo
+	// a send(2) with an address: OK if the address is ignored, so that [Socket.Send] is the rest of it
+	CallSendTo
+	CallSendOOB // a send(2) with MSG_OOB; OK as for CallSendTo
 )
 
 // Engine is one running emulated kernel as its sockets see it. It is safe for concurrent use.
@@ -64,15 +65,16 @@ type Socket interface {
 	// Send hands one message to the kernel; every consequence is queued on the receiving sockets when it returns.
 	// The kernel works on a copy of msg. The errno is what send(2) returns; an errno inside a reply is apart from it.
 	Send(msg []byte, from Cred) Errno
-	// Recv takes one message out of the receive queue and never waits: EAGAIN if there is none. n is the number of bytes
-	// copied to buf, size that of the whole message; the part that does not fit is lost, as for any datagram. A DUMP that
-	// was too long for the queue goes on from here.
+	// Recv takes one message out of the receive queue and never waits: EAGAIN if there is none. n is the number of
+	// bytes copied to buf, size that of the whole message; the part that does not fit is lost, as for any datagram. A
+	// DUMP that was too long for the queue goes on from here.
 	Recv(buf []byte, flags RecvFlags) (n, size int, e Errno)
 	SetOption(o Option, value int) Errno
 	GetOption(o Option) (int, Errno)
 	// Call returns what c does on this socket.
 	Call(c Call) Errno
-	// Notify sets the function that is called, with no lock held, when the queue has become non-empty. It must not block.
+	// Notify sets the function that is called, with no lock held, when the queue has become non-empty. It must not
+	// block.
 	Notify(func())
 	// Close discards the queue; a second call does nothing.
 	Close()

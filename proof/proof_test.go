@@ -18,8 +18,8 @@ var (
 	quoted    = regexp.MustCompile("`([^`]+)`")
 )
 
-// TestStepsExist compares the table of README.md with the steps of the model, with the functions of the code, and with the points at which those
-// functions stop.
+// TestStepsExist compares the table of README.md with the steps of the model, with the functions of the code, and with
+// the points at which those functions stop.
 func TestStepsExist(t *testing.T) {
 	model, err := os.ReadFile("larval.pml")
 	if err != nil {

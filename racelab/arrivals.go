@@ -17,7 +17,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Arrivals is packets that arrive on threads of their own while one thread promotes, deletes, flushes and expires the SAs they are for.
+// Arrivals is packets that arrive on threads of their own while one thread promotes, deletes, flushes and expires the
+// SAs they are for.
 type Arrivals struct {
 	Variant  string
 	Packets  int
@@ -87,7 +88,8 @@ type crowd struct {
 func newCrowd(a Arrivals) (*crowd, error) {
 	c := &crowd{Arrivals: a, res: ArrivalsResult{Variant: a.Variant}}
 	var err error
-	if c.e, err = kernel.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Fault: faultOf(a.Variant)}); err != nil {
+	if c.e, err = kernel.New("illumos", engine.Options{Addrs: []netip.Addr{near},
+		Fault: faultOf(a.Variant)}); err != nil {
 		return nil, err
 	}
 	for i := range c.packets {
@@ -106,10 +108,12 @@ func newCrowd(a Arrivals) (*crowd, error) {
 func slotSPI(i int) wire.SPI { return spi + wire.SPI(i) }
 
 func (c *crowd) find(i int) (*sadb.SA, bool) {
-	return c.e.Kernel().(*illumos.Kernel).FindInbound(sadb.Key{Dst: near, SPI: uint32(slotSPI(i)), Proto: uint8(ipsec.ESP)})
+	return c.e.Kernel().(*illumos.Kernel).FindInbound(sadb.Key{Dst: near, SPI: uint32(slotSPI(i)),
+		Proto: uint8(ipsec.ESP)})
 }
 
-// holdsLate says whether packets wait on an SA that is not LARVAL: with the SA's lock held there are none, by the second race rule.
+// holdsLate says whether packets wait on an SA that is not LARVAL: with the SA's lock held there are none, by the
+// second race rule.
 func holdsLate(s *sadb.SA) (late bool) {
 	s.Lock()
 	defer s.Unlock()
@@ -210,11 +214,14 @@ func (c *crowd) rest(sent int) *ArrivalsResult {
 	switch {
 	case res.Stranded != 0:
 		res.Wrong = fmt.Sprintf("packets were seen %d times on an SA that had left LARVAL", res.Stranded)
-	case before.Injected != uint64(sent) || before.InFlight != 0 || before.Held != held || before.Injected != before.Ended+before.Held:
-		res.Wrong = fmt.Sprintf("%d arrived; ledger: %d injected, %d ended, %d held, %d in flight; LARVAL SAs hold %d", sent,
+	case before.Injected != uint64(sent) || before.InFlight != 0 || before.Held != held ||
+		before.Injected != before.Ended+before.Held:
+		res.Wrong = fmt.Sprintf("%d arrived; ledger: %d injected, %d ended, %d held, %d in flight; LARVAL SAs hold %d",
+			sent,
 			before.Injected, before.Ended, before.Held, before.InFlight, held)
 	case b.Held != 0 || b.InFlight != 0 || b.Ended != b.Injected:
-		res.Wrong = fmt.Sprintf("after the end: %d injected, %d ended, %d held, %d in flight", b.Injected, b.Ended, b.Held, b.InFlight)
+		res.Wrong = fmt.Sprintf("after the end: %d injected, %d ended, %d held, %d in flight", b.Injected, b.Ended,
+			b.Held, b.InFlight)
 	}
 	return res
 }

@@ -13,7 +13,8 @@ type Fate struct {
 	Verdicts []Verdict // in order; the last one is final unless the packet still waits
 	// Stranded: it waited on an SA that had left LARVAL and that nobody would empty any more.
 	Stranded bool
-	// Lost: it was dropped although the SA had been promoted and was there to take it: to make room for another packet, or for want of an SA.
+	// Lost: it was dropped although the SA had been promoted and was there to take it: to make room for another packet,
+	// or for want of an SA.
 	Lost bool
 	// Dead: it was delivered on a DEAD SA.
 	Dead bool
@@ -48,8 +49,8 @@ func (r *Run) judge(variant string) {
 			}
 		}
 		held = s.Held
-		// Under larval-window the queue is emptied after the promotion: until then what is on it is only late. Everywhere else it is emptied before
-		// or with it.
+		// Under larval-window the queue is emptied after the promotion: until then what is on it is only late.
+		// Everywhere else it is emptied before or with it.
 		if s.Actor == Update && (variant != sadb.LarvalWindow.String() || s.From == "take") {
 			updated = true
 		}
@@ -82,7 +83,8 @@ func (r *Run) judge(variant string) {
 func (r *Run) balance(b ipsec.Balance) {
 	held := uint64(len(r.Steps[len(r.Steps)-1].Held))
 	if b.Injected != 2 || b.InFlight != 0 || b.Held != held || b.Injected != b.Ended+b.Held {
-		r.Trouble = fmt.Errorf("ledger: %d injected, %d ended, %d held, %d in flight; the SA holds %d", b.Injected, b.Ended, b.Held, b.InFlight, held)
+		r.Trouble = fmt.Errorf("ledger: %d injected, %d ended, %d held, %d in flight; the SA holds %d", b.Injected,
+			b.Ended, b.Held, b.InFlight, held)
 	}
 	for i := range r.Fates {
 		vs, final := r.Fates[i].Verdicts, 0

@@ -21,11 +21,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Free is the race on real threads through real sockets: nothing is held back, and no window is wider than the code makes it.
+// Free is the race on real threads through real sockets: nothing is held back, and no window is wider than the code
+// makes it.
 //
-// Each trial is one Quick Mode. The responder reserves an SPI and sends message 2; the initiator answers with message 3 and sends Packets right
-// behind it, as fast as it can, since it has its keys; the responder takes Delay from message 3 to its UPDATE. Messages go through UDP on the loopback interface, requests
-// and packets through the engine's own Unix sockets.
+// Each trial is one Quick Mode. The responder reserves an SPI and sends message 2; the initiator answers with message 3
+// and sends Packets right behind it, as fast as it can, since it has its keys; the responder takes Delay from message 3
+// to its UPDATE. Messages go through UDP on the loopback interface, requests and packets through the engine's own Unix
+// sockets.
 type Free struct {
 	Variant string
 	Delay   time.Duration    // how long key management computes
@@ -39,12 +41,13 @@ type FreeResult struct {
 	Variant string        `json:"variant"`
 	Delay   time.Duration `json:"delay_ns"`
 	Trials  int           `json:"trials"`
-	Packets int           `json:"packets"`  // in each trial
-	Early   int           `json:"early"`    // trials whose first packet came before the UPDATE, and waited
-	Astride int           `json:"astride"`  // of these, those whose last packet came after it: the UPDATE met the packets
-	Hits    int           `json:"hits"`     // trials in which a packet was stranded or lost
-	Strands int           `json:"stranded"` // in which one was stranded
-	Losses  int           `json:"lost"`     // in which one was lost
+	Packets int           `json:"packets"` // in each trial
+	Early   int           `json:"early"`   // trials whose first packet came before the UPDATE, and waited
+	// of these, those whose last packet came after it: the UPDATE met the packets
+	Astride int `json:"astride"`
+	Hits    int `json:"hits"`     // trials in which a packet was stranded or lost
+	Strands int `json:"stranded"` // in which one was stranded
+	Losses  int `json:"lost"`     // in which one was lost
 	// The rate of hits, and between what it lies with 95 % confidence (Wilson's score interval).
 	Rate float64 `json:"rate"`
 	Low  float64 `json:"low"`
@@ -127,7 +130,8 @@ func (r *FreeResult) add(ends []end) {
 			lost = true
 		}
 	}
-	// Of the packets that waited, the last one goes on at the UPDATE. If all had to make room, the last did for one that did not wait itself.
+	// Of the packets that waited, the last one goes on at the UPDATE. If all had to make room, the last did for one
+	// that did not wait itself.
 	lost = lost || queued > 0 && replaced == queued
 	if stranded {
 		r.Strands++
@@ -222,7 +226,8 @@ func (m *machine) trial(ctx context.Context, spi wire.SPI, n int, delay time.Dur
 		}
 	}
 	id := pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(far), Dst: pfkey.Host(near)}
-	if _, err := m.keys.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: id.Src, Dst: id.Dst, Min: spi, Max: spi}); err != nil {
+	if _, err := m.keys.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: id.Src, Dst: id.Dst, Min: spi,
+		Max: spi}); err != nil {
 		return ends, err
 	}
 	var wg sync.WaitGroup
@@ -301,8 +306,9 @@ func (m *machine) respond(ctx context.Context, id pfkey.SAID, delay time.Duratio
 	if _, err := m.responder.WriteTo([]byte("message 2"), m.initiator.LocalAddr()); err != nil {
 		return err
 	}
-	sa := pfkey.SA{SAID: id, Replay: 32, Encrypt: wire.IllumosEncAESGCM16, EncryptKey: pfkey.NewKey(slices.Concat(encryptKey, salt)),
-		Hard: &wire.Lifetime{AddTime: 28800}}
+	sa := pfkey.SA{SAID: id, Replay: 32, Encrypt: wire.IllumosEncAESGCM16,
+		EncryptKey: pfkey.NewKey(slices.Concat(encryptKey, salt)),
+		Hard:       &wire.Lifetime{AddTime: 28800}}
 	var message [16]byte
 	m.responder.SetReadDeadline(m.now().Add(patience))
 	if _, err := m.responder.Read(message[:]); err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
-// TestFree: ours loses nothing however it falls out, and both ways of falling out occur: packets that come before the UPDATE, and after.
+// TestFree: ours loses nothing however it falls out, and both ways of falling out occur: packets that come before the
+// UPDATE, and after.
 func TestFree(t *testing.T) {
 	early := 0
 	for _, delay := range []time.Duration{0, 300 * time.Microsecond} {
@@ -55,15 +56,16 @@ func TestWilson(t *testing.T) {
 
 func arrivals(t *testing.T, variant string, packets int) *racelab.ArrivalsResult {
 	t.Helper()
-	res, err := racelab.Arrivals{Variant: variant, Packets: packets, Threads: max(runtime.GOMAXPROCS(0)-1, 1), Seed: 1}.Run(context.Background())
+	res, err := racelab.Arrivals{Variant: variant, Packets: packets, Threads: max(runtime.GOMAXPROCS(0)-1, 1),
+		Seed: 1}.Run(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return res
 }
 
-// TestArrivals: the ledger is exact and nothing is stranded, whatever happens to the SAs meanwhile. `ipsecinject race --arrivals 10000000` is the long
-// form.
+// TestArrivals: the ledger is exact and nothing is stranded, whatever happens to the SAs meanwhile. `ipsecinject race
+// --arrivals 10000000` is the long form.
 func TestArrivals(t *testing.T) {
 	n := 200_000
 	if testing.Short() || raceEnabled {
@@ -76,7 +78,8 @@ func TestArrivals(t *testing.T) {
 	if res.Packets != n || res.Ledger.Injected != uint64(n) {
 		t.Errorf("%d packets, %d injected, want %d", res.Packets, res.Ledger.Injected, n)
 	}
-	// How much of a race it was is the scheduler's doing: on one processor a packet hardly ever meets an SA that is going.
+	// How much of a race it was is the scheduler's doing: on one processor a packet hardly ever meets an SA that is
+	// going.
 	for _, reason := range []ipsec.Reason{ipsec.NoSA, ipsec.LarvalReplaced, ipsec.LarvalGone} {
 		if res.Ledger.Reasons[reason.String()] == 0 {
 			t.Logf("no packet ended as %v: %+v", reason, res.Ledger)
@@ -87,8 +90,8 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
-// TestArrivalsFault: with either fault the check above fails, where threads run at the same time. The orders that are forced
-// show the same on every machine.
+// TestArrivalsFault: with either fault the check above fails, where threads run at the same time. The orders that are
+// forced show the same on every machine.
 func TestArrivalsFault(t *testing.T) {
 	for _, v := range racelab.Variants()[:2] {
 		t.Run(v, func(t *testing.T) {

@@ -55,10 +55,12 @@ var (
 	cred       = pfkey.Cred{PID: 1, Privileged: true}
 )
 
-// larvalTime is past the moment at which a pass finds that a LARVAL SA has been there too long: after 90 s, in steps of 8.
+// larvalTime is past the moment at which a pass finds that a LARVAL SA has been there too long: after 90 s, in steps of
+// 8.
 const larvalTime = 96 * time.Second
 
-// A Lab plays schedules of one variant with one ending. It is not safe for concurrent use; several labs are independent.
+// A Lab plays schedules of one variant with one ending. It is not safe for concurrent use; several labs are
+// independent.
 type Lab struct {
 	Variant, Ending string
 	// Detail has each step tell which messages and which counters moved in it. Explore is faster without.
@@ -99,7 +101,8 @@ func New(variant, ending string) (*Lab, error) {
 
 // seal makes an ESP packet from far to near with a small datagram in it.
 func seal(spi wire.SPI, seq uint64) ([]byte, error) {
-	s := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(encryptKey), Salt: ipsec.NewKey(salt), ICV: 16}
+	s := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(encryptKey), Salt: ipsec.NewKey(salt),
+		ICV: 16}
 	t, err := s.New()
 	if err != nil {
 		return nil, err
@@ -125,7 +128,9 @@ func message(t wire.MsgType, more func(d *wire.Dialect, m []byte) []byte) []byte
 }
 
 func getSPIMessage(spi wire.SPI) []byte {
-	return message(wire.MsgGetSPI, func(d *wire.Dialect, m []byte) []byte { return d.AppendSPIRange(m, wire.SPIRange{Min: spi, Max: spi}) })
+	return message(wire.MsgGetSPI, func(d *wire.Dialect, m []byte) []byte {
+		return d.AppendSPIRange(m, wire.SPIRange{Min: spi, Max: spi})
+	})
 }
 
 func updateMessage(spi wire.SPI, limits bool, replay uint8) []byte {
@@ -188,7 +193,8 @@ type Run struct {
 	Opening  []Message // with Detail: what made the SA, before the first step
 	Steps    []Step
 	Fates    [2]Fate // of packet 1 and packet 2
-	// Trouble is what must not be under any variant: a ledger that does not add up, a packet that ended twice or not at all.
+	// Trouble is what must not be under any variant: a ledger that does not add up, a packet that ended twice or not at
+	// all.
 	Trouble error
 }
 
@@ -202,7 +208,8 @@ func (l *Lab) Play(schedule string) (*Run, error) {
 		return nil, fmt.Errorf("racelab: %w", err)
 	}
 	if len(r.Schedule) != len(schedule) {
-		return nil, fmt.Errorf("racelab: schedule %q goes on after all actors have ended, with %q", schedule, r.Schedule)
+		return nil, fmt.Errorf("racelab: schedule %q goes on after all actors have ended, with %q", schedule,
+			r.Schedule)
 	}
 	return r, nil
 }
@@ -227,7 +234,8 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 	if l.Variant == Ours {
 		st.pass = "take" // the promotion has emptied the queue: this is the same place as taken
 	}
-	e, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Start: l.start, Fault: faultOf(l.Variant), Step: st.point})
+	e, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Start: l.start, Fault: faultOf(l.Variant),
+		Step: st.point})
 	if err != nil {
 		return nil, err
 	}
@@ -255,9 +263,10 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 	var told []Verdict
 	packet := func(i int) func() {
 		return func() {
-			e.Inbound(&ipsec.Packet{ID: uint64(i + 1), Data: l.packets[i], Done: func(p *ipsec.Packet, v ipsec.Verdict) {
-				told = append(told, Verdict{p.ID, v.Kind, v.Reason, v.Counter})
-			}})
+			e.Inbound(&ipsec.Packet{ID: uint64(i + 1), Data: l.packets[i],
+				Done: func(p *ipsec.Packet, v ipsec.Verdict) {
+					told = append(told, Verdict{p.ID, v.Kind, v.Reason, v.Counter})
+				}})
 		}
 	}
 	st.busy = func() bool { // posted work is done at once unless the control lock is held

@@ -34,7 +34,8 @@ func modelCounts(t *testing.T) map[string]racelab.Survey {
 			continue
 		}
 		s.Variant, s.Ending, _ = strings.Cut(name, " ")
-		if _, err := fmt.Sscanf(rest, "%d schedules, %d failing: %d stranded, %d lost, %d dead", &s.Schedules, &s.Failing, &s.Stranded, &s.Lost, &s.Dead); err != nil {
+		if _, err := fmt.Sscanf(rest, "%d schedules, %d failing: %d stranded, %d lost, %d dead", &s.Schedules,
+			&s.Failing, &s.Stranded, &s.Lost, &s.Dead); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
 		counts[name] = s
@@ -42,7 +43,8 @@ func modelCounts(t *testing.T) map[string]racelab.Survey {
 	return counts
 }
 
-// TestEverySchedule plays the schedules of the real code, and compares their number, and how many did what wrong, with the model that spin has proved.
+// TestEverySchedule plays the schedules of the real code, and compares their number, and how many did what wrong, with
+// the model that spin has proved.
 func TestEverySchedule(t *testing.T) {
 	most := 25_000
 	if testing.Short() || raceEnabled {
@@ -145,7 +147,8 @@ func ends(r *racelab.Run) (ends []string) {
 	return ends
 }
 
-// TestSameEndsAs2008: in the orders of three recordings, larval-unlocked does to the packets what the kernel of that time did.
+// TestSameEndsAs2008: in the orders of three recordings, larval-unlocked does to the packets what the kernel of that
+// time did.
 func TestSameEndsAs2008(t *testing.T) {
 	for _, tt := range []struct{ scenario, schedule, ending string }{
 		// Packet 2 has seen LARVAL, the UPDATE runs to its end, packet 2 stores; DELETE.
@@ -182,9 +185,12 @@ func TestStories(t *testing.T) {
 		fate                      string
 		told                      []string
 	}{
-		{"larval-unlocked", racelab.EndNone, "1UU11U22U", "stranded", []string{"stores itself, without looking again", "packet 1: waits   <- stranded"}},
-		{"larval-window", racelab.EndNone, "1112UU222UU", "lost", []string{"throws packet 1", "packet 1: dropped: sadb_inlarval_replace   <- lost"}},
-		{"larval-window", racelab.EndDelete, "UUUU1EE12", "delivered on a DEAD SA", []string{"packet 1: delivered   <- delivered on a DEAD SA"}},
+		{"larval-unlocked", racelab.EndNone, "1UU11U22U", "stranded", []string{"stores itself, without looking again",
+			"packet 1: waits   <- stranded"}},
+		{"larval-window", racelab.EndNone, "1112UU222UU", "lost",
+			[]string{"throws packet 1", "packet 1: dropped: sadb_inlarval_replace   <- lost"}},
+		{"larval-window", racelab.EndDelete, "UUUU1EE12", "delivered on a DEAD SA",
+			[]string{"packet 1: delivered   <- delivered on a DEAD SA"}},
 		{racelab.Ours, racelab.EndNone, "1112UU222UU", "", []string{"packet 1: delivered\n", "packet 2: delivered\n"}},
 	} {
 		t.Run(tt.variant+"/"+tt.schedule, func(t *testing.T) {

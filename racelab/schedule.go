@@ -17,7 +17,8 @@ const (
 	End     Actor = 'E' // the ending
 )
 
-// player is one actor as a coroutine: it runs until the code reaches a named point, and on from there when it is let go.
+// player is one actor as a coroutine: it runs until the code reaches a named point, and on from there when it is let
+// go.
 type player struct {
 	actor   Actor
 	control bool // it needs the control lock to begin
@@ -101,7 +102,8 @@ func named(name string) chooser {
 	}
 }
 
-// search goes through all schedules, depth first: it repeats the choices of the schedule before up to the last one that has an alternative left.
+// search goes through all schedules, depth first: it repeats the choices of the schedule before up to the last one that
+// has an alternative left.
 type search struct {
 	taken []int
 	of    []int // how many there were to choose from

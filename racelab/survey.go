@@ -17,8 +17,8 @@ type Survey struct {
 	Stranded int `json:"stranded"`
 	Lost     int `json:"lost"`
 	Dead     int `json:"dead"`
-	// The names of the shortest schedules that strand, lose, and deliver on a DEAD SA; of those the one with the fewest changes between actors; "" if
-	// there is none.
+	// The names of the shortest schedules that strand, lose, and deliver on a DEAD SA; of those the one with the fewest
+	// changes between actors; "" if there is none.
 	ShortestStranded string `json:"shortest_stranded"`
 	ShortestLost     string `json:"shortest_lost"`
 	ShortestDead     string `json:"shortest_dead"`
@@ -47,7 +47,8 @@ func (s *Survey) add(r *Run) {
 		is       bool
 		n        *int
 		shortest *string
-	}{{stranded, &s.Stranded, &s.ShortestStranded}, {lost, &s.Lost, &s.ShortestLost}, {dead, &s.Dead, &s.ShortestDead}} {
+	}{{stranded, &s.Stranded, &s.ShortestStranded}, {lost, &s.Lost, &s.ShortestLost},
+		{dead, &s.Dead, &s.ShortestDead}} {
 		if !kind.is {
 			continue
 		}
@@ -81,8 +82,9 @@ func switches(schedule string) (n int) {
 	return n
 }
 
-// Explore plays all schedules of each variant with each ending, on as many cores as there are, and returns what it found, in the order of variants and
-// then endings. progress, if not nil, is told now and then how many schedules have been played, from several goroutines.
+// Explore plays all schedules of each variant with each ending, on as many cores as there are, and returns what it
+// found, in the order of variants and then endings. progress, if not nil, is told now and then how many schedules have
+// been played, from several goroutines.
 func Explore(ctx context.Context, variants, endings []string, progress func(played int)) ([]Survey, error) {
 	surveys := make([]Survey, 0, len(variants)*len(endings))
 	for _, v := range variants {

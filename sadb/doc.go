@@ -12,14 +12,14 @@
 //
 //  1. Check and act under one lock. [SA.Offer] puts a packet into the queue only while the SA's lock is held and its
 //     state, read under that lock, is LARVAL. Otherwise the packet goes back to the caller with the state seen.
-//  2. Leaving LARVAL takes the queue along. [SA.Become], the only writer of the state, empties the queue in the critical
-//     section that changes it.
+//  2. Leaving LARVAL takes the queue along. [SA.Become], the only writer of the state, empties the queue in the
+//     critical section that changes it.
 //
-// The third, conservation, is counted by [ipsec.Ledger]. The two ways in which real kernels broke these rules are kept as
-// faults, in fault.go.
+// The third, conservation, is counted by [ipsec.Ledger]. The two ways in which real kernels broke these rules are kept
+// as faults, in fault.go.
 //
 // # Locks
 //
-// The SA's lock and the one that writers of an [Index] take are leaves: whoever holds one takes no other lock, calls nobody,
-// and reports nothing. Finding an SA takes no lock.
+// The SA's lock and the one that writers of an [Index] take are leaves: whoever holds one takes no other lock, calls
+// nobody, and reports nothing. Finding an SA takes no lock.
 package sadb

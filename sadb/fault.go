@@ -15,11 +15,11 @@ type Fault uint8
 const (
 	// NoFault keeps the rules.
 	NoFault Fault = iota
-	// LarvalUnlocked is Solaris until 2008: the store does not look at the state, and UPDATE empties the queue before it
-	// promotes. A packet that saw LARVAL, or that arrives in between, is stranded on a MATURE SA.
+	// LarvalUnlocked is Solaris until 2008: the store does not look at the state, and UPDATE empties the queue before
+	// it promotes. A packet that saw LARVAL, or that arrives in between, is stranded on a MATURE SA.
 	LarvalUnlocked
-	// LarvalWindow is illumos since then: the store looks at the state under the lock, but UPDATE empties the queue apart
-	// from the promotion, and a packet handed back goes on with the SA whatever has become of it.
+	// LarvalWindow is illumos since then: the store looks at the state under the lock, but UPDATE empties the queue
+	// apart from the promotion, and a packet handed back goes on with the SA whatever has become of it.
 	LarvalWindow
 )
 
@@ -64,8 +64,8 @@ func (f Fault) Offer(s *SA, p *ipsec.Packet, depth int) (seen State, out *ipsec.
 	return s.Offer(p, depth)
 }
 
-// PromoteLocked is [SA.BecomeLocked] out of LARVAL, bent by the fault: with one, the queue stays behind and is emptied by
-// [Fault.Take].
+// PromoteLocked is [SA.BecomeLocked] out of LARVAL, bent by the fault: with one, the queue stays behind and is emptied
+// by [Fault.Take].
 func (f Fault) PromoteLocked(s *SA, to State) (from State, held ipsec.Queue) {
 	if f == NoFault {
 		return s.BecomeLocked(to)
@@ -76,8 +76,8 @@ func (f Fault) PromoteLocked(s *SA, to State) (from State, held ipsec.Queue) {
 	return from, held
 }
 
-// DieLocked is [SA.BecomeLocked] to Dead, bent by the fault: whatever is on the queue then stays there until the last reference to the SA goes, as
-// in kernels that count references. last says that this is so now.
+// DieLocked is [SA.BecomeLocked] to Dead, bent by the fault: whatever is on the queue then stays there until the last
+// reference to the SA goes, as in kernels that count references. last says that this is so now.
 func (f Fault) DieLocked(s *SA, last bool) ipsec.Queue {
 	if f == NoFault {
 		_, held := s.BecomeLocked(Dead)

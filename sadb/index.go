@@ -14,7 +14,8 @@ type Key struct {
 	Proto uint8  // IP protocol number, 50 ESP or 51 AH
 }
 
-// hash mixes the parts that differ: SPIs are random numbers or count up, and many SAs may go to one address or with one SPI to many.
+// hash mixes the parts that differ: SPIs are random numbers or count up, and many SAs may go to one address or with one
+// SPI to many.
 func (k Key) hash() uint64 {
 	a := k.Dst.As16()
 	h := uint64(k.SPI)<<8 | uint64(k.Proto)
@@ -23,9 +24,9 @@ func (k Key) hash() uint64 {
 	return h ^ h>>32
 }
 
-// Index finds SAs by [Key] for packets, without any lock: whoever changes it makes new nodes and links them in by one store. Several
-// SAs may share a key (BSD kernels tell them apart by source); they are found newest first. The zero value is empty. It is safe for
-// concurrent use; writers take a lock among themselves, which is a leaf.
+// Index finds SAs by [Key] for packets, without any lock: whoever changes it makes new nodes and links them in by one
+// store. Several SAs may share a key (BSD kernels tell them apart by source); they are found newest first. The zero
+// value is empty. It is safe for concurrent use; writers take a lock among themselves, which is a leaf.
 type Index[S comparable] struct {
 	table atomic.Pointer[[]bucket[S]] // its length is a power of two; nil: empty
 
@@ -59,7 +60,8 @@ func (x *Index[S]) Insert(k Key, s S) {
 
 func at[S comparable](t []bucket[S], k Key) *bucket[S] { return &t[k.hash()&uint64(len(t)-1)] }
 
-// growLocked moves everything into a table of twice the size. Packets go on in the old one meanwhile, where all of it stays.
+// growLocked moves everything into a table of twice the size. Packets go on in the old one meanwhile, where all of it
+// stays.
 func (x *Index[S]) growLocked(old *[]bucket[S]) *[]bucket[S] {
 	size := smallestIndex
 	if old != nil {

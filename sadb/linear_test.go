@@ -183,8 +183,8 @@ func (h *history) check(t *testing.T) porcupine.CheckResult {
 	return res
 }
 
-// concurrently lets packets arrive on three threads while a fourth promotes and kills, and a fifth links other SAs and this one. With careless,
-// packets offer themselves without a look.
+// concurrently lets packets arrive on three threads while a fourth promotes and kills, and a fifth links other SAs and
+// this one. With careless, packets offer themselves without a look.
 func (h *history) concurrently(seed uint64, careless bool) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
@@ -223,7 +223,8 @@ func (h *history) concurrently(seed uint64, careless bool) {
 	wg.Wait()
 }
 
-// TestLinearizable: whatever packets and key management do at the same time, it is as if they had done it one after the other.
+// TestLinearizable: whatever packets and key management do at the same time, it is as if they had done it one after the
+// other.
 func TestLinearizable(t *testing.T) {
 	rounds := 500
 	if testing.Short() {

@@ -57,9 +57,9 @@ func (s *SA) Unlock() { s.mu.Unlock() }
 func (s *SA) State() State { return State(s.state.Load()) }
 
 // Offer puts p into the queue of a LARVAL SA: the check of the state and the store are one critical section. If seen is
-// Larval, out is the packet for which there was no place: the oldest packet if there were already depth of them; p itself, which the caller
-// still has then, if the ledger holds all the bytes it may; else nil, and the SA has p. If seen is anything else the caller still has p and goes on
-// with it.
+// Larval, out is the packet for which there was no place: the oldest packet if there were already depth of them; p
+// itself, which the caller still has then, if the ledger holds all the bytes it may; else nil, and the SA has p. If
+// seen is anything else the caller still has p and goes on with it.
 //
 // The caller reports to p, unless it has it back, and ends out, after Offer has returned. It allocates nothing.
 func (s *SA) Offer(p *ipsec.Packet, depth int) (seen State, out *ipsec.Packet) {
@@ -71,8 +71,8 @@ func (s *SA) Offer(p *ipsec.Packet, depth int) (seen State, out *ipsec.Packet) {
 	return seen, s.held.Push(p, ipsec.Queued, depth)
 }
 
-// Become moves the SA to another state and returns the one it left, with the packets that waited if that was LARVAL: the
-// queue is emptied in the critical section that changes the state. The caller drives or ends them after it has
+// Become moves the SA to another state and returns the one it left, with the packets that waited if that was LARVAL:
+// the queue is emptied in the critical section that changes the state. The caller drives or ends them after it has
 // released its own locks. A DEAD SA stays so: from is Dead and nothing happens.
 func (s *SA) Become(to State) (from State, held ipsec.Queue) {
 	s.mu.Lock()

@@ -47,7 +47,8 @@ func TestOfferKeepsTheNewest(t *testing.T) {
 				}
 			}
 			if got := l.Balance(); got.Held != uint64(depth) || got.InFlight != uint64(6-depth) {
-				t.Errorf("ledger: %d held, %d in flight; want %d and the evicted %d", got.Held, got.InFlight, depth, 6-depth)
+				t.Errorf("ledger: %d held, %d in flight; want %d and the evicted %d", got.Held, got.InFlight, depth,
+					6-depth)
 			}
 			from, held := s.Become(sadb.Mature)
 			if ids := drain(held); from != sadb.Larval || len(ids) != depth || ids[0] != uint64(7-depth) {
@@ -95,8 +96,9 @@ func TestDeadStaysDead(t *testing.T) {
 	}
 }
 
-// race lets packets arrive at a LARVAL SA while it leaves that state, many times, and says how many were stranded: put onto an SA that
-// had left LARVAL and would never be emptied again. With forced, the first packet has seen LARVAL before, and goes on after.
+// race lets packets arrive at a LARVAL SA while it leaves that state, many times, and says how many were stranded: put
+// onto an SA that had left LARVAL and would never be emptied again. With forced, the first packet has seen LARVAL
+// before, and goes on after.
 func race(fault sadb.Fault, to sadb.State, rounds int, forced bool) (stranded int, b ipsec.Balance) {
 	const arrivals = 4
 	var l ipsec.Ledger
@@ -211,7 +213,8 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
-// TestOfferWithoutMemory: where no more bytes may be held the newcomer comes back, and the one that waits goes on waiting.
+// TestOfferWithoutMemory: where no more bytes may be held the newcomer comes back, and the one that waits goes on
+// waiting.
 func TestOfferWithoutMemory(t *testing.T) {
 	var l ipsec.Ledger
 	l.LimitHeld(ipsec.PacketWeight + 100)

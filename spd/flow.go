@@ -19,8 +19,8 @@ const (
 	protoSCTP     = 132
 )
 
-// ParseFlow reads the flow of an IP packet. Ports of a fragment that does not carry them are 0, as are those of a packet too short for
-// them. It allocates nothing and keeps nothing.
+// ParseFlow reads the flow of an IP packet. Ports of a fragment that does not carry them are 0, as are those of a
+// packet too short for them. It allocates nothing and keeps nothing.
 func ParseFlow(pkt []byte) (Flow, error) {
 	if len(pkt) < 1 {
 		return Flow{}, ErrPacket

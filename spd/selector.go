@@ -4,7 +4,8 @@ package spd
 
 import "net/netip"
 
-// Flow is what a packet shows to a policy: addresses, protocol and ports in host order. Ports are 0 where the protocol has none.
+// Flow is what a packet shows to a policy: addresses, protocol and ports in host order. Ports are 0 where the protocol
+// has none.
 type Flow struct {
 	Src, Dst         netip.Addr
 	Proto            uint8
@@ -16,7 +17,8 @@ func (f Flow) Reversed() Flow {
 	return Flow{Src: f.Dst, Dst: f.Src, Proto: f.Proto, SrcPort: f.DstPort, DstPort: f.SrcPort}
 }
 
-// Selector is what a rule wants of a flow. The zero value of a part (an invalid prefix, protocol 0, port 0) wants anything.
+// Selector is what a rule wants of a flow. The zero value of a part (an invalid prefix, protocol 0, port 0) wants
+// anything.
 type Selector struct {
 	Src, Dst         netip.Prefix
 	Proto            uint8

@@ -9,7 +9,8 @@ import (
 )
 
 func flow(src, dst string, proto uint8, sport, dport uint16) spd.Flow {
-	return spd.Flow{Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr(dst), Proto: proto, SrcPort: sport, DstPort: dport}
+	return spd.Flow{Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr(dst), Proto: proto, SrcPort: sport,
+		DstPort: dport}
 }
 
 func TestSelector(t *testing.T) {
@@ -37,7 +38,8 @@ func TestSelector(t *testing.T) {
 			t.Errorf("%s: %v", test.name, got)
 		}
 	}
-	if (spd.Selector{Src: prefix("198.51.100.7/32"), SrcPort: 53}).Matches(f) || !(spd.Selector{Src: prefix("198.51.100.7/32"), SrcPort: 53}).Matches(f.Reversed()) {
+	if (spd.Selector{Src: prefix("198.51.100.7/32"), SrcPort: 53}).Matches(f) ||
+		!(spd.Selector{Src: prefix("198.51.100.7/32"), SrcPort: 53}).Matches(f.Reversed()) {
 		t.Error("a reversed flow is not the flow of the answers")
 	}
 }
@@ -55,14 +57,21 @@ func TestParseFlow(t *testing.T) {
 	}{
 		{name: "udp", pkt: ip4 + udp, want: flow("192.0.2.1", "198.51.100.7", 17, 1000, 53)},
 		{name: "udp cut", pkt: ip4 + "03e8", want: flow("192.0.2.1", "198.51.100.7", 17, 0, 0)},
-		{name: "later fragment", pkt: "4500002000010010401100" + "00" + "c0000201" + "c6336407" + udp, want: flow("192.0.2.1", "198.51.100.7", 17, 0, 0)},
-		{name: "options", pkt: "4600002000010000401100" + "00" + "c0000201" + "c6336407" + "01010101" + udp, want: flow("192.0.2.1", "198.51.100.7", 17, 1000, 53)},
-		{name: "icmp", pkt: "4500002000010000400100" + "00" + "c0000201" + "c6336407" + udp, want: flow("192.0.2.1", "198.51.100.7", 1, 0, 0)},
+		{name: "later fragment", pkt: "4500002000010010401100" + "00" + "c0000201" + "c6336407" + udp,
+			want: flow("192.0.2.1", "198.51.100.7", 17, 0, 0)},
+		{name: "options", pkt: "4600002000010000401100" + "00" + "c0000201" + "c6336407" + "01010101" + udp,
+			want: flow("192.0.2.1", "198.51.100.7", 17, 1000, 53)},
+		{name: "icmp", pkt: "4500002000010000400100" + "00" + "c0000201" + "c6336407" + udp,
+			want: flow("192.0.2.1", "198.51.100.7", 1, 0, 0)},
 		{name: "ipv6 udp", pkt: ip6("11") + udp, want: flow("2001:db8::1", "2001:db8::2", 17, 1000, 53)},
-		{name: "ipv6 options", pkt: ip6("3c") + "1100000000000000" + udp, want: flow("2001:db8::1", "2001:db8::2", 17, 1000, 53)},
-		{name: "ipv6 first fragment", pkt: ip6("2c") + "1100000100000000" + udp, want: flow("2001:db8::1", "2001:db8::2", 17, 1000, 53)},
-		{name: "ipv6 later fragment", pkt: ip6("2c") + "1100010000000000" + udp, want: flow("2001:db8::1", "2001:db8::2", 17, 0, 0)},
-		{name: "ipv6 header that runs past the end", pkt: ip6("3c") + "11ff000000000000", want: flow("2001:db8::1", "2001:db8::2", 60, 0, 0)},
+		{name: "ipv6 options", pkt: ip6("3c") + "1100000000000000" + udp, want: flow("2001:db8::1", "2001:db8::2", 17,
+			1000, 53)},
+		{name: "ipv6 first fragment", pkt: ip6("2c") + "1100000100000000" + udp,
+			want: flow("2001:db8::1", "2001:db8::2", 17, 1000, 53)},
+		{name: "ipv6 later fragment", pkt: ip6("2c") + "1100010000000000" + udp,
+			want: flow("2001:db8::1", "2001:db8::2", 17, 0, 0)},
+		{name: "ipv6 header that runs past the end", pkt: ip6("3c") + "11ff000000000000",
+			want: flow("2001:db8::1", "2001:db8::2", 60, 0, 0)},
 		{name: "empty", pkt: "", bad: true},
 		{name: "ipv4 cut", pkt: "4500002000010000401100", bad: true},
 		{name: "ipv4 with a short header", pkt: "44" + ip4[2:], bad: true},

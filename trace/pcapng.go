@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Pcapng as in draft-ietf-opsawg-pcapng, in the machine's byte order, of which the reader is told by a magic number. There is
-// no link type of PF_KEY, so it is the first of those that are kept for private use.
+// Pcapng as in draft-ietf-opsawg-pcapng, in the machine's byte order, of which the reader is told by a magic number.
+// There is no link type of PF_KEY, so it is the first of those that are kept for private use.
 const (
 	blockSection   = 0x0a0d0d0a
 	blockInterface = 1

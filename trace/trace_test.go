@@ -41,7 +41,8 @@ func play(t *testing.T, w io.Writer, o trace.Options) (sent, got []byte, tr *tra
 		t.Fatal(errno)
 	}
 	d := e.Dialect()
-	sent = d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: wire.SATypeESP, Seq: 1, PID: 77}))
+	sent = d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgRegister,
+		SAType: wire.SATypeESP, Seq: 1, PID: 77}))
 	if errno := s.Send(sent, cred); errno != wire.OK {
 		t.Fatal(errno)
 	}

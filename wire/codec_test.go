@@ -27,7 +27,8 @@ func plain[T any](parse func(*wire.Dialect, []byte) (T, error), app func(*wire.D
 }
 
 // typed is for extensions that several types share.
-func typed[T any](t wire.ExtType, parse func(*wire.Dialect, []byte) (T, error), app func(*wire.Dialect, []byte, wire.ExtType, T) []byte) codec {
+func typed[T any](t wire.ExtType, parse func(*wire.Dialect, []byte) (T, error), app func(*wire.Dialect, []byte,
+	wire.ExtType, T) []byte) codec {
 	return plain(parse, func(d *wire.Dialect, b []byte, v T) []byte { return app(d, b, t, v) })
 }
 

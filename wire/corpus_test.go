@@ -59,7 +59,8 @@ func TestRoundTripRecordings(t *testing.T) {
 					if err != nil {
 						t.Errorf("%s: %s at %d, written again: %v", m.name, d.ExtName(x.Type), x.Offset, err)
 					} else if diff := cmp.Diff(v, again, sameValue); diff != "" {
-						t.Errorf("%s: %s at %d, read twice (-first +second):\n%s", m.name, d.ExtName(x.Type), x.Offset, diff)
+						t.Errorf("%s: %s at %d, read twice (-first +second):\n%s", m.name, d.ExtName(x.Type), x.Offset,
+							diff)
 					}
 				}
 				s := strings.Join(strange, ",")
@@ -140,7 +141,8 @@ func TestRecordedAnswersAreValid(t *testing.T) {
 		bad := 0
 		for _, m := range recordings(t, d) {
 			err := d.Validate(m.msg)
-			hostile := strings.HasPrefix(m.name, "mut/") || strings.HasPrefix(m.name, "parse/") || strings.HasPrefix(m.name, "promisc/") ||
+			hostile := strings.HasPrefix(m.name, "mut/") || strings.HasPrefix(m.name, "parse/") ||
+				strings.HasPrefix(m.name, "promisc/") ||
 				strings.HasPrefix(m.name, "base/")
 			switch {
 			case !m.answer || err == nil:

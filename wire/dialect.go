@@ -2,8 +2,8 @@ package wire
 
 import "encoding/binary"
 
-// Dialect is what one family of kernels made of PF_KEY: byte order, address families, numbers, names and layouts. Its values
-// are shared and immutable: read the fields, but change the byte order with [Dialect.WithOrder].
+// Dialect is what one family of kernels made of PF_KEY: byte order, address families, numbers, names and layouts. Its
+// values are shared and immutable: read the fields, but change the byte order with [Dialect.WithOrder].
 type Dialect struct {
 	Name            string           // "illumos", "linux"
 	Order           binary.ByteOrder // of everything that is not an SPI, a port or an address

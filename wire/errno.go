@@ -2,8 +2,8 @@ package wire
 
 import "fmt"
 
-// Errno is a symbolic error number. Its values are this package's own; the number that goes onto the wire belongs to the
-// dialect, see [Dialect.ErrnoNumber]. The zero value is OK.
+// Errno is a symbolic error number. Its values are this package's own; the number that goes onto the wire belongs to
+// the dialect, see [Dialect.ErrnoNumber]. The zero value is OK.
 //
 // It is not an error: an errno is an answer of the protocol, and OK would be an error that is not nil.
 type Errno uint8
@@ -84,7 +84,8 @@ const (
 	errnoCount
 )
 
-// errnos has one row per symbol. Two symbols may share a number in one dialect (ENOTSUP on Linux): read back, the first wins.
+// errnos has one row per symbol. Two symbols may share a number in one dialect (ENOTSUP on Linux): read back, the first
+// wins.
 var errnos = [errnoCount]struct {
 	name           string
 	linux, illumos uint8

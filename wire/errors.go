@@ -7,8 +7,9 @@ import (
 
 // Causes inside a [DecodeError].
 var (
-	ErrShort     = errors.New("too short")              // data ends before the fixed part does
-	ErrLength    = errors.New("length does not fit")    // a length field is zero, lies past the end or contradicts the content
+	ErrShort = errors.New("too short") // data ends before the fixed part does
+	// a length field is zero, lies past the end or contradicts the content
+	ErrLength    = errors.New("length does not fit")
 	ErrFamily    = errors.New("unknown address family") // a sockaddr of neither IPv4 nor IPv6
 	ErrVersion   = errors.New("version is not 2")       // of the base header
 	ErrDuplicate = errors.New("comes twice")
@@ -26,7 +27,8 @@ var (
 
 // DecodeError says where a message or an extension is malformed.
 type DecodeError struct {
-	Offset int     // bytes, from the start of what was decoded: the message for Walk and Validate, the extension for Parse
+	// bytes, from the start of what was decoded: the message for Walk and Validate, the extension for Parse
+	Offset int
 	Ext    ExtType // the extension it is in, 0 if unknown or none
 	Name   string  // the extension's name, empty if Ext is 0
 	Err    error   // ErrShort, ErrLength, ...

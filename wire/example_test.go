@@ -12,7 +12,8 @@ import (
 // A GETSPI is built by appending; Finish sets the length.
 func Example() {
 	d := wire.Illumos()
-	b := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgGetSPI, SAType: wire.SATypeESP, Seq: 1, PID: 1234})
+	b := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgGetSPI, SAType: wire.SATypeESP, Seq: 1,
+		PID: 1234})
 	b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: netip.MustParseAddr("192.0.2.2")})
 	b = d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: netip.MustParseAddr("192.0.2.1")})
 	b = d.AppendSPIRange(b, wire.SPIRange{Min: 0x1000, Max: 0x1fff})

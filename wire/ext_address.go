@@ -16,8 +16,8 @@ type Address struct {
 	SrcID     uint32     // IPv6 on illumos: the private source id
 }
 
-// AppendAddress appends an address extension of type t to b: 24 bytes for IPv4, 40 for IPv6. An invalid Addr is written as
-// an IPv4-sized sockaddr of family 0.
+// AppendAddress appends an address extension of type t to b: 24 bytes for IPv4, 40 for IPv6. An invalid Addr is written
+// as an IPv4-sized sockaddr of family 0.
 func (d *Dialect) AppendAddress(b []byte, t ExtType, v Address) []byte {
 	sa := v.sockaddr()
 	b, p := d.newExt(b, t, addressLen+pad8(d.sockaddrLen(sa)))
@@ -28,8 +28,8 @@ func (d *Dialect) AppendAddress(b []byte, t ExtType, v Address) []byte {
 }
 
 // ParseAddress reads an address extension of any type. ErrFamily: the sockaddr is of neither IPv4 nor IPv6, and
-// [Dialect.AddressFamily] tells what it says; ErrShort: it is cut. Proto, PrefixLen and Reserved are right in both cases if
-// the extension has 8 bytes.
+// [Dialect.AddressFamily] tells what it says; ErrShort: it is cut. Proto, PrefixLen and Reserved are right in both
+// cases if the extension has 8 bytes.
 func (d *Dialect) ParseAddress(raw []byte) (Address, error) {
 	if err := d.need(raw, addressLen); err != nil {
 		return Address{}, err

@@ -12,8 +12,8 @@ type Identity struct {
 	Name     string // without the NUL that ends it on the wire
 }
 
-// AppendIdentity appends an identity extension of type t to b: 16 bytes, and unless Name is empty Name, a NUL and zeros up
-// to a word. A Name that would make the extension longer than MaxLen is cut.
+// AppendIdentity appends an identity extension of type t to b: 16 bytes, and unless Name is empty Name, a NUL and zeros
+// up to a word. A Name that would make the extension longer than MaxLen is cut.
 func (d *Dialect) AppendIdentity(b []byte, t ExtType, v Identity) []byte {
 	start := len(b)
 	b, p := d.newExt(b, t, identityLen)
@@ -27,8 +27,8 @@ func (d *Dialect) AppendIdentity(b []byte, t ExtType, v Identity) []byte {
 	return d.endExt(b, start)
 }
 
-// ParseIdentity reads an identity extension of any type. Name ends at the first NUL, or at the end of the extension if there
-// is none; it is a copy.
+// ParseIdentity reads an identity extension of any type. Name ends at the first NUL, or at the end of the extension if
+// there is none; it is a copy.
 func (d *Dialect) ParseIdentity(raw []byte) (Identity, error) {
 	if err := d.need(raw, identityLen); err != nil {
 		return Identity{}, err

@@ -7,17 +7,17 @@ import (
 
 const keyLen = 8
 
-// Key is one of the key extensions (RFC 2367 section 2.3.4). Printed with any verb that fits, logged or turned into JSON it
-// shows its size and nothing of Data. (Two things get past that: the verbs %p and %w, which go vet refuses for it, and a
-// struct that holds it in an unexported field and is printed itself.)
+// Key is one of the key extensions (RFC 2367 section 2.3.4). Printed with any verb that fits, logged or turned into
+// JSON it shows its size and nothing of Data. (Two things get past that: the verbs %p and %w, which go vet refuses for
+// it, and a struct that holds it in an unexported field and is printed itself.)
 type Key struct {
 	Bits     uint16
 	Reserved uint16 // on illumos bits of the salt or of the initial IV, see its dialect
 	Data     []byte // the key bytes; from ParseKey (Bits+7)/8 of them, a view into the message
 }
 
-// AppendKey appends a key extension of type t to b: 8 bytes, all of v.Data, zeros up to a word. Data may be longer than Bits
-// says, as illumos answers keys with a salt behind them; room without bytes is made by zeros in Data.
+// AppendKey appends a key extension of type t to b: 8 bytes, all of v.Data, zeros up to a word. Data may be longer than
+// Bits says, as illumos answers keys with a salt behind them; room without bytes is made by zeros in Data.
 func (d *Dialect) AppendKey(b []byte, t ExtType, v Key) []byte {
 	start := len(b)
 	b, p := d.newExt(b, t, keyLen)
@@ -26,8 +26,8 @@ func (d *Dialect) AppendKey(b []byte, t ExtType, v Key) []byte {
 	return d.endExt(append(b, v.Data...), start)
 }
 
-// ParseKey reads a key extension of any type. ErrShort means that it ends before Bits say, the other fields are right then.
-// Data is a view into raw; what may follow it (padding, a salt on illumos) is found with [KeyArea].
+// ParseKey reads a key extension of any type. ErrShort means that it ends before Bits say, the other fields are right
+// then. Data is a view into raw; what may follow it (padding, a salt on illumos) is found with [KeyArea].
 func (d *Dialect) ParseKey(raw []byte) (Key, error) {
 	if err := d.need(raw, keyLen); err != nil {
 		return Key{}, err
@@ -41,8 +41,8 @@ func (d *Dialect) ParseKey(raw []byte) (Key, error) {
 	return v, nil
 }
 
-// KeyArea is everything behind the fixed 8 bytes of a key extension: key bytes, whatever a dialect puts behind them, padding.
-// It is a view without spare capacity, and secret.
+// KeyArea is everything behind the fixed 8 bytes of a key extension: key bytes, whatever a dialect puts behind them,
+// padding. It is a view without spare capacity, and secret.
 func KeyArea(raw []byte) []byte {
 	if len(raw) < keyLen {
 		return nil

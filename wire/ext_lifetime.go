@@ -2,8 +2,8 @@ package wire
 
 const lifetimeLen = 32
 
-// Lifetime is one of the lifetime extensions (RFC 2367 section 2.3.2). In HARD, SOFT and IDLE the times are durations in
-// seconds and zero means no limit; in CURRENT they are seconds since 1970.
+// Lifetime is one of the lifetime extensions (RFC 2367 section 2.3.2). In HARD, SOFT and IDLE the times are durations
+// in seconds and zero means no limit; in CURRENT they are seconds since 1970.
 type Lifetime struct {
 	Allocations uint32 // connections or flows; some kernels count packets
 	Bytes       uint64

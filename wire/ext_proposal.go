@@ -9,8 +9,8 @@ const (
 type Proposal struct {
 	Replay uint8 // window in packets
 	Combs  []Comb
-	// Cookie is the X_KM_COOKIE that illumos puts behind the last comb, inside the length of the PROPOSAL. Nil if there is
-	// none; not written by dialects that do not have it.
+	// Cookie is the X_KM_COOKIE that illumos puts behind the last comb, inside the length of the PROPOSAL. Nil if there
+	// is none; not written by dialects that do not have it.
 	Cookie *KMCookie
 }
 
@@ -74,8 +74,8 @@ func (d *Dialect) comb(p []byte) Comb {
 	}
 }
 
-// ParseProposal reads a PROPOSAL extension. Bytes behind the last whole comb are looked at for the cookie of illumos, and
-// otherwise ignored.
+// ParseProposal reads a PROPOSAL extension. Bytes behind the last whole comb are looked at for the cookie of illumos,
+// and otherwise ignored.
 func (d *Dialect) ParseProposal(raw []byte) (Proposal, error) {
 	if err := d.need(raw, proposalLen); err != nil {
 		return Proposal{}, err
@@ -91,7 +91,8 @@ func (d *Dialect) ParseProposal(raw []byte) (Proposal, error) {
 
 // cookieIn is the X_KM_COOKIE at the start of p if the dialect hides them there.
 func (d *Dialect) cookieIn(p []byte) *KMCookie {
-	if !d.t.tuckedCookie || len(p) < kmCookieLen || d.u16(p) != kmCookieLen/8 || ExtType(d.u16(p[2:])) != IllumosExtXKMCookie {
+	if !d.t.tuckedCookie || len(p) < kmCookieLen || d.u16(p) != kmCookieLen/8 ||
+		ExtType(d.u16(p[2:])) != IllumosExtXKMCookie {
 		return nil
 	}
 	v, err := d.ParseKMCookie(p[:kmCookieLen])

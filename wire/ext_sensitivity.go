@@ -12,8 +12,8 @@ type Sensitivity struct {
 	Flags     uint32 // illumos: IllumosSensImplicit, ...; reserved elsewhere
 }
 
-// AppendSensitivity appends a sensitivity extension of type t to b. Bitmaps are padded with zeros to words, and cut beyond 255
-// words, which is what their length fields can say.
+// AppendSensitivity appends a sensitivity extension of type t to b. Bitmaps are padded with zeros to words, and cut
+// beyond 255 words, which is what their length fields can say.
 func (d *Dialect) AppendSensitivity(b []byte, t ExtType, v Sensitivity) []byte {
 	m, n := bitmapLen(v.Bitmap), bitmapLen(v.Integ)
 	b, p := d.newExt(b, t, sensitivityLen+m+n)
@@ -28,8 +28,8 @@ func (d *Dialect) AppendSensitivity(b []byte, t ExtType, v Sensitivity) []byte {
 
 func bitmapLen(b []byte) int { return min(pad8(len(b)), 255*8) }
 
-// ParseSensitivity reads a sensitivity extension of any type. ErrShort: it ends before its bitmaps do, the other fields are
-// right then. The bitmaps are views into raw.
+// ParseSensitivity reads a sensitivity extension of any type. ErrShort: it ends before its bitmaps do, the other fields
+// are right then. The bitmaps are views into raw.
 func (d *Dialect) ParseSensitivity(raw []byte) (Sensitivity, error) {
 	if err := d.need(raw, sensitivityLen); err != nil {
 		return Sensitivity{}, err

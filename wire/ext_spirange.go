@@ -2,8 +2,8 @@ package wire
 
 const spiRangeLen = 16
 
-// SPIRange is the SPIRANGE extension (RFC 2367 section 2.3.9), both ends included. On the wire it is in the byte order that
-// the dialect's kernel uses: network order on illumos, host order on Linux.
+// SPIRange is the SPIRANGE extension (RFC 2367 section 2.3.9), both ends included. On the wire it is in the byte order
+// that the dialect's kernel uses: network order on illumos, host order on Linux.
 type SPIRange struct{ Min, Max SPI }
 
 // AppendSPIRange appends the extension to b, 16 bytes.

@@ -26,13 +26,16 @@ type layout struct {
 
 // Layouts of RFC 2367 that illumos and Linux share.
 var common = []layout{
-	{"SA", wire.ExtSA, wire.SA{SPI: 0x1a2b3c4d, Replay: 32, State: wire.StateMature, Auth: 3, Encrypt: 12, Flags: 0x80000002},
+	{"SA", wire.ExtSA, wire.SA{SPI: 0x1a2b3c4d, Replay: 32, State: wire.StateMature, Auth: 3, Encrypt: 12,
+		Flags: 0x80000002},
 		"0200 0100 1a2b3c4d 20 01 03 0c 02000080",
 		"0002 0001 1a2b3c4d 20 01 03 0c 80000002"},
-	{"lifetime", wire.ExtLifetimeSoft, wire.Lifetime{Allocations: 1, Bytes: 0x0102030405060708, AddTime: 3600, UseTime: 7200},
+	{"lifetime", wire.ExtLifetimeSoft, wire.Lifetime{Allocations: 1, Bytes: 0x0102030405060708, AddTime: 3600,
+		UseTime: 7200},
 		"0400 0400 01000000 0807060504030201 100e000000000000 201c000000000000",
 		"0004 0004 00000001 0102030405060708 0000000000000e10 0000000000001c20"},
-	{"IPv4 address", wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: 24, Reserved: 0x1234, Addr: addr("192.0.2.7"), Port: 500},
+	{"IPv4 address", wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: 24, Reserved: 0x1234,
+		Addr: addr("192.0.2.7"), Port: 500},
 		"0300 0500 11 18 3412 0200 01f4 c0000207 0000000000000000",
 		"0003 0005 11 18 1234 0002 01f4 c0000207 0000000000000000"},
 	{"key", wire.ExtKeyAuth, wire.Key{Bits: 20, Reserved: 7, Data: []byte{1, 2, 0x30}},
@@ -47,32 +50,38 @@ var common = []layout{
 	{"identity", wire.ExtIdentitySrc, wire.Identity{Type: wire.IdentFQDN, ID: 5, Name: "a.example"},
 		"0400 0a00 0200 0000 0500000000000000 612e6578616d706c 6500000000000000",
 		"0004 000a 0002 0000 0000000000000005 612e6578616d706c 6500000000000000"},
-	{"identity of 8 characters", wire.ExtIdentityDst, wire.Identity{Type: wire.IdentPrefix, Reserved: 1, Name: "10.0.0.0"},
+	{"identity of 8 characters", wire.ExtIdentityDst, wire.Identity{Type: wire.IdentPrefix, Reserved: 1,
+		Name: "10.0.0.0"},
 		"0400 0b00 0100 0100 0000000000000000 31302e302e302e30 0000000000000000",
 		"0004 000b 0001 0001 0000000000000000 31302e302e302e30 0000000000000000"},
 	{"identity without name", wire.ExtIdentityDst, wire.Identity{Type: 9},
 		"0200 0b00 0900 0000 0000000000000000",
 		"0002 000b 0009 0000 0000000000000000"},
-	{"sensitivity", wire.ExtSensitivity, wire.Sensitivity{DPD: 1, Level: 2, Bitmap: []byte("sensitiv"), Integrity: 3, Integ: []byte("integrit"), Flags: 2},
+	{"sensitivity", wire.ExtSensitivity, wire.Sensitivity{DPD: 1, Level: 2, Bitmap: []byte("sensitiv"), Integrity: 3,
+		Integ: []byte("integrit"), Flags: 2},
 		"0400 0c00 01000000 02 01 03 01 02000000 73656e7369746976 696e746567726974",
 		"0004 000c 00000001 02 01 03 01 00000002 73656e7369746976 696e746567726974"},
 	{"proposal", wire.ExtProposal, wire.Proposal{Replay: 32, Combs: []wire.Comb{{
-		Auth: 3, Encrypt: 12, Flags: 1, AuthMinBits: 160, AuthMaxBits: 161, EncryptMinBits: 128, EncryptMaxBits: 256, EncryptSaltBits: 32,
-		SoftAllocations: 1, HardAllocations: 2, SoftBytes: 3, HardBytes: 4, SoftAddTime: 5, HardAddTime: 6, SoftUseTime: 7, HardUseTime: 8,
+		Auth: 3, Encrypt: 12, Flags: 1, AuthMinBits: 160, AuthMaxBits: 161, EncryptMinBits: 128, EncryptMaxBits: 256,
+		EncryptSaltBits: 32,
+		SoftAllocations: 1, HardAllocations: 2, SoftBytes: 3, HardBytes: 4, SoftAddTime: 5, HardAddTime: 6,
+		SoftUseTime: 7, HardUseTime: 8,
 	}}},
 		"0a00 0d00 20 000000 03 0c 0100 a000 a100 8000 0001 20 000000 01000000 02000000 0300000000000000 0400000000000000 " +
 			"0500000000000000 0600000000000000 0700000000000000 0800000000000000",
 		"000a 000d 20 000000 03 0c 0001 00a0 00a1 0080 0100 20 000000 00000001 00000002 0000000000000003 0000000000000004 " +
 			"0000000000000005 0000000000000006 0000000000000007 0000000000000008"},
 	{"supported", wire.ExtSupportedEncrypt, wire.Supported{Algs: []wire.Alg{
-		{ID: 3, IVLen: 8, MinBits: 192, MaxBits: 192}, {ID: 12, IVLen: 16, MinBits: 128, MaxBits: 256, Increment: 64, SaltBits: 32},
+		{ID: 3, IVLen: 8, MinBits: 192, MaxBits: 192}, {ID: 12, IVLen: 16, MinBits: 128, MaxBits: 256, Increment: 64,
+			SaltBits: 32},
 	}},
 		"0300 0f00 00000000 03 08 c000 c000 00 00 0c 10 8000 0001 40 20",
 		"0003 000f 00000000 03 08 00c0 00c0 00 00 0c 10 0080 0100 40 20"},
 }
 
 var illumos = []layout{
-	{"IPv6 address", wire.ExtAddressDst, wire.Address{Proto: 6, PrefixLen: 128, Addr: addr("2001:db8::1"), Port: 80, Flow: 0x01020304, Scope: 5, SrcID: 6},
+	{"IPv6 address", wire.ExtAddressDst, wire.Address{Proto: 6, PrefixLen: 128, Addr: addr("2001:db8::1"), Port: 80,
+		Flow: 0x01020304, Scope: 5, SrcID: 6},
 		"0500 0600 06 80 0000 1a00 0050 01020304 20010db8000000000000000000000001 05000000 06000000",
 		"0005 0006 06 80 0000 001a 0050 01020304 20010db8000000000000000000000001 00000005 00000006"},
 	{"mapped address", wire.IllumosExtXAddressNattLoc, wire.Address{Addr: addr("::ffff:192.0.2.1")},
@@ -81,14 +90,19 @@ var illumos = []layout{
 	{"SPI range, network order", wire.ExtSPIRange, wire.SPIRange{Min: 0x100, Max: 0x1fff},
 		"0200 1000 00000100 00001fff 00000000",
 		"0002 0010 00000100 00001fff 00000000"},
-	{"proposal with a cookie inside", wire.ExtProposal, wire.Proposal{Replay: 64, Cookie: &wire.KMCookie{Protocol: 3, Cookie: 9}},
+	{"proposal with a cookie inside", wire.ExtProposal,
+		wire.Proposal{Replay: 64, Cookie: &wire.KMCookie{Protocol: 3, Cookie: 9}},
 		"0300 0d00 40 000000 0200 1300 03000000 0900000000000000",
 		"0003 000d 40 000000 0002 0013 00000003 0000000000000009"},
-	{"EREG", wire.IllumosExtXEReg, wire.EReg{Types: []wire.SAType{3, 2}}, "0100 1100 03 02 0000", "0001 0011 03 02 0000"},
-	{"full EREG", wire.IllumosExtXEReg, wire.EReg{Types: []wire.SAType{3, 2, 5, 6}}, "0100 1100 03 02 05 06", "0001 0011 03 02 05 06"},
+	{"EREG", wire.IllumosExtXEReg, wire.EReg{Types: []wire.SAType{3, 2}}, "0100 1100 03 02 0000",
+		"0001 0011 03 02 0000"},
+	{"full EREG", wire.IllumosExtXEReg, wire.EReg{Types: []wire.SAType{3, 2, 5, 6}}, "0100 1100 03 02 05 06",
+		"0001 0011 03 02 05 06"},
 	{"EPROP", wire.IllumosExtXEProp, wire.EProp{Replay: 32, Combs: []wire.EComb{
-		{Flags: 1, SoftAllocations: 2, HardAllocations: 3, SoftBytes: 4, HardBytes: 5, SoftAddTime: 6, HardAddTime: 7, SoftUseTime: 8, HardUseTime: 9,
-			Algs: []wire.AlgDesc{{SAType: 3, AlgType: 2, Alg: 20, SaltBits: 32, MinBits: 128, MaxBits: 256}, {SAType: 2}}},
+		{Flags: 1, SoftAllocations: 2, HardAllocations: 3, SoftBytes: 4, HardBytes: 5, SoftAddTime: 6, HardAddTime: 7,
+			SoftUseTime: 8, HardUseTime: 9,
+			Algs: []wire.AlgDesc{{SAType: 3, AlgType: 2, Alg: 20, SaltBits: 32, MinBits: 128, MaxBits: 256},
+				{SAType: 2}}},
 		{HardUseTime: 1},
 	}, Cookie: &wire.KMCookie{Protocol: wire.IllumosKMPIKE, Cookie: 0x99}},
 		"1500 1200 20 00 0200 02 00 0100 00000000 02000000 03000000 0400000000000000 0500000000000000 0600000000000000 0700000000000000 " +
@@ -99,16 +113,19 @@ var illumos = []layout{
 			"0000000000000008 0000000000000009 03 02 14 20 0080 0100 02 00 00 00 0000 0000 " +
 			"00 00 0000 00000000 00000000 00000000 0000000000000000 0000000000000000 0000000000000000 0000000000000000 0000000000000000 0000000000000001 " +
 			"0002 0013 00000001 00000099 00000000"},
-	{"cookie of IKE, 32 bits", wire.IllumosExtXKMCookie, wire.KMCookie{Protocol: wire.IllumosKMPIKE, Cookie: 0x0a0b0c0d_01020304},
+	{"cookie of IKE, 32 bits", wire.IllumosExtXKMCookie, wire.KMCookie{Protocol: wire.IllumosKMPIKE,
+		Cookie: 0x0a0b0c0d_01020304},
 		"0200 1300 01000000 04030201 0d0c0b0a",
 		"0002 0013 00000001 01020304 0a0b0c0d"},
-	{"cookie of IKEv2, 64 bits", wire.IllumosExtXKMCookie, wire.KMCookie{Protocol: wire.IllumosKMPIKEv2, Cookie: 0x0a0b0c0d_01020304},
+	{"cookie of IKEv2, 64 bits", wire.IllumosExtXKMCookie, wire.KMCookie{Protocol: wire.IllumosKMPIKEv2,
+		Cookie: 0x0a0b0c0d_01020304},
 		"0200 1300 03000000 04030201 0d0c0b0a",
 		"0002 0013 00000003 0a0b0c0d 01020304"},
 	{"pair", wire.IllumosExtXPair, wire.Pair{SPI: 0x01020304}, "0100 1700 01020304", "0001 0017 01020304"},
 	{"replay value", wire.IllumosExtXReplayValue, wire.ReplayValue{Replay32: 1, Replay64: 2},
 		"0200 1800 01000000 0200000000000000", "0002 0018 00000001 0000000000000002"},
-	{"EDUMP", wire.IllumosExtXEDump, wire.EDump{Timeout: 300}, "0200 1900 00000000 2c01000000000000", "0002 0019 00000000 000000000000012c"},
+	{"EDUMP", wire.IllumosExtXEDump, wire.EDump{Timeout: 300}, "0200 1900 00000000 2c01000000000000",
+		"0002 0019 00000000 000000000000012c"},
 }
 
 var linux = []layout{
@@ -121,17 +138,20 @@ var linux = []layout{
 	{"SA2", wire.LinuxExtXSA2, wire.SA2{Mode: wire.LinuxModeTunnel, Sequence: 3, ReqID: 0x4001},
 		"0200 1300 02 000000 03000000 01400000",
 		"0002 0013 02 000000 00000003 00004001"},
-	{"policy without requests", wire.LinuxExtXPolicy, wire.Policy{Type: wire.LinuxPolicyDiscard, Direction: wire.LinuxDirOut, Reserved: 1, ID: 9, Priority: 0x80000000},
+	{"policy without requests", wire.LinuxExtXPolicy, wire.Policy{Type: wire.LinuxPolicyDiscard,
+		Direction: wire.LinuxDirOut, Reserved: 1, ID: 9, Priority: 0x80000000},
 		"0200 1200 0000 02 01 09000000 00000080",
 		"0002 0012 0000 02 01 00000009 80000000"},
-	{"policy", wire.LinuxExtXPolicy, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirIn, Requests: []wire.IPsecRequest{
-		{Proto: 51, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
-		{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 7,
-			Src: wire.Sockaddr{Addr: addr("192.0.2.1"), Port: 4500}, Dst: wire.Sockaddr{Addr: addr("192.0.2.2")}},
-		{Proto: 108, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUse,
-			Src: wire.Sockaddr{Addr: addr("2001:db8::1"), Scope: 1}, Dst: wire.Sockaddr{Addr: addr("2001:db8::2")}, Tail: []byte{9}},
-		{Proto: 50, Tail: []byte{0xff, 0xff, 1}},
-	}},
+	{"policy", wire.LinuxExtXPolicy, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirIn,
+		Requests: []wire.IPsecRequest{
+			{Proto: 51, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
+			{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 7,
+				Src: wire.Sockaddr{Addr: addr("192.0.2.1"), Port: 4500}, Dst: wire.Sockaddr{Addr: addr("192.0.2.2")}},
+			{Proto: 108, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUse,
+				Src: wire.Sockaddr{Addr: addr("2001:db8::1"), Scope: 1}, Dst: wire.Sockaddr{Addr: addr("2001:db8::2")},
+				Tail: []byte{9}},
+			{Proto: 50, Tail: []byte{0xff, 0xff, 1}},
+		}},
 		"1600 1200 0200 01 00 00000000 00000000 " +
 			"1000 3300 01 02 0000 00000000 00000000 " +
 			"3000 3200 02 03 0000 07000000 00000000 0200 1194 c0000201 0000000000000000 0200 0000 c0000202 0000000000000000 " +
@@ -144,18 +164,23 @@ var linux = []layout{
 			"0049 006c 02 01 0000 00000000 00000000 000a 0000 00000000 20010db8000000000000000000000001 00000001 " +
 			"000a 0000 00000000 20010db8000000000000000000000002 00000000 09 " +
 			"0013 0032 00 00 0000 00000000 00000000 ffff01 00000000"},
-	{"NAT-T type", wire.LinuxExtXNATTType, wire.NATTType{Type: wire.LinuxNATTESP}, "0100 1400 02 000000", "0001 0014 02 000000"},
-	{"NAT-T port, network order", wire.LinuxExtXNATTSPort, wire.NATTPort{Port: 4500}, "0100 1500 1194 0000", "0001 0015 1194 0000"},
+	{"NAT-T type", wire.LinuxExtXNATTType, wire.NATTType{Type: wire.LinuxNATTESP}, "0100 1400 02 000000",
+		"0001 0014 02 000000"},
+	{"NAT-T port, network order", wire.LinuxExtXNATTSPort, wire.NATTPort{Port: 4500}, "0100 1500 1194 0000",
+		"0001 0015 1194 0000"},
 	{"original address", wire.LinuxExtXNATTOA, wire.Address{PrefixLen: 32, Addr: addr("10.0.0.1")},
 		"0300 1700 00 20 0000 0200 0000 0a000001 0000000000000000",
 		"0003 0017 00 20 0000 0002 0000 0a000001 0000000000000000"},
 	{"security context", wire.LinuxExtXSecCtx, wire.SecCtx{Alg: 1, DOI: 2, Context: []byte("s0\x00")},
 		"0200 1800 01 02 0300 733000 0000000000",
 		"0002 0018 01 02 0003 733000 0000000000"},
-	{"KM addresses", wire.LinuxExtXKMAddress, wire.KMAddress{Reserved: 1, Local: wire.Sockaddr{Addr: addr("2001:db8::1"), Port: 500}, Remote: wire.Sockaddr{Addr: addr("2001:db8::2")}},
+	{"KM addresses", wire.LinuxExtXKMAddress,
+		wire.KMAddress{Reserved: 1, Local: wire.Sockaddr{Addr: addr("2001:db8::1"), Port: 500},
+			Remote: wire.Sockaddr{Addr: addr("2001:db8::2")}},
 		"0800 1900 01000000 0a00 01f4 00000000 20010db8000000000000000000000001 00000000 0a00 0000 00000000 20010db8000000000000000000000002 00000000",
 		"0008 0019 00000001 000a 01f4 00000000 20010db8000000000000000000000001 00000000 000a 0000 00000000 20010db8000000000000000000000002 00000000"},
-	{"filter", wire.LinuxExtXFilter, wire.Filter{Src: [16]byte{192, 0, 2, 1}, Dst: [16]byte{15: 1}, Family: 2, SrcPrefix: 32, DstPrefix: 128},
+	{"filter", wire.LinuxExtXFilter, wire.Filter{Src: [16]byte{192, 0, 2, 1}, Dst: [16]byte{15: 1}, Family: 2,
+		SrcPrefix: 32, DstPrefix: 128},
 		"0500 1a00 c0000201000000000000000000000000 00000000000000000000000000000001 0200 20 80",
 		"0005 001a c0000201000000000000000000000000 00000000000000000000000000000001 0002 20 80"},
 }
@@ -224,7 +249,8 @@ func TestAppendLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-// Every extension cut anywhere is an error that says where and what, or still a value; never a panic, never a read behind the cut.
+// Every extension cut anywhere is an error that says where and what, or still a value; never a panic, never a read
+// behind the cut.
 func TestParseCut(t *testing.T) {
 	for _, d := range variants() {
 		for _, l := range layouts(d) {
@@ -260,7 +286,8 @@ func TestParseCut(t *testing.T) {
 func TestParseAddressFamilies(t *testing.T) {
 	for _, d := range variants() {
 		for _, family := range []uint16{0, 1, 3, 10, 26, 0xff02} {
-			raw := d.AppendAddress(nil, wire.ExtAddressSrc, wire.Address{Proto: 6, PrefixLen: 7, Addr: addr("2001:db8::1")})
+			raw := d.AppendAddress(nil, wire.ExtAddressSrc, wire.Address{Proto: 6, PrefixLen: 7,
+				Addr: addr("2001:db8::1")})
 			d.Order.PutUint16(raw[8:], family)
 			v, err := d.ParseAddress(raw)
 			if family == d.AFInet6 {
@@ -300,7 +327,8 @@ func TestSockaddrLength(t *testing.T) {
 			tail string
 		}{
 			{wire.Address{Addr: addr("192.0.2.1"), Port: 500}, "10 02 01f4 c0000201 0000000000000000"},
-			{wire.Address{Addr: addr("2001:db8::1")}, "1c 18 0000 00000000 20010db8000000000000000000000001 00000000 00000000"},
+			{wire.Address{Addr: addr("2001:db8::1")},
+				"1c 18 0000 00000000 20010db8000000000000000000000001 00000000 00000000"},
 		} {
 			raw := d.AppendAddress(nil, wire.ExtAddressSrc, tt.v)
 			if want := unhex(t, tt.tail); !bytes.Equal(raw[8:], want) {
@@ -312,7 +340,8 @@ func TestSockaddrLength(t *testing.T) {
 			}
 			var b bytes.Buffer
 			d.Format(&b, d.Finish(append(d.AppendHeader(nil, wire.Header{Version: 2}), raw...)), wire.FormatOptions{})
-			if want := fmt.Sprintf("length = %d, family = %d (inet", raw[8], raw[9]); !strings.Contains(b.String(), want) {
+			if want := fmt.Sprintf("length = %d, family = %d (inet", raw[8], raw[9]); !strings.Contains(b.String(),
+				want) {
 				t.Errorf("no %q in\n%s", want, b.String())
 			}
 		}
@@ -356,7 +385,8 @@ func TestAppendTooLong(t *testing.T) {
 		}
 		types = append(types, x.Type)
 	}
-	want := []wire.ExtType{wire.ExtIdentitySrc, wire.ExtKeyAuth, wire.LinuxExtXSecCtx, wire.ExtSensitivity, wire.LinuxExtXPolicy}
+	want := []wire.ExtType{wire.ExtIdentitySrc, wire.ExtKeyAuth, wire.LinuxExtXSecCtx, wire.ExtSensitivity,
+		wire.LinuxExtXPolicy}
 	if diff := cmp.Diff(want, types); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -423,7 +453,8 @@ func TestViewsHaveNoRoom(t *testing.T) {
 func TestKeyArea(t *testing.T) {
 	d := wire.Illumos()
 	// As illumos answers GET: key, salt, room for an IV.
-	raw := d.AppendKey(nil, wire.ExtKeyEncrypt, wire.Key{Bits: 16, Reserved: 8, Data: []byte{1, 2, 3, 0, 0, 0, 0, 0, 0}})
+	raw := d.AppendKey(nil, wire.ExtKeyEncrypt, wire.Key{Bits: 16, Reserved: 8, Data: []byte{1, 2, 3, 0, 0, 0, 0, 0,
+		0}})
 	k, err := d.ParseKey(raw)
 	if err != nil || len(raw) != 24 || !bytes.Equal(k.Data, []byte{1, 2}) || k.Reserved != 8 {
 		t.Errorf("%d bytes, %v %x %d", len(raw), err, k.Data, k.Reserved)

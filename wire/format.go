@@ -15,13 +15,13 @@ type FormatOptions struct {
 	ShowKeys bool // print key bytes
 }
 
-// Format writes a message as annotated hexadecimal: one field a line with its offset in bytes, its bytes, its name and its
-// value, and the value's own name where it has one. What is malformed is printed as far as it goes and explained on a line
-// that begins with an exclamation mark.
+// Format writes a message as annotated hexadecimal: one field a line with its offset in bytes, its bytes, its name and
+// its value, and the value's own name where it has one. What is malformed is printed as far as it goes and explained on
+// a line that begins with an exclamation mark.
 //
-// Unless opt says otherwise the content of key extensions is left out, and so is the rest of the message where the framing
-// may have gone wrong and what follows may be a key: behind a malformed key extension, and from the header of a key extension
-// inside another one.
+// Unless opt says otherwise the content of key extensions is left out, and so is the rest of the message where the
+// framing may have gone wrong and what follows may be a key: behind a malformed key extension, and from the header of a
+// key extension inside another one.
 //
 // Everything goes to w in one Write, whose error is ignored.
 func (d *Dialect) Format(w io.Writer, msg []byte, opt FormatOptions) {
@@ -228,9 +228,9 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// mayHoldKey looks for a key where the framing says there is none, inside an extension whose length field may lie. It leaves
-// out what is certainly something else: in a valid message the fixed part, and the sockaddr of an address; of a key, its own
-// bytes.
+// mayHoldKey looks for a key where the framing says there is none, inside an extension whose length field may lie. It
+// leaves out what is certainly something else: in a valid message the fixed part, and the sockaddr of an address; of a
+// key, its own bytes.
 func (d *Dialect) mayHoldKey(msg []byte, x Ext, valid bool) bool {
 	from := extHeaderLen
 	switch r := d.ext(x.Type); {
@@ -250,8 +250,9 @@ func (d *Dialect) mayHoldKey(msg []byte, x Ext, valid bool) bool {
 	return d.keyInside(msg, x.Offset+from, x.Offset+len(x.Raw)) >= 0
 }
 
-// keyInside looks for the header of a key extension at the words of msg[from:to], where the framing says there is none. It
-// cannot know which byte order was meant, so it takes either; being wrong hides too much. It returns the offset, or -1.
+// keyInside looks for the header of a key extension at the words of msg[from:to], where the framing says there is none.
+// It cannot know which byte order was meant, so it takes either; being wrong hides too much. It returns the offset, or
+// -1.
 func (d *Dialect) keyInside(msg []byte, from, to int) int {
 	for o := pad8(from); o < to && o+extHeaderLen <= len(msg); o += 8 {
 		b := msg[o:]

@@ -10,11 +10,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Every chosen message in both byte orders and both forms of print. Run with -update to rewrite, then read the difference.
+// Every chosen message in both byte orders and both forms of print. Run with -update to rewrite, then read the
+// difference.
 func TestFormatGolden(t *testing.T) {
 	for _, s := range samples(t) {
 		for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-			name := fmt.Sprintf("%s-%s", s.name, map[bool]string{true: "little", false: "big"}[order == binary.LittleEndian])
+			name := fmt.Sprintf("%s-%s", s.name, map[bool]string{true: "little",
+				false: "big"}[order == binary.LittleEndian])
 			t.Run(name, func(t *testing.T) {
 				d, msg := s.d, s.msg
 				if order == binary.BigEndian {
@@ -104,12 +106,14 @@ func TestListThatSwallowsAKey(t *testing.T) {
 		if err := d.Validate(b); err != nil {
 			t.Fatal(err) // it is well formed, only wrong
 		}
-		if got, want := d.Line(b), "ADD unspec seq=0 pid=0 SUPPORTED_AUTH=(32 bytes) (the rest is hidden)"; got != want {
+		if got, want := d.Line(b),
+			"ADD unspec seq=0 pid=0 SUPPORTED_AUTH=(32 bytes) (the rest is hidden)"; got != want {
 			t.Errorf("%s: line\n got %s\nwant %s", d.Name, got, want)
 		}
 		var out bytes.Buffer
 		d.Format(&out, b, wire.FormatOptions{})
-		if want := fmt.Sprintf("%5d  (%d bytes)", list, len(b)-list); !strings.Contains(out.String(), want) || strings.Contains(out.String(), "spi =") {
+		if want := fmt.Sprintf("%5d  (%d bytes)", list, len(b)-list); !strings.Contains(out.String(), want) ||
+			strings.Contains(out.String(), "spi =") {
 			t.Errorf("%s: no %q in\n%s", d.Name, want, out.String())
 		}
 		out.Reset()
@@ -128,7 +132,8 @@ func TestNumbersThatLookLikeAKey(t *testing.T) {
 		b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: addr("192.0.2.1"), Port: 9})
 		b = d.AppendLifetime(b, wire.ExtLifetimeHard, wire.Lifetime{Bytes: 0x00080002, AddTime: 0x00090003, UseTime: 1})
 		b = d.Finish(b)
-		if got := d.Line(b); strings.Contains(got, "hidden") || !strings.HasSuffix(got, "hard=bytes:524290,add:589827,use:1") {
+		if got := d.Line(b); strings.Contains(got, "hidden") ||
+			!strings.HasSuffix(got, "hard=bytes:524290,add:589827,use:1") {
 			t.Errorf("%s %v: %s", d.Name, d.Order, got)
 		}
 		var out bytes.Buffer
@@ -179,7 +184,8 @@ func withKeys(d *dialect, variant int) (msg, secret []byte) {
 		keys()
 	}
 	b = d.AppendLifetime(b, wire.ExtLifetimeHard, wire.Lifetime{AddTime: 604800})
-	b = d.AppendSupported(b, wire.ExtSupportedAuth, wire.Supported{Algs: []wire.Alg{{ID: 3, MinBits: 160, MaxBits: 160}}})
+	b = d.AppendSupported(b, wire.ExtSupportedAuth,
+		wire.Supported{Algs: []wire.Alg{{ID: 3, MinBits: 160, MaxBits: 160}}})
 	b = d.AppendIdentity(b, wire.ExtIdentitySrc, wire.Identity{Type: wire.IdentFQDN, Name: "host.example"})
 	if variant == 2 {
 		keys()
@@ -196,11 +202,13 @@ func TestFormatShort(t *testing.T) {
 		line      string
 	}{
 		{"empty", "", []string{"base header, 0 bytes", "! too short"}, "malformed: 0 bytes are too short"},
-		{"header cut", "02 0a 00 03 02", []string{"version = 2", "type = 10 (DUMP)", "satype = 3 (esp)", "4  02                       cut", "! too short"},
+		{"header cut", "02 0a 00 03 02", []string{"version = 2", "type = 10 (DUMP)", "satype = 3 (esp)",
+			"4  02                       cut", "! too short"},
 			"malformed: 5 bytes are too short"},
 		{"header only", "02 0a 00 03 02 00 00 00 01 00 00 00 02 00 00 00", []string{"len = 2 (16 bytes)", "pid = 2"},
 			"DUMP esp seq=1 pid=2"},
-		{"other version", "03 0a 00 03 02 00 00 00 01 00 00 00 02 00 00 00", []string{"version = 3", "! version is not 2"},
+		{"other version", "03 0a 00 03 02 00 00 00 01 00 00 00 02 00 00 00",
+			[]string{"version = 3", "! version is not 2"},
 			"DUMP esp seq=1 pid=2 malformed(version is not 2)"},
 		{"other byte order", "02 0a 00 03 00 02 00 00 00 00 00 01 00 00 00 02",
 			[]string{"! length does not fit", "! the length would be right in the other byte order"},
@@ -209,7 +217,8 @@ func TestFormatShort(t *testing.T) {
 			[]string{"trailing bytes, 3 bytes", "16  aa bb cc", "! too short for the header of an extension"},
 			"DUMP esp seq=1 pid=2 malformed(length does not fit: not a multiple of 8 bytes) malformed(data at byte 16: too short for the header of an extension)"},
 		{"unknown everything", "02 ff ff ff 03 00 2a 00 01 00 00 00 02 00 00 00 01 00 2a 00 01 02 03 04",
-			[]string{"type = 255 (unknown(0xff))", "errno = 255 (unknown(0xff))", "satype = 255 (unknown(0xff))", "unknown(0x2a), 8 bytes", "01 02 03 04"},
+			[]string{"type = 255 (unknown(0xff))", "errno = 255 (unknown(0xff))", "satype = 255 (unknown(0xff))",
+				"unknown(0x2a), 8 bytes", "01 02 03 04"},
 			"unknown(0xff) unknown(0xff) seq=1 pid=2 errno=unknown(0xff) reserved=42 unknown(0x2a)=(8 bytes)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -151,8 +151,8 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzFormat prints anything. Keys that lie where the framing says so must not show; nor must those of a good message one of
-// whose lengths was changed, or that was cut: at, length and cut do so.
+// FuzzFormat prints anything. Keys that lie where the framing says so must not show; nor must those of a good message
+// one of whose lengths was changed, or that was cut: at, length and cut do so.
 func FuzzFormat(f *testing.F) {
 	seed(f, uint8(0), uint16(0), uint16(3), uint16(0))
 	f.Fuzz(func(t *testing.T, n uint8, msg []byte, variant uint8, at, length, cut uint16) {
@@ -182,7 +182,8 @@ func plant(d *dialect, msg []byte) []byte {
 		return nil
 	}
 	for x, err := range d.Walk(msg) {
-		if len(x.Raw) >= 8 && (x.Type == wire.ExtKeyAuth || x.Type == wire.ExtKeyEncrypt || d.Name == "illumos" && x.Type == wire.IllumosExtXStrAuth) {
+		if len(x.Raw) >= 8 && (x.Type == wire.ExtKeyAuth || x.Type == wire.ExtKeyEncrypt || d.Name == "illumos" &&
+			x.Type == wire.IllumosExtXStrAuth) {
 			area := x.Raw[8:]
 			for len(area) > 0 {
 				area = area[copy(area, planted):]

@@ -50,15 +50,16 @@ func (d *Dialect) PutHeader(msg []byte, h Header) {
 	d.put32(msg[12:], h.PID)
 }
 
-// AppendHeader appends h to b. The length field is written as it is; [Dialect.Finish] sets it when the message is complete.
+// AppendHeader appends h to b. The length field is written as it is; [Dialect.Finish] sets it when the message is
+// complete.
 func (d *Dialect) AppendHeader(b []byte, h Header) []byte {
 	b, p := grow(b, HeaderLen)
 	d.PutHeader(p, h)
 	return b
 }
 
-// Finish writes the length of msg into its base header, which must be there, and returns msg. What is longer than MaxLen
-// cannot be said: the field is then 0xffff, and every receiver refuses the message.
+// Finish writes the length of msg into its base header, which must be there, and returns msg. What is longer than
+// MaxLen cannot be said: the field is then 0xffff, and every receiver refuses the message.
 func (d *Dialect) Finish(msg []byte) []byte {
 	d.put16(msg[4:], words(len(msg)))
 	return msg

@@ -123,10 +123,12 @@ var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}
 	satypes: []name{{4, "tcpsig"}},
 	states:  []name{{4, "active-elsewhere"}, {5, "idle"}, {6, "active"}},
 	auths: []name{
-		{0, "none"}, {1, "md5"}, {2, "hmac-md5"}, {3, "hmac-sha1"}, {5, "hmac-sha256"}, {6, "hmac-sha384"}, {7, "hmac-sha512"},
+		{0, "none"}, {1, "md5"}, {2, "hmac-md5"}, {3, "hmac-sha1"}, {5, "hmac-sha256"}, {6, "hmac-sha384"},
+		{7, "hmac-sha512"},
 	},
 	encrypts: []name{
-		{0, "none"}, {2, "des-cbc"}, {3, "3des-cbc"}, {7, "blowfish-cbc"}, {11, "null"}, {12, "aes-cbc"}, {14, "aes-ccm8"},
+		{0, "none"}, {2, "des-cbc"}, {3, "3des-cbc"}, {7, "blowfish-cbc"}, {11, "null"}, {12, "aes-cbc"},
+		{14, "aes-ccm8"},
 		{15, "aes-ccm12"}, {16, "aes-ccm16"}, {18, "aes-gcm8"}, {19, "aes-gcm12"}, {20, "aes-gcm16"},
 	},
 	flags: []name{
@@ -139,7 +141,8 @@ var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}
 	},
 	diags: illumosDiags,
 	idents: []name{
-		{0, "reserved"}, {1, "prefix"}, {2, "fqdn"}, {3, "user-fqdn"}, {4, "dn"}, {5, "gn"}, {6, "key-id"}, {7, "addr-range"},
+		{0, "reserved"}, {1, "prefix"}, {2, "fqdn"}, {3, "user-fqdn"}, {4, "dn"}, {5, "gn"}, {6, "key-id"},
+		{7, "addr-range"},
 	},
 	exts: illumosExts(),
 
@@ -156,7 +159,8 @@ func illumosExts() []extRow {
 		extRow{typ: IllumosExtXEProp, name: "X_EPROP", fields: []field{
 			{"replay", 1, nil}, {"reserved", 1, nil}, {"ecombs", 2, nil},
 		}, rule: ruleEProp, tail: tailEProp, brief: briefEProp},
-		extRow{typ: IllumosExtXKMCookie, name: "X_KM_COOKIE", fields: kmCookieFields, rule: ruleKMCookie, tail: tailKMCookie,
+		extRow{typ: IllumosExtXKMCookie, name: "X_KM_COOKIE", fields: kmCookieFields, rule: ruleKMCookie,
+			tail:  tailKMCookie,
 			brief: briefKMCookie},
 		addressRow(IllumosExtXAddressNattLoc, "X_ADDRESS_NATT_LOC", "nattloc", ruleAddress),
 		addressRow(IllumosExtXAddressNattRem, "X_ADDRESS_NATT_REM", "nattrem", ruleAddress),
@@ -165,7 +169,8 @@ func illumosExts() []extRow {
 		extRow{typ: IllumosExtXReplayValue, name: "X_REPLAY_VALUE", fields: []field{
 			{"replay32", 4, nil}, {"replay64", 8, nil},
 		}, brief: briefReplayValue},
-		extRow{typ: IllumosExtXEDump, name: "X_EDUMP", fields: []field{{"reserved", 4, nil}, {"timeout", 8, nil}}, brief: briefEDump},
+		extRow{typ: IllumosExtXEDump, name: "X_EDUMP", fields: []field{{"reserved", 4, nil}, {"timeout", 8, nil}},
+			brief: briefEDump},
 		extRow{typ: IllumosExtXLifetimeIdle, name: "X_LIFETIME_IDLE", fields: lifetimeFields, rule: ruleLifetimeExact,
 			brief: briefLifetime("idle")},
 		extRow{typ: IllumosExtXOuterSens, name: "X_OUTER_SENS", fields: sensitivityFields, rule: ruleSensitivity,

@@ -1,6 +1,7 @@
 package wire
 
-// IllumosDiagnostic is the second half of an illumos answer: what exactly was wrong, in the reserved field of the base header.
+// IllumosDiagnostic is the second half of an illumos answer: what exactly was wrong, in the reserved field of the base
+// header.
 type IllumosDiagnostic uint16
 
 // The diagnostics of illumos, SADB_X_DIAGNOSTIC_*. The last three came with TCP signature SAs in 2024.

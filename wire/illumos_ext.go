@@ -100,7 +100,8 @@ func (d *Dialect) AppendEProp(b []byte, v EProp) []byte {
 	return d.endExt(b, start)
 }
 
-// ParseEProp reads an X_EPROP extension. ErrShort: it ends before its counts say; what was read until then is returned too.
+// ParseEProp reads an X_EPROP extension. ErrShort: it ends before its counts say; what was read until then is returned
+// too.
 func (d *Dialect) ParseEProp(raw []byte) (EProp, error) {
 	if err := d.need(raw, epropLen); err != nil {
 		return EProp{}, err
@@ -145,8 +146,8 @@ func (d *Dialect) algDesc(p []byte) AlgDesc {
 // KMCookie is illumos' X_KM_COOKIE: which key management daemon made an SA, and what it calls it.
 type KMCookie struct {
 	Protocol uint32 // IllumosKMPIKE, ...
-	// Cookie has 64 bits. With IKE the kernel looks at the first 32 bits on the wire only, here the low half; the other half
-	// is reserved there.
+	// Cookie has 64 bits. With IKE the kernel looks at the first 32 bits on the wire only, here the low half; the other
+	// half is reserved there.
 	Cookie uint64
 }
 

@@ -23,7 +23,8 @@ func TestKeyPrintsNoBytes(t *testing.T) {
 	checkPrints(t, struct{ K wire.Key }{k}, secret)
 	checkPrints(t, map[string]any{"k": k}, secret)
 	for _, verb := range verbs() {
-		if got, want := fmt.Sprintf("%"+verb, k), "key(128 bits, hidden)"; got != want && !strings.HasSuffix(verb, "T") {
+		if got, want := fmt.Sprintf("%"+verb, k), "key(128 bits, hidden)"; got != want &&
+			!strings.HasSuffix(verb, "T") {
 			t.Errorf("%%%s: %q, want %q", verb, got, want)
 		}
 	}
@@ -71,8 +72,10 @@ func checkPrints(t *testing.T, v any, secret []byte) {
 		for i := 0; i+3 <= len(secret); i++ {
 			part := secret[i : i+3]
 			for _, s := range []string{
-				string(part), fmt.Sprintf("%x", part), fmt.Sprintf("%X", part), fmt.Sprintf("% x", part), fmt.Sprintf("%#x", part[0]) + ", " + fmt.Sprintf("%#x", part[1]),
-				fmt.Sprintf("%d %d", part[0], part[1]), fmt.Sprintf("%d,%d", part[0], part[1]), fmt.Sprintf("%o %o", part[0], part[1]),
+				string(part), fmt.Sprintf("%x", part), fmt.Sprintf("%X", part), fmt.Sprintf("% x", part),
+				fmt.Sprintf("%#x", part[0]) + ", " + fmt.Sprintf("%#x", part[1]),
+				fmt.Sprintf("%d %d", part[0], part[1]), fmt.Sprintf("%d,%d", part[0], part[1]),
+				fmt.Sprintf("%o %o", part[0], part[1]),
 				fmt.Sprintf("%b", part[0]), fmt.Sprintf("%q", part),
 			} {
 				if strings.Contains(out, s) {
@@ -89,7 +92,8 @@ func checkPrints(t *testing.T, v any, secret []byte) {
 // The check above must be able to fail.
 func TestCheckPrintsNotices(t *testing.T) {
 	for _, verb := range []string{"v", "x", "d"} {
-		if out := fmt.Sprintf("%"+verb, struct{ Data []byte }{[]byte{0xc3, 0xe1, 0xa5}}); !strings.Contains(out, "195 225") && !strings.Contains(out, "c3e1a5") {
+		if out := fmt.Sprintf("%"+verb, struct{ Data []byte }{[]byte{0xc3, 0xe1, 0xa5}}); !strings.Contains(out,
+			"195 225") && !strings.Contains(out, "c3e1a5") {
 			t.Errorf("a bare key by %%%s is %q, which the check does not look for", verb, out)
 		}
 	}

@@ -140,7 +140,8 @@ func lineOfSA(d *Dialect, raw []byte, tells bool) string {
 func briefLifetime(name string) func(*Dialect, []byte) string {
 	return func(d *Dialect, raw []byte) string {
 		v, _ := d.ParseLifetime(raw)
-		return list(name, pair("allocations", v.Allocations), pair("bytes", v.Bytes), pair("add", v.AddTime), pair("use", v.UseTime))
+		return list(name, pair("allocations", v.Allocations), pair("bytes", v.Bytes), pair("add", v.AddTime),
+			pair("use", v.UseTime))
 	}
 }
 

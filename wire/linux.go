@@ -127,7 +127,8 @@ const (
 
 var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, tables{
 	msgs: []name{
-		{12, "X_PCHANGE"}, {13, "X_SPDUPDATE"}, {14, "X_SPDADD"}, {15, "X_SPDDELETE"}, {16, "X_SPDGET"}, {17, "X_SPDACQUIRE"},
+		{12, "X_PCHANGE"}, {13, "X_SPDUPDATE"}, {14, "X_SPDADD"}, {15, "X_SPDDELETE"}, {16, "X_SPDGET"},
+		{17, "X_SPDACQUIRE"},
 		{18, "X_SPDDUMP"}, {19, "X_SPDFLUSH"}, {20, "X_SPDSETIDX"}, {21, "X_SPDEXPIRE"}, {22, "X_SPDDELETE2"},
 		{23, "X_NAT_T_NEW_MAPPING"}, {24, "X_MIGRATE"},
 	},
@@ -137,7 +138,8 @@ var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, ta
 		{8, "hmac-ripemd160"}, {9, "aes-xcbc-mac"}, {10, "hmac-sm3"}, {251, "null"},
 	},
 	encrypts: []name{
-		{0, "none"}, {2, "des-cbc"}, {3, "3des-cbc"}, {6, "cast128-cbc"}, {7, "blowfish-cbc"}, {11, "null"}, {12, "aes-cbc"},
+		{0, "none"}, {2, "des-cbc"}, {3, "3des-cbc"}, {6, "cast128-cbc"}, {7, "blowfish-cbc"}, {11, "null"},
+		{12, "aes-cbc"},
 		{13, "aes-ctr"}, {14, "aes-ccm8"}, {15, "aes-ccm12"}, {16, "aes-ccm16"}, {18, "aes-gcm8"}, {19, "aes-gcm12"},
 		{20, "aes-gcm16"}, {22, "camellia-cbc"}, {23, "null-aes-gmac"}, {24, "sm4-cbc"}, {252, "serpent-cbc"},
 		{253, "twofish-cbc"},
@@ -154,15 +156,19 @@ func linuxExts() []extRow {
 	return append(rfcExtRows(ruleAddressExact, nil),
 		extRow{typ: LinuxExtXKMPrivate, name: "X_KMPRIVATE", fields: []field{{"reserved", 4, nil}}},
 		extRow{typ: LinuxExtXPolicy, name: "X_POLICY", fields: []field{
-			{"policytype", 2, asPolicyType}, {"direction", 1, asDir}, {"reserved", 1, nil}, {"id", 4, nil}, {"priority", 4, asHex},
+			{"policytype", 2, asPolicyType}, {"direction", 1, asDir}, {"reserved", 1, nil}, {"id", 4, nil},
+			{"priority", 4, asHex},
 		}, rule: rulePolicy, tail: tailPolicy, brief: briefPolicy},
 		extRow{typ: LinuxExtXSA2, name: "X_SA2", fields: []field{
 			{"mode", 1, asMode}, {"reserved", 3, asBytes}, {"sequence", 4, nil}, {"reqid", 4, nil},
 		}, brief: briefSA2},
-		extRow{typ: LinuxExtXNATTType, name: "X_NAT_T_TYPE", fields: []field{{"natttype", 1, asNATT}, {"reserved", 3, asBytes}},
+		extRow{typ: LinuxExtXNATTType, name: "X_NAT_T_TYPE", fields: []field{{"natttype", 1, asNATT},
+			{"reserved", 3, asBytes}},
 			brief: briefNATTType},
-		extRow{typ: LinuxExtXNATTSPort, name: "X_NAT_T_SPORT", fields: nattPortFields, brief: briefNATTPort("nattsport")},
-		extRow{typ: LinuxExtXNATTDPort, name: "X_NAT_T_DPORT", fields: nattPortFields, brief: briefNATTPort("nattdport")},
+		extRow{typ: LinuxExtXNATTSPort, name: "X_NAT_T_SPORT", fields: nattPortFields,
+			brief: briefNATTPort("nattsport")},
+		extRow{typ: LinuxExtXNATTDPort, name: "X_NAT_T_DPORT", fields: nattPortFields,
+			brief: briefNATTPort("nattdport")},
 		addressRow(LinuxExtXNATTOA, "X_NAT_T_OA", "nattoa", ruleAddressExact),
 		extRow{typ: LinuxExtXSecCtx, name: "X_SEC_CTX", fields: []field{
 			{"alg", 1, nil}, {"doi", 1, nil}, {"length", 2, nil},

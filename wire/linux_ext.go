@@ -54,8 +54,8 @@ type IPsecRequest struct {
 	Mode  uint8  // LinuxModeTransport, ...
 	Level uint8  // LinuxLevelRequire, ...
 	ReqID uint32
-	// Src and Dst are the endpoints, both or neither. From ParsePolicy they are set whenever two sockaddrs of known families
-	// stand behind the fixed part, whatever Mode says.
+	// Src and Dst are the endpoints, both or neither. From ParsePolicy they are set whenever two sockaddrs of known
+	// families stand behind the fixed part, whatever Mode says.
 	Src, Dst Sockaddr
 	Tail     []byte // what else the request holds behind them, usually nothing; from ParsePolicy a view
 }
@@ -98,13 +98,14 @@ func (d *Dialect) appendPair(b []byte, src, dst Sockaddr) []byte {
 	return b
 }
 
-// ParsePolicy reads an X_POLICY extension. Fewer than 16 bytes behind the last request are ignored, as the kernel does. With
-// an error (ErrLength: a request is shorter than its fixed part or runs past the end) come the requests before it.
+// ParsePolicy reads an X_POLICY extension. Fewer than 16 bytes behind the last request are ignored, as the kernel does.
+// With an error (ErrLength: a request is shorter than its fixed part or runs past the end) come the requests before it.
 func (d *Dialect) ParsePolicy(raw []byte) (Policy, error) {
 	if err := d.need(raw, policyLen); err != nil {
 		return Policy{}, err
 	}
-	v := Policy{Type: d.u16(raw[4:]), Direction: raw[6], Reserved: raw[7], ID: d.u32(raw[8:]), Priority: d.u32(raw[12:])}
+	v := Policy{Type: d.u16(raw[4:]), Direction: raw[6], Reserved: raw[7], ID: d.u32(raw[8:]),
+		Priority: d.u32(raw[12:])}
 	for off := policyLen; len(raw)-off >= ipsecRequestLen; {
 		n := int(d.u16(raw[off:]))
 		if n < ipsecRequestLen || n > len(raw)-off {
@@ -243,6 +244,7 @@ func (d *Dialect) ParseFilter(raw []byte) (Filter, error) {
 		return Filter{}, err
 	}
 	return Filter{
-		Src: [16]byte(raw[4:20]), Dst: [16]byte(raw[20:36]), Family: d.u16(raw[36:]), SrcPrefix: raw[38], DstPrefix: raw[39],
+		Src: [16]byte(raw[4:20]), Dst: [16]byte(raw[20:36]), Family: d.u16(raw[36:]), SrcPrefix: raw[38],
+		DstPrefix: raw[39],
 	}, nil
 }

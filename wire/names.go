@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// A name belongs to a number of the protocol. Where a number has several names, or a name several numbers, the first row wins.
+// A name belongs to a number of the protocol. Where a number has several names, or a name several numbers, the first
+// row wins.
 type name struct {
 	n    uint64
 	name string
@@ -35,7 +36,8 @@ func numberOf(s string, tables ...[]name) (uint64, bool) {
 	return 0, false
 }
 
-// flagsOf joins the names of the bits that are set with |; bits without a name follow as one hexadecimal number. No bit: "0".
+// flagsOf joins the names of the bits that are set with |; bits without a name follow as one hexadecimal number. No
+// bit: "0".
 func flagsOf(flags uint32, t []name) string {
 	if flags == 0 {
 		return "0"
@@ -54,13 +56,15 @@ func flagsOf(flags uint32, t []name) string {
 }
 
 var rfcMsgs = []name{
-	{0, "RESERVED"}, {1, "GETSPI"}, {2, "UPDATE"}, {3, "ADD"}, {4, "DELETE"}, {5, "GET"}, {6, "ACQUIRE"}, {7, "REGISTER"},
+	{0, "RESERVED"}, {1, "GETSPI"}, {2, "UPDATE"}, {3, "ADD"}, {4, "DELETE"}, {5, "GET"}, {6, "ACQUIRE"},
+	{7, "REGISTER"},
 	{8, "EXPIRE"}, {9, "FLUSH"}, {10, "DUMP"}, {11, "X_PROMISC"},
 }
 
 var rfcExts = []name{
 	{0, "RESERVED"}, {1, "SA"}, {2, "LIFETIME_CURRENT"}, {3, "LIFETIME_HARD"}, {4, "LIFETIME_SOFT"}, {5, "ADDRESS_SRC"},
-	{6, "ADDRESS_DST"}, {7, "ADDRESS_PROXY"}, {8, "KEY_AUTH"}, {9, "KEY_ENCRYPT"}, {10, "IDENTITY_SRC"}, {11, "IDENTITY_DST"},
+	{6, "ADDRESS_DST"}, {7, "ADDRESS_PROXY"}, {8, "KEY_AUTH"}, {9, "KEY_ENCRYPT"}, {10, "IDENTITY_SRC"},
+	{11, "IDENTITY_DST"},
 	{12, "SENSITIVITY"}, {13, "PROPOSAL"}, {14, "SUPPORTED_AUTH"}, {15, "SUPPORTED_ENCRYPT"}, {16, "SPIRANGE"},
 }
 
@@ -125,7 +129,8 @@ func (d *Dialect) EncryptByName(s string) (uint8, bool) {
 	return uint8(n), ok
 }
 
-// FlagNames lists the SA flags by name, joined by |, with the bits that have no name in hexadecimal at the end; "0" for none.
+// FlagNames lists the SA flags by name, joined by |, with the bits that have no name in hexadecimal at the end; "0" for
+// none.
 func (d *Dialect) FlagNames(flags uint32) string { return flagsOf(flags, d.t.flags) }
 
 // DiagnosticName is the name of a diagnostic (the reserved field of the base header on illumos), such as BAD_EXTLEN, or

@@ -124,9 +124,12 @@ func TestErrno(t *testing.T) {
 		e              wire.Errno
 		linux, illumos uint8
 	}{
-		{wire.OK, 0, 0}, {wire.EPERM, 1, 1}, {wire.ENOENT, 2, 2}, {wire.ESRCH, 3, 3}, {wire.ENOMEM, 12, 12}, {wire.EBUSY, 16, 16},
-		{wire.EEXIST, 17, 17}, {wire.EINVAL, 22, 22}, {wire.EMSGSIZE, 90, 97}, {wire.EPROTOTYPE, 91, 98}, {wire.EOPNOTSUPP, 95, 122},
-		{wire.EPFNOSUPPORT, 96, 123}, {wire.ENOBUFS, 105, 132}, {wire.EPROTONOSUPPORT, 93, 120}, {wire.EAFNOSUPPORT, 97, 124},
+		{wire.OK, 0, 0}, {wire.EPERM, 1, 1}, {wire.ENOENT, 2, 2}, {wire.ESRCH, 3, 3}, {wire.ENOMEM, 12, 12},
+		{wire.EBUSY, 16, 16},
+		{wire.EEXIST, 17, 17}, {wire.EINVAL, 22, 22}, {wire.EMSGSIZE, 90, 97}, {wire.EPROTOTYPE, 91, 98},
+		{wire.EOPNOTSUPP, 95, 122},
+		{wire.EPFNOSUPPORT, 96, 123}, {wire.ENOBUFS, 105, 132}, {wire.EPROTONOSUPPORT, 93, 120},
+		{wire.EAFNOSUPPORT, 97, 124},
 		{wire.ENOSYS, 38, 89}, {wire.ELOOP, 40, 90}, {wire.ENODATA, 61, 61}, {wire.EISCONN, 106, 133},
 	} {
 		for _, d := range wire.Dialects() {

@@ -15,7 +15,8 @@ func TestRedact(t *testing.T) {
 		msg = d.AppendSA(msg, wire.SA{SPI: 0x1000})
 		msg = d.AppendKey(msg, wire.ExtKeyEncrypt, wire.Key{Bits: 128, Data: secret})
 		tail := len(msg)
-		msg = d.Finish(d.AppendAddress(msg, wire.ExtAddressDst, wire.Address{Addr: netip.MustParseAddr("192.0.2.1"), PrefixLen: 32}))
+		msg = d.Finish(d.AppendAddress(msg, wire.ExtAddressDst, wire.Address{Addr: netip.MustParseAddr("192.0.2.1"),
+			PrefixLen: 32}))
 		before := bytes.Clone(msg)
 		got := d.Redact(msg)
 		if !bytes.Equal(msg, before) {
@@ -51,7 +52,8 @@ func TestRedact(t *testing.T) {
 
 func FuzzRedact(f *testing.F) {
 	d := wire.Linux()
-	f.Add(d.Finish(d.AppendKey(d.AppendHeader(nil, wire.Header{Version: 2}), wire.ExtKeyAuth, wire.Key{Bits: 8, Data: []byte{1}})))
+	f.Add(d.Finish(d.AppendKey(d.AppendHeader(nil, wire.Header{Version: 2}), wire.ExtKeyAuth,
+		wire.Key{Bits: 8, Data: []byte{1}})))
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		for _, d := range wire.Dialects() {
 			if got := d.Redact(msg); len(got) != len(msg) {

@@ -29,27 +29,38 @@ func (r *extRow) finish() {
 	r.min = max(r.min, 8)
 }
 
-// rfcExtRows are the rows of RFC 2367. A dialect with a new meaning for one appends its own row, which wins. The rules of
-// addresses and lifetimes are the dialect's.
+// rfcExtRows are the rows of RFC 2367. A dialect with a new meaning for one appends its own row, which wins. The rules
+// of addresses and lifetimes are the dialect's.
 func rfcExtRows(address, lifetime func(*Dialect, []byte) error) []extRow {
 	return []extRow{
 		{typ: ExtSA, name: "SA", fields: saFields, brief: briefSA},
-		{typ: ExtLifetimeCurrent, name: "LIFETIME_CURRENT", fields: lifetimeFields, rule: lifetime, brief: briefLifetime("current")},
-		{typ: ExtLifetimeHard, name: "LIFETIME_HARD", fields: lifetimeFields, rule: lifetime, brief: briefLifetime("hard")},
-		{typ: ExtLifetimeSoft, name: "LIFETIME_SOFT", fields: lifetimeFields, rule: lifetime, brief: briefLifetime("soft")},
+		{typ: ExtLifetimeCurrent, name: "LIFETIME_CURRENT", fields: lifetimeFields, rule: lifetime,
+			brief: briefLifetime("current")},
+		{typ: ExtLifetimeHard, name: "LIFETIME_HARD", fields: lifetimeFields, rule: lifetime,
+			brief: briefLifetime("hard")},
+		{typ: ExtLifetimeSoft, name: "LIFETIME_SOFT", fields: lifetimeFields, rule: lifetime,
+			brief: briefLifetime("soft")},
 		addressRow(ExtAddressSrc, "ADDRESS_SRC", "src", address),
 		addressRow(ExtAddressDst, "ADDRESS_DST", "dst", address),
 		addressRow(ExtAddressProxy, "ADDRESS_PROXY", "proxy", address),
-		{typ: ExtKeyAuth, name: "KEY_AUTH", fields: keyFields, rule: ruleKey, tail: tailKey, brief: briefKey("authkey"), secret: true},
-		{typ: ExtKeyEncrypt, name: "KEY_ENCRYPT", fields: keyFields, rule: ruleKey, tail: tailKey, brief: briefKey("encrkey"), secret: true},
-		{typ: ExtIdentitySrc, name: "IDENTITY_SRC", fields: identityFields, tail: tailIdentity, brief: briefIdentity("srcid")},
-		{typ: ExtIdentityDst, name: "IDENTITY_DST", fields: identityFields, tail: tailIdentity, brief: briefIdentity("dstid")},
-		{typ: ExtSensitivity, name: "SENSITIVITY", fields: sensitivityFields, rule: ruleSensitivity, tail: tailSensitivity,
+		{typ: ExtKeyAuth, name: "KEY_AUTH", fields: keyFields, rule: ruleKey, tail: tailKey, brief: briefKey("authkey"),
+			secret: true},
+		{typ: ExtKeyEncrypt, name: "KEY_ENCRYPT", fields: keyFields, rule: ruleKey, tail: tailKey,
+			brief: briefKey("encrkey"), secret: true},
+		{typ: ExtIdentitySrc, name: "IDENTITY_SRC", fields: identityFields, tail: tailIdentity,
+			brief: briefIdentity("srcid")},
+		{typ: ExtIdentityDst, name: "IDENTITY_DST", fields: identityFields, tail: tailIdentity,
+			brief: briefIdentity("dstid")},
+		{typ: ExtSensitivity, name: "SENSITIVITY", fields: sensitivityFields, rule: ruleSensitivity,
+			tail:  tailSensitivity,
 			brief: briefSensitivity("sens")},
-		{typ: ExtProposal, name: "PROPOSAL", fields: proposalFields, rule: ruleProposal, tail: tailProposal, brief: briefProposal},
-		{typ: ExtSupportedAuth, name: "SUPPORTED_AUTH", fields: supportedFields, tail: tailSupported((*Dialect).AuthName),
+		{typ: ExtProposal, name: "PROPOSAL", fields: proposalFields, rule: ruleProposal, tail: tailProposal,
+			brief: briefProposal},
+		{typ: ExtSupportedAuth, name: "SUPPORTED_AUTH", fields: supportedFields,
+			tail:  tailSupported((*Dialect).AuthName),
 			brief: briefSupported("supported-auth", (*Dialect).AuthName)},
-		{typ: ExtSupportedEncrypt, name: "SUPPORTED_ENCRYPT", fields: supportedFields, tail: tailSupported((*Dialect).EncryptName),
+		{typ: ExtSupportedEncrypt, name: "SUPPORTED_ENCRYPT", fields: supportedFields,
+			tail:  tailSupported((*Dialect).EncryptName),
 			brief: briefSupported("supported-encr", (*Dialect).EncryptName)},
 		{typ: ExtSPIRange, name: "SPIRANGE", fields: []field{
 			{"min", 4, asRangeSPI}, {"max", 4, asRangeSPI}, {"reserved", 4, nil},
@@ -58,7 +69,8 @@ func rfcExtRows(address, lifetime func(*Dialect, []byte) error) []extRow {
 }
 
 func addressRow(t ExtType, name, short string, rule func(*Dialect, []byte) error) extRow {
-	return extRow{typ: t, name: name, fields: addressFields, rule: rule, tail: tailAddress, brief: briefAddress(short), address: true}
+	return extRow{typ: t, name: name, fields: addressFields, rule: rule, tail: tailAddress, brief: briefAddress(short),
+		address: true}
 }
 
 var (
@@ -72,7 +84,8 @@ var (
 	identityFields = []field{{"identtype", 2, asIdent}, {"reserved", 2, nil}, {"id", 8, nil}}
 	// The flags are reserved outside of illumos.
 	sensitivityFields = []field{
-		{"dpd", 4, nil}, {"level", 1, nil}, {"bitmap words", 1, nil}, {"integrity", 1, nil}, {"integrity bitmap words", 1, nil},
+		{"dpd", 4, nil}, {"level", 1, nil}, {"bitmap words", 1, nil}, {"integrity", 1, nil},
+		{"integrity bitmap words", 1, nil},
 		{"flags", 4, asHex},
 	}
 	proposalFields  = []field{{"replay", 1, nil}, {"reserved", 3, asBytes}}

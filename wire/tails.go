@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// What follows the fixed part of each extension, for Format. Each tail prints as much as is there; the caller prints what is
-// left over.
+// What follows the fixed part of each extension, for Format. Each tail prints as much as is there; the caller prints
+// what is left over.
 
 func tailAddress(p *printer) { p.sockaddr("") }
 
@@ -25,7 +25,8 @@ func (p *printer) sockaddr(prefix string) bool {
 	p.line(b, fmt.Sprintf("%s%sfamily = %d (%s)", prefix, length, family, d.familyName(family)))
 	switch family {
 	case d.AFInet:
-		return p.fields([]field{{prefix + "port", 2, asPort}, {prefix + "address", 4, asAddr4}, {prefix + "zero", 8, asBytes}})
+		return p.fields([]field{{prefix + "port", 2, asPort}, {prefix + "address", 4, asAddr4},
+			{prefix + "zero", 8, asBytes}})
 	case d.AFInet6:
 		ok := p.fields([]field{
 			{prefix + "port", 2, asPort}, {prefix + "flowinfo", 4, asNetHex}, {prefix + "address", 16, asAddr6},
@@ -82,7 +83,8 @@ var limitFields = []field{
 }
 
 var combFields = append([]field{
-	{"auth", 1, asAuth}, {"encrypt", 1, asEncrypt}, {"flags", 2, asHex}, {"auth minbits", 2, nil}, {"auth maxbits", 2, nil},
+	{"auth", 1, asAuth}, {"encrypt", 1, asEncrypt}, {"flags", 2, asHex}, {"auth minbits", 2, nil},
+	{"auth maxbits", 2, nil},
 	{"encrypt minbits", 2, nil}, {"encrypt maxbits", 2, nil}, {"encrypt saltbits", 1, nil}, {"reserved", 3, asBytes},
 }, limitFields...)
 
@@ -147,7 +149,8 @@ func tailEProp(p *printer) {
 			b := p.take(algDescLen)
 			a := d.algDesc(b)
 			s := fmt.Sprintf("satype = %d (%s), algtype = %d (%s), alg = %d (%s), minbits = %d, maxbits = %d", a.SAType,
-				d.SATypeName(a.SAType), a.AlgType, nameOf(uint64(a.AlgType), illumosAlgTypes), a.Alg, d.algDescName(a), a.MinBits, a.MaxBits)
+				d.SATypeName(a.SAType), a.AlgType, nameOf(uint64(a.AlgType), illumosAlgTypes), a.Alg, d.algDescName(a),
+				a.MinBits, a.MaxBits)
 			if a.SaltBits != 0 {
 				s += fmt.Sprintf(", saltbits = %d", a.SaltBits)
 			}
@@ -160,7 +163,8 @@ func tailEProp(p *printer) {
 var (
 	illumosAlgTypes = []name{{0, "none"}, {1, "auth"}, {2, "crypt"}, {3, "compress"}}
 	illumosKMPs     = []name{{0, "manual"}, {1, "ike"}, {2, "kink"}, {3, "ikev2"}}
-	kmCookieFields  = []field{{"protocol", 4, named(func(_ *Dialect, n uint64) string { return nameOf(n, illumosKMPs) })}}
+	kmCookieFields  = []field{{"protocol", 4,
+		named(func(_ *Dialect, n uint64) string { return nameOf(n, illumosKMPs) })}}
 )
 
 func (d *Dialect) algDescName(a AlgDesc) string {
@@ -188,7 +192,8 @@ func tailKMCookie(p *printer) {
 
 var requestFields = []field{
 	{"len", 2, func(d *Dialect, b []byte) string { return fmt.Sprintf("%d bytes", d.u16(b)) }},
-	{"proto", 2, asProto}, {"mode", 1, asMode}, {"level", 1, asLevel}, {"reserved", 2, nil}, {"reqid", 4, nil}, {"reserved", 4, nil},
+	{"proto", 2, asProto}, {"mode", 1, asMode}, {"level", 1, asLevel}, {"reserved", 2, nil}, {"reqid", 4, nil},
+	{"reserved", 4, nil},
 }
 
 func tailPolicy(p *printer) {

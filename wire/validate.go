@@ -1,10 +1,10 @@
 package wire
 
-// Validate says whether a message is well formed, which a program should know of every answer before it looks for what it
-// needs in it: the base header is there, has version 2 and the right length, every extension lies inside the message, no
-// known one comes twice, none is smaller than its fixed part or contradicts its own counts, and every address is of a known
-// family. Extensions of unknown types are fine, newer kernels have more. Whether a kernel would take the message as a request
-// is another question.
+// Validate says whether a message is well formed, which a program should know of every answer before it looks for what
+// it needs in it: the base header is there, has version 2 and the right length, every extension lies inside the
+// message, no known one comes twice, none is smaller than its fixed part or contradicts its own counts, and every
+// address is of a known family. Extensions of unknown types are fine, newer kernels have more. Whether a kernel would
+// take the message as a request is another question.
 //
 // The error is a *[DecodeError] with the offset in the message and the name of the extension.
 func (d *Dialect) Validate(msg []byte) error {

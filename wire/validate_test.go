@@ -33,7 +33,8 @@ func TestValidate(t *testing.T) {
 		{"type zero", l, "0100 0000 00000000", wire.ErrType, 16, ""},
 		{"unknown type", l, "0100 4d00 00000000", nil, 0, ""},
 		{"unknown type twice", l, "0100 4d00 00000000 0100 4d00 00000000", nil, 0, ""},
-		{"twice", l, "0100 1400 00000000 0100 1400 00000000", wire.ErrDuplicate, 24, "wire: X_NAT_T_TYPE (extension 20), at byte 24: comes twice"},
+		{"twice", l, "0100 1400 00000000 0100 1400 00000000", wire.ErrDuplicate, 24,
+			"wire: X_NAT_T_TYPE (extension 20), at byte 24: comes twice"},
 		{"length zero", l, "0000 1400 00000000", wire.ErrLength, 16, ""},
 
 		{"IPv4", l, "0300 0500 00000000" + v4, nil, 0, ""},
@@ -53,14 +54,18 @@ func TestValidate(t *testing.T) {
 		{"key of most bits", l, "0200 0800 ffff 0000 0102030405060708", wire.ErrShort, 32, ""},
 
 		{"lifetime", i, "0400 0300 00000000 0000000000000000 0000000000000000 0000000000000000", nil, 0, ""},
-		{"longer lifetime on illumos", i, "0500 0300 00000000 0000000000000000 0000000000000000 0000000000000000 0000000000000000", wire.ErrLength, 48, ""},
-		{"and on linux", l, "0500 0300 00000000 0000000000000000 0000000000000000 0000000000000000 0000000000000000", nil, 0, ""},
+		{"longer lifetime on illumos", i,
+			"0500 0300 00000000 0000000000000000 0000000000000000 0000000000000000 0000000000000000", wire.ErrLength,
+			48, ""},
+		{"and on linux", l, "0500 0300 00000000 0000000000000000 0000000000000000 0000000000000000 0000000000000000",
+			nil, 0, ""},
 		{"short lifetime", l, "0200 0300 00000000 0000000000000000", wire.ErrShort, 32, ""},
 
 		{"identity without name", l, "0200 0a00 0100 0000 0000000000000000", nil, 0, ""},
 		{"short identity", l, "0100 0a00 0100 0000", wire.ErrShort, 24, ""},
 		{"sensitivity", i, "0300 0c00 00000000 00 01 00 00 00000000 0000000000000000", nil, 0, ""},
-		{"sensitivity with longer bitmaps", i, "0300 0c00 00000000 00 01 00 01 00000000 0000000000000000", wire.ErrShort, 40, ""},
+		{"sensitivity with longer bitmaps", i, "0300 0c00 00000000 00 01 00 01 00000000 0000000000000000",
+			wire.ErrShort, 40, ""},
 		{"proposal without combs", l, "0100 0d00 20000000", nil, 0, ""},
 		{"proposal", l, "0a00 0d00 20000000" + comb, nil, 0, ""},
 		{"proposal with half a comb", l, "0200 0d00 20000000 030c000000000000", wire.ErrLength, 24, ""},
@@ -80,18 +85,26 @@ func TestValidate(t *testing.T) {
 
 		{"policy", l, "0400 1200 0200 0200 00000000 00000000" + request, nil, 0, ""},
 		{"policy with up to 15 bytes more", l, "0300 1200 0200 0200 00000000 00000000 ffffffffffffffff", nil, 0, ""},
-		{"request of length zero", l, "0400 1200 0200 0200 00000000 00000000 0000" + request[4:], wire.ErrLength, 32, ""},
+		{"request of length zero", l, "0400 1200 0200 0200 00000000 00000000 0000" + request[4:], wire.ErrLength, 32,
+			""},
 		{"request past the end", l, "0400 1200 0200 0200 00000000 00000000 1100" + request[4:], wire.ErrLength, 32, ""},
-		{"tunnel without endpoints", l, "0400 1200 0200 0200 00000000 00000000 1000 3200 0200 0000 00000000 00000000", wire.ErrShort, 48, ""},
-		{"tunnel with endpoints", l, "0800 1200 0200 0200 00000000 00000000 3000 3200 0200 0000 00000000 00000000" + v4 + v4, nil, 0, ""},
-		{"tunnel to an unknown family", l, "0800 1200 0200 0200 00000000 00000000 3000 3200 0200 0000 00000000 00000000" + v4 + "05" + v4[2:], wire.ErrFamily, 48, ""},
-		{"no IPsec, so nothing of it is read", l, "0400 1200 0000 0200 00000000 00000000 1000 3200 0200 0000 00000000 00000000", nil, 0, ""},
+		{"tunnel without endpoints", l, "0400 1200 0200 0200 00000000 00000000 1000 3200 0200 0000 00000000 00000000",
+			wire.ErrShort, 48, ""},
+		{"tunnel with endpoints", l, "0800 1200 0200 0200 00000000 00000000 3000 3200 0200 0000 00000000 00000000" +
+			v4 + v4, nil, 0, ""},
+		{"tunnel to an unknown family", l,
+			"0800 1200 0200 0200 00000000 00000000 3000 3200 0200 0000 00000000 00000000" + v4 + "05" + v4[2:],
+			wire.ErrFamily, 48, ""},
+		{"no IPsec, so nothing of it is read", l,
+			"0400 1200 0000 0200 00000000 00000000 1000 3200 0200 0000 00000000 00000000", nil, 0, ""},
 		{"security context", l, "0200 1800 0101 0200 7300000000000000", nil, 0, ""},
 		{"security context past the end", l, "0200 1800 0101 0900 7300000000000000", wire.ErrShort, 32, ""},
-		{"security context with room", l, "0300 1800 0101 0200 7300000000000000 0000000000000000", wire.ErrLength, 32, ""},
+		{"security context with room", l, "0300 1800 0101 0200 7300000000000000 0000000000000000", wire.ErrLength, 32,
+			""},
 		{"KM addresses", l, "0500 1900 00000000" + v4 + v4, nil, 0, ""},
 		{"one KM address", l, "0300 1900 00000000" + v4, wire.ErrShort, 24, ""},
-		{"short filter", l, "0400 1a00 00000000 0000000000000000 0000000000000000 0000000000000000", wire.ErrShort, 48, ""},
+		{"short filter", l, "0400 1a00 00000000 0000000000000000 0000000000000000 0000000000000000", wire.ErrShort, 48,
+			""},
 	} {
 		t.Run(tt.d.Name+"/"+tt.name, func(t *testing.T) {
 			msg := tt.d.Finish(unhex(t, header+tt.exts))
@@ -103,7 +116,8 @@ func TestValidate(t *testing.T) {
 				checkDecodeError(t, tt.d.Validate(both), nil, 0, "")
 				return
 			}
-			shifted := tt.d.Finish(append(append(tt.d.AppendExtHeader(unhex(t, header), 60, 8), 0, 0, 0, 0), msg[16:]...))
+			shifted := tt.d.Finish(append(append(tt.d.AppendExtHeader(unhex(t, header), 60, 8), 0, 0, 0, 0),
+				msg[16:]...))
 			checkDecodeError(t, tt.d.Validate(shifted), tt.err, tt.at+8, "")
 		})
 	}

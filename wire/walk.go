@@ -29,12 +29,12 @@ func (x Ext) LogValue() slog.Value { return slog.StringValue(x.String()) }
 // MarshalText keeps the bytes out of JSON, XML and the like.
 func (x Ext) MarshalText() ([]byte, error) { return []byte(x.String()), nil }
 
-// Walk visits the extensions of a message in the order of arrival, starting behind the base header. Unknown and repeated
-// ones are visited like any other; the length field of the base header is not looked at.
+// Walk visits the extensions of a message in the order of arrival, starting behind the base header. Unknown and
+// repeated ones are visited like any other; the length field of the base header is not looked at.
 //
-// It ends at the end of msg, or after one *[DecodeError]: ErrShort when fewer bytes are left than an extension header has,
-// ErrLength when an extension's length is zero or lies past the end. With the error comes what is known of the extension: its
-// Offset always, and if 4 bytes were there its Type, and as Raw the rest of the message.
+// It ends at the end of msg, or after one *[DecodeError]: ErrShort when fewer bytes are left than an extension header
+// has, ErrLength when an extension's length is zero or lies past the end. With the error comes what is known of the
+// extension: its Offset always, and if 4 bytes were there its Type, and as Raw the rest of the message.
 //
 // Walking allocates nothing unless there is an error. The views are valid as long as msg is.
 func (d *Dialect) Walk(msg []byte) iter.Seq2[Ext, error] {
@@ -90,7 +90,8 @@ func (d *Dialect) Find(msg []byte, t ExtType) (Ext, bool) {
 	return Ext{}, false
 }
 
-// AppendExtHeader appends the 4-byte header of an extension of the given size in bytes, which should be a multiple of 8.
+// AppendExtHeader appends the 4-byte header of an extension of the given size in bytes, which should be a multiple of
+// 8.
 func (d *Dialect) AppendExtHeader(b []byte, t ExtType, bytes int) []byte {
 	b, p := grow(b, extHeaderLen)
 	d.PutExtHeader(p, t, bytes)
@@ -110,8 +111,8 @@ func (d *Dialect) newExt(b []byte, t ExtType, n int) (whole, raw []byte) {
 	return b, raw
 }
 
-// endExt pads the extension that begins at start with zeros to a word and writes its length. What the length field cannot
-// say is cut off, so that the walk over the message stays right.
+// endExt pads the extension that begins at start with zeros to a word and writes its length. What the length field
+// cannot say is cut off, so that the walk over the message stays right.
 func (d *Dialect) endExt(b []byte, start int) []byte {
 	if n := len(b) - start; n > MaxLen {
 		b = b[:start+MaxLen]

@@ -35,12 +35,14 @@ func TestWalk(t *testing.T) {
 			[]step{{20, 16, 8}, {16, 24, 16}}, nil, 0, ""},
 		{"unknown, reserved and repeated", head + "0100 2a00 00000000 0100 0000 00000000 0100 2a00 00000000",
 			[]step{{42, 16, 8}, {0, 24, 8}, {42, 32, 8}}, nil, 0, ""},
-		{"one trailing byte", head + "aa", nil, wire.ErrShort, 16, "wire: at byte 16: too short for the header of an extension"},
+		{"one trailing byte", head + "aa", nil, wire.ErrShort, 16,
+			"wire: at byte 16: too short for the header of an extension"},
 		{"two trailing bytes", head + "0100 1400 02000000 aabb", []step{{20, 16, 8}}, wire.ErrShort, 24, ""},
 		{"three trailing bytes", head + "aabbcc", nil, wire.ErrShort, 16, ""},
 		{"length zero", head + "0000 0100 00000000", nil, wire.ErrLength, 16,
 			"wire: SA (extension 1), at byte 16: length does not fit: it is zero"},
-		{"length zero after one", head + "0100 1400 02000000 0000 0000 00000000", []step{{20, 16, 8}}, wire.ErrLength, 24, ""},
+		{"length zero after one", head + "0100 1400 02000000 0000 0000 00000000", []step{{20, 16, 8}}, wire.ErrLength,
+			24, ""},
 		{"one word too long", head + "0300 0100 00000000 00000000 00000000", nil, wire.ErrLength, 16,
 			"wire: SA (extension 1), at byte 16: length does not fit: it lies past the end of the message"},
 		// 8193 words are 65544 bytes, which 16-bit arithmetic takes for 8.
@@ -48,7 +50,8 @@ func TestWalk(t *testing.T) {
 		{"largest length", head + "ffff 0100 00000000", nil, wire.ErrLength, 16, ""},
 		{"4 bytes of 8", head + "0100 0100", nil, wire.ErrLength, 16, ""},
 		{"7 bytes of 8", head + "0100 0100 000000", nil, wire.ErrLength, 16, ""},
-		{"header's length is not looked at", strings.Replace(head, "0300", "ffff", 1) + "0100 1400 02000000", []step{{20, 16, 8}}, nil, 0, ""},
+		{"header's length is not looked at", strings.Replace(head, "0300", "ffff", 1) + "0100 1400 02000000",
+			[]step{{20, 16, 8}}, nil, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			room := append(unhex(t, tt.msg), 1, 2, 3, 4)
@@ -63,7 +66,8 @@ func TestWalk(t *testing.T) {
 					if x.Offset != tt.at {
 						t.Errorf("the error comes with offset %d, want %d", x.Offset, tt.at)
 					}
-					if rest := len(msg) - tt.at; rest >= 4 && (len(x.Raw) != rest || x.Type != wire.ExtType(d.Order.Uint16(msg[tt.at+2:]))) {
+					if rest := len(msg) - tt.at; rest >= 4 &&
+						(len(x.Raw) != rest || x.Type != wire.ExtType(d.Order.Uint16(msg[tt.at+2:]))) {
 						t.Errorf("the error comes with %v", x)
 					}
 					if cap(x.Raw) != len(x.Raw) {
@@ -209,7 +213,8 @@ func TestNoAllocations(t *testing.T) {
 }
 
 func TestHeader(t *testing.T) {
-	h := wire.Header{Version: 2, Type: wire.MsgUpdate, Errno: 17, SAType: wire.SATypeESP, Len: 0x0102, Reserved: 0x0304, Seq: 0x05060708, PID: 0x090a0b0c}
+	h := wire.Header{Version: 2, Type: wire.MsgUpdate, Errno: 17, SAType: wire.SATypeESP, Len: 0x0102, Reserved: 0x0304,
+		Seq: 0x05060708, PID: 0x090a0b0c}
 	for _, d := range variants() {
 		want := unhex(t, "02 02 11 03 0201 0403 08070605 0c0b0a09")
 		if d.Order == binary.BigEndian {

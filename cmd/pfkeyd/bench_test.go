@@ -50,7 +50,8 @@ func served(b *testing.B) net.Conn {
 	return c
 }
 
-// bareGo is a client of an echo that waits and reads as the server does, credentials record included, and does nothing else.
+// bareGo is a client of an echo that waits and reads as the server does, credentials record included, and does nothing
+// else.
 func bareGo(b *testing.B) net.Conn {
 	c, f := pair(b)
 	sc, err := net.FileConn(f)
@@ -106,11 +107,13 @@ func bareC(b *testing.B) net.Conn {
 	return c
 }
 
-// BenchmarkRoundTrip is a FLUSH of an empty database and its answer. The servers take turns, so that whatever else the machine does meanwhile
-// hits all of them; the medians are reported, and how they compare. Pin it to one core (taskset -c 0) for figures that can be compared.
+// BenchmarkRoundTrip is a FLUSH of an empty database and its answer. The servers take turns, so that whatever else the
+// machine does meanwhile hits all of them; the medians are reported, and how they compare. Pin it to one core (taskset
+// -c 0) for figures that can be compared.
 func BenchmarkRoundTrip(b *testing.B) {
 	d := wire.Illumos()
-	msg := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgFlush, SAType: wire.SATypeAH, Seq: 1, PID: 1}))
+	msg := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgFlush, SAType: wire.SATypeAH, Seq: 1,
+		PID: 1}))
 	names := []string{"server", "go", "c"}
 	ends := []net.Conn{served(b), bareGo(b), bareC(b)}
 	took := make([][]time.Duration, len(ends))

@@ -29,11 +29,12 @@ import (
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
-// Debian's iked, unmodified, on two emulated Linux kernels: IKEv2 between two network namespaces, and what comes after it.
+// Debian's iked, unmodified, on two emulated Linux kernels: IKEv2 between two network namespaces, and what comes after
+// it.
 //
-// The tests want programs that a machine for Go has not, and rearrange /run and /etc in a mount namespace of their own, so
-// they wait to be asked: .ci/iked does, with the command in PFKEYD_IKED. Each runs itself again inside of fresh namespaces, in
-// which an ordinary user is root as well.
+// The tests want programs that a machine for Go has not, and rearrange /run and /etc in a mount namespace of their own,
+// so they wait to be asked: .ci/iked does, with the command in PFKEYD_IKED. Each runs itself again inside of fresh
+// namespaces, in which an ordinary user is root as well.
 const (
 	ikedVariable   = "PFKEYD_IKED"        // path of pfkeyd
 	insideVariable = "PFKEYD_IKED_INSIDE" // set inside of the namespaces
@@ -99,7 +100,8 @@ func furnish(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile("/etc/iked/private/local.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile("/etc/iked/private/local.key",
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -281,7 +283,8 @@ func carry(t testing.TB, from, to *gateway, text string) {
 	t.Helper()
 	plain := datagram(from.net+".1", to.net+".1", text)
 	var sealed packetport.Verdict
-	within(t, 10*time.Second, from.name+" protects what goes to "+to.name, func() bool { // iked makes SAs first, then the policies that want them
+	within(t, 10*time.Second, from.name+" protects what goes to "+to.name, func() bool {
+		// iked makes SAs first, then the policies that want them
 		sealed = from.inject(plain, packetport.Outbound)
 		return sealed.Kind != ipsec.Transmitted || !bytes.Contains(sealed.Inner, []byte(text))
 	})
@@ -290,7 +293,8 @@ func carry(t testing.TB, from, to *gateway, text string) {
 	}
 	opened := to.inject(sealed.Inner, packetport.Inbound)
 	if opened.Kind != ipsec.Delivered || !bytes.HasSuffix(opened.Inner, []byte(text)) {
-		t.Fatalf("%s > %s: inbound: %v %v %v %x", from.name, to.name, opened.Kind, opened.Reason, opened.Counter, opened.Inner)
+		t.Fatalf("%s > %s: inbound: %v %v %v %x", from.name, to.name, opened.Kind, opened.Reason, opened.Counter,
+			opened.Inner)
 	}
 }
 
@@ -342,8 +346,8 @@ func TestIked(t *testing.T) {
 	carry(t, a, b, "from a to b")
 	carry(t, b, a, "from b to a")
 
-	// Lifetimes end softly some time before their end, and iked negotiates new SAs. iked says itself how soon. Only one clock is
-	// moved: when both ask at once, each iked keeps one SA more than it knows of.
+	// Lifetimes end softly some time before their end, and iked negotiates new SAs. iked says itself how soon. Only one
+	// clock is moved: when both ask at once, each iked keeps one SA more than it knows of.
 	var second map[string]engine.SAStatus
 	moved := 0
 	within(t, 60*time.Second, "SAs are new", func() (ok bool) {
@@ -467,7 +471,8 @@ func TestIkedStarts(t *testing.T) {
 	t.Logf("%d starts in %v", n, time.Since(begin).Round(time.Second))
 }
 
-// The test above can fail: without the gate some starts do, on most machines. Where none does, nothing is wrong, and nothing shown.
+// The test above can fail: without the gate some starts do, on most machines. Where none does, nothing is wrong, and
+// nothing shown.
 func TestIkedStartsWithoutGate(t *testing.T) {
 	if !inNamespaces(t) {
 		return
@@ -480,11 +485,12 @@ func TestIkedStartsWithoutGate(t *testing.T) {
 		}
 		sh(t, "ip netns del a; ip netns del b")
 	}
-	t.Skipf("%d starts without the gate all went well: this machine is too quick to show that the gate is needed", rounds*n)
+	t.Skipf("%d starts without the gate all went well: this machine is too quick to show that the gate is needed",
+		rounds*n)
 }
 
-// BenchmarkIkedStart measures a start of iked, until it has registered with its kernel, under "pfkeyd run", engine and all; and how long it takes
-// iked to find that there is no PF_KEY, on its own. `bash .ci/iked bench` runs it.
+// BenchmarkIkedStart measures a start of iked, until it has registered with its kernel, under "pfkeyd run", engine and
+// all; and how long it takes iked to find that there is no PF_KEY, on its own. `bash .ci/iked bench` runs it.
 func BenchmarkIkedStart(b *testing.B) {
 	if os.Getenv(insideVariable) == "" {
 		b.Skip("it wants namespaces of its own; bash .ci/iked bench does all that is needed")
@@ -513,7 +519,8 @@ func BenchmarkIkedStart(b *testing.B) {
 			b.Skip("this host has PF_KEY")
 		}
 		for b.Loop() {
-			cmd := exec.Command("ip", "netns", "exec", g.name, "iked", "-d", "-v", "-f", filepath.Join(g.dir, "iked.conf"), "-s", filepath.Join(g.dir, "bare"))
+			cmd := exec.Command("ip", "netns", "exec", g.name, "iked", "-d", "-v", "-f",
+				filepath.Join(g.dir, "iked.conf"), "-s", filepath.Join(g.dir, "bare"))
 			if out, err := cmd.CombinedOutput(); err == nil {
 				b.Fatalf("iked has started: %s", out)
 			}

@@ -1,5 +1,5 @@
-// Pfkeyd is the key engine of an operating system as an ordinary process: it speaks PF_KEY v2 on a Unix socket, keeps the SA
-// database, holds packets that arrive for LARVAL SAs, and processes real ESP and AH.
+// Pfkeyd is the key engine of an operating system as an ordinary process: it speaks PF_KEY v2 on a Unix socket, keeps
+// the SA database, holds packets that arrive for LARVAL SAs, and processes real ESP and AH.
 package main
 
 import (

@@ -128,7 +128,8 @@ func keyclientSA() pfkey.SA {
 	return pfkey.SA{
 		SAID: pfkey.SAID{
 			Type: wire.SATypeESP, SPI: 0x1234,
-			Src: wire.Address{Addr: documentation(1), PrefixLen: 32}, Dst: wire.Address{Addr: documentation(2), PrefixLen: 32},
+			Src: wire.Address{Addr: documentation(1), PrefixLen: 32}, Dst: wire.Address{Addr: documentation(2),
+				PrefixLen: 32},
 		},
 		Auth: wire.LinuxAuthSHA1HMAC, AuthKey: pfkey.NewKey(append(slices.Clone(keyclientKey), "more"...)),
 		Encrypt: wire.LinuxEncAESCBC, EncryptKey: pfkey.NewKey(keyclientKey),
@@ -215,19 +216,25 @@ func TestRun(t *testing.T) {
 		{name: "daemon", args: []string{client, "leave=flush,touch=" + touched}, output: ""},
 		{name: "illumos", args: []string{"--kernel", "illumos", "--", client, "env"},
 			output: `illumos:/.*/illumos\.keyclient-[0-9]+\.sock\n`},
-		{name: "no such program", args: []string{"/nonexistent/program"}, code: 127, output: "pfkeyd: .*no such file.*\n"},
+		{name: "no such program", args: []string{"/nonexistent/program"}, code: 127,
+			output: "pfkeyd: .*no such file.*\n"},
 		{name: "not executable", args: []string{"/etc/passwd"}, code: 126, output: "pfkeyd: .*permission denied\n"},
 		{name: "no program", code: 2, output: "pfkeyd: run: which program\\?\n"},
-		{name: "the engine refuses", args: []string{"--addr", "x", "--", "true"}, code: 2, output: "pfkeyd: --addr \"x\": not an IP address\n"},
+		{name: "the engine refuses", args: []string{"--addr", "x", "--", "true"}, code: 2,
+			output: "pfkeyd: --addr \"x\": not an IP address\n"},
 		{name: "no engine", args: []string{"--engine", "linux:/nonexistent/s", "--", "true"}, code: 3,
 			output: "pfkeyd: .*no engine takes sockets over.*\nStart an engine .*\n"},
 		{name: "not an address", args: []string{"--engine", "x", "--", "true"}, code: 2, output: "pfkeyd: .*\n"},
-		{name: "of two engines", args: []string{"--engine", "linux:/x", "--addr", "192.0.2.1", "--", "true"}, code: 2, output: "pfkeyd: --addr: .*serve.*\n"},
-		{name: "keys without a trace", args: []string{"--show-keys", "--", "true"}, code: 2, output: "pfkeyd: .*--trace\n"},
+		{name: "of two engines", args: []string{"--engine", "linux:/x", "--addr", "192.0.2.1", "--", "true"}, code: 2,
+			output: "pfkeyd: --addr: .*serve.*\n"},
+		{name: "keys without a trace", args: []string{"--show-keys", "--", "true"}, code: 2,
+			output: "pfkeyd: .*--trace\n"},
 		{name: "hostile", args: []string{"--hostile", lies, client, "add"}, code: 1,
 			output: "FAIL pfkey: ADD esp .*: EEXIST, file exists\n"},
-		{name: "nonsense", args: []string{"--hostile", nonsense, "true"}, code: 2, output: "pfkeyd: --hostile .*: line 2: unknown fault \"lie\"\n"},
-		{name: "no script", args: []string{"--hostile", "/nonexistent", "true"}, code: 2, output: "pfkeyd: --hostile: .*no such file.*\n"},
+		{name: "nonsense", args: []string{"--hostile", nonsense, "true"}, code: 2,
+			output: "pfkeyd: --hostile .*: line 2: unknown fault \"lie\"\n"},
+		{name: "no script", args: []string{"--hostile", "/nonexistent", "true"}, code: 2,
+			output: "pfkeyd: --hostile: .*no such file.*\n"},
 		{name: "nested", args: []string{"/proc/self/exe"}, output: ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -434,7 +441,8 @@ func engineOf(t *testing.T, path string) (pid int) {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
 		b, _ := os.ReadFile(f)
-		if args := bytes.Split(b, []byte{0}); len(args) > 2 && string(args[1]) == "serve" && bytes.Contains(b, []byte("--socket="+path)) {
+		if args := bytes.Split(b, []byte{0}); len(args) > 2 && string(args[1]) == "serve" &&
+			bytes.Contains(b, []byte("--socket="+path)) {
 			fmt.Sscanf(f, "/proc/%d/", &pid)
 		}
 	}
@@ -450,7 +458,8 @@ func TestRunEngineKilled(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "s")
-	s := startRun(t, "run", "--socket", path, "--", client, "flush", "add", "line", "flush", "dump", "cpu", "line", "flush", "cpu")
+	s := startRun(t, "run", "--socket", path, "--", client, "flush", "add", "line", "flush", "dump", "cpu", "line",
+		"flush", "cpu")
 	s.expect(t, "flushed", "added")
 	for range 2 {
 		pid := engineOf(t, path)
@@ -502,7 +511,8 @@ func TestRunShared(t *testing.T) {
 	serve.expect(t, "ready")
 	long := startRun(t, "run", "--engine", address, "--", client, "flush", "line", "dump", "line", "flush")
 	long.expect(t, "flushed")
-	if out, err := pfkeyd(t, "run", "--engine", address, client, "add").CombinedOutput(); err != nil || string(out) != "added\n" {
+	if out, err := pfkeyd(t, "run", "--engine", address, client, "add").CombinedOutput(); err != nil ||
+		string(out) != "added\n" {
 		t.Errorf("%v: %s", err, out)
 	}
 	if _, err := io.WriteString(long.in, "\n"); err != nil {
@@ -537,7 +547,8 @@ func TestRunTrace(t *testing.T) {
 		name string
 		args []string
 		keys bool
-	}{{"t.txt", nil, false}, {"keys.txt", []string{"--show-keys"}, true}, {"t.pcapng", nil, false}, {"keys.pcapng", []string{"--show-keys"}, true}} {
+	}{{"t.txt", nil, false}, {"keys.txt", []string{"--show-keys"}, true}, {"t.pcapng", nil, false},
+		{"keys.pcapng", []string{"--show-keys"}, true}} {
 		path := filepath.Join(dir, tt.name)
 		args := append(append([]string{"run", "--trace", path}, tt.args...), "--", client, "add")
 		if out, err := pfkeyd(t, args...).CombinedOutput(); err != nil {

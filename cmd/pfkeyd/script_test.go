@@ -33,9 +33,18 @@ func TestMain(m *testing.M) {
 		}
 	}
 	programs := map[string]func(){
-		"pfkeyd":      program(func(ctx context.Context) int { return cli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }),
-		"ipsecinject": program(func(ctx context.Context) int { return injectcli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }),
-		"ipseckey":    program(func(ctx context.Context) int { return keycli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr) }),
+		"pfkeyd": program(func(ctx context.Context) int {
+			return cli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout,
+				os.Stderr)
+		}),
+		"ipsecinject": program(func(ctx context.Context) int {
+			return injectcli.Run(ctx, os.Args[1:], os.Stdin,
+				os.Stdout, os.Stderr)
+		}),
+		"ipseckey": program(func(ctx context.Context) int {
+			return keycli.Run(ctx, os.Args[1:], os.Stdin, os.Stdout,
+				os.Stderr)
+		}),
 	}
 	maps.Copy(programs, morePrograms)
 	testscript.Main(m, programs)
@@ -55,7 +64,7 @@ type background struct {
 // The commands that the scripts have beside those of testscript:
 //
 //	start NAME PATTERN PROGRAM ARGS...   starts a program and goes on when a line of its output matches PATTERN
-//	finish NAME [SIGNAL]                 waits for it, after sending a signal if one is named; its output becomes the file NAME
+//	finish NAME [SIGNAL]                 sends a signal, if named, and waits; the output becomes the file NAME
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"start": func(ts *testscript.TestScript, neg bool, args []string) {
 		if neg || len(args) < 3 {
@@ -67,7 +76,8 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 		ts.Check(err)
 		b := &background{cmd: exec.Command(path, args[3:]...), ended: make(chan struct{})}
 		b.cmd.Dir = ts.Getenv("WORK")
-		b.cmd.Env = []string{"HOME=" + ts.Getenv("WORK"), "PFKEY_ENGINE=" + ts.Getenv("PFKEY_ENGINE"), "XDG_RUNTIME_DIR=" + ts.Getenv("WORK")}
+		b.cmd.Env = []string{"HOME=" + ts.Getenv("WORK"), "PFKEY_ENGINE=" + ts.Getenv("PFKEY_ENGINE"),
+			"XDG_RUNTIME_DIR=" + ts.Getenv("WORK")}
 		out, err := b.cmd.StdoutPipe()
 		ts.Check(err)
 		b.cmd.Stderr = b.cmd.Stdout
@@ -138,14 +148,18 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: commands, Setup: setup})
 }
 
-// TestWalk is the way of a packet from end to end, for captures of every kind that PF_KEY on illumos can describe: GETSPI for the SPI of
-// the capture, the packet in (queued), UPDATE with the keys, the packet out, equal to what was in it.
+// TestWalk is the way of a packet from end to end, for captures of every kind that PF_KEY on illumos can describe:
+// GETSPI for the SPI of the capture, the packet in (queued), UPDATE with the keys, the packet out, equal to what was in
+// it.
 func TestWalk(t *testing.T) {
 	for _, name := range []string{
-		"esp-aes128cbc-sha1-tra4", "esp-aes128cbc-sha1-tra6", "esp-aes128cbc-sha1-tun4", "esp-aes128cbc-sha1-tun6", "esp-aes128cbc-sha1-tun4in6",
-		"esp-aes128gcm16-tra6", "esp-aes128gcm16-tun4", "esp-aes128gcm16-tun6", "esp-aes128gcm8-tun4", "esp-aes256gcm16-tra4",
+		"esp-aes128cbc-sha1-tra4", "esp-aes128cbc-sha1-tra6", "esp-aes128cbc-sha1-tun4", "esp-aes128cbc-sha1-tun6",
+		"esp-aes128cbc-sha1-tun4in6",
+		"esp-aes128gcm16-tra6", "esp-aes128gcm16-tun4", "esp-aes128gcm16-tun6", "esp-aes128gcm8-tun4",
+		"esp-aes256gcm16-tra4",
 		"esp-null-sha1-tra4", "esp-null-sha1-tra6", "esp-null-sha1-tun4", "esp-null-sha1-tun6", "esp-null-md5-tra4",
-		"esp-3des-sha1-tra4", "esp-aes192cbc-md5-tun4", "esp-aes256cbc-sha384-tra6", "esp-aes256cbc-sha512-tun4", "esp-aes128cbc-sha256-128-tun6",
+		"esp-3des-sha1-tra4", "esp-aes192cbc-md5-tun4", "esp-aes256cbc-sha384-tra6", "esp-aes256cbc-sha512-tun4",
+		"esp-aes128cbc-sha256-128-tun6",
 		"natt-aes128cbc-sha1-tra4", "ah-sha1-tun4", "ah-sha1-tra6",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +234,8 @@ func walkEnv(env *testscript.Env, name string) error {
 		}
 	}
 	if sa.Auth != nil {
-		alg := map[string]string{"hmac(md5)": "md5", "hmac(sha1)": "sha1", "hmac(sha256)": "sha256", "hmac(sha384)": "sha384", "hmac(sha512)": "sha512"}[sa.Auth.Name]
+		alg := map[string]string{"hmac(md5)": "md5", "hmac(sha1)": "sha1", "hmac(sha256)": "sha256",
+			"hmac(sha384)": "sha384", "hmac(sha512)": "sha512"}[sa.Auth.Name]
 		update = append(update, "authalg", alg, "authkey", sa.Auth.Key)
 	}
 	if side.Mode == "tunnel" {
@@ -233,7 +248,8 @@ func walkEnv(env *testscript.Env, name string) error {
 	if side.UDPEncap {
 		update = append(update, "encap", "udp", "nat_rem", "203.0.113.7", "nat_rport", "4500")
 	}
-	if err := os.WriteFile(filepath.Join(env.WorkDir, "update"), []byte(strings.Join(update, " ")+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(env.WorkDir, "update"), []byte(strings.Join(update, " ")+"\n"),
+		0o600); err != nil {
 		return err
 	}
 	env.Setenv("SATYPE", side.Proto)

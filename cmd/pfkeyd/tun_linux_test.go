@@ -25,8 +25,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// inOwnNetwork says whether this is in a network namespace of its own, as root there, and otherwise runs the test again in one and is done. Where none
-// can be made, or there are no TUN devices, it skips.
+// inOwnNetwork says whether this is in a network namespace of its own, as root there, and otherwise runs the test again
+// in one and is done. Where none can be made, or there are no TUN devices, it skips.
 func inOwnNetwork(t *testing.T) bool {
 	t.Helper()
 	const variable = "PFKEYD_OWN_NETWORK"
@@ -134,7 +134,8 @@ func serving(t *testing.T, args ...string) (stop func()) {
 	return stop
 }
 
-// TestServeTUN has this machine route packets through an engine, into one device and out of another, where the test is the peer.
+// TestServeTUN has this machine route packets through an engine, into one device and out of another, where the test is
+// the peer.
 func TestServeTUN(t *testing.T) {
 	if !inOwnNetwork(t) {
 		return
@@ -174,7 +175,8 @@ func TestServeTUN(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(keyclientKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(keyclientKey), MAC: ipsec.HMACSHA1,
+		AuthKey: ipsec.NewKey(authKey)}
 	transform, err := suite.New()
 	if err != nil {
 		t.Fatal(err)

@@ -22,7 +22,8 @@ import (
 type host struct {
 	addr, peer netip.Addr
 	client     *pfkey.Client
-	// send has the kernel send a packet to the peer, and returns what goes out on the wire, nil if nothing does or nobody can see it.
+	// send has the kernel send a packet to the peer, and returns what goes out on the wire, nil if nothing does or
+	// nobody can see it.
 	send func(ctx context.Context) (sealed []byte, err error)
 	// open has the kernel receive a packet; nil if there is no way to give it one.
 	open    func(sealed []byte) error
@@ -32,8 +33,8 @@ type host struct {
 // emulated says whether an address is that of a kernel in this process, which is only a name.
 func emulated(address string) bool { return slices.Contains(kernel.Names(), address) }
 
-// openHost finds the kernel at an address of package pfkey, or emulates one in this process if there is only its name. speed is how much faster the
-// clock of such a one runs.
+// openHost finds the kernel at an address of package pfkey, or emulates one in this process if there is only its name.
+// speed is how much faster the clock of such a one runs.
 func openHost(ctx context.Context, address string, addr, peer netip.Addr, speed int) (_ *host, err error) {
 	h := &host{addr: addr, peer: peer}
 	defer func() {
@@ -65,7 +66,8 @@ func openHost(ctx context.Context, address string, addr, peer netip.Addr, speed 
 	return h, h.protect(ctx)
 }
 
-// protect asks the kernel to protect what is sent to the peer. Where policies do not come by PF_KEY, on illumos, the administrator must have done it.
+// protect asks the kernel to protect what is sent to the peer. Where policies do not come by PF_KEY, on illumos, the
+// administrator must have done it.
 func (h *host) protect(ctx context.Context) error {
 	p := pfkey.Policy{
 		Direction: wire.LinuxDirOut, Src: pfkey.Host(h.addr), Dst: pfkey.Host(h.peer), Type: wire.LinuxPolicyIPsec,
@@ -138,7 +140,9 @@ func (h *host) emulate(ctx context.Context, name string, speed int) error {
 		return nil
 	}
 	if loader, ok := e.Kernel().(engine.PolicyLoader); ok && name == "illumos" {
-		return loader.LoadPolicy(strings.NewReader(fmt.Sprintf("{raddr %s dir out} ipsec {encr_algs aes encr_auth_algs sha1}", h.peer)), "policy")
+		return loader.LoadPolicy(
+			strings.NewReader(fmt.Sprintf("{raddr %s dir out} ipsec {encr_algs aes encr_auth_algs sha1}", h.peer)),
+			"policy")
 	}
 	return h.protect(ctx)
 }
@@ -161,7 +165,8 @@ func tick(ctx context.Context, e *engine.Engine, speed int) {
 	}
 }
 
-// sendSocket sends from this machine itself. The kernel refuses or drops it as long as there are no keys, and shows nobody what it makes of it.
+// sendSocket sends from this machine itself. The kernel refuses or drops it as long as there are no keys, and shows
+// nobody what it makes of it.
 func (h *host) sendSocket(context.Context) ([]byte, error) {
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(h.addr, 0)))
 	if err != nil {

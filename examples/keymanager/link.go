@@ -8,11 +8,11 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A message is one of the three of a negotiation, or its refusal: the initiator offers, the responder accepts, the initiator is done. It is one line of
-// JSON.
+// A message is one of the three of a negotiation, or its refusal: the initiator offers, the responder accepts, the
+// initiator is done. It is one line of JSON.
 //
-// This is no key exchange: the keys are in the offer as they are, and nobody proves who he is. It takes the place of IKE in tests, and must never leave
-// the machine.
+// This is no key exchange: the keys are in the offer as they are, and nobody proves who he is. It takes the place of
+// IKE in tests, and must never leave the machine.
 type message struct {
 	Step string   `json:"step"` // offer, accept, done, refuse
 	ID   string   `json:"id"`   // of the negotiation, chosen by the initiator

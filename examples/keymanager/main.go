@@ -1,14 +1,16 @@
-// Keymanager is a small but complete key manager, to show how a program uses package pfkey: it registers, waits for ACQUIREs, makes security associations
-// by GETSPI, UPDATE and ADD, renews them when they are about to expire and deletes them when they have.
+// Keymanager is a small but complete key manager, to show how a program uses package pfkey: it registers, waits for
+// ACQUIREs, makes security associations by GETSPI, UPDATE and ADD, renews them when they are about to expire and
+// deletes them when they have.
 //
-// Two of them, one for each end, agree on keys by three messages through a pipe. That is no key exchange, it has no security whatever: it takes the place
-// of IKE, so that the example can be read in one sitting.
+// Two of them, one for each end, agree on keys by three messages through a pipe. That is no key exchange, it has no
+// security whatever: it takes the place of IKE, so that the example can be read in one sitting.
 //
-//	go run ./examples/keymanager                                  # illumos at one end, Linux at the other, both emulated in this process
-//	go run ./examples/keymanager --engine af_key: --lifetime 8s   # this machine's own Linux, as root, and an emulated one
+//	go run ./examples/keymanager                                  # illumos here, Linux there, both emulated
+//	go run ./examples/keymanager --engine af_key: --lifetime 8s   # this machine's Linux, as root, and one emulated
 //
-// With af_key: the address of --local must be one of the machine, and that of --peer must be one to which it has a route, such as that of a dummy interface.
-// The command ends when the keys have been made, used, renewed, used again and the old ones deleted, with "success" and exit code 0.
+// With af_key: the address of --local must be one of the machine, and that of --peer must be one to which it has a
+// route, such as that of a dummy interface. The command ends when the keys have been made, used, renewed, used again
+// and the old ones deleted, with "success" and exit code 0.
 //
 // The manager is in manager.go and knows no kernel: the same code runs on every one.
 package main
@@ -51,12 +53,15 @@ func (e usageError) Unwrap() error { return e.error }
 func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	flags := flag.NewFlagSet("keymanager", flag.ContinueOnError)
 	flags.SetOutput(stdout)
-	engineA := flags.String("engine", "illumos", "the kernel at this end: `KERNEL` emulates one here, KERNEL:PATH is a running engine, af_key: this machine's own")
+	engineA := flags.String("engine", "illumos",
+		"the kernel at this end: `KERNEL` emulates one here, KERNEL:PATH is a running engine, af_key: this machine's own")
 	engineB := flags.String("peer-engine", "linux", "the `KERNEL` at the other end, likewise")
 	local := flags.String("local", "192.0.2.1", "`ADDRESS` of this end")
 	peer := flags.String("peer", "192.0.2.2", "`ADDRESS` of the other end")
-	lifetime := flags.Duration("lifetime", time.Minute, "how long keys live; they are renewed after three quarters of that")
-	speed := flags.Int("speed", 0, "how many times faster the clocks of emulated kernels run (default 20 if both are emulated here, else 1)")
+	lifetime := flags.Duration("lifetime", time.Minute,
+		"how long keys live; they are renewed after three quarters of that")
+	speed := flags.Int("speed", 0,
+		"how many times faster the clocks of emulated kernels run (default 20 if both are emulated here, else 1)")
 	if err := flags.Parse(args); err != nil {
 		return usageError{err}
 	}
@@ -69,7 +74,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	case !addrA.Is4() || !addrB.Is4():
 		return usageError{errors.New("the packets of this example are IPv4")}
 	case hard < 4 || *speed < 0 || flags.NArg() > 0:
-		return usageError{errors.New("a lifetime has at least 4 seconds, a speed is not negative, and there are no arguments")}
+		return usageError{errors.New(
+			"a lifetime has at least 4 seconds, a speed is not negative, and there are no arguments")}
 	}
 	if *speed == 0 {
 		*speed = 1
@@ -191,8 +197,9 @@ func (c *cycle) note(ctx context.Context) error {
 	}
 }
 
-// talk sends a packet from one end, sees that the newest keys protect it, and that the other end opens it, as far as it can be seen. If the keys have died
-// before they were used, because this process has slept, it goes on with those that come next.
+// talk sends a packet from one end, sees that the newest keys protect it, and that the other end opens it, as far as it
+// can be seen. If the keys have died before they were used, because this process has slept, it goes on with those that
+// come next.
 func (c *cycle) talk(ctx context.Context, from, to *end) error {
 	for {
 		sealed, err := from.send(ctx)

@@ -18,7 +18,8 @@ func TestRun(t *testing.T) {
 	if err := run(t.Context(), nil, &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{"192.0.2.1 has established 192.0.2.1/1", "the other end opens it", "192.0.2.2 has deleted 192.0.2.1/1", "\nsuccess: "} {
+	for _, want := range []string{"192.0.2.1 has established 192.0.2.1/1", "the other end opens it",
+		"192.0.2.2 has deleted 192.0.2.1/1", "\nsuccess: "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, &out)
 		}
@@ -27,7 +28,8 @@ func TestRun(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--local", "nowhere"}, {"--peer", "2001:db8::1"}, {"--lifetime", "3s"}, {"--speed", "-1"}, {"--colour"}, {"argument"},
+		{"--local", "nowhere"}, {"--peer", "2001:db8::1"}, {"--lifetime", "3s"}, {"--speed", "-1"}, {"--colour"},
+		{"argument"},
 	} {
 		var out strings.Builder
 		if err := run(t.Context(), args, &out); !errors.As(err, new(usageError)) {
@@ -35,7 +37,8 @@ func TestUsage(t *testing.T) {
 		}
 	}
 	var out strings.Builder
-	if err := run(t.Context(), []string{"--peer-engine", "linux:" + filepath.Join(t.TempDir(), "s")}, &out); !errors.Is(err, pfkey.ErrNoEngine) {
+	if err := run(t.Context(), []string{"--peer-engine", "linux:" + filepath.Join(t.TempDir(), "s")},
+		&out); !errors.Is(err, pfkey.ErrNoEngine) {
 		t.Errorf("no engine: %v", err)
 	}
 }

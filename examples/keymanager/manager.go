@@ -42,8 +42,9 @@ type note struct {
 	err  error // of what failed
 }
 
-// A manager keeps the ESP associations between two addresses, in transport mode, for one kernel: it makes a pair when the kernel asks for one, makes the
-// next when a soft limit is reached, and deletes what has reached its hard limit. The other manager does the same with its kernel.
+// A manager keeps the ESP associations between two addresses, in transport mode, for one kernel: it makes a pair when
+// the kernel asks for one, makes the next when a soft limit is reached, and deletes what has reached its hard limit.
+// The other manager does the same with its kernel.
 type manager struct {
 	client      *pfkey.Client
 	link        *link
@@ -58,12 +59,15 @@ type manager struct {
 }
 
 func newManager(c *pfkey.Client, l *link, local, peer netip.Addr, soft, hard uint64, tell func(note)) *manager {
-	return &manager{client: c, link: l, local: local, peer: peer, soft: soft, hard: hard, tell: tell, negotiations: map[string]*pair{}}
+	return &manager{client: c, link: l, local: local, peer: peer, soft: soft, hard: hard, tell: tell,
+		negotiations: map[string]*pair{}}
 }
 
-// run works until ctx ends, which is no error, or until the kernel or the other manager cannot be spoken to any more. It closes the link.
+// run works until ctx ends, which is no error, or until the kernel or the other manager cannot be spoken to any more.
+// It closes the link.
 //
-// Everything is done by one goroutine, step by step; two others only read. Nothing waits for the peer: what it answers is another step.
+// Everything is done by one goroutine, step by step; two others only read. Nothing waits for the peer: what it answers
+// is another step.
 func (m *manager) run(ctx context.Context) error {
 	if _, err := m.client.Register(ctx, wire.SATypeESP); err != nil {
 		m.link.close()
@@ -93,7 +97,8 @@ func (m *manager) run(ctx context.Context) error {
 			}
 		}
 	})
-	// Both managers may write at once, and must not wait for each other: there is room for what a few negotiations have on their way.
+	// Both managers may write at once, and must not wait for each other: there is room for what a few negotiations have
+	// on their way.
 	messages := make(chan message, 64)
 	reading.Go(func() {
 		for {
@@ -160,7 +165,8 @@ func (m *manager) accepts(p *wire.Proposal) bool {
 	}
 	d := m.client.Dialect()
 	return slices.ContainsFunc(p.Combs, func(c wire.Comb) bool {
-		return d.AuthName(c.Auth) == authName && d.EncryptName(c.Encrypt) == encryptName && c.EncryptMinBits <= 8*encryptLen && c.EncryptMaxBits >= 8*encryptLen
+		return d.AuthName(c.Auth) == authName && d.EncryptName(c.Encrypt) == encryptName &&
+			c.EncryptMinBits <= 8*encryptLen && c.EncryptMaxBits >= 8*encryptLen
 	})
 }
 
@@ -179,7 +185,8 @@ func (m *manager) find(id pfkey.SAID) *pair {
 // begin begins a negotiation, for an ACQUIRE or to renew a pair.
 func (m *manager) begin(ctx context.Context, acquire wire.Seq, old *pair) error {
 	m.begun++
-	p := &pair{id: fmt.Sprintf("%s/%d", m.local, m.begun), mine: true, acquire: acquire, old: old, keys: keys{newKeys(), newKeys()}}
+	p := &pair{id: fmt.Sprintf("%s/%d", m.local, m.begun), mine: true, acquire: acquire, old: old,
+		keys: keys{newKeys(), newKeys()}}
 	var err error
 	if p.in, err = m.reserve(ctx); err != nil {
 		return m.fail(ctx, p, err)
@@ -195,8 +202,8 @@ func newKeys() keyPair {
 	return k
 }
 
-// onMessage is one step that the other manager asks for. The order matters: a packet may come as soon as the other side has what it needs to send it, so
-// who receives is ready before he lets the other one know.
+// onMessage is one step that the other manager asks for. The order matters: a packet may come as soon as the other side
+// has what it needs to send it, so who receives is ready before he lets the other one know.
 func (m *manager) onMessage(ctx context.Context, msg message) error {
 	p := m.negotiations[msg.ID]
 	if (p == nil) != (msg.Step == "offer") {
@@ -235,7 +242,8 @@ func (m *manager) onMessage(ctx context.Context, msg message) error {
 
 // reserve has the kernel choose an SPI for packets from the peer.
 func (m *manager) reserve(ctx context.Context) (wire.SPI, error) {
-	return m.client.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(m.peer), Dst: pfkey.Host(m.local)})
+	return m.client.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(m.peer),
+		Dst: pfkey.Host(m.local)})
 }
 
 // establish adds the outbound association, which sets free what waits for it, and the pair is complete.
@@ -262,7 +270,8 @@ func (m *manager) fail(ctx context.Context, p *pair, err error) error {
 	return m.client.FailAcquire(ctx, wire.SATypeESP, p.acquire, wire.ETIMEDOUT)
 }
 
-// giveUp forgets a negotiation. What was to be renewed will be at the next EXPIRE, that of the other direction, or else when the kernel asks.
+// giveUp forgets a negotiation. What was to be renewed will be at the next EXPIRE, that of the other direction, or else
+// when the kernel asks.
 func (m *manager) giveUp(p *pair) {
 	delete(m.negotiations, p.id)
 	if p.old != nil {

@@ -44,7 +44,8 @@ func newMachine(t *testing.T, kernel string, addr, peer netip.Addr, options ...p
 	if kernel == "linux" {
 		policy = fmt.Sprintf("spdadd %s %s any -P out ipsec esp/transport//require;", addr, peer)
 	}
-	options = append(options, pfkeytest.Kernel(kernel), pfkeytest.Addr(addr.String()), pfkeytest.Policy(policy), pfkeytest.Seed(addr.String()))
+	options = append(options, pfkeytest.Kernel(kernel), pfkeytest.Addr(addr.String()), pfkeytest.Policy(policy),
+		pfkeytest.Seed(addr.String()))
 	return &machine{pfkeytest.New(t, options...), t, addr, make(chan note, 16)}
 }
 
@@ -71,7 +72,8 @@ func manage(t *testing.T, a, b *machine) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { client.Close() })
-		manager := newManager(client, newLink(each.conn), each.m.addr, each.other.addr, testSoft, testHard, func(n note) { each.m.notes <- n })
+		manager := newManager(client, newLink(each.conn), each.m.addr, each.other.addr, testSoft, testHard,
+			func(n note) { each.m.notes <- n })
 		go func() { done <- manager.run(ctx) }()
 	}
 	a.waitFor(wire.MsgRegister)
@@ -110,7 +112,8 @@ func (m *machine) arrives(p *pfkeytest.Packet, to *machine, text string, spi wir
 	if !ok || sealed.Kind != ipsec.Transmitted {
 		m.t.Fatalf("%q is not sent: %s", text, p)
 	}
-	if bytes.Contains(sealed.Inner, []byte(text)) || sealed.Inner[9] != 50 || wire.SPI(binary.BigEndian.Uint32(sealed.Inner[20:])) != spi {
+	if bytes.Contains(sealed.Inner, []byte(text)) || sealed.Inner[9] != 50 ||
+		wire.SPI(binary.BigEndian.Uint32(sealed.Inner[20:])) != spi {
 		m.t.Fatalf("%q is not protected by %s: %x", text, spi, sealed.Inner)
 	}
 	opened, ok := to.Inject(sealed.Inner).Expect(ipsec.Delivered).Final()
@@ -154,8 +157,8 @@ func TestManagers(t *testing.T) {
 				a.says(b, "are you there?", toB1)
 				b.says(a, "I am", toA1)
 
-				// The keys grow old at b, where nothing comes of it, and then at a, whose manager renews them. a's clock must stop as soon as
-				// they do: while a manager is at work, LARVAL associations grow old, too.
+				// The keys grow old at b, where nothing comes of it, and then at a, whose manager renews them. a's
+				// clock must stop as soon as they do: while a manager is at work, LARVAL associations grow old, too.
 				b.Advance((testSoft + 60) * time.Second)
 				for a.Advance((testSoft - 30) * time.Second); !a.ages(); {
 					a.Advance(time.Second)

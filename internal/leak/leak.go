@@ -9,14 +9,16 @@ import (
 	"time"
 )
 
-// What has finished its work may still be about to go, and the runtime gives no signal when it has: it is looked for again.
+// What has finished its work may still be about to go, and the runtime gives no signal when it has: it is looked for
+// again.
 const (
 	tries = 100
 	pause = 10 * time.Millisecond
 )
 
-// Run runs the tests of a package, for its TestMain, and returns the exit code: 1 if all have passed and have left goroutines or
-// descriptors behind. Goroutines are told by what their stacks contain, such as "/pfkey." for functions of package pfkey.
+// Run runs the tests of a package, for its TestMain, and returns the exit code: 1 if all have passed and have left
+// goroutines or descriptors behind. Goroutines are told by what their stacks contain, such as "/pfkey." for functions
+// of package pfkey.
 func Run(m interface{ Run() int }, stacks ...string) int {
 	before := OpenFiles()
 	code := m.Run()
@@ -90,7 +92,8 @@ type TB interface {
 	Errorf(format string, args ...any)
 }
 
-// Goroutines fails the test when more goroutines run than before, a runtime.NumGoroutine from when it began, and go on to.
+// Goroutines fails the test when more goroutines run than before, a runtime.NumGoroutine from when it began, and go on
+// to.
 func Goroutines(t TB, before int) {
 	t.Helper()
 	left := wait(func() string {

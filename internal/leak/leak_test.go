@@ -58,7 +58,8 @@ func TestRun(t *testing.T) {
 		}, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := leak.Run(tests(func() int { return tt.tests(t) }), "/other.", "/leak_test.linger"); got != tt.want {
+			if got := leak.Run(tests(func() int { return tt.tests(t) }), "/other.",
+				"/leak_test.linger"); got != tt.want {
 				t.Errorf("Run = %d, want %d", got, tt.want)
 			}
 		})

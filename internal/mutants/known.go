@@ -43,8 +43,8 @@ func (k *knownList) gone(all []*mutant) (names []string) {
 	return names
 }
 
-// readKnown reads the list of survivors: paragraphs of a line "KIND: REASON" and the names of mutants below it, indented. What follows a #
-// at the beginning of a line is a comment.
+// readKnown reads the list of survivors: paragraphs of a line "KIND: REASON" and the names of mutants below it,
+// indented. What follows a # at the beginning of a line is a comment.
 func readKnown(name string) (*knownList, error) {
 	k := &knownList{of: map[string]knownSurvivor{}}
 	file, err := os.Open(name)
@@ -75,7 +75,8 @@ func readKnown(name string) (*knownList, error) {
 		default:
 			kind, reason, _ := strings.Cut(line, ": ")
 			if kind != equivalent && kind != unrecorded && kind != unreachable || reason == "" {
-				return nil, fmt.Errorf("%s:%d: want %s, %s or %s, a colon and the reason", name, n, equivalent, unrecorded, unreachable)
+				return nil, fmt.Errorf("%s:%d: want %s, %s or %s, a colon and the reason", name, n, equivalent,
+					unrecorded, unreachable)
 			}
 			now = knownSurvivor{kind, reason}
 		}

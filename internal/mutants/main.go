@@ -1,20 +1,21 @@
-// Command mutants breaks a kernel on purpose and counts how often that is noticed: a recording that nobody's mistake can fail proves
-// nothing. It makes mutants of kernel/NAME from the syntax tree: two neighbouring checks swapped, a recipient changed, a field of a reply
-// dropped, and the like. All of them are built at once, each as a copy of its function that is chosen by number when the program runs, by
-// means of an overlay, so that the tree is never touched. The recordings are played on each mutant until the first difference; those that
-// survive get the tests.
+// Command mutants breaks a kernel on purpose and counts how often that is noticed: a recording that nobody's mistake
+// can fail proves nothing. It makes mutants of kernel/NAME from the syntax tree: two neighbouring checks swapped, a
+// recipient changed, a field of a reply dropped, and the like. All of them are built at once, each as a copy of its
+// function that is chosen by number when the program runs, by means of an overlay, so that the tree is never touched.
+// The recordings are played on each mutant until the first difference; those that survive get the tests.
 //
 //	go run ./internal/mutants -kernel linux            # "make mutants" does it for each kernel
 //	go run ./internal/mutants -kernel linux -ops all   # more kinds of change, see below
 //	go run ./internal/mutants -kernel linux -list      # the mutants there are
 //	go run ./internal/mutants -sample 200 -seed 7 -run 'update\.go'
 //
-// The kinds are those of a wrong answer: swap (two neighbouring checks, or two neighbours of a list), recipient (who hears a message), field (a
-// part of a reply is left out), code (another errno or diagnostic). With -ops all also those of any wrong program: check, compare, assign,
-// call, number, row; see operators.go.
+// The kinds are those of a wrong answer: swap (two neighbouring checks, or two neighbours of a list), recipient (who
+// hears a message), field (a part of a reply is left out), code (another errno or diagnostic). With -ops all also those
+// of any wrong program: check, compare, assign, call, number, row; see operators.go.
 //
-// Survivors that are known stand in known/NAME.txt with their reasons. The exit code is 1 if one survives that is not listed there, or if
-// fewer than -want percent of those that are not equivalent are caught; a sample says nothing about the share, so there only the list counts.
+// Survivors that are known stand in known/NAME.txt with their reasons. The exit code is 1 if one survives that is not
+// listed there, or if fewer than -want percent of those that are not equivalent are caught; a sample says nothing about
+// the share, so there only the list counts.
 package main
 
 import (
@@ -68,13 +69,16 @@ func main() {
 	var o options
 	f := flag.NewFlagSet("mutants", flag.ContinueOnError)
 	f.StringVar(&o.kernel, "kernel", "illumos", "the kernel to break: illumos or linux")
-	f.StringVar(&o.ops, "ops", "swap,recipient,field,code", "kinds of mutants, with commas between; all: every kind there is")
+	f.StringVar(&o.ops, "ops", "swap,recipient,field,code",
+		"kinds of mutants, with commas between; all: every kind there is")
 	f.StringVar(&o.run, "run", "", "only mutants whose name matches this regular expression")
 	f.IntVar(&o.sample, "sample", 0, "only so many mutants, chosen by -seed; 0: all")
 	f.Uint64Var(&o.seed, "seed", 1, "which mutants -sample takes")
 	f.IntVar(&o.parallel, "p", min(2, runtime.GOMAXPROCS(0)), "mutants that are tried at a time")
-	f.Float64Var(&o.want, "want", 95, "percentage that must be caught of those that are not equivalent; not asked of a sample")
-	f.DurationVar(&o.patience, "timeout", 30*time.Second, "after which a mutant that does nothing any more counts as caught")
+	f.Float64Var(&o.want, "want", 95,
+		"percentage that must be caught of those that are not equivalent; not asked of a sample")
+	f.DurationVar(&o.patience, "timeout", 30*time.Second,
+		"after which a mutant that does nothing any more counts as caught")
 	f.BoolVar(&o.list, "list", false, "list the mutants and do nothing")
 	f.BoolVar(&o.tests, "tests", true, "run the tests on those that the recordings do not catch")
 	f.BoolVar(&o.verbose, "v", false, "tell of each mutant by what it was caught")
@@ -154,7 +158,8 @@ func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 		return false, err
 	}
 	built := time.Since(start)
-	fmt.Fprintf(out, "%d mutants of %s, %d do not compile; built in %.1f s\n", len(chosen), dir, len(b.refused), built.Seconds())
+	fmt.Fprintf(out, "%d mutants of %s, %d do not compile; built in %.1f s\n", len(chosen), dir, len(b.refused),
+		built.Seconds())
 	if err := b.recordings(ctx, chosen, o); err != nil {
 		return false, err
 	}
@@ -178,7 +183,8 @@ func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	return report(out, all, chosen, known, o, time.Since(start)), nil
 }
 
-// report prints the survivors and the sums, and says whether they are as wanted. all are the mutants there are, chosen those that were tried.
+// report prints the survivors and the sums, and says whether they are as wanted. all are the mutants there are, chosen
+// those that were tried.
 func report(out io.Writer, all, chosen []*mutant, known *knownList, o options, took time.Duration) bool {
 	type sum struct{ all, caught, equivalent int }
 	ops := map[string]*sum{}
@@ -230,9 +236,11 @@ func report(out io.Writer, all, chosen []*mutant, known *knownList, o options, t
 	}
 	for _, name := range slices.Sorted(maps.Keys(ops)) {
 		s := ops[name]
-		fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%\n", name, s.all, s.caught, s.equivalent, share(*s))
+		fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%\n", name, s.all, s.caught,
+			s.equivalent, share(*s))
 	}
-	fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%; %d not as listed; %.0f s\n", "all", total.all, total.caught,
+	fmt.Fprintf(out, "%-10s %5d mutants, %5d caught, %3d equivalent: %5.1f %%; %d not as listed; %.0f s\n", "all",
+		total.all, total.caught,
 		total.equivalent, share(total), unknown, took.Seconds())
 	return unknown == 0 && (share(total) >= o.want || o.sample > 0)
 }
@@ -262,7 +270,8 @@ func (b *build) compile(ctx context.Context, chosen []*mutant) ([]*mutant, error
 		if err := os.WriteFile(b.overlay, j, 0o600); err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", b.overlay, "-gcflags="+b.src.importPath+"=-e", "-o", b.program(), "./internal/mutants")
+		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", b.overlay, "-gcflags="+b.src.importPath+"=-e", "-o",
+			b.program(), "./internal/mutants")
 		msg, err := cmd.CombinedOutput()
 		if err == nil {
 			return chosen, nil
@@ -301,7 +310,8 @@ func limited(ctx context.Context, m *mutant, name string, args ...string) *exec.
 
 // recordings plays them on each mutant, several at a time.
 func (b *build) recordings(ctx context.Context, chosen []*mutant, o options) error {
-	if msg, err := limited(ctx, nil, b.program(), "-mode", "reach", "-kernel", o.kernel, "-dir", b.dir).CombinedOutput(); err != nil {
+	if msg, err := limited(ctx, nil, b.program(), "-mode", "reach", "-kernel", o.kernel, "-dir",
+		b.dir).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, msg)
 	}
 	queue := make(chan *mutant)
@@ -343,7 +353,8 @@ type process struct {
 }
 
 func (b *build) start(ctx context.Context, o options) *process {
-	p := &process{cmd: limited(ctx, nil, b.program(), "-mode", "play", "-kernel", o.kernel, "-dir", b.dir), lines: make(chan string, 1)}
+	p := &process{cmd: limited(ctx, nil, b.program(), "-mode", "play", "-kernel", o.kernel, "-dir", b.dir),
+		lines: make(chan string, 1)}
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
 		return &process{dead: true}

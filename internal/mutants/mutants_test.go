@@ -142,7 +142,8 @@ func TestReport(t *testing.T) {
 	if report(io.Discard, all, all, known, options{want: 95, sample: 3}, 0) {
 		t.Error("a survivor that is not listed passes in a sample")
 	}
-	if !strings.Contains(out.String(), "SURVIVES  a.go f code: 3\n") || !strings.Contains(out.String(), " 50.0 %; 1 not as listed") {
+	if !strings.Contains(out.String(), "SURVIVES  a.go f code: 3\n") ||
+		!strings.Contains(out.String(), " 50.0 %; 1 not as listed") {
 		t.Errorf("report:\n%s", &out)
 	}
 	out.Reset()
@@ -158,7 +159,8 @@ func TestReport(t *testing.T) {
 		t.Error("an equivalent one that was caught passes")
 	}
 	out.Reset()
-	if report(&out, all[:1], all[:1], known, options{want: 95}, 0) || !strings.Contains(out.String(), "no mutant (any more): a.go f swap: 2") {
+	if report(&out, all[:1], all[:1], known, options{want: 95}, 0) ||
+		!strings.Contains(out.String(), "no mutant (any more): a.go f swap: 2") {
 		t.Errorf("a listed survivor that cannot be made passes:\n%s", &out)
 	}
 }

@@ -119,7 +119,8 @@ func (f *finder) statements(list *[]ast.Stmt) {
 	for i, s := range *list {
 		if i+1 < len(*list) && isCheck(s) && isCheck((*list)[i+1]) {
 			apply, undo := set(list, swapped(*list, i))
-			f.add("swap", s, apply, undo, "%s <> %s", f.s.text(s.(*ast.IfStmt).Cond), f.s.text((*list)[i+1].(*ast.IfStmt).Cond))
+			f.add("swap", s, apply, undo, "%s <> %s", f.s.text(s.(*ast.IfStmt).Cond),
+				f.s.text((*list)[i+1].(*ast.IfStmt).Cond))
 		}
 		drop := func(op string) {
 			apply, undo := set(list, without(*list, i))
@@ -139,7 +140,8 @@ func (f *finder) statements(list *[]ast.Stmt) {
 		case *ast.AssignStmt:
 			switch {
 			case s.Tok == token.DEFINE:
-			case s.Tok != token.ASSIGN, !slices.ContainsFunc(s.Lhs, func(e ast.Expr) bool { _, local := e.(*ast.Ident); return local }):
+			case s.Tok != token.ASSIGN,
+				!slices.ContainsFunc(s.Lhs, func(e ast.Expr) bool { _, local := e.(*ast.Ident); return local }):
 				drop("assign")
 			}
 		}
@@ -281,7 +283,8 @@ func (f *finder) literal(n *ast.CompositeLit) {
 		if _, ok := e.(*ast.KeyValueExpr); ok {
 			apply, undo := set(&n.Elts, without(n.Elts, i))
 			f.add("field", e, apply, undo, "drop %s", f.s.text(e))
-		} else if _, list := n.Type.(*ast.ArrayType); list && i+1 < len(n.Elts) && f.s.text(e) != f.s.text(n.Elts[i+1]) {
+		} else if _, list := n.Type.(*ast.ArrayType); list && i+1 < len(n.Elts) &&
+			f.s.text(e) != f.s.text(n.Elts[i+1]) {
 			apply, undo := set(&n.Elts, swapped(n.Elts, i))
 			f.add("swap", e, apply, undo, "%s <> %s", f.s.text(e), f.s.text(n.Elts[i+1]))
 		}
@@ -376,14 +379,16 @@ func sender(e ast.Expr) bool {
 	return false
 }
 
-// dropAppend makes a call that appends to its first argument return that as it is. The other arguments stay, so that they are used.
+// dropAppend makes a call that appends to its first argument return that as it is. The other arguments stay, so that
+// they are used.
 func (f *finder) dropAppend(c *ast.CallExpr) {
 	apply, undo := set(&c.Fun, ast.Expr(ast.NewIdent("mutantFirst_")))
 	f.add("field", c, apply, undo, "drop %s", f.s.text(c))
 }
 
 var opposite = map[token.Token][]token.Token{
-	token.LSS: {token.LEQ, token.GEQ}, token.LEQ: {token.LSS, token.GTR}, token.GTR: {token.GEQ, token.LEQ}, token.GEQ: {token.GTR, token.LSS},
+	token.LSS: {token.LEQ, token.GEQ}, token.LEQ: {token.LSS, token.GTR}, token.GTR: {token.GEQ, token.LEQ},
+	token.GEQ: {token.GTR, token.LSS},
 	token.EQL: {token.NEQ}, token.NEQ: {token.EQL},
 }
 

@@ -19,7 +19,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 
-// hits tells which functions that have mutants have run since it was called last, by their numbers. The overlay sets it.
+// hits tells which functions that have mutants have run since it was called last, by their numbers. The overlay sets
+// it.
 var hits func() []int
 
 // folders of the recordings of a kernel, in testdata/golden.
@@ -72,8 +73,8 @@ func (p *player) take(name string, _ fs.DirEntry, err error) error {
 	return err
 }
 
-// play plays some of the recordings, with a fault of that name if it has one, and returns the place in which of the first that fails, -1 if
-// none does.
+// play plays some of the recordings, with a fault of that name if it has one, and returns the place in which of the
+// first that fails, -1 if none does.
 func (p *player) play(which []int, fault string) (failed int, err error) {
 	var text []byte
 	for _, i := range which {
@@ -86,20 +87,22 @@ func (p *player) play(which []int, fault string) (failed int, err error) {
 	defer stop()
 	failed = -1
 	played := 0
-	_, err = conform.Run(ctx, conform.Config{Kernel: p.kernel, Paths: []string{p.file}, Fault: fault, Workers: 1, Patience: patience, Observe: func(r conform.Result) {
-		if r.Status == conform.Failed && failed < 0 {
-			failed = played
-			stop()
-		}
-		played++
-	}})
+	_, err = conform.Run(ctx, conform.Config{Kernel: p.kernel, Paths: []string{p.file}, Fault: fault, Workers: 1,
+		Patience: patience, Observe: func(r conform.Result) {
+			if r.Status == conform.Failed && failed < 0 {
+				failed = played
+				stop()
+			}
+			played++
+		}})
 	if failed >= 0 {
 		err = nil
 	}
 	return failed, err
 }
 
-// reach plays every recording on the unbroken kernel and writes, for each function that has mutants, which recordings run it.
+// reach plays every recording on the unbroken kernel and writes, for each function that has mutants, which recordings
+// run it.
 func reach(kernel, dir string) error {
 	p, err := newPlayer(kernel, dir)
 	if err != nil {
@@ -122,7 +125,8 @@ func reach(kernel, dir string) error {
 	return os.WriteFile(filepath.Join(dir, "reached.json"), b, 0o600)
 }
 
-// playAll reads lines of a mutant's number and that of its function, and answers each with the recording that catches it, or "survives".
+// playAll reads lines of a mutant's number and that of its function, and answers each with the recording that catches
+// it, or "survives".
 func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 	p, err := newPlayer(kernel, dir)
 	if err != nil {
@@ -140,7 +144,8 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 	raced := map[int]bool{} // recordings of a race, which pass with the fault that the real kernel has, too
 	for i := range all {
 		all[i] = i
-		raced[i] = bytes.Contains(p.lines[i][:min(64, len(p.lines[i]))], []byte(`"interleave/`)) && !bytes.Contains(p.lines[i], []byte(`"panic"`))
+		raced[i] = bytes.Contains(p.lines[i][:min(64, len(p.lines[i]))], []byte(`"interleave/`)) &&
+			!bytes.Contains(p.lines[i], []byte(`"panic"`))
 	}
 	killers := map[int][]int{} // what has caught other mutants of a function is played first
 	for lines := bufio.NewScanner(in); lines.Scan(); {

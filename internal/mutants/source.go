@@ -126,7 +126,8 @@ func (s *source) mutants() []*mutant {
 			slices.SortStableFunc(found, func(a, b change) int { return int(a.pos - b.pos) })
 			for _, x := range found {
 				p := s.fset.Position(x.pos)
-				m := &mutant{number: len(all) + 1, op: x.op, fn: at.name(), what: x.what, site: at, apply: x.apply, undo: x.undo,
+				m := &mutant{number: len(all) + 1, op: x.op, fn: at.name(), what: x.what, site: at, apply: x.apply,
+					undo:     x.undo,
 					position: fmt.Sprintf("%s:%d", f.path, p.Line)}
 				if n := names[m.name()]; n > 0 {
 					names[m.name()]++
@@ -181,8 +182,8 @@ const (
 	hitVar    = "mutantHit_"
 )
 
-// write makes the files with the given mutants in dir. Each function that has some gets a head that hands over to the copy that is
-// chosen; New, which every kernel has, reads the choice; and tables are set anew there.
+// write makes the files with the given mutants in dir. Each function that has some gets a head that hands over to the
+// copy that is chosen; New, which every kernel has, reads the choice; and tables are set anew there.
 func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 	w := &written{replace: map[string]string{}, spans: map[string][]span{}}
 	of := map[*site][]*mutant{}
@@ -217,7 +218,8 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 				if len(of[at]) > 0 {
 					name := at.table.Names[0].Name
 					tables = append(tables, name+"_table")
-					fmt.Fprintf(&b, "\nvar %s_plain = %s\n\nfunc %s_table() {\n%s = %s_plain\n}\n", name, name, name, name, name)
+					fmt.Fprintf(&b, "\nvar %s_plain = %s\n\nfunc %s_table() {\n%s = %s_plain\n}\n", name, name, name,
+						name, name)
 				}
 			}
 			for _, m := range of[at] {
@@ -241,8 +243,10 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 		}
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "package %s\n\nimport (\n\"os\"\n\"strconv\"\n)\n\nvar %s int\n\nfunc %s() {\n", s.files[0].ast.Name.Name, chosenVar, loadFunc)
-	fmt.Fprintf(&b, "n, _ := strconv.Atoi(os.Getenv(%q))\nif n == %s {\nreturn\n}\n%s = n\n", environment, chosenVar, chosenVar)
+	fmt.Fprintf(&b, "package %s\n\nimport (\n\"os\"\n\"strconv\"\n)\n\nvar %s int\n\nfunc %s() {\n",
+		s.files[0].ast.Name.Name, chosenVar, loadFunc)
+	fmt.Fprintf(&b, "n, _ := strconv.Atoi(os.Getenv(%q))\nif n == %s {\nreturn\n}\n%s = n\n", environment, chosenVar,
+		chosenVar)
 	for _, t := range tables {
 		fmt.Fprintf(&b, "%s()\n", t)
 	}
@@ -253,8 +257,10 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 			last = max(last, at.number)
 		}
 	}
-	fmt.Fprintf(&b, "\nvar %s [%d]bool\n\n// MutantHits_ is for the program that breaks the kernel.\nfunc MutantHits_() (n []int) {\n", hitVar, last+1)
-	fmt.Fprintf(&b, "for i, hit := range %s {\nif hit {\nn = append(n, i)\n%s[i] = false\n}\n}\nreturn n\n}\n", hitVar, hitVar)
+	fmt.Fprintf(&b,
+		"\nvar %s [%d]bool\n\n// MutantHits_ is for the program that breaks the kernel.\nfunc MutantHits_() (n []int) {\n", hitVar, last+1)
+	fmt.Fprintf(&b, "for i, hit := range %s {\nif hit {\nn = append(n, i)\n%s[i] = false\n}\n}\nreturn n\n}\n", hitVar,
+		hitVar)
 	kernel := filepath.ToSlash(filepath.Dir(s.files[0].path))
 	if err := w.add(dir, kernel+"/mutants_overlay.go", b.Bytes()); err != nil {
 		return nil, err
@@ -334,7 +340,8 @@ func (s *source) head(at *site, ms []*mutant) (head []ast.Stmt) {
 		receiver = name(fn.Recv)[0]
 	}
 	call.Args = name(fn.Type.Params)
-	hit := &ast.AssignStmt{Lhs: []ast.Expr{&ast.IndexExpr{X: ast.NewIdent(hitVar), Index: &ast.BasicLit{Kind: token.INT, Value: fmt.Sprint(at.number)}}},
+	hit := &ast.AssignStmt{Lhs: []ast.Expr{&ast.IndexExpr{X: ast.NewIdent(hitVar), Index: &ast.BasicLit{Kind: token.INT,
+		Value: fmt.Sprint(at.number)}}},
 		Tok: token.ASSIGN, Rhs: []ast.Expr{ast.NewIdent("true")}}
 	choice := &ast.SwitchStmt{Tag: ast.NewIdent(chosenVar), Body: &ast.BlockStmt{}}
 	for _, m := range ms {

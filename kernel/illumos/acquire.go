@@ -42,8 +42,8 @@ func (n *need) wantsUnique() bool {
 	return n.tunnel == nil && (n.rule.Actions[0].Unique || n.selfEncap())
 }
 
-// acquire is an ACQUIRE that waits for its answer, with the packets that wait with it; ipsacq_t. What it is for does not change; its queue is
-// guarded by the lock of the acquire records.
+// acquire is an ACQUIRE that waits for its answer, with the packets that wait with it; ipsacq_t. What it is for does
+// not change; its queue is guarded by the lock of the acquire records.
 type acquire struct {
 	next   *acquire // in its bucket
 	p      *protocol
@@ -54,8 +54,8 @@ type acquire struct {
 	gone   bool
 }
 
-// acquireTable is the lock of the acquire records, a leaf, and what it takes to look twice: every change that may give a waiting packet an SA
-// moves generation.
+// acquireTable is the lock of the acquire records, a leaf, and what it takes to look twice: every change that may give
+// a waiting packet an SA moves generation.
 type acquireTable struct {
 	mu         sync.Mutex
 	n          int // records there are; guarded by mu
@@ -73,10 +73,11 @@ func (k *Kernel) nextAcquireSeq() uint32 {
 	}
 }
 
-// hold lets a packet wait for an SA: on the record that there is for the same need, or on a new one, for which key management is asked. It
-// returns false, without the packet, if an SA may have been made since the caller looked for one at generation: then it looks again. The
-// check and the store are under one lock. sealed is what ESP has made of the packet already, if it now waits for AH. A packet for which there is no
-// memory ends, be it on a new record or on one that is there.
+// hold lets a packet wait for an SA: on the record that there is for the same need, or on a new one, for which key
+// management is asked. It returns false, without the packet, if an SA may have been made since the caller looked for
+// one at generation: then it looks again. The check and the store are under one lock. sealed is what ESP has made of
+// the packet already, if it now waits for AH. A packet for which there is no memory ends, be it on a new record or on
+// one that is there.
 func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, generation uint64) bool {
 	f := p.familyOf(n.dst)
 	bucket := k.hashDst(n.dst)
@@ -133,8 +134,8 @@ func (a *acquire) matches(n *need) bool {
 	return !n.wantsUnique() || a.need.uniqueID == n.uniqueID
 }
 
-// ask sends the ACQUIRE of a new record: the extended form to those who want that one, then the regular one. If nobody is there to hear it the
-// record goes at once. The control lock is held.
+// ask sends the ACQUIRE of a new record: the extended form to those who want that one, then the regular one. If nobody
+// is there to hear it the record goes at once. The control lock is held.
 func (k *Kernel) ask(f *family, a *acquire) {
 	k.dueAt(a.expire + 1)
 	heard := false
@@ -183,7 +184,8 @@ func (k *Kernel) records(f *family) (all []*acquire) {
 	return all
 }
 
-// takeAcquire removes the record with a sequence number and a destination, and returns it with its packets; nil if there is none.
+// takeAcquire removes the record with a sequence number and a destination, and returns it with its packets; nil if
+// there is none.
 func (k *Kernel) takeAcquire(f *family, dst netip.Addr, seq uint32) *acquire {
 	for _, a := range k.records(f) {
 		if a.seq == seq && a.need.dst == dst {
@@ -211,8 +213,8 @@ func (k *Kernel) ageAcquires(f *family, now int64) {
 	}
 }
 
-// acquireFromUser is keysock's part of an ACQUIRE that key management sends. With an errno it says that a negotiation has failed; without one
-// it is only shown to promiscuous sockets.
+// acquireFromUser is keysock's part of an ACQUIRE that key management sends. With an errno it says that a negotiation
+// has failed; without one it is only shown to promiscuous sockets.
 func (k *Kernel) acquireFromUser(r *request) {
 	if r.hdr.Errno == 0 {
 		if r.hdr.SAType == wire.SATypeUnspec {
@@ -239,8 +241,8 @@ func (k *Kernel) acquireFromUser(r *request) {
 	k.passDown(r)
 }
 
-// acquireRefused is the consumer's part of a negative ACQUIRE: the record with its sequence number goes, with its packets. There is never an
-// answer. A message with any extension is not looked at.
+// acquireRefused is the consumer's part of a negative ACQUIRE: the record with its sequence number goes, with its
+// packets. There is never an answer. A message with any extension is not looked at.
 func (k *Kernel) acquireRefused(p *protocol, r *request) result {
 	if r.hasAny() {
 		return result{}
@@ -256,8 +258,8 @@ func (k *Kernel) acquireRefused(p *protocol, r *request) result {
 	return result{}
 }
 
-// acquireMessage is an ACQUIRE in its regular or its extended form. The two differ in more than the proposal: in the order of their addresses,
-// and in what ports and protocols they show.
+// acquireMessage is an ACQUIRE in its regular or its extended form. The two differ in more than the proposal: in the
+// order of their addresses, and in what ports and protocols they show.
 func (k *Kernel) acquireMessage(a *acquire, extended bool) []byte {
 	n := &a.need
 	h := wire.Header{Version: wire.Version, Type: wire.MsgAcquire, Seq: wire.Seq(a.seq)}
@@ -275,8 +277,8 @@ func (k *Kernel) acquireMessage(a *acquire, extended bool) []byte {
 	return k.d.Finish(k.appendExtendedProposal(b, n.rule.Actions))
 }
 
-// appendNeedExtended adds the addresses as the extended form shows them: what the policy names, or, where it wants an SA for each flow, what the
-// packet has.
+// appendNeedExtended adds the addresses as the extended form shows them: what the policy names, or, where it wants an
+// SA for each flow, what the packet has.
 func (k *Kernel) appendNeedExtended(b []byte, n *need) []byte {
 	switch rule := n.rule; {
 	case n.tunnelMode():
@@ -332,8 +334,8 @@ func (p *protocol) proposedLifetimes() (l [6]uint64) {
 	return l
 }
 
-// appendProposal adds the alternatives that use the record's protocol, one combination each. An alternative that leaves an algorithm
-// open has no combination. The window is the tunable's, whatever the policy says.
+// appendProposal adds the alternatives that use the record's protocol, one combination each. An alternative that leaves
+// an algorithm open has no combination. The window is the tunable's, whatever the policy says.
 func (k *Kernel) appendProposal(b []byte, a *acquire) []byte {
 	v := wire.Proposal{Replay: uint8(a.p.tun(tunReplaySize))}
 	life := a.p.proposedLifetimes()
@@ -342,7 +344,8 @@ func (k *Kernel) appendProposal(b []byte, a *acquire) []byte {
 		if !act.wants(a.p) {
 			continue
 		}
-		c := wire.Comb{SoftBytes: life[0], HardBytes: life[1], SoftAddTime: life[2], HardAddTime: life[3], SoftUseTime: life[4], HardUseTime: life[5]}
+		c := wire.Comb{SoftBytes: life[0], HardBytes: life[1], SoftAddTime: life[2], HardAddTime: life[3],
+			SoftUseTime: life[4], HardUseTime: life[5]}
 		auth, encrypt := act.AH, NotUsed
 		if a.p.isESP() {
 			auth, encrypt = act.ESPAuth, act.ESP
@@ -367,8 +370,9 @@ func (k *Kernel) appendProposal(b []byte, a *acquire) []byte {
 	return k.d.AppendProposal(b, v)
 }
 
-// appendExtendedProposal adds every alternative that protects, with the algorithms of each protocol it uses; 0 where any will do. A
-// cookie lies behind the last one, inside the extension's length, where a walk by lengths does not see it.
+// appendExtendedProposal adds every alternative that protects, with the algorithms of each protocol it uses; 0 where
+// any will do. A cookie lies behind the last one, inside the extension's length, where a walk by lengths does not see
+// it.
 func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
 	v := wire.EProp{Replay: defaultReplay}
 	for i := range acts {
@@ -383,7 +387,8 @@ func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
 			v.Cookie = &wire.KMCookie{Protocol: act.KMProtocol, Cookie: act.KMCookie}
 		}
 		life := k.lifetimesOf(act).proposedLifetimes()
-		e := wire.EComb{SoftBytes: life[0], HardBytes: life[1], SoftAddTime: life[2], HardAddTime: life[3], SoftUseTime: life[4], HardUseTime: life[5]}
+		e := wire.EComb{SoftBytes: life[0], HardBytes: life[1], SoftAddTime: life[2], HardAddTime: life[3],
+			SoftUseTime: life[4], HardUseTime: life[5]}
 		add := func(t wire.SAType, kind uint8, table []algorithm, id int, lo, hi uint16) {
 			if id == NotUsed {
 				return

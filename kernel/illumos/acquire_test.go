@@ -14,13 +14,14 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// TestArrivalAgainstAdd lets outbound packets look for an SA while key management answers the ACQUIRE of the first: none may be left waiting
-// for an answer that has been given.
+// TestArrivalAgainstAdd lets outbound packets look for an SA while key management answers the ACQUIRE of the first:
+// none may be left waiting for an answer that has been given.
 func TestArrivalAgainstAdd(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	ctx := context.Background()
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)}}}))
+	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC),
+		ESPAuth: int(wire.AuthSHA1HMAC)}}}))
 	if _, err := h.client.Register(ctx, wire.SATypeESP); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,8 @@ func TestArrivalAgainstAdd(t *testing.T) {
 func TestAcquireTimesOut(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)}}}))
+	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC),
+		ESPAuth: int(wire.AuthSHA1HMAC)}}}))
 	if _, err := h.client.Register(context.Background(), wire.SATypeESP); err != nil {
 		t.Fatal(err)
 	}

@@ -121,8 +121,8 @@ func (k *Kernel) readKey(raw []byte) wire.Key {
 	return key
 }
 
-// direction says into which table an SA goes first, and whether a copy goes into the other one. It depends on the flags of
-// the request, or, without them, on whose addresses they are. It may add flags.
+// direction says into which table an SA goes first, and whether a copy goes into the other one. It depends on the flags
+// of the request, or, without them, on whose addresses they are. It may add flags.
 func direction(r *request, flags uint32) (outFlags uint32, inbound, clone bool) {
 	switch {
 	case flags&flagInbound != 0:
@@ -143,8 +143,8 @@ func direction(r *request, flags uint32) (outFlags uint32, inbound, clone bool) 
 	return flags, false, false
 }
 
-// finishAdd puts an SA into the tables: a new one, or the LARVAL that an UPDATE is for. When it returns, the reply has been
-// given, and the packets that waited will be driven on; esp_add_sa_finish, ah_add_sa_finish.
+// finishAdd puts an SA into the tables: a new one, or the LARVAL that an UPDATE is for. When it returns, the reply has
+// been given, and the packets that waited will be driven on; esp_add_sa_finish, ah_add_sa_finish.
 func (k *Kernel) finishAdd(p *protocol, r *request, update bool) result {
 	v := k.readSA(r)
 	dst := r.address(k, wire.ExtAddressDst).addr()
@@ -153,7 +153,8 @@ func (k *Kernel) finishAdd(p *protocol, r *request, update bool) result {
 	if r.hdr.Seq&acquireSeqBit == 0 {
 		return res
 	}
-	// The message answers an ACQUIRE. Its packets are taken only now: whoever came late has either joined them, or sees the SA.
+	// The message answers an ACQUIRE. Its packets are taken only now: whoever came late has either joined them, or sees
+	// the SA.
 	asked := k.takeAcquire(f, dst, uint32(r.hdr.Seq))
 	switch {
 	case asked == nil:
@@ -187,10 +188,11 @@ func (k *Kernel) giveUp(a *acquire) {
 	k.endHeld(a.queue, dropAcquireTimeout)
 }
 
-// commonAdd fills in an SA, links it and makes it usable; sadb_common_add. A LARVAL that has begun to be filled in does not
-// survive a failure. Packets may look at a LARVAL all the while: it leaves that state as the last thing, with all checks done,
-// and takes its queue along.
-func (k *Kernel) commonAdd(p *protocol, f *family, r *request, larval *sa, v wire.SA, flags uint32, inbound, clone bool) result {
+// commonAdd fills in an SA, links it and makes it usable; sadb_common_add. A LARVAL that has begun to be filled in does
+// not survive a failure. Packets may look at a LARVAL all the while: it leaves that state as the last thing, with all
+// checks done, and takes its queue along.
+func (k *Kernel) commonAdd(p *protocol, f *family, r *request, larval *sa, v wire.SA, flags uint32, inbound,
+	clone bool) result {
 	if clone && r.has(wire.IllumosExtXPair) {
 		return einval(wire.IllumosDiagPairInappropriate)
 	}
@@ -208,7 +210,8 @@ func (k *Kernel) commonAdd(p *protocol, f *family, r *request, larval *sa, v wir
 	}
 	s := larval
 	if s == nil {
-		s = &sa{p: p, spi: v.SPI, src: r.address(k, wire.ExtAddressSrc).addr(), dst: r.address(k, wire.ExtAddressDst).addr()}
+		s = &sa{p: p, spi: v.SPI, src: r.address(k, wire.ExtAddressSrc).addr(),
+			dst: r.address(k, wire.ExtAddressDst).addr()}
 	}
 	if res := k.fill(s, r, v, flags, clone); res.failed() {
 		k.spoil(s, larval != nil)
@@ -311,7 +314,8 @@ func (k *Kernel) fillInner(s *sa, r *request, src, dst address) result {
 	default:
 		return result{wire.EPROTOTYPE, wire.IllumosDiagInnerAFMismatch}
 	}
-	s.inner = &innerAddrs{netip.PrefixFrom(innerSrc.addr(), innerSrc.prefix()), netip.PrefixFrom(innerDst.addr(), innerDst.prefix())}
+	s.inner = &innerAddrs{netip.PrefixFrom(innerSrc.addr(), innerSrc.prefix()), netip.PrefixFrom(innerDst.addr(),
+		innerDst.prefix())}
 	s.setUnique(innerSrc.port(), innerDst.port(), dst.proto(), innerDst.proto())
 	return result{}
 }
@@ -380,8 +384,9 @@ func (k *Kernel) fillKeys(s *sa, r *request) result {
 	return result{}
 }
 
-// place links the SA into its primary table, and a copy, in the given state, into the other one if it is wanted. On collision nothing stays.
-// A LARVAL moves to the head of its bucket, where packets find it all the while, or into the outbound table.
+// place links the SA into its primary table, and a copy, in the given state, into the other one if it is wanted. On
+// collision nothing stays. A LARVAL moves to the head of its bucket, where packets find it all the while, or into the
+// outbound table.
 func (k *Kernel) place(s *sa, primary, other *table, clone bool, state sadb.State) result {
 	exists := result{errno: wire.EEXIST}
 	if s.in == primary {
@@ -412,8 +417,9 @@ func (k *Kernel) clone(s *sa) *sa {
 	c := &sa{p: s.p, spi: s.spi, src: s.src, dst: s.dst, replayWindow: s.replayWindow, auth: s.auth, encrypt: s.encrypt,
 		authKey: s.authKey, encryptKey: s.encryptKey, salt: s.salt, authBits: s.authBits, encryptBits: s.encryptBits,
 		inner: s.inner, nat: s.nat, cookie: s.cookie, srcID: s.srcID,
-		dstID: s.dstID, hard: s.hard, soft: s.soft, idleAddTime: s.idleAddTime, idleUseTime: s.idleUseTime, idleTime: s.idleTime,
-		addTime: s.addTime, hardExpire: s.hardExpire, softExpire: s.softExpire, idleExpire: s.idleExpire}
+		dstID: s.dstID, hard: s.hard, soft: s.soft, idleAddTime: s.idleAddTime, idleUseTime: s.idleUseTime,
+		idleTime: s.idleTime,
+		addTime:  s.addTime, hardExpire: s.hardExpire, softExpire: s.softExpire, idleExpire: s.idleExpire}
 	c.unique.Store(s.unique.Load())
 	s.Lock()
 	c.window, c.Seq, c.ivCounter = s.window, s.Seq, s.ivCounter
@@ -423,8 +429,8 @@ func (k *Kernel) clone(s *sa) *sa {
 	return c
 }
 
-// spoil is what becomes of an SA whose making failed half-way: it is DEAD, and if it is linked it stays so until the next
-// pass reaps it. The packets of a LARVAL wait for that, too.
+// spoil is what becomes of an SA whose making failed half-way: it is DEAD, and if it is linked it stays so until the
+// next pass reaps it. The packets of a LARVAL wait for that, too.
 func (k *Kernel) spoil(s *sa, linked bool) {
 	s.Lock()
 	if held := k.fault.DieLocked(&s.SA, false); held.Len() != 0 {

@@ -19,7 +19,8 @@ const (
 	classMBcast                // multicast or broadcast
 )
 
-// address is a view of an ADDRESS extension. Its sockaddr is edited in place, as the original does, and shows so in echoes.
+// address is a view of an ADDRESS extension. Its sockaddr is edited in place, as the original does, and shows so in
+// echoes.
 type address struct {
 	d   *wire.Dialect
 	raw []byte // at least 40 bytes, or to the end of the slack
@@ -148,7 +149,8 @@ func (k *Kernel) addrFix(r *request) (res result) {
 		return result{}
 	}
 	if r.has(wire.IllumosExtXAddressInnerSrc) {
-		innerSrc, innerDst := r.address(k, wire.IllumosExtXAddressInnerSrc), r.address(k, wire.IllumosExtXAddressInnerDst)
+		innerSrc, innerDst := r.address(k, wire.IllumosExtXAddressInnerSrc),
+			r.address(k, wire.IllumosExtXAddressInnerDst)
 		if innerSrc.port()|innerDst.port() != 0 && src.port()|dst.port() != 0 {
 			return einval(wire.IllumosDiagDualPortSets)
 		}
@@ -211,7 +213,8 @@ func (k *Kernel) innerFix(r *request) result {
 		if _, res := k.addrCheck(r, wire.IllumosExtXAddressInnerSrc); res.failed() {
 			return res
 		}
-		if r.address(k, wire.IllumosExtXAddressInnerSrc).family() != r.address(k, wire.IllumosExtXAddressInnerDst).family() {
+		if r.address(k, wire.IllumosExtXAddressInnerSrc).family() != r.address(k,
+			wire.IllumosExtXAddressInnerDst).family() {
 			return einval(wire.IllumosDiagInnerAFMismatch)
 		}
 		return result{}

@@ -32,16 +32,24 @@ var (
 	}
 	encryptAlgs = []algorithm{
 		{id: wire.IllumosEncDESCBC, minBits: 64, maxBits: 64, ivLen: 8, block: 8, cipher: ipsec.DESCBC, weak: weakDES},
-		{id: wire.IllumosEnc3DESCBC, minBits: 192, maxBits: 192, ivLen: 8, block: 8, cipher: ipsec.TripleDES, weak: weak3DES},
+		{id: wire.IllumosEnc3DESCBC, minBits: 192, maxBits: 192, ivLen: 8, block: 8, cipher: ipsec.TripleDES,
+			weak: weak3DES},
 		{id: wire.IllumosEncBlowfish, minBits: 128, maxBits: 128, ivLen: 8, block: 8, cipher: ipsec.BlowfishCBC},
 		{id: wire.IllumosEncNull, cipher: ipsec.NULL},
-		{id: wire.IllumosEncAESCBC, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 16, cipher: ipsec.AESCBC},
-		{id: wire.IllumosEncAESCCM8, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 3, icvLen: 8, cipher: ipsec.AESCCM},
-		{id: wire.IllumosEncAESCCM12, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 3, icvLen: 12, cipher: ipsec.AESCCM},
-		{id: wire.IllumosEncAESCCM16, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 3, icvLen: 16, cipher: ipsec.AESCCM},
-		{id: wire.IllumosEncAESGCM8, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 4, icvLen: 8, cipher: ipsec.AESGCM},
-		{id: wire.IllumosEncAESGCM12, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 4, icvLen: 12, cipher: ipsec.AESGCM},
-		{id: wire.IllumosEncAESGCM16, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 4, icvLen: 16, cipher: ipsec.AESGCM},
+		{id: wire.IllumosEncAESCBC, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 16,
+			cipher: ipsec.AESCBC},
+		{id: wire.IllumosEncAESCCM8, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 3,
+			icvLen: 8, cipher: ipsec.AESCCM},
+		{id: wire.IllumosEncAESCCM12, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 3,
+			icvLen: 12, cipher: ipsec.AESCCM},
+		{id: wire.IllumosEncAESCCM16, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 3,
+			icvLen: 16, cipher: ipsec.AESCCM},
+		{id: wire.IllumosEncAESGCM8, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 4,
+			icvLen: 8, cipher: ipsec.AESGCM},
+		{id: wire.IllumosEncAESGCM12, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 4,
+			icvLen: 12, cipher: ipsec.AESGCM},
+		{id: wire.IllumosEncAESGCM16, minBits: 128, maxBits: 256, increment: 64, block: 16, ivLen: 8, saltLen: 4,
+			icvLen: 16, cipher: ipsec.AESGCM},
 	}
 )
 
@@ -66,7 +74,8 @@ func (a *algorithm) counter() bool { return a.cipher != nil && a.cipher.Counter 
 // keySizeOK is the kernel's test of a key length; ipsec_valid_key_size. Within a range the step is not looked at.
 func (a *algorithm) keySizeOK(bits int) bool { return bits >= int(a.minBits) && bits <= int(a.maxBits) }
 
-// appendSupported adds the SUPPORTED extension of REGISTER for a table. The IV length counts bytes, whatever the header file says.
+// appendSupported adds the SUPPORTED extension of REGISTER for a table. The IV length counts bytes, whatever the header
+// file says.
 func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []byte {
 	v := wire.Supported{}
 	for i := range table {
@@ -77,8 +86,9 @@ func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []
 	return k.d.AppendSupported(b, t, v)
 }
 
-// Weak keys of DES, as the crypto framework finds them. Of the sixteen weak and semi-weak keys it knows six; its table of the other
-// ten is byte-reversed on little-endian machines, so their reversed values are refused there instead, and they pass.
+// Weak keys of DES, as the crypto framework finds them. Of the sixteen weak and semi-weak keys it knows six; its table
+// of the other ten is byte-reversed on little-endian machines, so their reversed values are refused there instead, and
+// they pass.
 var (
 	weakKeys = [][8]byte{
 		{0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01, 0x01},
@@ -120,9 +130,9 @@ func isWeak(key [8]byte) bool {
 	return slices.Contains(weakKeys, key) || slices.Contains(semiWeakKeysReversed, key)
 }
 
-// weak3DES refuses three keys of which two are weak, or which are no more than one. A single weak key is first replaced by its
-// neighbour, which then makes the second or third one a repetition; in place of a weak first key the original uses memory it
-// never wrote, which is zero here.
+// weak3DES refuses three keys of which two are weak, or which are no more than one. A single weak key is first replaced
+// by its neighbour, which then makes the second or third one a repetition; in place of a weak first key the original
+// uses memory it never wrote, which is zero here.
 func weak3DES(key []byte) bool {
 	setParity(key)
 	k1, k2, k3 := [8]byte(key), [8]byte(key[8:]), [8]byte(key[16:])

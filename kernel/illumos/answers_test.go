@@ -19,8 +19,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// These tests are for what the recordings leave open: where two things are wrong with a message and the order of the checks decides, and values
-// that are all the same there.
+// These tests are for what the recordings leave open: where two things are wrong with a message and the order of the
+// checks decides, and values that are all the same there.
 
 var d = wire.Illumos()
 
@@ -45,7 +45,8 @@ func address(t wire.ExtType, a string) ext { return addressOf(t, a, 0, 0, 0) }
 
 func addressOf(t wire.ExtType, a string, port uint16, proto, prefix uint8) ext {
 	return func(b []byte) []byte {
-		return d.AppendAddress(b, t, wire.Address{Addr: netip.MustParseAddr(a), Port: port, Proto: proto, PrefixLen: prefix})
+		return d.AppendAddress(b, t, wire.Address{Addr: netip.MustParseAddr(a), Port: port, Proto: proto,
+			PrefixLen: prefix})
 	}
 }
 
@@ -93,8 +94,9 @@ func replayValue(n uint32) ext {
 }
 
 var (
-	espSA = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC}
-	ahSA  = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC}
+	espSA = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC,
+		Encrypt: wire.IllumosEncAESCBC}
+	ahSA = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC}
 
 	authExt    = key(wire.ExtKeyAuth, authKey, 0)
 	encryptExt = key(wire.ExtKeyEncrypt, encryptKey, 0)
@@ -186,12 +188,16 @@ func (k *talk) must(msg []byte) []byte {
 }
 
 func (k *talk) inject(pkt []byte) (last ipsec.Verdict) {
-	k.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { last = v }})
+	k.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+		last = v
+	}})
 	return last
 }
 
 func (k *talk) send(pkt []byte, tunnel string) (all []ipsec.Verdict) {
-	k.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { all = append(all, v) }}, tunnel)
+	k.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+		all = append(all, v)
+	}}, tunnel)
 	return all
 }
 
@@ -210,21 +216,33 @@ func TestOrderOfChecks(t *testing.T) {
 		msg  []byte
 	}{
 		// ESP ADD, in the order of its list.
-		{"EINVAL BAD_SASTATE", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, change(espSA, func(s *wire.SA) { s.State, s.Encrypt = 0, 0 }))},
-		{"EINVAL BAD_EALG", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, change(espSA, func(s *wire.SA) { s.Encrypt, s.Flags = 0, 1 }))},
-		{"EINVAL BAD_SAFLAGS", message(wire.MsgAdd, esp, append(tooLarge, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, change(espSA, func(s *wire.SA) { s.Flags = 1 }))...)},
-		{"EINVAL ALLOC_HSERR", message(wire.MsgAdd, esp, append(tooLarge, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, assoc(espSA))...)},
+		{"EINVAL BAD_SASTATE", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt,
+			change(espSA, func(s *wire.SA) { s.State, s.Encrypt = 0, 0 }))},
+		{"EINVAL BAD_EALG", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt,
+			change(espSA, func(s *wire.SA) { s.Encrypt, s.Flags = 0, 1 }))},
+		{"EINVAL BAD_SAFLAGS", message(wire.MsgAdd, esp, append(tooLarge, src("192.0.2.2"), dst("192.0.2.1"),
+			encryptExt, change(espSA, func(s *wire.SA) { s.Flags = 1 }))...)},
+		{"EINVAL ALLOC_HSERR", message(wire.MsgAdd, esp, append(tooLarge, src("192.0.2.2"), dst("192.0.2.1"),
+			encryptExt, assoc(espSA))...)},
 		{"EINVAL MISSING_NATT_LOC", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt,
 			change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattLoc | wire.IllumosFlagXNattRem }))},
-		{"EINVAL MISSING_NATT_REM", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, lifetime(wire.ExtLifetimeCurrent, wire.Lifetime{}),
+		{"EINVAL MISSING_NATT_REM", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt,
+			lifetime(wire.ExtLifetimeCurrent, wire.Lifetime{}),
 			change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattRem }))},
-		{"EOPNOTSUPP", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, assoc(espSA), empty(wire.ExtSensitivity), lifetime(wire.ExtLifetimeCurrent, wire.Lifetime{}))},
-		{"EINVAL BAD_LABEL", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, assoc(espSA), empty(wire.ExtSensitivity), key(wire.ExtKeyAuth, []byte{1}, 0))},
-		{"EINVAL BAD_EKEYBITS", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.Encrypt, s.Auth = wire.IllumosEncDESCBC, 0 }),
-			key(wire.ExtKeyEncrypt, []byte{1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2}, 64))}, // weak, but the IV is taken for a part of the key
-		{"EOPNOTSUPP", message(wire.MsgAdd, ah, src("192.0.2.2"), dst("192.0.2.1"), authExt, assoc(ahSA), empty(wire.ExtSensitivity))},
-		{"EINVAL ADDTIME_HSERR", message(wire.MsgAdd, ah, src("192.0.2.2"), dst("192.0.2.1"), authExt, assoc(ahSA), lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 10, UseTime: 10}),
-			lifetime(wire.ExtLifetimeSoft, wire.Lifetime{AddTime: 10, UseTime: 10}), lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 11, UseTime: 11}))},
+		{"EOPNOTSUPP", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, assoc(espSA),
+			empty(wire.ExtSensitivity), lifetime(wire.ExtLifetimeCurrent, wire.Lifetime{}))},
+		{"EINVAL BAD_LABEL", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, assoc(espSA),
+			empty(wire.ExtSensitivity), key(wire.ExtKeyAuth, []byte{1}, 0))},
+		{"EINVAL BAD_EKEYBITS", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"),
+			change(espSA, func(s *wire.SA) { s.Encrypt, s.Auth = wire.IllumosEncDESCBC, 0 }),
+			// weak, but the IV is taken for a part of the key
+			key(wire.ExtKeyEncrypt, []byte{1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2}, 64))},
+		{"EOPNOTSUPP", message(wire.MsgAdd, ah, src("192.0.2.2"), dst("192.0.2.1"), authExt, assoc(ahSA),
+			empty(wire.ExtSensitivity))},
+		{"EINVAL ADDTIME_HSERR", message(wire.MsgAdd, ah, src("192.0.2.2"), dst("192.0.2.1"), authExt, assoc(ahSA),
+			lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 10, UseTime: 10}),
+			lifetime(wire.ExtLifetimeSoft, wire.Lifetime{AddTime: 10, UseTime: 10}),
+			lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 11, UseTime: 11}))},
 
 		// The checks that ESP and AH have in common.
 		{"EINVAL EKEY_PRESENT", message(wire.MsgAdd, ah, encryptExt, empty(wire.ExtProposal))},
@@ -234,14 +252,21 @@ func TestOrderOfChecks(t *testing.T) {
 		// Addresses.
 		{"EINVAL BAD_SRC", message(wire.MsgAdd, esp, src("224.0.0.1"), badFamily(wire.ExtAddressDst))},
 		{"EINVAL BAD_DST", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("0.0.0.0"), address(loc, "192.0.2.1"))},
-		{"EINVAL MALFORMED_NATT_LOC", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), address(loc, "192.0.2.1"), address(innerSrc, "10.0.0.1"))},
-		{"EINVAL BAD_NATT_LOC_AF", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), address(loc, "2001:db8::9"), badFamily(rem))},
-		{"EINVAL MISSING_INNER_DST", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), badFamily(innerSrc))},
-		{"EINVAL PREFIX_INNER_DST", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), addressOf(innerSrc, "10.0.0.1", 0, 0, 33), addressOf(innerDst, "10.0.0.2", 0, 0, 33))},
-		{"EINVAL DUAL_PORT_SETS", message(wire.MsgAdd, esp, addressOf(wire.ExtAddressSrc, "192.0.2.2", 7, 17, 0), dst("192.0.2.1"),
+		{"EINVAL MALFORMED_NATT_LOC", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"),
+			address(loc, "192.0.2.1"), address(innerSrc, "10.0.0.1"))},
+		{"EINVAL BAD_NATT_LOC_AF", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"),
+			address(loc, "2001:db8::9"), badFamily(rem))},
+		{"EINVAL MISSING_INNER_DST", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"),
+			badFamily(innerSrc))},
+		{"EINVAL PREFIX_INNER_DST", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"),
+			addressOf(innerSrc, "10.0.0.1", 0, 0, 33), addressOf(innerDst, "10.0.0.2", 0, 0, 33))},
+		{"EINVAL DUAL_PORT_SETS", message(wire.MsgAdd, esp, addressOf(wire.ExtAddressSrc, "192.0.2.2", 7, 17, 0),
+			dst("192.0.2.1"),
 			addressOf(innerSrc, "10.0.0.1", 7, 17, 0), address(innerDst, "10.0.0.2"))},
-		{"EINVAL PROTO_MISMATCH", message(wire.MsgAdd, esp, addressOf(wire.ExtAddressSrc, "::", 0, 17, 0), addressOf(wire.ExtAddressDst, "192.0.2.1", 0, 6, 0))},
-		{"EINVAL AF_MISMATCH", message(wire.MsgAdd, esp, addressOf(wire.ExtAddressSrc, "2001:db8::2", 0, 17, 0), addressOf(wire.ExtAddressDst, "192.0.2.1", 0, 17, 0))},
+		{"EINVAL PROTO_MISMATCH", message(wire.MsgAdd, esp, addressOf(wire.ExtAddressSrc, "::", 0, 17, 0),
+			addressOf(wire.ExtAddressDst, "192.0.2.1", 0, 6, 0))},
+		{"EINVAL AF_MISMATCH", message(wire.MsgAdd, esp, addressOf(wire.ExtAddressSrc, "2001:db8::2", 0, 17, 0),
+			addressOf(wire.ExtAddressDst, "192.0.2.1", 0, 17, 0))},
 
 		// What must be there, in the kernel's order and not the message's.
 		{"EINVAL MISSING_SRC", message(wire.MsgGetSPI, esp)},
@@ -253,12 +278,17 @@ func TestOrderOfChecks(t *testing.T) {
 
 		// X_INVERSE_ACQUIRE.
 		{"EINVAL MISSING_SRC", message(wire.IllumosMsgXInverseAcquire, 0, address(innerDst, "10.0.0.1"))},
-		{"EINVAL MISSING_DST", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.2"), address(innerDst, "10.0.0.1"))},
-		{"EINVAL MISSING_INNER_SRC", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.2"), dst("192.0.2.1"), address(innerDst, "10.0.0.1"))},
-		{"EINVAL BAD_SRC", message(wire.IllumosMsgXInverseAcquire, 0, badFamily(wire.ExtAddressSrc), badFamily(wire.ExtAddressDst))},
+		{"EINVAL MISSING_DST", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.2"),
+			address(innerDst, "10.0.0.1"))},
+		{"EINVAL MISSING_INNER_SRC", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.2"), dst("192.0.2.1"),
+			address(innerDst, "10.0.0.1"))},
+		{"EINVAL BAD_SRC", message(wire.IllumosMsgXInverseAcquire, 0, badFamily(wire.ExtAddressSrc),
+			badFamily(wire.ExtAddressDst))},
 		{"EINVAL BAD_DST", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.2"), badFamily(wire.ExtAddressDst))},
-		{"EINVAL MALFORMED_INNER_SRC", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.1"), dst("192.0.2.2"), badFamily(innerSrc), badFamily(innerDst))},
-		{"EINVAL MALFORMED_INNER_DST", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.1"), dst("192.0.2.2"), address(innerSrc, "10.0.0.1"), badFamily(innerDst))},
+		{"EINVAL MALFORMED_INNER_SRC", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.1"), dst("192.0.2.2"),
+			badFamily(innerSrc), badFamily(innerDst))},
+		{"EINVAL MALFORMED_INNER_DST", message(wire.IllumosMsgXInverseAcquire, 0, src("192.0.2.1"), dst("192.0.2.2"),
+			address(innerSrc, "10.0.0.1"), badFamily(innerDst))},
 	} {
 		k := newTalk(t, engine.Options{})
 		got := k.ask(tt.msg)
@@ -276,7 +306,8 @@ func TestOrderOfOpen(t *testing.T) {
 		privileged bool
 		want       wire.Errno
 	}{
-		{1, 9, false, wire.ESOCKTNOSUPPORT}, {3, 9, false, wire.EPROTONOSUPPORT}, {3, 2, false, wire.EPERM}, {3, 2, true, wire.OK},
+		{1, 9, false, wire.ESOCKTNOSUPPORT}, {3, 9, false, wire.EPROTONOSUPPORT}, {3, 2, false, wire.EPERM},
+		{3, 2, true, wire.OK},
 	} {
 		s, errno := e.Open(pfkey.Cred{Privileged: tt.privileged}, tt.typ, tt.proto)
 		if errno != tt.want {
@@ -292,7 +323,8 @@ func TestOrderOfOpen(t *testing.T) {
 func TestOrderOfUpdate(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	add := []ext{src("192.0.2.2"), dst("192.0.2.1"), assoc(ahSA)}
-	k.must(message(wire.MsgAdd, wire.SATypeAH, append(add, authExt, lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1}))...))
+	k.must(message(wire.MsgAdd, wire.SATypeAH,
+		append(add, authExt, lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1}))...))
 	k.e.MoveClock(k.e.Now().Add(8 * time.Second))
 	k.e.Age()
 	messages(k.s)
@@ -309,11 +341,14 @@ func TestOrderOfUpdate(t *testing.T) {
 	}
 }
 
-// An extended REGISTER of a socket that has registered for a type is EBUSY; the original goes on with a message that it has freed.
+// An extended REGISTER of a socket that has registered for a type is EBUSY; the original goes on with a message that it
+// has freed.
 func TestExtendedRegisterTwice(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	k.must(message(wire.MsgRegister, wire.SATypeESP))
-	got := k.ask(message(wire.MsgRegister, wire.SATypeUnspec, func(b []byte) []byte { return d.AppendEReg(b, wire.EReg{Types: []wire.SAType{wire.SATypeAH}}) }))
+	got := k.ask(message(wire.MsgRegister, wire.SATypeUnspec, func(b []byte) []byte {
+		return d.AppendEReg(b, wire.EReg{Types: []wire.SAType{wire.SATypeAH}})
+	}))
 	if len(got) != 1 || outcome(got[0]) != "EBUSY" {
 		t.Errorf("%d answers, %s", len(got), outcome(slices.Concat(got...)))
 	}
@@ -331,7 +366,8 @@ func TestFailedAnswer(t *testing.T) {
 	other := message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt)
 	k.must(other)
 	var verdicts []ipsec.Verdict
-	k.e.Outbound(&ipsec.Packet{ID: 1, Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts = append(verdicts, v) }}, "")
+	k.e.Outbound(&ipsec.Packet{ID: 1, Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9),
+		Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts = append(verdicts, v) }}, "")
 	acquire := messages(k.s)
 	if len(acquire) != 1 {
 		t.Fatalf("%d messages", len(acquire))
@@ -366,21 +402,29 @@ func body(msg []byte) string { return fmt.Sprintf("%x", msg[wire.HeaderLen:]) }
 func TestCopies(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	gcm := change(espSA, func(s *wire.SA) {
-		s.Auth, s.Encrypt, s.Flags = 0, wire.IllumosEncAESGCM16, wire.IllumosFlagXTunnel|wire.IllumosFlagXInbound|wire.IllumosFlagXOutbound|wire.IllumosFlagXNattLoc|wire.IllumosFlagXNattRem
+		s.Auth, s.Encrypt, s.Flags = 0, wire.IllumosEncAESGCM16,
+			wire.IllumosFlagXTunnel|wire.IllumosFlagXInbound|wire.IllumosFlagXOutbound|
+				wire.IllumosFlagXNattLoc|wire.IllumosFlagXNattRem
 	})
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.1"), gcm, key(wire.ExtKeyEncrypt, slices.Concat(encryptKey, []byte("salt")), 0),
-		addressOf(wire.IllumosExtXAddressInnerSrc, "10.0.0.0", 0, 0, 8), addressOf(wire.IllumosExtXAddressInnerDst, "10.9.0.0", 0, 0, 16),
-		addressOf(wire.IllumosExtXAddressNattLoc, "198.51.100.1", 4500, 17, 0), addressOf(wire.IllumosExtXAddressNattRem, "198.51.100.2", 4501, 17, 0),
-		cookie(1, 77), identity(wire.ExtIdentitySrc, "src.example"), identity(wire.ExtIdentityDst, "dst.example"), replayValue(5),
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.1"), gcm,
+		key(wire.ExtKeyEncrypt, slices.Concat(encryptKey, []byte("salt")), 0),
+		addressOf(wire.IllumosExtXAddressInnerSrc, "10.0.0.0", 0, 0, 8), addressOf(wire.IllumosExtXAddressInnerDst,
+			"10.9.0.0", 0, 0, 16),
+		addressOf(wire.IllumosExtXAddressNattLoc, "198.51.100.1", 4500, 17, 0),
+		addressOf(wire.IllumosExtXAddressNattRem, "198.51.100.2", 4501, 17, 0),
+		cookie(1, 77), identity(wire.ExtIdentitySrc, "src.example"), identity(wire.ExtIdentityDst, "dst.example"),
+		replayValue(5),
 		lifetime(wire.ExtLifetimeHard, wire.Lifetime{Allocations: 9, Bytes: 1000, AddTime: 500, UseTime: 400}),
 		lifetime(wire.ExtLifetimeSoft, wire.Lifetime{Allocations: 8, Bytes: 900, AddTime: 300, UseTime: 200}),
 		lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 50, UseTime: 40})))
 	out := k.must(get(wire.SATypeESP, "192.0.2.5", "192.0.2.1", espSA))
-	in := k.must(message(wire.MsgGet, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound })))
+	in := k.must(message(wire.MsgGet, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound })))
 	if d := cmp.Diff(body(out), body(in)); d != "" {
 		t.Errorf("outbound and inbound copy (-out +in):\n%s", d)
 	}
-	for _, typ := range []wire.ExtType{wire.IllumosExtXAddressNattLoc, wire.IllumosExtXAddressInnerSrc, wire.IllumosExtXKMCookie, wire.ExtIdentitySrc, wire.ExtIdentityDst,
+	for _, typ := range []wire.ExtType{wire.IllumosExtXAddressNattLoc, wire.IllumosExtXAddressInnerSrc,
+		wire.IllumosExtXKMCookie, wire.ExtIdentitySrc, wire.ExtIdentityDst,
 		wire.IllumosExtXLifetimeIdle, wire.IllumosExtXReplayValue} {
 		find(t, in, typ)
 	}
@@ -389,7 +433,8 @@ func TestCopies(t *testing.T) {
 		t.Errorf("inbound copy: %d bits of salt (%v)", salted.Reserved, err)
 	}
 
-	// Each copy has its limits in force, not only in its books: the outbound one alone hears of the idle limit, the soft and the hard one.
+	// Each copy has its limits in force, not only in its books: the outbound one alone hears of the idle limit, the
+	// soft and the hard one.
 	var states []string
 	for range 70 {
 		k.e.Advance(k.e.Now().Add(8 * time.Second))
@@ -407,7 +452,9 @@ func TestCopies(t *testing.T) {
 func TestCopiesCount(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := &talk{t, h.e, openSocket(t, h.e)}
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound | wire.IllumosFlagXOutbound }), authExt, encryptExt))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound | wire.IllumosFlagXOutbound }), authExt,
+		encryptExt))
 	if v := k.inject(h.sealed(0x1001, 9)); v.Kind != ipsec.Delivered {
 		t.Fatal(v)
 	}
@@ -415,7 +462,8 @@ func TestCopiesCount(t *testing.T) {
 	if _, ok := d.Find(out, wire.IllumosExtXReplayValue); ok {
 		t.Error("the outbound copy has counted a packet that came in")
 	}
-	in := k.must(message(wire.MsgGet, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound })))
+	in := k.must(message(wire.MsgGet, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound })))
 	if v, err := d.ParseReplayValue(find(t, in, wire.IllumosExtXReplayValue)); err != nil || v.Replay32 != 9 {
 		t.Errorf("the inbound copy shows %d (%v)", v.Replay32, err)
 	}
@@ -423,7 +471,8 @@ func TestCopiesCount(t *testing.T) {
 
 // What only proposals show: the tunables of lifetimes.
 func TestProposedLifetimes(t *testing.T) {
-	tunables := map[string]string{"default_soft_bytes": "11", "default_hard_bytes": "12", "default_soft_addtime": "13", "default_hard_addtime": "14",
+	tunables := map[string]string{"default_soft_bytes": "11", "default_hard_bytes": "12", "default_soft_addtime": "13",
+		"default_hard_addtime": "14",
 		"default_soft_usetime": "15", "default_hard_usetime": "16", "ipsecah:default_hard_usetime": "17"}
 	for _, tt := range []struct {
 		algs    string
@@ -449,22 +498,31 @@ func TestProposedLifetimes(t *testing.T) {
 			t.Fatal(err)
 		}
 		x := e.Combs[0]
-		if d := cmp.Diff(want, []uint64{x.SoftBytes, x.HardBytes, x.SoftAddTime, x.HardAddTime, x.SoftUseTime, x.HardUseTime}); d != "" {
+		if d := cmp.Diff(want, []uint64{x.SoftBytes, x.HardBytes, x.SoftAddTime, x.HardAddTime, x.SoftUseTime,
+			x.HardUseTime}); d != "" {
 			t.Errorf("%s, extended (-want +got):\n%s", tt.algs, d)
 		}
 	}
 }
 
-// Packets of a tunnel-mode SA: only inner addresses of the SA pass, and what goes out has a header that says how long it is.
+// Packets of a tunnel-mode SA: only inner addresses of the SA pass, and what goes out has a header that says how long
+// it is.
 func TestTunnelMode(t *testing.T) {
-	k := newPoliced(t, engine.Options{}, tunnels+"{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes encr_auth_algs sha1}\n"+
-		"{tunnel tun6 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}")
-	inner := []ext{addressOf(wire.IllumosExtXAddressInnerSrc, "10.0.0.0", 0, 0, 8), addressOf(wire.IllumosExtXAddressInnerDst, "10.9.0.0", 0, 0, 16)}
-	k.must(message(wire.MsgAdd, wire.SATypeESP, append(inner, src("192.0.2.1"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt)...))
-	k.must(message(wire.MsgAdd, wire.SATypeESP, append(inner, src("2001:db8::1"), dst("2001:db8::2"), assoc(espSA), authExt, encryptExt)...))
-	back := []ext{addressOf(wire.IllumosExtXAddressInnerSrc, "10.9.0.0", 0, 0, 16), addressOf(wire.IllumosExtXAddressInnerDst, "10.0.0.0", 0, 0, 8)}
-	k.must(message(wire.MsgAdd, wire.SATypeESP, append(back, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt)...))
-	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+	k := newPoliced(t, engine.Options{},
+		tunnels+"{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes encr_auth_algs sha1}\n"+
+			"{tunnel tun6 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}")
+	inner := []ext{addressOf(wire.IllumosExtXAddressInnerSrc, "10.0.0.0", 0, 0, 8),
+		addressOf(wire.IllumosExtXAddressInnerDst, "10.9.0.0", 0, 0, 16)}
+	k.must(message(wire.MsgAdd, wire.SATypeESP, append(inner, src("192.0.2.1"), dst("192.0.2.2"), assoc(espSA), authExt,
+		encryptExt)...))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, append(inner, src("2001:db8::1"), dst("2001:db8::2"), assoc(espSA),
+		authExt, encryptExt)...))
+	back := []ext{addressOf(wire.IllumosExtXAddressInnerSrc, "10.9.0.0", 0, 0, 16),
+		addressOf(wire.IllumosExtXAddressInnerDst, "10.0.0.0", 0, 0, 8)}
+	k.must(message(wire.MsgAdd, wire.SATypeESP, append(back, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt,
+		encryptExt)...))
+	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1,
+		AuthKey: ipsec.NewKey(authKey)}
 	far, err := suite.New()
 	if err != nil {
 		t.Fatal(err)
@@ -490,9 +548,11 @@ func TestTunnelMode(t *testing.T) {
 	for _, tt := range []struct {
 		src, dst string
 		want     string
-	}{{"10.9.0.1", "10.0.0.1", ""}, {"10.8.0.1", "10.0.0.1", "spd_esp_innermismatch"}, {"10.9.0.1", "11.0.0.1", "spd_esp_innermismatch"}} {
+	}{{"10.9.0.1", "10.0.0.1", ""}, {"10.8.0.1", "10.0.0.1", "spd_esp_innermismatch"},
+		{"10.9.0.1", "11.0.0.1", "spd_esp_innermismatch"}} {
 		inner := udp(t, tt.src, tt.dst, 7, 9)
-		pkt, err := far.SealTunnel(nil, inner, &ipsec.Outer{Src: peer, Dst: me}, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1001, Seq: packetIDs.Add(1), IV: make([]byte, 16)})
+		pkt, err := far.SealTunnel(nil, inner, &ipsec.Outer{Src: peer, Dst: me}, ipsec.Ports{},
+			ipsec.Sealing{SPI: 0x1001, Seq: packetIDs.Add(1), IV: make([]byte, 16)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -571,19 +631,27 @@ func TestRenumber(t *testing.T) {
 // An SA is chosen for a packet only if it gives what the policy wants, be it made for just this flow or not.
 func TestChoice(t *testing.T) {
 	const flow = "{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1 sa unique}"
-	from, to := addressOf(wire.ExtAddressSrc, "192.0.2.1", 7, 17, 0), addressOf(wire.ExtAddressDst, "192.0.2.2", 9, 17, 0)
+	from, to := addressOf(wire.ExtAddressSrc, "192.0.2.1", 7, 17, 0), addressOf(wire.ExtAddressDst, "192.0.2.2", 9, 17,
+		0)
 	for _, tt := range []struct {
 		name, policy string
 		sa           []ext
 		want         ipsec.Kind
 	}{
 		{"this flow", flow, []ext{from, to, assoc(espSA), authExt, encryptExt}, ipsec.Transmitted},
-		{"another flow", flow, []ext{addressOf(wire.ExtAddressSrc, "192.0.2.1", 8, 17, 0), to, assoc(espSA), authExt, encryptExt}, ipsec.Held},
-		{"another source", flow, []ext{addressOf(wire.ExtAddressSrc, "192.0.2.5", 7, 17, 0), to, assoc(espSA), authExt, encryptExt}, ipsec.Held},
-		{"another algorithm", flow, []ext{from, to, change(espSA, func(s *wire.SA) { s.Auth = wire.IllumosAuthMD5HMAC }), key(wire.ExtKeyAuth, authKey[:16], 0), encryptExt}, ipsec.Held},
-		{"this cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}", []ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 7)}, ipsec.Transmitted},
-		{"another cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}", []ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 8)}, ipsec.Held},
-		{"another protocol", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}", []ext{from, to, assoc(espSA), authExt, encryptExt, cookie(3, 7)}, ipsec.Held},
+		{"another flow", flow, []ext{addressOf(wire.ExtAddressSrc, "192.0.2.1", 8, 17, 0), to, assoc(espSA), authExt,
+			encryptExt}, ipsec.Held},
+		{"another source", flow, []ext{addressOf(wire.ExtAddressSrc, "192.0.2.5", 7, 17, 0), to, assoc(espSA), authExt,
+			encryptExt}, ipsec.Held},
+		{"another algorithm", flow,
+			[]ext{from, to, change(espSA, func(s *wire.SA) { s.Auth = wire.IllumosAuthMD5HMAC }),
+				key(wire.ExtKeyAuth, authKey[:16], 0), encryptExt}, ipsec.Held},
+		{"this cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}",
+			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 7)}, ipsec.Transmitted},
+		{"another cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}",
+			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 8)}, ipsec.Held},
+		{"another protocol", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}",
+			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(3, 7)}, ipsec.Held},
 	} {
 		k := newPoliced(t, engine.Options{}, tt.policy)
 		k.must(message(wire.MsgAdd, wire.SATypeESP, tt.sa...))
@@ -625,7 +693,8 @@ func TestStrayPackets(t *testing.T) {
 func TestNATOnly(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := &talk{t, h.e, openSocket(t, h.e)}
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattRem }), authExt, encryptExt,
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattRem }), authExt, encryptExt,
 		addressOf(wire.IllumosExtXAddressNattRem, "198.51.100.2", 4501, 17, 0)))
 	if v := k.inject(h.sealed(0x1001, 0)); v.Counter != "esp_no_sa" {
 		t.Errorf("%v %q", v.Reason, v.Counter)
@@ -635,8 +704,11 @@ func TestNATOnly(t *testing.T) {
 // A keepalive comes from the port that key management named.
 func TestKeepalivePorts(t *testing.T) {
 	k := newTalk(t, engine.Options{})
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.2"), change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattLoc | wire.IllumosFlagXNattRem }), authExt, encryptExt,
-		addressOf(wire.IllumosExtXAddressNattLoc, "198.51.100.1", 4502, 17, 0), addressOf(wire.IllumosExtXAddressNattRem, "198.51.100.2", 4501, 17, 0)))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.2"),
+		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXNattLoc | wire.IllumosFlagXNattRem }), authExt,
+		encryptExt,
+		addressOf(wire.IllumosExtXAddressNattLoc, "198.51.100.1", 4502, 17, 0),
+		addressOf(wire.IllumosExtXAddressNattRem, "198.51.100.2", 4501, 17, 0)))
 	var sent [][]byte
 	defer k.e.Ledger().Watch(func(_ *ipsec.Packet, v ipsec.Verdict) { sent = append(sent, v.Inner) })()
 	k.e.Advance(k.e.Now().Add(8 * time.Second))
@@ -652,7 +724,8 @@ func TestKeepalivePorts(t *testing.T) {
 func TestOneExpire(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := &talk{t, h.e, openSocket(t, h.e)}
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt, lifetime(wire.ExtLifetimeHard, wire.Lifetime{Bytes: 10})))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt,
+		lifetime(wire.ExtLifetimeHard, wire.Lifetime{Bytes: 10})))
 	first, second := h.sealed(0x1001, 1), h.sealed(0x1001, 2)
 	h.e.Do(func() {
 		k.inject(first)
@@ -668,7 +741,8 @@ func TestIdleLimits(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	id := []ext{src("192.0.2.2"), dst("192.0.2.1"), assoc(ahSA)}
 	k.must(message(wire.MsgAdd, wire.SATypeAH, append(id, authExt)...))
-	k.must(message(wire.MsgUpdate, wire.SATypeAH, append(id, lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 100, UseTime: 50}))...))
+	k.must(message(wire.MsgUpdate, wire.SATypeAH,
+		append(id, lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 100, UseTime: 50}))...))
 	k.e.Advance(k.e.Now().Add(48 * time.Second))
 	if got := messages(k.s); len(got) != 0 {
 		t.Errorf("after 48 s: %s", d.Line(got[0]))
@@ -678,7 +752,8 @@ func TestIdleLimits(t *testing.T) {
 	if len(got) != 1 {
 		t.Fatalf("after 56 s: %d messages", len(got))
 	}
-	if v, err := d.ParseLifetime(find(t, got[0], wire.IllumosExtXLifetimeIdle)); err != nil || v != (wire.Lifetime{AddTime: 100, UseTime: 50}) {
+	if v, err := d.ParseLifetime(find(t, got[0], wire.IllumosExtXLifetimeIdle)); err != nil ||
+		v != (wire.Lifetime{AddTime: 100, UseTime: 50}) {
 		t.Errorf("%+v (%v)", v, err)
 	}
 }
@@ -687,18 +762,22 @@ func TestIdleLimits(t *testing.T) {
 func TestPassesFromStart(t *testing.T) {
 	start := time.Date(2014, 1, 1, 0, 0, 3, 0, time.UTC)
 	k := newTalk(t, engine.Options{Start: start})
-	k.must(message(wire.MsgGetSPI, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), func(b []byte) []byte { return d.AppendSPIRange(b, wire.SPIRange{Min: 1, Max: 1}) }))
+	k.must(message(wire.MsgGetSPI, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), func(b []byte) []byte {
+		return d.AppendSPIRange(b, wire.SPIRange{Min: 1, Max: 1})
+	}))
 	if next, ok := k.e.Next(); !ok || !next.Equal(start.Add(96*time.Second)) {
 		t.Errorf("next pass %v, %v after the start", ok, next.Sub(start))
 	}
 }
 
-// A DES key is mended in its parity; in place of a weak first key of three stands zero, where the original has memory it never wrote.
+// A DES key is mended in its parity; in place of a weak first key of three stands zero, where the original has memory
+// it never wrote.
 func TestWeakFirstKey(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	three := slices.Concat([]byte{1, 1, 1, 1, 1, 1, 1, 1}, []byte("second k"), []byte("third ke"))
 	sa := change(espSA, func(s *wire.SA) { s.Encrypt, s.Auth = wire.IllumosEnc3DESCBC, 0 })
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), sa, key(wire.ExtKeyEncrypt, three, 0)))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), sa,
+		key(wire.ExtKeyEncrypt, three, 0)))
 	raw := find(t, k.must(get(wire.SATypeESP, "192.0.2.2", "192.0.2.1", espSA)), wire.ExtKeyEncrypt)
 	if !slices.Equal(raw[8:16], make([]byte, 8)) {
 		t.Errorf("the first key: %x", raw[8:16])
@@ -715,7 +794,8 @@ func TestInverse(t *testing.T) {
 		{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8 lport 7 rport 9 ulp udp} ipsec {encr_algs aes}
 		{tunnel tun6 negotiate tunnel laddr 10.0.0.0/8 dir out} ipsec {encr_algs aes}`)
 	isrc, idst := wire.IllumosExtXAddressInnerSrc, wire.IllumosExtXAddressInnerDst
-	outer := []ext{addressOf(wire.ExtAddressSrc, "192.0.2.1", 0, 4, 0), addressOf(wire.ExtAddressDst, "192.0.2.2", 0, 4, 0)}
+	outer := []ext{addressOf(wire.ExtAddressSrc, "192.0.2.1", 0, 4, 0), addressOf(wire.ExtAddressDst, "192.0.2.2", 0, 4,
+		0)}
 	for _, tt := range []struct {
 		name, want string
 		exts       []ext
@@ -723,10 +803,14 @@ func TestInverse(t *testing.T) {
 		{"system", "ok", []ext{src("192.0.2.1"), dst("192.0.2.2")}},
 		{"another source", "ENOENT", []ext{src("192.0.2.5"), dst("192.0.2.2")}},
 		{"tunnel", "ok", append(outer, addressOf(isrc, "10.0.0.1", 7, 17, 32), addressOf(idst, "10.9.0.1", 9, 17, 32))},
-		{"tunnel, another port", "ENOENT", append(outer, addressOf(isrc, "10.0.0.1", 8, 17, 32), addressOf(idst, "10.9.0.1", 9, 17, 32))},
-		{"tunnel, another remote port", "ENOENT", append(outer, addressOf(isrc, "10.0.0.1", 7, 17, 32), addressOf(idst, "10.9.0.1", 8, 17, 32))},
-		{"tunnel, another protocol", "ENOENT", append(outer, addressOf(isrc, "10.0.0.1", 7, 6, 32), addressOf(idst, "10.9.0.1", 9, 6, 32))},
-		{"a rule for packets that go out only", "ENOENT", []ext{addressOf(wire.ExtAddressSrc, "2001:db8::1", 0, 4, 0), addressOf(wire.ExtAddressDst, "2001:db8::2", 0, 4, 0),
+		{"tunnel, another port", "ENOENT", append(outer, addressOf(isrc, "10.0.0.1", 8, 17, 32),
+			addressOf(idst, "10.9.0.1", 9, 17, 32))},
+		{"tunnel, another remote port", "ENOENT", append(outer, addressOf(isrc, "10.0.0.1", 7, 17, 32),
+			addressOf(idst, "10.9.0.1", 8, 17, 32))},
+		{"tunnel, another protocol", "ENOENT", append(outer, addressOf(isrc, "10.0.0.1", 7, 6, 32),
+			addressOf(idst, "10.9.0.1", 9, 6, 32))},
+		{"a rule for packets that go out only", "ENOENT", []ext{addressOf(wire.ExtAddressSrc, "2001:db8::1", 0, 4, 0),
+			addressOf(wire.ExtAddressDst, "2001:db8::2", 0, 4, 0),
 			addressOf(isrc, "10.0.0.1", 0, 0, 32), addressOf(idst, "10.9.0.1", 0, 0, 32)}},
 	} {
 		got := k.ask(message(wire.IllumosMsgXInverseAcquire, 0, slices.Clone(tt.exts)...))
@@ -743,13 +827,15 @@ func TestIdleTakenOver(t *testing.T) {
 	k := &talk{t, h.e, openSocket(t, h.e)}
 	elsewhere := change(espSA, func(s *wire.SA) { s.State = wire.IllumosStateXActiveElsewhere })
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), elsewhere, authExt, encryptExt,
-		lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1000}), lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 8})))
+		lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1000}), lifetime(wire.IllumosExtXLifetimeIdle,
+			wire.Lifetime{AddTime: 8})))
 	k.e.Advance(k.e.Now().Add(16 * time.Second))
 	verdicts := h.inject(0x1001, 1)
 	if v := <-verdicts; v.Kind != ipsec.Queued {
 		t.Fatalf("%v %q", v.Kind, v.Counter)
 	}
-	k.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.State = wire.IllumosStateXActive })))
+	k.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.State = wire.IllumosStateXActive })))
 	if v := <-verdicts; v.Kind != ipsec.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) {
 		t.Errorf("%v %x, want %x", v.Kind, v.Inner, plain)
 	}
@@ -757,13 +843,15 @@ func TestIdleTakenOver(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	start := time.Unix(1_400_000_000, 0)
-	k := newPoliced(t, engine.Options{Start: start}, "{raddr 192.0.2.9 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")
+	k := newPoliced(t, engine.Options{Start: start},
+		"{raddr 192.0.2.9 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")
 	k.must(message(wire.MsgXPromisc, 1))
 	other, errno := k.e.Open(pfkey.Cred{Privileged: true, PID: 77}, 3, 2)
 	if errno != wire.OK {
 		t.Fatal(errno)
 	}
-	for _, msg := range [][]byte{message(wire.MsgXPromisc, 1), message(wire.MsgRegister, 0)} { // the second fails, and extends the socket
+	for _, msg := range [][]byte{message(wire.MsgXPromisc, 1), message(wire.MsgRegister, 0)} {
+		// the second fails, and extends the socket
 		if errno := other.Send(msg, pfkey.Cred{Privileged: true}); errno != wire.OK {
 			t.Fatal(errno)
 		}
@@ -772,8 +860,11 @@ func TestStatus(t *testing.T) {
 	if errno := other.SetOption(pfkey.OptionUseLoopback, 0); errno != wire.OK {
 		t.Fatal(errno)
 	}
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt, lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1000})))
-	k.must(message(wire.MsgGetSPI, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), func(b []byte) []byte { return d.AppendSPIRange(b, wire.SPIRange{Min: 0x2002, Max: 0x2002}) }))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt,
+		lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1000})))
+	k.must(message(wire.MsgGetSPI, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), func(b []byte) []byte {
+		return d.AppendSPIRange(b, wire.SPIRange{Min: 0x2002, Max: 0x2002})
+	}))
 	h := newHost(t, engine.Options{}) // for its keys
 	early := h.sealed(0x2002, 1)
 	k.e.Inbound(&ipsec.Packet{ID: 41, Data: early})
@@ -784,14 +875,18 @@ func TestStatus(t *testing.T) {
 	want := engine.Status{
 		SACount: 2,
 		SAs: []engine.SAStatus{
-			{Type: "esp", SPI: "0x1001", Src: "192.0.2.1", Dst: "192.0.2.2", State: "mature", Direction: "outbound", Auth: "hmac-sha1", Encrypt: "aes-cbc",
+			{Type: "esp", SPI: "0x1001", Src: "192.0.2.1", Dst: "192.0.2.2", State: "mature", Direction: "outbound",
+				Auth: "hmac-sha1", Encrypt: "aes-cbc",
 				Added: 1_400_000_000, Expires: 1_400_001_000},
-			{Type: "esp", SPI: "0x2002", Src: "192.0.2.2", Dst: "192.0.2.1", State: "larval", Direction: "inbound", Expires: 1_400_000_090,
-				Held: []engine.PacketStatus{{ID: 41, Bytes: len(early)}}},
+			{Type: "esp", SPI: "0x2002", Src: "192.0.2.2", Dst: "192.0.2.1", State: "larval", Direction: "inbound",
+				Expires: 1_400_000_090,
+				Held:    []engine.PacketStatus{{ID: 41, Bytes: len(early)}}},
 		},
-		Acquires: []engine.AcquireStatus{{Type: "esp", Seq: 0xfffffffe, Src: "192.0.2.1", Dst: "192.0.2.9", Expires: 1_400_000_015,
-			Held: []engine.PacketStatus{{ID: 42, Bytes: len(outbound)}}}},
-		Sockets: []engine.SocketStatus{{Number: 1, PID: 1234, Registered: []string{"ah", "esp"}, Flags: []string{"promisc"}}, {Number: 2, PID: 77, Flags: []string{"promisc", "extended", "no-loopback"}}},
+		Acquires: []engine.AcquireStatus{{Type: "esp", Seq: 0xfffffffe, Src: "192.0.2.1", Dst: "192.0.2.9",
+			Expires: 1_400_000_015,
+			Held:    []engine.PacketStatus{{ID: 42, Bytes: len(outbound)}}}},
+		Sockets: []engine.SocketStatus{{Number: 1, PID: 1234, Registered: []string{"ah", "esp"},
+			Flags: []string{"promisc"}}, {Number: 2, PID: 77, Flags: []string{"promisc", "extended", "no-loopback"}}},
 	}
 	got := engine.Status{SACount: st.SACount, SAs: st.SAs, Acquires: st.Acquires, Sockets: st.Sockets}
 	if d := cmp.Diff(want, got); d != "" {
@@ -809,10 +904,13 @@ func TestPolicyCalls(t *testing.T) {
 	}{
 		{k.AddTunnel(illumos.Tunnel{Name: "t", Src: a, Dst: a}), "<nil>"},
 		{k.AddTunnel(illumos.Tunnel{Name: "t", Src: a}), `illumos: there is a tunnel "t" already`},
-		{k.AddTunnel(illumos.Tunnel{Name: "u", Src: a, Dst: six}), `illumos: tunnel "u": its two addresses must be of one family`},
+		{k.AddTunnel(illumos.Tunnel{Name: "u", Src: a, Dst: six}),
+			`illumos: tunnel "u": its two addresses must be of one family`},
 		{k.AddTunnel(illumos.Tunnel{Src: a, Dst: a}), "illumos: a tunnel needs a name"},
-		{k.AddRule("", illumos.Rule{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128)}), "illumos: a rule needs an action"},
-		{k.AddRule("", illumos.Rule{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128), Actions: []illumos.Action{{}}}),
+		{k.AddRule("", illumos.Rule{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128)}),
+			"illumos: a rule needs an action"},
+		{k.AddRule("", illumos.Rule{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128),
+			Actions: []illumos.Action{{}}}),
 			"illumos: rule from 192.0.2.1/32 to 2001:db8::1/128: two address families"},
 		{k.AddRule("v", illumos.Rule{Actions: []illumos.Action{{}}}), `illumos: there is no tunnel "v"`},
 	} {

@@ -34,7 +34,8 @@ const (
 var counterNames = [countersEnd]string{
 	goodAuth: "good_auth", badAuth: "bad_auth", badPadding: "bad_padding", replayFailures: "replay_failures",
 	replayEarlyFailures: "replay_early_failures", keysockIn: "keysock_in", outRequests: "out_requests",
-	acquireRequests: "acquire_requests", bytesExpired: "bytes_expired", outDiscards: "out_discards", cryptoSync: "crypto_sync",
+	acquireRequests: "acquire_requests", bytesExpired: "bytes_expired", outDiscards: "out_discards",
+	cryptoSync:     "crypto_sync",
 	cryptoFailures: "crypto_failures", badDecrypt: "bad_decrypt", portRenumbers: "sa_port_renumbers",
 	inRequests: "in_requests", inDiscards: "in_discards", lookupFailure: "lookup_failure",
 }
@@ -88,7 +89,8 @@ const (
 // noDrop says that a packet goes on.
 const noDrop = dropsEnd
 
-// dropRows say how each cause is counted. A name that begins with an underscore gets the protocol's in front, and a star stands for it.
+// dropRows say how each cause is counted. A name that begins with an underscore gets the protocol's in front, and a
+// star stands for it.
 var dropRows = [dropsEnd]struct {
 	name   string
 	reason ipsec.Reason
@@ -135,7 +137,8 @@ var dropRows = [dropsEnd]struct {
 	dropShutdown:        {"", ipsec.Shutdown},
 }
 
-// counters are the kstats. They are atomic, because packets count without a lock, and kept in lanes, because packets on several cores count at once.
+// counters are the kstats. They are atomic, because packets count without a lock, and kept in lanes, because packets on
+// several cores count at once.
 type counters struct {
 	lanes    [ipsec.Lanes]lane
 	drops    [2][dropsEnd]atomic.Uint64 // AH, ESP; those that name no protocol are counted under ESP

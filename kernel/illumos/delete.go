@@ -5,7 +5,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// delete is DELETE, X_DELPAIR and X_DELPAIR_STATE; sadb_delget_sa. Without an SA extension each of them is a purge by address.
+// delete is DELETE, X_DELPAIR and X_DELPAIR_STATE; sadb_delget_sa. Without an SA extension each of them is a purge by
+// address.
 func (k *Kernel) delete(p *protocol, r *request) result {
 	if !r.has(wire.ExtSA) {
 		return k.purge(p, r)
@@ -38,7 +39,8 @@ func (k *Kernel) delete(p *protocol, r *request) result {
 	return result{}
 }
 
-// purge deletes every SA but LARVAL ones that matches all that the message gives; sadb_purge_sa. It succeeds even if none does.
+// purge deletes every SA but LARVAL ones that matches all that the message gives; sadb_purge_sa. It succeeds even if
+// none does.
 func (k *Kernel) purge(p *protocol, r *request) result {
 	q, res := k.formQuery(p, r)
 	switch {
@@ -67,7 +69,8 @@ func (q *query) matches(s *sa) bool {
 
 // cookiesAgree compares key management cookies; zero on either side agrees with anything.
 func cookiesAgree(a, b wire.KMCookie) bool {
-	return (a.Protocol == 0 || b.Protocol == 0 || a.Protocol == b.Protocol) && (a.Cookie == 0 || b.Cookie == 0 || a.Cookie == b.Cookie)
+	return (a.Protocol == 0 || b.Protocol == 0 || a.Protocol == b.Protocol) && (a.Cookie == 0 || b.Cookie == 0 ||
+		a.Cookie == b.Cookie)
 }
 
 // killWithPeer deletes an SA with its copy in the other table. One that it is paired with is not told.
@@ -79,8 +82,8 @@ func (k *Kernel) killWithPeer(s *sa) {
 	}
 }
 
-// deleteByState is what X_DELPAIR_STATE was made for, and what no version that was run has survived: every outbound SA from SRC that is in
-// the state of the SA extension goes, together with its inbound copy or pair.
+// deleteByState is what X_DELPAIR_STATE was made for, and what no version that was run has survived: every outbound SA
+// from SRC that is in the state of the SA extension goes, together with its inbound copy or pair.
 func (k *Kernel) deleteByState(p *protocol, r *request) result {
 	q, res := k.formQuery(p, r, wire.ExtAddressDst, wire.ExtAddressSrc, wire.ExtSA)
 	if res.failed() {

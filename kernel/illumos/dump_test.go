@@ -37,7 +37,8 @@ func TestDumpIsWhole(t *testing.T) {
 	}
 	k.e.Kernel().(*illumos.Kernel).AlgorithmsChanged()
 	k.must(add(0x10))
-	k.must(message(wire.MsgDelete, wire.SATypeESP, change(espSA, func(v *wire.SA) { v.SPI = 0x1000 }), src("192.0.2.2"), dst("192.0.2.1")))
+	k.must(message(wire.MsgDelete, wire.SATypeESP, change(espSA, func(v *wire.SA) { v.SPI = 0x1000 }), src("192.0.2.2"),
+		dst("192.0.2.1")))
 	var types []wire.MsgType
 	shown := 0
 	for _, m := range messages(reader) {
@@ -57,7 +58,8 @@ func TestDumpIsWhole(t *testing.T) {
 		t.Errorf("the DUMP shows %d SAs, want %d", shown, n)
 	}
 	types = slices.Compact(types)
-	if want := []wire.MsgType{wire.MsgRegister, wire.MsgDump, wire.MsgRegister, wire.MsgAdd, wire.MsgDelete}; !slices.Equal(types, want) {
+	if want := []wire.MsgType{wire.MsgRegister, wire.MsgDump, wire.MsgRegister, wire.MsgAdd,
+		wire.MsgDelete}; !slices.Equal(types, want) {
 		t.Errorf("messages in the order %v, want %v", types, want)
 	}
 }

@@ -9,7 +9,8 @@ import (
 // tunnelTTL is the time to live, and the hop limit, of an outer header that the kernel makes.
 const tunnelTTL = 60
 
-// outerHeader puts the header of a tunnel in front of a packet. The type of service is not copied, and no fragment bit is set.
+// outerHeader puts the header of a tunnel in front of a packet. The type of service is not copied, and no fragment bit
+// is set.
 func outerHeader(inner []byte, n *need) []byte {
 	if n.dst.Is4() {
 		pkt := make([]byte, 20, 20+len(inner))

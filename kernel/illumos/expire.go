@@ -8,8 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
-// Age implements [engine.Kernel]: one pass of the ager over AH, then one over ESP. Every limit of time is observed here, up to one interval
-// late; and this is the only place, with reachLimit, that ends an SA's life with an EXPIRE.
+// Age implements [engine.Kernel]: one pass of the ager over AH, then one over ESP. Every limit of time is observed
+// here, up to one interval late; and this is the only place, with reachLimit, that ends an SA's life with an EXPIRE.
 func (k *Kernel) Age(at time.Time, force bool) {
 	now := at.Unix()
 	if !force && (k.due == 0 || k.due > now) {
@@ -39,8 +39,8 @@ func (k *Kernel) ageTable(t *table, now int64) {
 	}
 }
 
-// ageSA decides what the time has done to an SA; the first that applies counts; sadb_age_assoc. It says whether its state changed in a way
-// that a peer or pair must hear of.
+// ageSA decides what the time has done to an SA; the first that applies counts; sadb_age_assoc. It says whether its
+// state changed in a way that a peer or pair must hear of.
 func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 	if len(k.dumps) > 0 && s.dueBy(now) {
 		k.preserve(s)
@@ -48,7 +48,8 @@ func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 	s.Lock()
 	state, due := s.State(), s.hardExpire != 0 && s.hardExpire <= now
 	switch {
-	case due && (state == sadb.Larval || state == stateActiveElsewhere || state == sadb.Dead), state == stateIdle && s.hardExpire <= now:
+	case due && (state == sadb.Larval || state == stateActiveElsewhere || state == sadb.Dead), state == stateIdle &&
+		s.hardExpire <= now:
 		// An IDLE SA without a hard limit goes at once: its limit of 0 counts as long past.
 		s.Unlock()
 		k.kill(s, dropLarvalTimeout)
@@ -113,9 +114,9 @@ func (s *sa) noteDueLocked(k *Kernel, now int64) {
 
 func (k *Kernel) tellExpired(s *sa) { k.passUp(k.expireMessage(s), nil, fromConsumer) }
 
-// agePartner carries the change of one SA over to the other it belongs to; age_pair_peer_list. A peer is the same SA and takes the same
-// state, without an EXPIRE of its own. A pair is another SA: when this one is DEAD, an inbound partner dies silently, and an outbound one
-// has reached its hard limit too: the same pass gets to it.
+// agePartner carries the change of one SA over to the other it belongs to; age_pair_peer_list. A peer is the same SA
+// and takes the same state, without an EXPIRE of its own. A pair is another SA: when this one is DEAD, an inbound
+// partner dies silently, and an outbound one has reached its hard limit too: the same pass gets to it.
 func (k *Kernel) agePartner(s *sa) {
 	state := s.State()
 	if peer := s.peer(); peer != nil {
@@ -144,8 +145,8 @@ func (k *Kernel) agePartner(s *sa) {
 	k.endHeld(held, dropLarvalTimeout)
 }
 
-// reachLimit is what packets leave to the control side when they have reached a limit: of bytes (with an EXPIRE at once), or the end of the
-// sequence numbers or IVs (with one at the next pass).
+// reachLimit is what packets leave to the control side when they have reached a limit: of bytes (with an EXPIRE at
+// once), or the end of the sequence numbers or IVs (with one at the next pass).
 func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
 	once := postedSoft
 	if c == chargeHard {
@@ -181,7 +182,8 @@ func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
 	})
 }
 
-// posted are pieces of control work that packets have posted for an SA, and that have not run yet: one of each kind, however many packets ask for it.
+// posted are pieces of control work that packets have posted for an SA, and that have not run yet: one of each kind,
+// however many packets ask for it.
 type posted = uint32
 
 const (

@@ -26,7 +26,8 @@ func (k *talk) expires() (spis []wire.SPI) {
 func (k *talk) addWith(spi wire.SPI, hard wire.Lifetime) {
 	k.t.Helper()
 	sa := change(espSA, func(v *wire.SA) { v.SPI = spi })
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), sa, authExt, encryptExt, lifetime(wire.ExtLifetimeHard, hard)))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), sa, authExt, encryptExt,
+		lifetime(wire.ExtLifetimeHard, hard)))
 }
 
 // An SA ends by time while a packet that has met its hard limit waits to say so: one EXPIRE.
@@ -44,7 +45,8 @@ func TestExpireByTimeAndByPacket(t *testing.T) {
 	}
 }
 
-// Two SAs are used for the first time before it is noticed: the limit that comes first is seen in its time, whichever packet came first.
+// Two SAs are used for the first time before it is noticed: the limit that comes first is seen in its time, whichever
+// packet came first.
 func TestFirstUseOfTwo(t *testing.T) {
 	for _, order := range [][2]wire.SPI{{0x1010, 0x1100}, {0x1100, 0x1010}} {
 		h := newHost(t, engine.Options{})

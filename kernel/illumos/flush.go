@@ -5,8 +5,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// fanOut hands FLUSH and DUMP to one consumer, or to all of them for SA type 0. What they say comes up as they say it, but of their
-// closing answers only the last is delivered; keysock_do_flushdump.
+// fanOut hands FLUSH and DUMP to one consumer, or to all of them for SA type 0. What they say comes up as they say it,
+// but of their closing answers only the last is delivered; keysock_do_flushdump.
 func (k *Kernel) fanOut(r *request) {
 	consumers := k.consumers()
 	over := consumers[:]
@@ -35,15 +35,16 @@ func (k *Kernel) fanOut(r *request) {
 	k.passUp(k.d.AppendHeader(nil, r.hdr), r.sender, fromConsumer)
 }
 
-// orphan is how a faulty kernel flushes a LARVAL: it is unlinked and still says LARVAL, so a packet that holds it goes onto its queue, and is
-// dropped when it lets go.
+// orphan is how a faulty kernel flushes a LARVAL: it is unlinked and still says LARVAL, so a packet that holds it goes
+// onto its queue, and is dropped when it lets go.
 func (k *Kernel) orphan(s *sa, c dropCause) {
 	s.unlink()
 	s.orphaned.Store(true)
 	k.endHeld(k.fault.Take(&s.SA), c)
 }
 
-// flush empties a family: outbound SAs, inbound ones whatever their state, acquire records. Nobody is told with an EXPIRE.
+// flush empties a family: outbound SAs, inbound ones whatever their state, acquire records. Nobody is told with an
+// EXPIRE.
 func (f *family) flush(c dropCause) {
 	k := f.p.k
 	for _, t := range []*table{&f.out, &f.in} {

@@ -6,8 +6,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// getSPI reserves an SPI with a LARVAL SA, which always goes into the inbound table. One number is tried: if it is taken, key
-// management asks again. No number is excluded, not even those that RFC 2406 reserves.
+// getSPI reserves an SPI with a LARVAL SA, which always goes into the inbound table. One number is tried: if it is
+// taken, key management asks again. No number is excluded, not even those that RFC 2406 reserves.
 func (k *Kernel) getSPI(p *protocol, r *request) result {
 	for _, t := range []wire.ExtType{wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtSPIRange} {
 		if !r.has(t) {

@@ -8,9 +8,10 @@ import (
 // maxIdlePackets is SADB_MAX_IDLEPKTS: how many packets an IDLE SA keeps.
 const maxIdlePackets = 100
 
-// keep is what an IDLE SA does with a packet that it has opened: another node of the cluster may be about to hand the SA over, so
-// the packet waits. The oldest makes room. It returns false if the SA is not IDLE any more. The original stores packets in a form
-// that its release cannot read; this is what it meant. A packet for which there is no memory ends.
+// keep is what an IDLE SA does with a packet that it has opened: another node of the cluster may be about to hand the
+// SA over, so the packet waits. The oldest makes room. It returns false if the SA is not IDLE any more. The original
+// stores packets in a form that its release cannot read; this is what it meant. A packet for which there is no memory
+// ends.
 func (k *Kernel) keep(s *sa, p *ipsec.Packet, inner []byte) bool {
 	s.Lock()
 	if s.State() != stateIdle {
@@ -44,8 +45,8 @@ func (s *sa) takeKeptLocked() *kept {
 	return rest
 }
 
-// idleNowLocked moves an SA that nobody has used for its idle time to IDLE, if another node has it; it says whether key management is to
-// be told instead. The SA's lock is held.
+// idleNowLocked moves an SA that nobody has used for its idle time to IDLE, if another node has it; it says whether key
+// management is to be told instead. The SA's lock is held.
 func (s *sa) idleNowLocked() (tell bool) {
 	switch s.State() {
 	case stateActiveElsewhere:

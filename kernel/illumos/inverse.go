@@ -5,8 +5,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// inverseAcquire answers what the policy would want between addresses that key management names: a peer has proposed something, and this is the
-// other side of an ACQUIRE. No record is made. The answer has the type ACQUIRE and the SA type 0, so EXTENDED sockets hear it too.
+// inverseAcquire answers what the policy would want between addresses that key management names: a peer has proposed
+// something, and this is the other side of an ACQUIRE. No record is made. The answer has the type ACQUIRE and the SA
+// type 0, so EXTENDED sockets hear it too.
 func (k *Kernel) inverseAcquire(r *request) {
 	n, res := k.inverseNeed(r)
 	if res.failed() {
@@ -22,8 +23,8 @@ func (k *Kernel) inverseAcquire(r *request) {
 	k.passUp(k.d.Finish(k.appendExtendedProposal(b, n.rule.Actions)), r.sender, fromKeysock)
 }
 
-// inverseNeed finds the rule: among the inbound ones of a tunnel if inner addresses and the protocol of a tunnel are given, else among the
-// outbound ones of the system.
+// inverseNeed finds the rule: among the inbound ones of a tunnel if inner addresses and the protocol of a tunnel are
+// given, else among the outbound ones of the system.
 func (k *Kernel) inverseNeed(r *request) (*need, result) {
 	innerSrc, innerDst := r.has(wire.IllumosExtXAddressInnerSrc), r.has(wire.IllumosExtXAddressInnerDst)
 	switch {
@@ -60,7 +61,8 @@ func (k *Kernel) inverseNeed(r *request) (*need, result) {
 	for _, each := range []struct {
 		t    wire.ExtType
 		diag wire.IllumosDiagnostic
-	}{{wire.IllumosExtXAddressInnerSrc, wire.IllumosDiagMalformedInnerSrc}, {wire.IllumosExtXAddressInnerDst, wire.IllumosDiagMalformedInnerDst}} {
+	}{{wire.IllumosExtXAddressInnerSrc, wire.IllumosDiagMalformedInnerSrc}, {wire.IllumosExtXAddressInnerDst,
+		wire.IllumosDiagMalformedInnerDst}} {
 		if _, res := k.addrCheck(r, each.t); res.failed() {
 			return nil, einval(each.diag)
 		}
@@ -69,7 +71,8 @@ func (k *Kernel) inverseNeed(r *request) (*need, result) {
 	if isrc.family() != idst.family() {
 		return nil, einval(wire.IllumosDiagInnerAFMismatch)
 	}
-	n.flow = spd.Flow{Src: isrc.addr(), Dst: idst.addr(), Proto: idst.proto(), SrcPort: isrc.port(), DstPort: idst.port()}
+	n.flow = spd.Flow{Src: isrc.addr(), Dst: idst.addr(), Proto: idst.proto(), SrcPort: isrc.port(),
+		DstPort: idst.port()}
 	if n.proto != 0 && n.proto != ipProto(n.flow) {
 		return nil, result{errno: wire.EPROTOTYPE}
 	}

@@ -32,16 +32,17 @@ func (e *PolicyError) Error() string {
 // LoadPolicy implements [engine.PolicyLoader]: rules in the form of ipsecconf(8),
 //
 //	{raddr 192.0.2.2 ulp udp dport 9 dir out} ipsec {encr_algs aes encr_auth_algs sha1 sa shared}
-//	{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes(256) encr_auth_algs sha256} or ipsec {auth_algs sha1}
+//	{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes encr_auth_algs sha256} or bypass {}
 //	{lport 22 dir both} bypass {}
 //
 // and tunnels as dladm(8) makes them, because a rule only names one:
 //
 //	dladm create-iptun -T ipv4 -a local=192.0.2.1,remote=192.0.2.2 ip.tun0
 //
-// Rules are tried as ipsecconf orders them: bypass first, then those with AH and ESP, ESP, AH, and each kind in the order of the file. A rule
-// without an address is for IPv4 and IPv6. Names of hosts, types and codes of ICMP and masks that are no prefix are refused. What
-// ipsecconf has no word for, since others set it, has one of ours: km_proto, km_cookie, replay and self_encap, among the properties.
+// Rules are tried as ipsecconf orders them: bypass first, then those with AH and ESP, ESP, AH, and each kind in the
+// order of the file. A rule without an address is for IPv4 and IPv6. Names of hosts, types and codes of ICMP and masks
+// that are no prefix are refused. What ipsecconf has no word for, since others set it, has one of ours: km_proto,
+// km_cookie, replay and self_encap, among the properties.
 func (k *Kernel) LoadPolicy(r io.Reader, name string) error {
 	text, err := engine.ReadPolicy(r, name)
 	if err != nil {
@@ -208,7 +209,8 @@ func (p *policyParser) settle() error {
 	return nil
 }
 
-// dladm reads what follows the name of that command: create-iptun [-t] -T TYPE -a local=ADDRESS,remote=ADDRESS NAME, in one line.
+// dladm reads what follows the name of that command: create-iptun [-t] -T TYPE -a local=ADDRESS,remote=ADDRESS NAME, in
+// one line.
 func (p *policyParser) dladm() error {
 	w := p.next()
 	if w.text != "create-iptun" {
@@ -218,7 +220,8 @@ func (p *policyParser) dladm() error {
 	var kind word
 	for {
 		if w = p.peek(); w.first || w.text == "" {
-			return p.f.at(w, "dladm create-iptun wants -T TYPE, -a local=ADDRESS,remote=ADDRESS and a name in one line, before")
+			return p.f.at(w,
+				"dladm create-iptun wants -T TYPE, -a local=ADDRESS,remote=ADDRESS and a name in one line, before")
 		}
 		switch p.next(); w.text {
 		case "-t":
@@ -305,7 +308,8 @@ func (p *policyParser) entry() error {
 		if err != nil {
 			return err
 		}
-		if len(actions) > 0 && (verb.text == "apply" || verb.text == "permit" || first.text == "apply" || first.text == "permit") {
+		if len(actions) > 0 && (verb.text == "apply" || verb.text == "permit" || first.text == "apply" ||
+			first.text == "permit") {
 			return p.f.at(verb, "there are no alternatives to apply and permit")
 		}
 		actions = append(actions, a)
@@ -362,9 +366,11 @@ var patternNames = map[string]struct {
 	"laddr": {"addr", near, "local"}, "local": {"addr", near, "local"}, "lport": {"port", near, "local"},
 	"raddr": {"addr", far, "local"}, "remote": {"addr", far, "local"}, "rport": {"port", far, "local"},
 	"saddr": {"addr", near, "source"}, "src": {"addr", near, "source"}, "srcaddr": {"addr", near, "source"},
-	"daddr": {"addr", far, "source"}, "dst": {"addr", far, "source"}, "dstaddr": {"addr", far, "source"}, "dest": {"addr", far, "source"},
-	"smask": {"mask", near, "source"}, "dmask": {"mask", far, "source"}, "sport": {"port", near, "source"}, "dport": {"port", far, "source"},
-	"ulp": {"ulp", 0, ""}, "proto": {"ulp", 0, ""}, "type": {"type", 0, ""}, "code": {"code", 0, ""},
+	"daddr": {"addr", far, "source"}, "dst": {"addr", far, "source"}, "dstaddr": {"addr", far, "source"},
+	"dest":  {"addr", far, "source"},
+	"smask": {"mask", near, "source"}, "dmask": {"mask", far, "source"}, "sport": {"port", near, "source"},
+	"dport": {"port", far, "source"},
+	"ulp":   {"ulp", 0, ""}, "proto": {"ulp", 0, ""}, "type": {"type", 0, ""}, "code": {"code", 0, ""},
 	"tunnel": {"tunnel", 0, ""}, "negotiate": {"negotiate", 0, ""}, "dir": {"dir", 0, ""},
 }
 
@@ -443,13 +449,16 @@ func (p *policyParser) patternValue(e *entry, what string, side int, v word) (er
 
 // services and protocols are the names that need no file of the system's.
 var services = map[string]uint64{
-	"ftp-data": 20, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "time": 37, "domain": 53, "bootps": 67, "bootpc": 68, "tftp": 69, "http": 80,
-	"kerberos": 88, "pop3": 110, "sunrpc": 111, "ntp": 123, "imap": 143, "snmp": 161, "bgp": 179, "ldap": 389, "https": 443, "isakmp": 500,
+	"ftp-data": 20, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "time": 37, "domain": 53, "bootps": 67,
+	"bootpc": 68, "tftp": 69, "http": 80,
+	"kerberos": 88, "pop3": 110, "sunrpc": 111, "ntp": 123, "imap": 143, "snmp": 161, "bgp": 179, "ldap": 389,
+	"https": 443, "isakmp": 500,
 	"ipsec-nat-t": 4500, "syslog": 514, "nfsd": 2049, "discard": 9, "echo": 7,
 }
 
 var protocols = map[string]uint64{
-	"icmp": 1, "igmp": 2, "ipip": 4, "encap": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "icmpv6": 58, "ospf": 89,
+	"icmp": 1, "igmp": 2, "ipip": 4, "encap": 4, "tcp": 6, "udp": 17, "ipv6": 41, "gre": 47, "esp": 50, "ah": 51,
+	"ipv6-icmp": 58, "icmpv6": 58, "ospf": 89,
 	"sctp": 132,
 }
 
@@ -621,17 +630,20 @@ func (p *policyParser) checkAction(a *Action, verb, end word, seen map[string]bo
 }
 
 var authNames = map[string]uint8{
-	"md5": wire.IllumosAuthMD5HMAC, "sha": wire.IllumosAuthSHA1HMAC, "sha1": wire.IllumosAuthSHA1HMAC, "hmac-sha": wire.IllumosAuthSHA1HMAC,
-	"sha256": wire.IllumosAuthSHA256HMAC, "sha384": wire.IllumosAuthSHA384HMAC, "sha512": wire.IllumosAuthSHA512HMAC,
+	"md5": wire.IllumosAuthMD5HMAC, "sha": wire.IllumosAuthSHA1HMAC, "sha1": wire.IllumosAuthSHA1HMAC,
+	"hmac-sha": wire.IllumosAuthSHA1HMAC,
+	"sha256":   wire.IllumosAuthSHA256HMAC, "sha384": wire.IllumosAuthSHA384HMAC, "sha512": wire.IllumosAuthSHA512HMAC,
 }
 
 var encryptNames = map[string]uint8{
-	"aes": wire.IllumosEncAESCBC, "des": wire.IllumosEncDESCBC, "3des": wire.IllumosEnc3DESCBC, "blowfish": wire.IllumosEncBlowfish,
-	"aes-ccm": wire.IllumosEncAESCCM16, "aes-gcm": wire.IllumosEncAESGCM16,
+	"aes": wire.IllumosEncAESCBC, "des": wire.IllumosEncDESCBC, "3des": wire.IllumosEnc3DESCBC,
+	"blowfish": wire.IllumosEncBlowfish,
+	"aes-ccm":  wire.IllumosEncAESCCM16, "aes-gcm": wire.IllumosEncAESGCM16,
 }
 
 // algorithm reads NAME, NUMBER, any or none, with or without (LENGTHS) behind it.
-func (p *policyParser) algorithm(w word, names map[string]uint8, byName func(string) (uint8, bool)) (id int, lo, hi uint16, err error) {
+func (p *policyParser) algorithm(w word, names map[string]uint8, byName func(string) (uint8, bool)) (id int, lo,
+	hi uint16, err error) {
 	text := strings.ToLower(w.text)
 	lengths := ""
 	if i := strings.IndexByte(text, '('); i >= 0 {
@@ -761,7 +773,9 @@ func (p *policyParser) rule(e *entry, verb word) (r Rule, err error) {
 	case source && local && dir != "out":
 		return r, p.f.at(verb, "local and remote mix with source and destination only in rules with dir out, before")
 	case source && dir == "both":
-		return r, p.f.at(verb, "source and destination have no meaning in both directions; dir in or dir out is wanted before")
+		return r,
+			p.f.at(verb,
+				"source and destination have no meaning in both directions; dir in or dir out is wanted before")
 	}
 	for i, bits := range e.mask {
 		switch {

@@ -121,47 +121,68 @@ func TestPolicyRules(t *testing.T) {
 	}{
 		{name: "no rule", want: []string{"transmitted"}},
 		{name: "comment", policy: "# {} drop {}\n", want: []string{"transmitted"}},
-		{name: "all", policy: "{} " + esp, want: []string{"held\nACQUIRE esp seq=4294967294", "src=192.0.2.1,port:7", "; hmac-sha1(160-160) aes-cbc(128-256)"}},
-		{name: "all, IPv6", policy: "{} " + esp, src: "2001:db8::1", dst: "2001:db8::2", want: []string{"held\nACQUIRE esp", "2001:db8::2"}},
+		{name: "all", policy: "{} " + esp, want: []string{"held\nACQUIRE esp seq=4294967294", "src=192.0.2.1,port:7",
+			"; hmac-sha1(160-160) aes-cbc(128-256)"}},
+		{name: "all, IPv6", policy: "{} " + esp, src: "2001:db8::1", dst: "2001:db8::2",
+			want: []string{"held\nACQUIRE esp", "2001:db8::2"}},
 		{name: "remote and port", policy: "{raddr 192.0.2.2 ulp udp dport 9 dir out} " + esp, want: []string{"held"}},
-		{name: "another remote", policy: "{raddr 192.0.2.3 ulp udp dport 9 dir out} " + esp, want: []string{"transmitted"}},
-		{name: "another port", policy: "{raddr 192.0.2.2 ulp udp dport 10 dir out} " + esp, want: []string{"transmitted"}},
+		{name: "another remote", policy: "{raddr 192.0.2.3 ulp udp dport 9 dir out} " + esp,
+			want: []string{"transmitted"}},
+		{name: "another port", policy: "{raddr 192.0.2.2 ulp udp dport 10 dir out} " + esp,
+			want: []string{"transmitted"}},
 		{name: "another protocol", policy: "{raddr 192.0.2.2 proto tcp} " + esp, want: []string{"transmitted"}},
 		{name: "port by name", policy: "{rport discard} drop {}", want: []string{"dropped spd_explicit"}},
 		{name: "local port", policy: "{lport 7} drop {}", want: []string{"dropped"}},
 		{name: "other local port", policy: "{lport 8} drop {}", want: []string{"transmitted"}},
 		{name: "network", policy: "{laddr 192.0.2.0/24 remote 192.0.2.2/31} drop {}", want: []string{"dropped"}},
 		{name: "another network", policy: "{laddr 192.0.3.0/24} drop {}", want: []string{"transmitted"}},
-		{name: "mask", policy: "{src 192.0.2.0 smask 255.255.255.0 dst 192.0.0.0 dmask 0xffff0000 dir out} drop {}", want: []string{"dropped"}},
+		{name: "mask", policy: "{src 192.0.2.0 smask 255.255.255.0 dst 192.0.0.0 dmask 0xffff0000 dir out} drop {}",
+			want: []string{"dropped"}},
 		{name: "inbound only", policy: "{dir in} drop {}", want: []string{"transmitted"}},
-		{name: "old form, out", policy: "{saddr 192.0.2.1 daddr 192.0.2.2} apply {encr_algs aes encr_auth_algs md5 sa unique}", want: []string{"held\nACQUIRE esp", "hmac-md5"}},
-		{name: "old form, in", policy: "{saddr 192.0.2.1 daddr 192.0.2.2} permit {auth_algs md5}", want: []string{"transmitted"}},
+		{name: "old form, out",
+			policy: "{saddr 192.0.2.1 daddr 192.0.2.2} apply {encr_algs aes encr_auth_algs md5 sa unique}",
+			want:   []string{"held\nACQUIRE esp", "hmac-md5"}},
+		{name: "old form, in", policy: "{saddr 192.0.2.1 daddr 192.0.2.2} permit {auth_algs md5}",
+			want: []string{"transmitted"}},
 		{name: "old bypass", policy: "{sport 7} bypass {dir out}\n{} drop {}", want: []string{"transmitted"}},
 		{name: "bypass comes first", policy: "{} drop {}\n{dport 9 dir out} pass {}", want: []string{"transmitted"}},
 		{name: "ESP comes before AH", policy: "{} ipsec {auth_algs sha1}\n{} " + esp, want: []string{"ACQUIRE esp"}},
-		{name: "both come before ESP", policy: "{} " + esp + "\n{} ipsec {auth_algs sha1 encr_algs 3des}", want: []string{"ACQUIRE esp", "3des-cbc"}},
-		{name: "in the order of the file", policy: "{} ipsec {encr_algs des}\n{} ipsec {encr_algs aes}", want: []string{"ACQUIRE esp", "des-cbc"}},
+		{name: "both come before ESP", policy: "{} " + esp + "\n{} ipsec {auth_algs sha1 encr_algs 3des}",
+			want: []string{"ACQUIRE esp", "3des-cbc"}},
+		{name: "in the order of the file", policy: "{} ipsec {encr_algs des}\n{} ipsec {encr_algs aes}",
+			want: []string{"ACQUIRE esp", "des-cbc"}},
 		{name: "AH", policy: "{} ipsec {auth_algs sha512}", want: []string{"ACQUIRE ah", "hmac-sha512"}},
-		{name: "authentication by ESP", policy: "{} ipsec {encr_auth_algs sha256}", want: []string{"ACQUIRE esp", "hmac-sha256", "null"}},
+		{name: "authentication by ESP", policy: "{} ipsec {encr_auth_algs sha256}",
+			want: []string{"ACQUIRE esp", "hmac-sha256", "null"}},
 		{name: "combined mode", policy: "{} ipsec {encr_algs aes-gcm}", want: []string{"ACQUIRE esp", "aes-gcm16"}},
-		{name: "number", policy: "{} ipsec {encr_algs 14 encr_auth_algs none}", want: []string{"ACQUIRE esp", "aes-ccm8"}},
-		{name: "key lengths", policy: "{} ipsec {encr_algs aes(192..256) encr_auth_algs sha1(160)}", want: []string{"aes-cbc(192-256)"}},
+		{name: "number", policy: "{} ipsec {encr_algs 14 encr_auth_algs none}",
+			want: []string{"ACQUIRE esp", "aes-ccm8"}},
+		{name: "key lengths", policy: "{} ipsec {encr_algs aes(192..256) encr_auth_algs sha1(160)}",
+			want: []string{"aes-cbc(192-256)"}},
 		{name: "one key length", policy: "{} ipsec {encr_algs AES (256)}", want: []string{"aes-cbc(256-256)"}},
-		{name: "alternatives", policy: "{} ipsec {encr_algs aes encr_auth_algs sha1} or ipsec {encr_algs 3des encr_auth_algs md5}\n",
-			want: []string{"ACQUIRE esp", "aes-cbc", "3des-cbc"}},
+		{name: "alternatives",
+			policy: "{} ipsec {encr_algs aes encr_auth_algs sha1} or ipsec {encr_algs 3des encr_auth_algs md5}\n",
+			want:   []string{"ACQUIRE esp", "aes-cbc", "3des-cbc"}},
 		{name: "lines", policy: "{\n\traddr 192.0.2.2 # the peer\n} ipsec\n{ encr_algs\naes }", want: []string{"held"}},
-		{name: "tunnel mode", policy: tunnels + "{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} " + esp, tunnel: "ip.tun0", src: "10.0.0.1", dst: "10.9.0.1",
+		{name: "tunnel mode", policy: tunnels + "{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} " + esp,
+			tunnel: "ip.tun0", src: "10.0.0.1", dst: "10.9.0.1",
 			want: []string{"held\nACQUIRE esp", "192.0.2.2", "10.0.0.0/8"}},
-		{name: "tunnel mode, other addresses", policy: tunnels + "{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} " + esp, tunnel: "ip.tun0", src: "11.0.0.1", dst: "10.9.0.1",
+		{name: "tunnel mode, other addresses", policy: tunnels + "{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} " +
+			esp, tunnel: "ip.tun0", src: "11.0.0.1", dst: "10.9.0.1",
 			want: []string{"dropped spd_explicit"}},
-		{name: "transport mode in a tunnel", policy: tunnels + "{tunnel ip.tun0 negotiate transport} " + esp, tunnel: "ip.tun0", src: "10.0.0.1", dst: "10.9.0.1",
+		{name: "transport mode in a tunnel", policy: tunnels + "{tunnel ip.tun0 negotiate transport} " + esp,
+			tunnel: "ip.tun0", src: "10.0.0.1", dst: "10.9.0.1",
 			want: []string{"held\nACQUIRE esp", "192.0.2.2"}},
-		{name: "IPv6 tunnel", policy: tunnels + "{tunnel tun6 negotiate tunnel} " + esp, tunnel: "tun6", src: "10.0.0.1", dst: "10.9.0.1",
+		{name: "IPv6 tunnel", policy: tunnels + "{tunnel tun6 negotiate tunnel} " + esp, tunnel: "tun6",
+			src: "10.0.0.1", dst: "10.9.0.1",
 			want: []string{"held\nACQUIRE esp", "2001:db8::2"}},
-		{name: "tunnel without rules", policy: tunnels, tunnel: "ip.tun0", src: "10.0.0.1", dst: "10.9.0.1", want: []string{"transmitted"}},
-		{name: "a tunnel's rules are its own", policy: tunnels + "{tunnel ip.tun0} drop {}", want: []string{"transmitted"}},
-		{name: "ours", policy: "{} ipsec {encr_algs aes km_proto ike km_cookie 7 replay 128 self_encap yes}", extended: true,
-			want: []string{"held\nACQUIRE unspec", "; replay 128 cookie 1/7"}},
+		{name: "tunnel without rules", policy: tunnels, tunnel: "ip.tun0", src: "10.0.0.1", dst: "10.9.0.1",
+			want: []string{"transmitted"}},
+		{name: "a tunnel's rules are its own", policy: tunnels + "{tunnel ip.tun0} drop {}",
+			want: []string{"transmitted"}},
+		{name: "ours", policy: "{} ipsec {encr_algs aes km_proto ike km_cookie 7 replay 128 self_encap yes}",
+			extended: true,
+			want:     []string{"held\nACQUIRE unspec", "; replay 128 cookie 1/7"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.src == "" {
@@ -187,19 +208,26 @@ func TestPolicyRules(t *testing.T) {
 func TestPolicyErrors(t *testing.T) {
 	for _, tt := range []struct{ policy, want string }{
 		{"{raddrr 192.0.2.2} drop {}", `p:1:2: unknown name in a pattern (raddr?): "raddrr"`},
-		{"\n  {raddr 192.0.2} drop {}", `p:2:10: not an address, with or without /PREFIX (hosts are not looked up): "192.0.2"`},
-		{"{raddr 192.0.2.2/33} drop {}", `p:1:8: not an address, with or without /PREFIX (hosts are not looked up): "192.0.2.2/33"`},
+		{"\n  {raddr 192.0.2} drop {}",
+			`p:2:10: not an address, with or without /PREFIX (hosts are not looked up): "192.0.2"`},
+		{"{raddr 192.0.2.2/33} drop {}",
+			`p:1:8: not an address, with or without /PREFIX (hosts are not looked up): "192.0.2.2/33"`},
 		{"{raddr} drop {}", `p:1:7: a value for raddr is wanted: "}"`},
 		{"{raddr 192.0.2.2 remote 192.0.2.3} drop {}", `p:1:18: named twice in a pattern: "remote"`},
 		{"{lport 65536} drop {}", `p:1:8: not a port, by number or well-known name: "65536"`},
 		{"{ulp 256} drop {}", `p:1:6: not a protocol, by number or well-known name: "256"`},
 		{"{ulp icmp type 8} drop {}", `p:1:16: rules for single types or codes of ICMP are not emulated: "8"`},
 		{"{dir up} drop {}", `p:1:6: a direction is in, out or both, not: "up"`},
-		{"{src 192.0.2.1 dir both} drop {}", `p:1:26: source and destination have no meaning in both directions; dir in or dir out is wanted before: "drop"`},
-		{"{src 192.0.2.1 rport 9 dir in} drop {}", `p:1:32: local and remote mix with source and destination only in rules with dir out, before: "drop"`},
-		{"{src 192.0.2.1 smask 255.0.255.0 dir out} drop {}", `p:1:22: not a mask of leading ones, as 0xffffff00 or 255.255.255.0: "255.0.255.0"`},
-		{"{smask 255.255.255.0 dir out} drop {}", `p:1:31: smask and dmask go with an IPv4 address without prefix, before: "drop"`},
-		{"{laddr 192.0.2.1 raddr 2001:db8::2} drop {}", `p:1:37: a rule from 192.0.2.1/32 to 2001:db8::2/128 is of two address families, before: "drop"`},
+		{"{src 192.0.2.1 dir both} drop {}",
+			`p:1:26: source and destination have no meaning in both directions; dir in or dir out is wanted before: "drop"`},
+		{"{src 192.0.2.1 rport 9 dir in} drop {}",
+			`p:1:32: local and remote mix with source and destination only in rules with dir out, before: "drop"`},
+		{"{src 192.0.2.1 smask 255.0.255.0 dir out} drop {}",
+			`p:1:22: not a mask of leading ones, as 0xffffff00 or 255.255.255.0: "255.0.255.0"`},
+		{"{smask 255.255.255.0 dir out} drop {}",
+			`p:1:31: smask and dmask go with an IPv4 address without prefix, before: "drop"`},
+		{"{laddr 192.0.2.1 raddr 2001:db8::2} drop {}",
+			`p:1:37: a rule from 192.0.2.1/32 to 2001:db8::2/128 is of two address families, before: "drop"`},
 		{"{} bypass {}", `p:1:4: a direction (dir in, dir out, dir both) is wanted with: "bypass"`},
 		{"{dir out} bypass {sa shared}", `p:1:19: bypass has no such property: "sa"`},
 		{"{} encrypt {}", `p:1:4: an action is ipsec, apply, permit, bypass, pass or drop, not: "encrypt"`},
@@ -209,45 +237,61 @@ func TestPolicyErrors(t *testing.T) {
 		{"{} ipsec {encr_alg aes}", `p:1:11: unknown property (encr_algs?): "encr_alg"`},
 		{"{} ipsec {encr_algs aess}", `p:1:21: unknown algorithm (aes?): "aess"`},
 		{"{} ipsec {encr_algs 256}", `p:1:21: unknown algorithm: "256"`},
-		{"{} ipsec {encr_algs aes(256..128)}", `p:1:21: key lengths are (BITS), (BITS..), (..BITS) or (BITS..BITS): "aes(256..128)"`},
+		{"{} ipsec {encr_algs aes(256..128)}",
+			`p:1:21: key lengths are (BITS), (BITS..), (..BITS) or (BITS..BITS): "aes(256..128)"`},
 		{"{} ipsec {encr_algs aes(512)}", `p:1:21: this algorithm has no key of such a length: "aes(512)"`},
 		{"{} ipsec {auth_algs sha1(128)}", `p:1:21: this algorithm has no key of such a length: "sha1(128)"`},
 		{"{} ipsec {encr_algs aes encr_algs aes}", `p:1:25: named twice in the properties: "encr_algs"`},
 		{"{} ipsec {encr_algs aes sa mine}", `p:1:28: an SA is shared or unique, not: "mine"`},
 		{"{} ipsec {encr_algs aes replay 256}", `p:1:32: replay wants a number up to 255, not: "256"`},
 		{"{src 192.0.2.1} apply {auth_algs md5 dir in}", `p:1:42: apply is for packets that go out, not: "in"`},
-		{"{laddr 192.0.2.1} apply {auth_algs md5}", `p:1:19: with laddr, raddr, lport and rport goes ipsec, not: "apply"`},
-		{"{src 192.0.2.1} apply {auth_algs md5} or apply {auth_algs sha1}", `p:1:42: there are no alternatives to apply and permit: "apply"`},
+		{"{laddr 192.0.2.1} apply {auth_algs md5}",
+			`p:1:19: with laddr, raddr, lport and rport goes ipsec, not: "apply"`},
+		{"{src 192.0.2.1} apply {auth_algs md5} or apply {auth_algs sha1}",
+			`p:1:42: there are no alternatives to apply and permit: "apply"`},
 		{"{", `p:1:2: the file ends inside of a pattern`},
 		{"{} ipsec {encr_algs aes", `p:1:24: the file ends inside of the properties`},
 		{"{}", `p:1:3: the file ends where an action is wanted: ipsec, apply, permit, bypass, pass or drop`},
-		{"{} drop {} or", `p:1:14: the file ends where an action is wanted: ipsec, apply, permit, bypass, pass or drop`},
+		{"{} drop {} or",
+			`p:1:14: the file ends where an action is wanted: ipsec, apply, permit, bypass, pass or drop`},
 		{"{{", `p:1:2: a brace inside of a pattern: "{"`},
 		{"drop {}", `p:1:1: an entry begins with { or with dladm, not with: "drop"`},
 		{"{tunnel t9} drop {}", `p:1:9: there is no such tunnel (dladm create-iptun makes one): "t9"`},
 		{"{negotiate tunnel} drop {}", `p:1:12: only a tunnel negotiates: "tunnel"`},
-		{tunnels + "{tunnel tun6 negotiate both} drop {}", `p:4:24: a tunnel negotiates tunnel or transport mode, not: "both"`},
-		{tunnels + "{tunnel tun6 laddr 10.0.0.0/8} drop {}", `p:4:9: a rule with addresses wants negotiate tunnel: "tun6"`},
-		{tunnels + "{tunnel tun6 negotiate tunnel} drop {}\n{tunnel tun6} drop {}", `p:5:9: a rule has said that this tunnel negotiates tunnel mode: "tun6"`},
+		{tunnels + "{tunnel tun6 negotiate both} drop {}",
+			`p:4:24: a tunnel negotiates tunnel or transport mode, not: "both"`},
+		{tunnels + "{tunnel tun6 laddr 10.0.0.0/8} drop {}",
+			`p:4:9: a rule with addresses wants negotiate tunnel: "tun6"`},
+		{tunnels + "{tunnel tun6 negotiate tunnel} drop {}\n{tunnel tun6} drop {}",
+			`p:5:9: a rule has said that this tunnel negotiates tunnel mode: "tun6"`},
 		{tunnels + tunnels, `p:5:64: this tunnel has been made before: "ip.tun0"`},
 		{"dladm create-vlan", `p:1:7: dladm does nothing here but create-iptun: "create-vlan"`},
 		{"dladm create-iptun -T ipip t0", `p:1:23: tunnels are ipv4 or ipv6: "ipip"`},
-		{"dladm create-iptun -T ipv4 t0", `p:1:28: a tunnel needs -a local=ADDRESS,remote=ADDRESS before its name: "t0"`},
-		{"dladm create-iptun -a local=192.0.2.1,remote=192.0.2.2 t0", `p:1:56: a tunnel needs -T ipv4 or -T ipv6 before its name: "t0"`},
-		{"dladm create-iptun -T ipv6 -a local=192.0.2.1,remote=192.0.2.2 t0", `p:1:64: the addresses of this tunnel are not both ipv6: "t0"`},
-		{"dladm create-iptun -T ipv4 -a local=192.0.2.1,far=192.0.2.2 t0", `p:1:31: not of the form local=ADDRESS,remote=ADDRESS: "local=192.0.2.1,far=192.0.2.2"`},
-		{"dladm create-iptun -T ipv4 -a local=here,remote=192.0.2.2 t0", `p:1:31: not of the form local=ADDRESS,remote=ADDRESS: "local=here,remote=192.0.2.2"`},
+		{"dladm create-iptun -T ipv4 t0",
+			`p:1:28: a tunnel needs -a local=ADDRESS,remote=ADDRESS before its name: "t0"`},
+		{"dladm create-iptun -a local=192.0.2.1,remote=192.0.2.2 t0",
+			`p:1:56: a tunnel needs -T ipv4 or -T ipv6 before its name: "t0"`},
+		{"dladm create-iptun -T ipv6 -a local=192.0.2.1,remote=192.0.2.2 t0",
+			`p:1:64: the addresses of this tunnel are not both ipv6: "t0"`},
+		{"dladm create-iptun -T ipv4 -a local=192.0.2.1,far=192.0.2.2 t0",
+			`p:1:31: not of the form local=ADDRESS,remote=ADDRESS: "local=192.0.2.1,far=192.0.2.2"`},
+		{"dladm create-iptun -T ipv4 -a local=here,remote=192.0.2.2 t0",
+			`p:1:31: not of the form local=ADDRESS,remote=ADDRESS: "local=here,remote=192.0.2.2"`},
 		{"dladm create-iptun t0", `p:1:20: a tunnel needs -a local=ADDRESS,remote=ADDRESS before its name: "t0"`},
 		{tunnels + "dladm create-iptun -T ipv4 tun6", `p:4:28: this tunnel has been made before: "tun6"`},
-		{"{} apply {auth_algs md5} or apply {}", `p:1:36: apply needs auth_algs, encr_algs or encr_auth_algs before: "}"`},
+		{"{} apply {auth_algs md5} or apply {}",
+			`p:1:36: apply needs auth_algs, encr_algs or encr_auth_algs before: "}"`},
 		{"{} bypass {dir}", `p:1:15: a value for dir is wanted: "}"`},
 		{"{dir in} bypass {sa mine}", `p:1:18: bypass has no such property: "sa"`},
 		{"{dir in} bypass {dir both}", `p:1:22: a direction among the properties is in or out, not: "both"`},
 		{"{dir in} bypass {dir out}", `p:1:22: another direction has been named before (in): "out"`},
 		{"{} ipsec {auth_algs shaa(128)}", `p:1:21: unknown algorithm (sha?): "shaa(128)"`},
-		{"{laddr 192.0.2.1 dir in} apply {auth_algs md5}", `p:1:26: with laddr, raddr, lport and rport goes ipsec, not: "apply"`},
-		{"{src 192.0.2.1 rport 9} drop {}", `p:1:25: local and remote mix with source and destination only in rules with dir out, before: "drop"`},
-		{"dladm create-iptun -T ipv4\nt0", `p:2:1: dladm create-iptun wants -T TYPE, -a local=ADDRESS,remote=ADDRESS and a name in one line, before: "t0"`},
+		{"{laddr 192.0.2.1 dir in} apply {auth_algs md5}",
+			`p:1:26: with laddr, raddr, lport and rport goes ipsec, not: "apply"`},
+		{"{src 192.0.2.1 rport 9} drop {}",
+			`p:1:25: local and remote mix with source and destination only in rules with dir out, before: "drop"`},
+		{"dladm create-iptun -T ipv4\nt0",
+			`p:2:1: dladm create-iptun wants -T TYPE, -a local=ADDRESS,remote=ADDRESS and a name in one line, before: "t0"`},
 	} {
 		e, err := kernel.New("illumos", engine.Options{})
 		if err != nil {
@@ -268,11 +312,12 @@ func TestPolicyErrors(t *testing.T) {
 			t.Errorf("%q:\n got %s\nwant %s", tt.policy, bad, tt.want)
 		}
 		// Nothing of such a file counts.
-		e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9), Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
-			if v.Kind != ipsec.Transmitted {
-				t.Errorf("%q: a rule of the file is in force: %v", tt.policy, v.Kind)
-			}
-		}}, "")
+		e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9),
+			Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+				if v.Kind != ipsec.Transmitted {
+					t.Errorf("%q: a rule of the file is in force: %v", tt.policy, v.Kind)
+				}
+			}}, "")
 	}
 }
 
@@ -290,7 +335,8 @@ func TestPolicyTooLarge(t *testing.T) {
 // Tunnels of an earlier file are there for a later one.
 func TestPolicyTwoFiles(t *testing.T) {
 	k := newPoliced(t, engine.Options{}, tunnels)
-	if err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader("{tunnel ip.tun0} drop {}"), "q"); err != nil {
+	if err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader("{tunnel ip.tun0} drop {}"),
+		"q"); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.out(udp(t, "10.0.0.1", "10.0.0.2", 7, 9), "ip.tun0"); got != "dropped spd_explicit" {
@@ -303,7 +349,8 @@ func TestPolicyTwoFiles(t *testing.T) {
 }
 
 func FuzzLoadPolicy(f *testing.F) {
-	f.Add("{raddr 192.0.2.2 ulp udp dport 9 dir out} ipsec {encr_algs aes(128..) encr_auth_algs sha1 sa unique} or bypass {}")
+	f.Add(
+		"{raddr 192.0.2.2 ulp udp dport 9 dir out} ipsec {encr_algs aes(128..) encr_auth_algs sha1 sa unique} or bypass {}")
 	f.Add(tunnels + "{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} drop {} # end")
 	f.Add("{src ::1 smask 0xff000000 dir out} apply {auth_algs 3 km_cookie 7 replay 3}")
 	f.Add("{\n\n} permit { dir in encr_algs none auth_algs any }")
@@ -325,7 +372,9 @@ func FuzzLoadPolicy(f *testing.F) {
 			return
 		}
 		lines := strings.Split(text, "\n")
-		if bad.Line < 1 || bad.Line > len(lines) || bad.Column < 1 || !strings.HasPrefix(lines[bad.Line-1][min(bad.Column-1, len(lines[bad.Line-1])):], strings.Fields(bad.Word + " .")[0]) && bad.Word != "" {
+		if bad.Line < 1 || bad.Line > len(lines) || bad.Column < 1 ||
+			!strings.HasPrefix(lines[bad.Line-1][min(bad.Column-1, len(lines[bad.Line-1])):],
+				strings.Fields(bad.Word + " .")[0]) && bad.Word != "" {
 			t.Errorf("%v: that is not where %q stands", err, bad.Word)
 		}
 	})

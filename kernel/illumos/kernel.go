@@ -162,8 +162,8 @@ func (k *Kernel) dueAt(t int64) {
 	}
 }
 
-// FindInbound returns what packets with a key find at this moment: the part of an SA that is the same in every kernel. It takes no lock. It is for
-// tests that follow one SA, also when it is no longer in the database.
+// FindInbound returns what packets with a key find at this moment: the part of an SA that is the same in every kernel.
+// It takes no lock. It is for tests that follow one SA, also when it is no longer in the database.
 func (k *Kernel) FindInbound(key sadb.Key) (*sadb.SA, bool) {
 	s, ok := k.inbound.Find(key, nil)
 	if !ok {

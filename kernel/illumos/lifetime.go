@@ -23,8 +23,8 @@ func (k *Kernel) readLifetime(raw []byte) *lifetime {
 	return &lifetime{v.Allocations, v.Bytes, v.AddTime, v.UseTime}
 }
 
-// check refuses limits that contradict each other: a soft one above the hard one, an idle one above either. Only limits that
-// are set on both sides are compared, and only if the message brings both HARD and SOFT; sadb_hardsoftchk.
+// check refuses limits that contradict each other: a soft one above the hard one, an idle one above either. Only limits
+// that are set on both sides are compared, and only if the message brings both HARD and SOFT; sadb_hardsoftchk.
 func (l lifetimes) check() result {
 	exceeds := func(low, high uint64) bool { return low != 0 && high != 0 && low > high }
 	h, s := l.hard, l.soft
@@ -70,8 +70,8 @@ func earlier(a, b int64) int64 {
 	return a
 }
 
-// setLifetimesLocked stores the limits of an ADD, or of the UPDATE of a LARVAL, and starts them. A LARVAL whose UPDATE brings no
-// HARD addtime keeps its own expiry as the hard one. The SA's lock is held.
+// setLifetimesLocked stores the limits of an ADD, or of the UPDATE of a LARVAL, and starts them. A LARVAL whose UPDATE
+// brings no HARD addtime keeps its own expiry as the hard one. The SA's lock is held.
 func (s *sa) setLifetimesLocked(l lifetimes, now int64) {
 	if l.hard != nil {
 		s.hard = *l.hard
@@ -94,8 +94,8 @@ func (s *sa) setLifetimesLocked(l lifetimes, now int64) {
 	}
 }
 
-// updateLifetimesLocked changes the limits of a live SA; only values that are not zero act; sadb_update_lifetimes. The SA's lock
-// is held.
+// updateLifetimesLocked changes the limits of a live SA; only values that are not zero act; sadb_update_lifetimes. The
+// SA's lock is held.
 func (k *Kernel) updateLifetimesLocked(s *sa, l lifetimes, fuzz bool, now int64) {
 	if h := l.hard; h != nil {
 		if h.bytes != 0 {
@@ -148,8 +148,8 @@ func (k *Kernel) updateLifetimesLocked(s *sa, l lifetimes, fuzz bool, now int64)
 	}
 }
 
-// updateSoftLocked compares each soft limit with the hard one of the same kind, where "no hard limit" counts as zero: so a soft limit
-// without a hard one is lost. The add time is even compared with the moment of the hard expiry.
+// updateSoftLocked compares each soft limit with the hard one of the same kind, where "no hard limit" counts as zero:
+// so a soft limit without a hard one is lost. The add time is even compared with the moment of the hard expiry.
 func (s *sa) updateSoftLocked(l lifetime) {
 	if l.bytes != 0 {
 		s.soft.bytes = min(l.bytes, s.hard.bytes)
@@ -175,8 +175,8 @@ func (s *sa) updateSoftLocked(l lifetime) {
 	}
 }
 
-// fuzzLocked takes 8 to 23 seconds off the soft add time, so that two ends do not rekey at the same moment; lifetime_fuzz. The
-// SA's lock is held.
+// fuzzLocked takes 8 to 23 seconds off the soft add time, so that two ends do not rekey at the same moment;
+// lifetime_fuzz. The SA's lock is held.
 func (k *Kernel) fuzzLocked(s *sa) {
 	if s.soft.addTime == 0 {
 		return
@@ -186,8 +186,8 @@ func (k *Kernel) fuzzLocked(s *sa) {
 	s.softExpire -= int64(fuzz)
 }
 
-// noteUseLocked records that a packet was accepted; sadb_set_usetime. With the first one the limits on use start to run. It returns
-// a moment at which the SA may now be due, 0 if none is new. The SA's lock is held.
+// noteUseLocked records that a packet was accepted; sadb_set_usetime. With the first one the limits on use start to
+// run. It returns a moment at which the SA may now be due, 0 if none is new. The SA's lock is held.
 func (s *sa) noteUseLocked(now int64) (due int64) {
 	s.lastUse = now
 	if s.idleTime != 0 {

@@ -2,11 +2,12 @@ package illumos
 
 import "github.com/pfkeyd/pfkeyd/wire"
 
-// The original is bounded by the memory of its machine, and answers ENOMEM at the end of it. An engine is one process among others, so it has
-// bounds of its own, which end in the same way. They are tunables of a module that the original has not: pfkeyd:max_sas and so on.
+// The original is bounded by the memory of its machine, and answers ENOMEM at the end of it. An engine is one process
+// among others, so it has bounds of its own, which end in the same way. They are tunables of a module that the original
+// has not: pfkeyd:max_sas and so on.
 
-// countStored brings Kernel.stored up to date with what an SA keeps, as long as it is linked, of messages that have no bound of their own: the names
-// of its identities.
+// countStored brings Kernel.stored up to date with what an SA keeps, as long as it is linked, of messages that have no
+// bound of their own: the names of its identities.
 func (s *sa) countStored() {
 	n := 0
 	if s.in != nil {
@@ -47,8 +48,9 @@ const queuePlace = 64
 // typicalSA is how many bytes a message that describes an SA has; all who hear it share them.
 const typicalSA = 512
 
-// noRoomForDump says whether what waits in the receive queues, with a DUMP of every SA beside it, is more than there may be. A DUMP is queued
-// however full the queues of its reader and of promiscuous sockets are, so it is here that those who never read are stopped.
+// noRoomForDump says whether what waits in the receive queues, with a DUMP of every SA beside it, is more than there
+// may be. A DUMP is queued however full the queues of its reader and of promiscuous sockets are, so it is here that
+// those who never read are stopped.
 func (k *Kernel) noRoomForDump(reader *client) bool {
 	each := int64(typicalSA)
 	for _, s := range k.e.Sockets() {

@@ -34,16 +34,20 @@ func TestLimitOfSAs(t *testing.T) {
 		return message(wire.MsgGetSPI, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), spiRange(spi, spi))
 	}
 	add := func(spi wire.SPI, source string) []byte {
-		return message(wire.MsgAdd, wire.SATypeAH, src(source), dst("192.0.2.1"), change(ahSA, func(s *wire.SA) { s.SPI = spi }), authExt)
+		return message(wire.MsgAdd, wire.SATypeAH, src(source), dst("192.0.2.1"),
+			change(ahSA, func(s *wire.SA) { s.SPI = spi }), authExt)
 	}
 	k.want(one(1), "ok")
 	k.want(add(2, "192.0.2.5"), "ok") // between two own addresses: two SAs
 	k.want(one(3), "ENOMEM")
-	k.want(message(wire.MsgGetSPI, wire.SATypeAH, src("192.0.2.5"), dst("192.0.2.1"), spiRange(2, 2)), "ENOMEM") // although it is there
+	// although it is there
+	k.want(message(wire.MsgGetSPI, wire.SATypeAH, src("192.0.2.5"), dst("192.0.2.1"), spiRange(2, 2)), "ENOMEM")
 	k.want(add(4, "192.0.2.2"), "ENOMEM")
 	// A LARVAL is there already, so it can be completed.
-	k.want(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.SPI = 1 }), authExt, encryptExt), "ok")
-	k.want(message(wire.MsgDelete, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.SPI = 1 })), "ok")
+	k.want(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.SPI = 1 }), authExt, encryptExt), "ok")
+	k.want(message(wire.MsgDelete, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.SPI = 1 })), "ok")
 	k.want(message(wire.MsgGetSPI, wire.SATypeAH, src("192.0.2.5"), dst("192.0.2.1"), spiRange(2, 2)), "EEXIST")
 	k.want(add(5, "192.0.2.5"), "ENOMEM") // one place is not enough for two
 	k.want(one(5), "ok")
@@ -58,7 +62,8 @@ func TestLimitOfSAs(t *testing.T) {
 func TestLimitOfIdentities(t *testing.T) {
 	k := newTalk(t, engine.Options{Tunables: map[string]string{"max_identities": "1000"}})
 	add := func(spi wire.SPI, n int) []byte {
-		return message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"), change(ahSA, func(s *wire.SA) { s.SPI = spi }), authExt,
+		return message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"),
+			change(ahSA, func(s *wire.SA) { s.SPI = spi }), authExt,
 			identity(wire.ExtIdentitySrc, strings.Repeat("a", n)))
 	}
 	k.want(add(1, 500), "ok")
@@ -66,7 +71,8 @@ func TestLimitOfIdentities(t *testing.T) {
 	k.want(add(2, 400), "ok")
 	k.want(add(3, 0), "ok")
 	for range 3 { // what goes is given back, and once
-		k.want(message(wire.MsgDelete, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"), change(ahSA, func(s *wire.SA) { s.SPI = 1 })), "ok")
+		k.want(message(wire.MsgDelete, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"),
+			change(ahSA, func(s *wire.SA) { s.SPI = 1 })), "ok")
 		k.want(add(1, 500), "ok")
 		k.want(add(4, 500), "ENOMEM")
 	}
@@ -96,7 +102,8 @@ func TestLimitOfSockets(t *testing.T) {
 
 // Packets wait on so many records, and no more; those that can join others still do.
 func TestLimitOfAcquires(t *testing.T) {
-	k := newPoliced(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_acquires": "2"}}, "{laddr 192.0.2.1} ipsec {auth_algs sha1}")
+	k := newPoliced(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_acquires": "2"}},
+		"{laddr 192.0.2.1} ipsec {auth_algs sha1}")
 	for i, want := range []string{"held", "held", "dropped sadb_acquire_nomem"} {
 		v := k.send(udp(t, "192.0.2.1", fmt.Sprintf("192.0.2.%d", 10+i), 7, 9), "")
 		if got := fate(v); got != want {
@@ -124,11 +131,13 @@ func fate(v []ipsec.Verdict) string {
 func TestLimitOfDumps(t *testing.T) {
 	k := newTalk(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_queued": "1000000"}})
 	for i := range 500 {
-		k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"), change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt))
+		k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"),
+			change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt))
 	}
 	deaf := openSocket(t, k.e)
 	for range 200 {
-		if errno := deaf.Send(message(wire.MsgDump, wire.SATypeUnspec), pfkey.Cred{Privileged: true}); errno != wire.OK {
+		if errno := deaf.Send(message(wire.MsgDump, wire.SATypeUnspec),
+			pfkey.Cred{Privileged: true}); errno != wire.OK {
 			t.Fatal(errno)
 		}
 	}
@@ -151,22 +160,27 @@ func TestLimitOfDumps(t *testing.T) {
 // held wants so many packets of the ledger to wait, with so many bytes beyond those that each counts for.
 func (k *talk) held(what string, packets uint64, bytes int64) {
 	k.t.Helper()
-	if b := k.e.Status(1).Ledger; b.Held != packets || b.HeldBytes != bytes+int64(packets)*ipsec.PacketWeight || b.InFlight != 0 {
-		k.t.Errorf("%s: %d packets and %d bytes are held, %d in flight; want %d and %d", what, b.Held, b.HeldBytes, b.InFlight, packets, bytes)
+	if b := k.e.Status(1).Ledger; b.Held != packets || b.HeldBytes != bytes+int64(packets)*ipsec.PacketWeight ||
+		b.InFlight != 0 {
+		k.t.Errorf("%s: %d packets and %d bytes are held, %d in flight; want %d and %d", what, b.Held, b.HeldBytes,
+			b.InFlight, packets, bytes)
 	}
 }
 
-// Packets wait on LARVAL SAs as long as all of them together are not too much; each of the ways in which they go makes room.
+// Packets wait on LARVAL SAs as long as all of them together are not too much; each of the ways in which they go makes
+// room.
 func TestLimitOfPacketsOnLarvals(t *testing.T) {
 	const size = 72 // bytes, of the packets of this test
-	h := newHost(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(2 * (ipsec.PacketWeight + size))}})
+	h := newHost(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(2 * (ipsec.PacketWeight +
+		size))}})
 	k := &talk{t, h.e, openSocket(t, h.e)}
 	for spi := range wire.SPI(3) {
 		h.must(h.reserve(0x1001 + spi))
 	}
 	a, b := h.inject(0x1001, 1), h.inject(0x1002, 1)
 	k.held("two", 2, 2*size)
-	if v := <-h.inject(0x1003, 1); v.Kind != ipsec.Dropped || v.Reason != ipsec.NoMemory || v.Counter != "ipIfStatsInDiscards" {
+	if v := <-h.inject(0x1003, 1); v.Kind != ipsec.Dropped || v.Reason != ipsec.NoMemory ||
+		v.Counter != "ipIfStatsInDiscards" {
 		t.Errorf("a third: %v %v %q", v.Kind, v.Reason, v.Counter)
 	}
 	c := h.inject(0x1001, 2) // in the place of another
@@ -192,7 +206,8 @@ func TestLimitOfPacketsOnLarvals(t *testing.T) {
 	for i, tt := range []struct {
 		verdicts <-chan ipsec.Verdict
 		reason   ipsec.Reason
-	}{{a, ipsec.LarvalReplaced}, {b, ipsec.LarvalGone}, {c, ipsec.NoReason}, {d, ipsec.LarvalGone}, {e, ipsec.LarvalGone}, {f, ipsec.LarvalGone}, {g, ipsec.Shutdown}} {
+	}{{a, ipsec.LarvalReplaced}, {b, ipsec.LarvalGone}, {c, ipsec.NoReason}, {d, ipsec.LarvalGone},
+		{e, ipsec.LarvalGone}, {f, ipsec.LarvalGone}, {g, ipsec.Shutdown}} {
 		if v := <-tt.verdicts; v.Kind != ipsec.Queued {
 			t.Errorf("packet %c: %v %v first", 'a'+i, v.Kind, v.Reason)
 		}
@@ -202,10 +217,12 @@ func TestLimitOfPacketsOnLarvals(t *testing.T) {
 	}
 }
 
-// The same for packets that wait for an ACQUIRE, those that join others included. What ESP has made of one that then waits for AH counts, too.
+// The same for packets that wait for an ACQUIRE, those that join others included. What ESP has made of one that then
+// waits for AH counts, too.
 func TestLimitOfPacketsOnAcquires(t *testing.T) {
 	const size = 28 // bytes, of the packets of this test
-	k := newPoliced(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(3 * (ipsec.PacketWeight + size))}},
+	k := newPoliced(t,
+		engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(3 * (ipsec.PacketWeight + size))}},
 		"{laddr 192.0.2.1} ipsec {auth_algs sha1 encr_algs aes encr_auth_algs sha1}")
 	out := func(host int) string {
 		return fate(k.send(udp(t, "192.0.2.1", fmt.Sprintf("192.0.2.%d", host), 7, 9), ""))
@@ -213,7 +230,8 @@ func TestLimitOfPacketsOnAcquires(t *testing.T) {
 	for i, tt := range []struct {
 		host int
 		want string
-	}{{10, "held"}, {10, "held"}, {11, "held"}, {11, "dropped sadb_acquire_nomem"}, {12, "dropped sadb_acquire_nomem"}} {
+	}{{10, "held"}, {10, "held"}, {11, "held"}, {11, "dropped sadb_acquire_nomem"},
+		{12, "dropped sadb_acquire_nomem"}} {
 		if got := out(tt.host); got != tt.want {
 			t.Errorf("packet %d: %s, want %s", i+1, got, tt.want)
 		}
@@ -235,11 +253,13 @@ func TestLimitOfPacketsOnAcquires(t *testing.T) {
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.13"), assoc(espSA), authExt, encryptExt))
 	k.held("ADD of an SA that answers nothing", 1, size)
 	seq := k.e.Status(0).Acquires[0].Seq
-	answer := message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.13"), change(espSA, func(s *wire.SA) { s.SPI++ }), authExt, encryptExt)
+	answer := message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.13"),
+		change(espSA, func(s *wire.SA) { s.SPI++ }), authExt, encryptExt)
 	d.Order.PutUint32(answer[8:], seq)
 	k.must(answer)
 	if b := k.e.Status(0).Ledger; b.Held != 1 || b.HeldBytes <= ipsec.PacketWeight+2*size {
-		t.Errorf("of a packet of %d bytes that ESP has sealed and that waits for AH, %d bytes are held", size, b.HeldBytes)
+		t.Errorf("of a packet of %d bytes that ESP has sealed and that waits for AH, %d bytes are held", size,
+			b.HeldBytes)
 	}
 	k.must(message(wire.MsgFlush, wire.SATypeUnspec))
 	k.held("FLUSH", 0, 0)
@@ -252,13 +272,15 @@ func TestLimitOfPacketsOnIdle(t *testing.T) {
 	k := &talk{t, h.e, openSocket(t, h.e)}
 	elsewhere := change(espSA, func(s *wire.SA) { s.State = wire.IllumosStateXActiveElsewhere })
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), elsewhere, authExt, encryptExt,
-		lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1000}), lifetime(wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: 8})))
+		lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1000}), lifetime(wire.IllumosExtXLifetimeIdle,
+			wire.Lifetime{AddTime: 8})))
 	k.e.Advance(k.e.Now().Add(16 * time.Second))
 	kept := []<-chan ipsec.Verdict{h.inject(0x1001, 1), h.inject(0x1001, 2)}
 	if v := <-h.inject(0x1001, 3); v.Kind != ipsec.Dropped || v.Reason != ipsec.NoMemory {
 		t.Errorf("a third: %v %v", v.Kind, v.Reason)
 	}
-	k.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), change(espSA, func(s *wire.SA) { s.State = wire.IllumosStateXActive })))
+	k.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
+		change(espSA, func(s *wire.SA) { s.State = wire.IllumosStateXActive })))
 	k.held("taken over", 0, 0)
 	for i, verdicts := range kept {
 		<-verdicts
@@ -272,7 +294,8 @@ func TestLimitOfPacketsOnIdle(t *testing.T) {
 func TestLimitOfDumpsForMany(t *testing.T) {
 	k := newTalk(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_queued": "2000000"}})
 	for i := range 500 {
-		k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"), change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt))
+		k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"),
+			change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt))
 	}
 	if got := k.ask(message(wire.MsgDump, wire.SATypeUnspec)); len(got) != 501 {
 		t.Errorf("%d messages", len(got))
@@ -331,8 +354,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// However many packets come while the control lock is held, what they leave to do is bounded: a change of port is noted once, and a DUMP is made
-// to its end once.
+// However many packets come while the control lock is held, what they leave to do is bounded: a change of port is noted
+// once, and a DUMP is made to its end once.
 func TestPacketsLeaveLittleToDo(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := &talk{t, h.e, openSocket(t, h.e)}
@@ -345,7 +368,8 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 		s.SPI, s.Flags = 0x2002, wire.IllumosFlagXOutbound|wire.IllumosFlagXNattRem|wire.IllumosFlagXPaired
 	}), authExt, encryptExt, rem, pair(0x1001)))
 	sealed := func(seq uint64) []byte {
-		pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{Src: 7777, Dst: 4500}, ipsec.Sealing{SPI: 0x1001, Seq: seq, IV: make([]byte, 16)})
+		pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{Src: 7777, Dst: 4500},
+			ipsec.Sealing{SPI: 0x1001, Seq: seq, IV: make([]byte, 16)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -361,7 +385,8 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 	if n := h.e.Status(1).Counters["esp/sa_port_renumbers"]; n != 1 {
 		t.Errorf("20 packets from another port: noted %d times", n)
 	}
-	pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{Src: 8888, Dst: 4500}, ipsec.Sealing{SPI: 0x1001, Seq: 21, IV: make([]byte, 16)})
+	pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{Src: 8888, Dst: 4500}, ipsec.Sealing{SPI: 0x1001, Seq: 21,
+		IV: make([]byte, 16)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +396,8 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 	}
 
 	for i := range 2000 {
-		k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"), change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt))
+		k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"),
+			change(ahSA, func(s *wire.SA) { s.SPI = wire.SPI(i + 1) }), authExt))
 	}
 	reader := openSocket(t, h.e)
 	reader.Send(message(wire.MsgDump, wire.SATypeUnspec), pfkey.Cred{Privileged: true})
@@ -397,7 +423,8 @@ func TestFirstUseAsksForPass(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := &talk{t, h.e, openSocket(t, h.e)}
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt,
-		lifetime(wire.ExtLifetimeHard, wire.Lifetime{UseTime: 100}), lifetime(wire.ExtLifetimeSoft, wire.Lifetime{UseTime: 40})))
+		lifetime(wire.ExtLifetimeHard, wire.Lifetime{UseTime: 100}),
+		lifetime(wire.ExtLifetimeSoft, wire.Lifetime{UseTime: 40})))
 	if next, ok := k.e.Next(); ok {
 		t.Errorf("before any use something is due at %v", next)
 	}

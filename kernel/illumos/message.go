@@ -7,8 +7,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// saMessage describes an SA in full, as GET and DUMP do with its keys and DELETE without; sadb_sa2msg. The header is the
-// request's but for the SA type and the length.
+// saMessage describes an SA in full, as GET and DUMP do with its keys and DELETE without; sadb_sa2msg. The header is
+// the request's but for the SA type and the length.
 func (k *Kernel) saMessage(h wire.Header, s *sa, keys bool) []byte {
 	return k.appendSA(make([]byte, 0, roomFor(s)), h, s, keys)
 }
@@ -56,7 +56,8 @@ func (k *Kernel) appendSA(b []byte, h wire.Header, s *sa, keys bool) []byte {
 		b = k.d.AppendLifetime(b, wire.ExtLifetimeSoft, s.soft.wire())
 	}
 	if s.idleAddTime != 0 || s.idleUseTime != 0 {
-		b = k.d.AppendLifetime(b, wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: s.idleAddTime, UseTime: s.idleUseTime})
+		b = k.d.AppendLifetime(b, wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: s.idleAddTime,
+			UseTime: s.idleUseTime})
 	}
 	b = k.appendOuter(b, s, sport, dport, proto)
 	if s.has(flagNATTLoc) {
@@ -104,7 +105,8 @@ func (k *Kernel) expireMessage(s *sa) []byte {
 	case sadb.Dying:
 		b = k.d.AppendLifetime(b, wire.ExtLifetimeSoft, s.soft.wire())
 	default:
-		b = k.d.AppendLifetime(b, wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: s.idleAddTime, UseTime: s.idleUseTime})
+		b = k.d.AppendLifetime(b, wire.IllumosExtXLifetimeIdle, wire.Lifetime{AddTime: s.idleAddTime,
+			UseTime: s.idleUseTime})
 	}
 	b = k.appendOuter(b, s, sport, dport, proto)
 	if s.has(flagTunnel) {
@@ -114,7 +116,8 @@ func (k *Kernel) expireMessage(s *sa) []byte {
 }
 
 func (s *sa) wire() wire.SA {
-	return wire.SA{SPI: s.spi, Replay: s.replayWindow, State: wire.State(s.State()), Auth: s.auth, Encrypt: s.encrypt, Flags: s.flags.Load()}
+	return wire.SA{SPI: s.spi, Replay: s.replayWindow, State: wire.State(s.State()), Auth: s.auth, Encrypt: s.encrypt,
+		Flags: s.flags.Load()}
 }
 
 func (s *sa) tunnelMode() bool { return s.inner != nil }
@@ -173,8 +176,8 @@ func (k *Kernel) appendPrefix(b []byte, t wire.ExtType, p netip.Prefix, port uin
 	return k.appendAddress(b, t, p.Addr(), port, proto, uint8(p.Bits()))
 }
 
-// appendKeys adds the keys. KEY_ENCRYPT says how many bits of salt follow the key, and leaves room for an IV that it does not
-// carry, so that it would not pass as the key of an ADD.
+// appendKeys adds the keys. KEY_ENCRYPT says how many bits of salt follow the key, and leaves room for an IV that it
+// does not carry, so that it would not pass as the key of an ADD.
 func (k *Kernel) appendKeys(b []byte, s *sa) []byte {
 	if s.authKey != nil {
 		b = k.d.AppendKey(b, wire.ExtKeyAuth, wire.Key{Bits: s.authBits, Data: s.authKey})

@@ -9,15 +9,18 @@ import (
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
-// wantsKeepalive says whether an SA keeps a NAT's mapping alive: it sends, from behind the NAT, and key management has said where.
+// wantsKeepalive says whether an SA keeps a NAT's mapping alive: it sends, from behind the NAT, and key management has
+// said where.
 func (s *sa) wantsKeepalive() bool {
-	return s.p.isESP() && s.in != nil && s.in.isOutbound() && s.has(flagNATTLoc) && s.p.tun(tunNATKeepalive) != 0 && s.src.Is4()
+	return s.p.isESP() && s.in != nil && s.in.isOutbound() && s.has(flagNATTLoc) && s.p.tun(tunNATKeepalive) != 0 &&
+		s.src.Is4()
 }
 
 // keepaliveDueLocked says whether a keepalive is due, and notes that one is sent. The SA's lock is held.
 func (s *sa) keepaliveDueLocked(now int64) bool {
 	st := s.State()
-	if !s.wantsKeepalive() || st != sadb.Mature && st != sadb.Dying || now-max(s.lastUse, s.lastKeepalive) < s.p.tun(tunNATKeepalive) {
+	if !s.wantsKeepalive() || st != sadb.Mature && st != sadb.Dying ||
+		now-max(s.lastUse, s.lastKeepalive) < s.p.tun(tunNATKeepalive) {
 		return false
 	}
 	s.lastKeepalive = now

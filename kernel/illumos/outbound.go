@@ -11,7 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/spd"
 )
 
-// Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for them.
+// Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for
+// them.
 func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
 	flow, err := spd.ParseFlow(p.Data)
 	if err != nil {
@@ -45,8 +46,9 @@ func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
 	k.satisfy(p, nil, &n, nil)
 }
 
-// satisfy protects a packet with ESP and then AH, as far as there are SAs for it, or lets it wait for the one that is missing. sealed is what ESP
-// has made of it already. It does not wait twice for the same protocol: answered is the one that key management has been asked about.
+// satisfy protects a packet with ESP and then AH, as far as there are SAs for it, or lets it wait for the one that is
+// missing. sealed is what ESP has made of it already. It does not wait twice for the same protocol: answered is the one
+// that key management has been asked about.
 func (k *Kernel) satisfy(p *ipsec.Packet, sealed []byte, n *need, answered *protocol) {
 	for {
 		generation := k.acquires.generation.Load()
@@ -85,8 +87,8 @@ func (k *Kernel) satisfy(p *ipsec.Packet, sealed []byte, n *need, answered *prot
 	}
 }
 
-// findSAs finds the SAs for the first alternative of the policy that can be had. If there is none, lacking is the protocol to ask key management
-// about: ESP as long as it is wanted and missing, then AH.
+// findSAs finds the SAs for the first alternative of the policy that can be had. If there is none, lacking is the
+// protocol to ask key management about: ESP as long as it is wanted and missing, then AH.
 func (k *Kernel) findSAs(n *need) (esp, ah *sa, lacking *protocol) {
 	wanted := func(p *protocol) bool {
 		return slices.ContainsFunc(n.rule.Actions, func(a Action) bool { return a.wants(p) })
@@ -134,8 +136,8 @@ func (n *need) unique() uint64 {
 	return uniqueID(n.flow.SrcPort, n.flow.DstPort, n.flow.Proto, 0)
 }
 
-// choose finds the outbound SA for a packet: the first of the destination that suits, an SA made for just this flow before all others;
-// ipsec_getassocbyconn.
+// choose finds the outbound SA for a packet: the first of the destination that suits, an SA made for just this flow
+// before all others; ipsec_getassocbyconn.
 func (k *Kernel) choose(proto *protocol, n *need) *sa {
 	t := &proto.familyOf(n.dst).out
 	t.mu.RLock()
@@ -165,7 +167,8 @@ func (k *Kernel) choose(proto *protocol, n *need) *sa {
 // suits says whether an SA gives what one of the policy's alternatives asks for.
 func (s *sa) suits(n *need) bool {
 	c := s.conf.Load()
-	if n.tunnelMode() != (c.inner != nil) || c.inner != nil && !(c.inner.src.Contains(n.flow.Src) && c.inner.dst.Contains(n.flow.Dst)) {
+	if n.tunnelMode() != (c.inner != nil) || c.inner != nil && !(c.inner.src.Contains(n.flow.Src) &&
+		c.inner.dst.Contains(n.flow.Dst)) {
 		return false
 	}
 	for i := range n.rule.Actions {
@@ -174,7 +177,8 @@ func (s *sa) suits(n *need) bool {
 			continue
 		}
 		if s.p.isESP() {
-			if (a.ESP <= Any || a.ESP == int(c.encrypt)) && (a.ESPAuth <= Any || a.ESPAuth == int(c.auth)) && c.encryptBits >= a.EncryptMinBits {
+			if (a.ESP <= Any || a.ESP == int(c.encrypt)) && (a.ESPAuth <= Any || a.ESPAuth == int(c.auth)) &&
+				c.encryptBits >= a.EncryptMinBits {
 				return true
 			}
 		} else if a.AH == Any || a.AH == int(c.auth) {
@@ -196,7 +200,8 @@ func (k *Kernel) transmit(p *ipsec.Packet, pkt []byte) {
 	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: pkt})
 }
 
-// seal protects a packet with one SA, in room if that is large enough; it must not overlap pkt. If it cannot, the packet has ended.
+// seal protects a packet with one SA, in room if that is large enough; it must not overlap pkt. If it cannot, the
+// packet has ended.
 func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte, bool) {
 	k.preserveFor(s)
 	c := s.conf.Load()
@@ -270,7 +275,8 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte
 	if need := headers + len(pkt) + align + 2 + c.transform.ICVLen(); cap(room) < need {
 		room = make([]byte, 0, need)
 	}
-	out, err := c.transform.SealTransport(room[:0], pkt, ports, ipsec.Sealing{SPI: uint32(s.spi), Seq: uint64(seq), IV: iv, Align: align})
+	out, err := c.transform.SealTransport(room[:0], pkt, ports, ipsec.Sealing{SPI: uint32(s.spi), Seq: uint64(seq),
+		IV: iv, Align: align})
 	if err != nil {
 		k.drop(p, dropOutDiscards)
 		return nil, false
@@ -279,8 +285,8 @@ func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte
 	return out, true
 }
 
-// chargeOutbound counts a packet's bytes on an outbound SA and on its inbound copy, if it has one. It returns false if the packet reaches the
-// hard limit of either.
+// chargeOutbound counts a packet's bytes on an outbound SA and on its inbound copy, if it has one. It returns false if
+// the packet reaches the hard limit of either.
 func (k *Kernel) chargeOutbound(s *sa, n int) bool {
 	if peer := s.peerSA.Load(); peer != nil {
 		ok := k.charge(peer, n, true) != chargeHard
@@ -295,7 +301,8 @@ const maxIV = 16
 // ivRooms are where IVs stand until they are in their packet.
 var ivRooms = sync.Pool{New: func() any { return new([maxIV]byte) }}
 
-// ivCounter is the IV of a counter-mode cipher: a number as the machine has it in memory. Initially it is what KEY_ENCRYPT brought, or random.
+// ivCounter is the IV of a counter-mode cipher: a number as the machine has it in memory. Initially it is what
+// KEY_ENCRYPT brought, or random.
 type ivCounter struct {
 	on         bool
 	n          uint64

@@ -101,8 +101,8 @@ func (k *Kernel) inboundPacket(p *ipsec.Packet, again bool) {
 	}
 }
 
-// parseAgain looks once more at a packet that has met err. IP's own length has been compared with the packet before it comes here in the
-// original, so one that lies is no business of IPsec: the packet ends where its bytes do.
+// parseAgain looks once more at a packet that has met err. IP's own length has been compared with the packet before it
+// comes here in the original, so one that lies is no business of IPsec: the packet ends where its bytes do.
 func (k *Kernel) parseAgain(pkt []byte, in *ipsec.Inbound, err error) error {
 	if err == ipsec.ErrTotalLen {
 		if fixed := withTrueLength(pkt); fixed != nil {
@@ -115,8 +115,8 @@ func (k *Kernel) parseAgain(pkt []byte, in *ipsec.Inbound, err error) error {
 	return err
 }
 
-// usableInbound says whether a packet may go on with an SA in a state. Under the fault one that the queue has handed back is not looked at: it goes
-// on with whatever has become of the SA, unless that has no keys at all.
+// usableInbound says whether a packet may go on with an SA in a state. Under the fault one that the queue has handed
+// back is not looked at: it goes on with whatever has become of the SA, unless that has no keys at all.
 func (k *Kernel) usableInbound(s *sa, state sadb.State, back bool) bool {
 	if back && k.fault == sadb.LarvalWindow {
 		return s.conf.Load() != nil
@@ -124,7 +124,8 @@ func (k *Kernel) usableInbound(s *sa, state sadb.State, back bool) bool {
 	return state == sadb.Mature || state == sadb.Dying || state == stateIdle
 }
 
-// reclaim frees what a faulty store has put onto an SA that is dead and gone, as the last reference to it does in the original.
+// reclaim frees what a faulty store has put onto an SA that is dead and gone, as the last reference to it does in the
+// original.
 func (k *Kernel) reclaim(s *sa) {
 	if k.fault == sadb.NoFault || s.State() != sadb.Dead && !s.orphaned.Load() {
 		return
@@ -200,8 +201,8 @@ func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 	k.deliver(s, c, p, in, room, ipsec.Payload(plain), next)
 }
 
-// espCharge is what an ESP packet counts for: what was encrypted, with the IV, and the ICV of a combined cipher; of a packet that is not
-// encrypted, everything before the ICV.
+// espCharge is what an ESP packet counts for: what was encrypted, with the IV, and the ICV of a combined cipher; of a
+// packet that is not encrypted, everything before the ICV.
 func espCharge(c *config, in *ipsec.Inbound) int {
 	n := in.End - in.Off
 	suite := c.transform.Suite()
@@ -263,8 +264,8 @@ func (k *Kernel) peek(s *sa, p *ipsec.Packet, seq uint32) bool {
 	return false
 }
 
-// accept takes a packet that has proved genuine into the SA's books, all under its lock: the state is looked at once more, the sequence
-// number is marked, the SA counts as used, and the packet's bytes are charged.
+// accept takes a packet that has proved genuine into the SA's books, all under its lock: the state is looked at once
+// more, the sequence number is marked, the SA counts as used, and the packet's bytes are charged.
 func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic bool) bool {
 	if authentic {
 		k.count(p, s.p, goodAuth)
@@ -334,7 +335,8 @@ func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, r
 	var err error
 	if c.inner != nil && (next == protoENCAP || next == protoIPv6) && k.policy.between(in.Dst, in.Src) != nil {
 		inner, err = ipsec.DecapTunnel(payload, next)
-		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.inner.src.Contains(flow.Src) || !c.inner.dst.Contains(flow.Dst)) {
+		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.inner.src.Contains(flow.Src) ||
+			!c.inner.dst.Contains(flow.Dst)) {
 			k.dropFor(s.p, p, dropInnerMismatch)
 			return
 		}
@@ -357,8 +359,8 @@ func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, r
 	p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: inner})
 }
 
-// noteNewOutbound tells existing SAs that flows which they serve may have a newer one now; and packets that are about to wait for an SA, to look
-// again.
+// noteNewOutbound tells existing SAs that flows which they serve may have a newer one now; and packets that are about
+// to wait for an SA, to look again.
 func (k *Kernel) noteNewOutbound(s *sa) {
 	for _, s := range []*sa{s, s.peer()} {
 		if s == nil || !s.in.isOutbound() {

@@ -7,9 +7,10 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// setPair pairs an SA with the one that X_PAIR names, in the opposite table and with the addresses swapped; update_pairing. A partner that
-// cannot be paired (dying, in both tables, paired already) leaves the SA unpaired and the message successful: programs see a plain
-// echo. Whatever goes wrong undoes a pairing that the SA had, on its side only.
+// setPair pairs an SA with the one that X_PAIR names, in the opposite table and with the addresses swapped;
+// update_pairing. A partner that cannot be paired (dying, in both tables, paired already) leaves the SA unpaired and
+// the message successful: programs see a plain echo. Whatever goes wrong undoes a pairing that the SA had, on its side
+// only.
 func (k *Kernel) setPair(s *sa, r *request) result {
 	spi := wire.SPI(binary.BigEndian.Uint32(r.ext[wire.IllumosExtXPair][4:]))
 	if spi == 0 || spi == s.spi {
@@ -21,7 +22,8 @@ func (k *Kernel) setPair(s *sa, r *request) result {
 		return einval(wire.IllumosDiagPairInappropriate)
 	}
 	st := partner.State()
-	if st == sadb.Dead || st == sadb.Dying || partner.has(flagPaired) || partner.has(flagInbound) && partner.has(flagOutbound) {
+	if st == sadb.Dead || st == sadb.Dying || partner.has(flagPaired) || partner.has(flagInbound) &&
+		partner.has(flagOutbound) {
 		s.unpair()
 		return result{}
 	}

@@ -15,8 +15,8 @@ const extMax = wire.IllumosExtXOuterSens
 // edumpLen is the size of an X_EDUMP extension.
 const edumpLen = 16
 
-// slack is how far a handler may look past the end of a message whose extensions are too short: the original reads what lies
-// behind its buffer, here it reads zero.
+// slack is how far a handler may look past the end of a message whose extensions are too short: the original reads what
+// lies behind its buffer, here it reads zero.
 const slack = 64
 
 // result is how a check or a whole message went: zero, or the errno and the diagnostic of an error message.
@@ -34,8 +34,8 @@ type request struct {
 	sender *client
 	hdr    wire.Header // as it was received
 	msg    []byte      // followed by slack
-	// ext are the extensions by type, from their header on; nil where there is none. Each reaches at least as far as its
-	// fixed part, even if its length says less.
+	// ext are the extensions by type, from their header on; nil where there is none. Each reaches at least as far as
+	// its fixed part, even if its length says less.
 	ext [extMax + 1][]byte
 
 	src, dst class // what addrFix found
@@ -92,8 +92,8 @@ func (k *Kernel) errorMessage(r *request, res result) []byte {
 	return k.d.AppendHeader(nil, h)
 }
 
-// parse checks the framing and finds the extensions: the message's length, then each extension in wire order by type, length,
-// repetition and content. The first failure ends it.
+// parse checks the framing and finds the extensions: the message's length, then each extension in wire order by type,
+// length, repetition and content. The first failure ends it.
 func (k *Kernel) parse(r *request, sent []byte) result {
 	n := len(sent)
 	padded := make([]byte, max(n, wire.HeaderLen)+slack)
@@ -124,14 +124,22 @@ func (k *Kernel) parse(r *request, sent []byte) result {
 
 // diagnostics are those of the extensions that have their own; the others say 0.
 var diagnostics = [extMax + 1]struct{ duplicate, malformed, missing wire.IllumosDiagnostic }{
-	wire.ExtSA:                      {wire.IllumosDiagDuplicateSA, wire.IllumosDiagMalformedSA, wire.IllumosDiagMissingSA},
-	wire.ExtAddressSrc:              {wire.IllumosDiagDuplicateSrc, wire.IllumosDiagMalformedSrc, wire.IllumosDiagMissingSrc},
-	wire.ExtAddressDst:              {wire.IllumosDiagDuplicateDst, wire.IllumosDiagMalformedDst, wire.IllumosDiagMissingDst},
-	wire.IllumosExtXAddressInnerSrc: {wire.IllumosDiagDuplicateInnerSrc, wire.IllumosDiagMalformedInnerSrc, wire.IllumosDiagMissingInnerSrc},
-	wire.IllumosExtXAddressInnerDst: {wire.IllumosDiagDuplicateInnerDst, wire.IllumosDiagMalformedInnerDst, wire.IllumosDiagMissingInnerDst},
-	wire.ExtKeyAuth:                 {wire.IllumosDiagDuplicateAKey, wire.IllumosDiagMalformedAKey, wire.IllumosDiagMissingAKey},
-	wire.ExtKeyEncrypt:              {wire.IllumosDiagDuplicateEKey, wire.IllumosDiagMalformedEKey, wire.IllumosDiagMissingEKey},
-	wire.ExtSPIRange:                {wire.IllumosDiagDuplicateRange, wire.IllumosDiagMalformedRange, wire.IllumosDiagMissingRange},
+	wire.ExtSA: {wire.IllumosDiagDuplicateSA, wire.IllumosDiagMalformedSA,
+		wire.IllumosDiagMissingSA},
+	wire.ExtAddressSrc: {wire.IllumosDiagDuplicateSrc, wire.IllumosDiagMalformedSrc,
+		wire.IllumosDiagMissingSrc},
+	wire.ExtAddressDst: {wire.IllumosDiagDuplicateDst, wire.IllumosDiagMalformedDst,
+		wire.IllumosDiagMissingDst},
+	wire.IllumosExtXAddressInnerSrc: {wire.IllumosDiagDuplicateInnerSrc, wire.IllumosDiagMalformedInnerSrc,
+		wire.IllumosDiagMissingInnerSrc},
+	wire.IllumosExtXAddressInnerDst: {wire.IllumosDiagDuplicateInnerDst, wire.IllumosDiagMalformedInnerDst,
+		wire.IllumosDiagMissingInnerDst},
+	wire.ExtKeyAuth: {wire.IllumosDiagDuplicateAKey, wire.IllumosDiagMalformedAKey,
+		wire.IllumosDiagMissingAKey},
+	wire.ExtKeyEncrypt: {wire.IllumosDiagDuplicateEKey, wire.IllumosDiagMalformedEKey,
+		wire.IllumosDiagMissingEKey},
+	wire.ExtSPIRange: {wire.IllumosDiagDuplicateRange, wire.IllumosDiagMalformedRange,
+		wire.IllumosDiagMissingRange},
 }
 
 // missing is the failure of a message that lacks an extension.
@@ -155,8 +163,8 @@ func (k *Kernel) wellFormed(msg, padded []byte, e wire.Ext) bool {
 	return true
 }
 
-// keyWellFormed tests the length of a key, a fraction of a byte dropped, and that it is not all zero. The original looks one
-// word too far for a byte that is not zero, so a key of zeros passes when an extension follows it.
+// keyWellFormed tests the length of a key, a fraction of a byte dropped, and that it is not all zero. The original
+// looks one word too far for a byte that is not zero, so a key of zeros passes when an extension follows it.
 func (k *Kernel) keyWellFormed(padded []byte, e wire.Ext) bool {
 	bits := int(k.d.Order.Uint16(padded[e.Offset+4:]))
 	if bits == 0 || (bits/8+7)/8*8+8 != len(e.Raw) {
@@ -186,7 +194,8 @@ func spiRange(raw []byte) (lo, hi uint32) {
 func (k *Kernel) dispatch(r *request) {
 	c := r.sender
 	switch r.hdr.Type {
-	case wire.MsgGetSPI, wire.MsgAdd, wire.MsgUpdate, wire.IllumosMsgXUpdatePair, wire.MsgDelete, wire.IllumosMsgXDelPair, wire.MsgGet:
+	case wire.MsgGetSPI, wire.MsgAdd, wire.MsgUpdate, wire.IllumosMsgXUpdatePair, wire.MsgDelete,
+		wire.IllumosMsgXDelPair, wire.MsgGet:
 		k.passDown(r)
 	case wire.MsgRegister:
 		switch {

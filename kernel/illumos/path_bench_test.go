@@ -50,7 +50,8 @@ func (x *bench) fill(p *protection, n int) {
 }
 
 // gcm is AES-128-GCM with the salt behind the key.
-var gcm = ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(encryptKey), Salt: ipsec.NewKey([]byte("salt")), ICV: 16}
+var gcm = ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(encryptKey),
+	Salt: ipsec.NewKey([]byte("salt")), ICV: 16}
 
 // protection is a pair of algorithms as a message names it, as a suite, and as Go's own crypto.
 type protection struct {
@@ -123,12 +124,15 @@ func bareCBC(newHash func() hash.Hash, key []byte, seal bool) func(size int) fun
 var sha256Key = []byte("0123456789abcdef0123456789abcdef")
 
 var protections = []protection{
-	{"gcm", wire.AuthNone, wire.IllumosEncAESGCM16, nil, slices.Concat(encryptKey, []byte("salt")), gcm, bareGCM(false), bareGCM(true)},
+	{"gcm", wire.AuthNone, wire.IllumosEncAESGCM16, nil, slices.Concat(encryptKey, []byte("salt")), gcm, bareGCM(false),
+		bareGCM(true)},
 	{"cbc-sha1", wire.AuthSHA1HMAC, wire.IllumosEncAESCBC, authKey, encryptKey,
-		ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)},
+		ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1,
+			AuthKey: ipsec.NewKey(authKey)},
 		bareCBC(sha1.New, authKey, false), bareCBC(sha1.New, authKey, true)},
 	{"cbc-sha256", wire.IllumosAuthSHA256HMAC, wire.IllumosEncAESCBC, sha256Key, encryptKey,
-		ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA256, AuthKey: ipsec.NewKey(sha256Key)},
+		ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA256,
+			AuthKey: ipsec.NewKey(sha256Key)},
 		bareCBC(sha256.New, sha256Key, false), bareCBC(sha256.New, sha256Key, true)},
 }
 
@@ -166,7 +170,8 @@ func sealedBy(tb testing.TB, p *protection, spi uint32, size int) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	pkt, err := far.SealTransport(nil, datagram(peer, me, size), ipsec.Ports{}, ipsec.Sealing{SPI: spi, Seq: 1, IV: make([]byte, far.IVLen())})
+	pkt, err := far.SealTransport(nil, datagram(peer, me, size), ipsec.Ports{}, ipsec.Sealing{SPI: spi, Seq: 1,
+		IV: make([]byte, far.IVLen())})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -213,15 +218,16 @@ func (x *bench) outboundPath(p *protection, size int) (*drive, func(i int)) {
 	if p.authKey == nil {
 		espAuth = illumos.NotUsed
 	}
-	if err := k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(p.encrypt), ESPAuth: espAuth}}}); err != nil {
+	if err := k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(p.encrypt),
+		ESPAuth: espAuth}}}); err != nil {
 		x.t.Fatal(err)
 	}
 	pkt, d := datagram(me, peer, size), newDrive(ipsec.Transmitted, size)
 	return d, func(i int) { x.e.Outbound(d.packet(i, pkt), "") }
 }
 
-// BenchmarkPath drives packets through the engine, and beside each runs Go's own crypto over as many bytes: both in one run, so that they are compared
-// under the same load.
+// BenchmarkPath drives packets through the engine, and beside each runs Go's own crypto over as many bytes: both in one
+// run, so that they are compared under the same load.
 func BenchmarkPath(b *testing.B) {
 	for i := range protections {
 		p := &protections[i]
@@ -257,7 +263,8 @@ func BenchmarkPath(b *testing.B) {
 	}
 }
 
-// TestPathAllocatesNothing holds what the benchmark shows: with room, a packet that goes straight through allocates nothing.
+// TestPathAllocatesNothing holds what the benchmark shows: with room, a packet that goes straight through allocates
+// nothing.
 func TestPathAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("a sync.Pool forgets at random under the race detector")
@@ -289,8 +296,8 @@ func (x *bench) crowdOfSAs(n, packets, size int) [][]byte {
 	return pkts
 }
 
-// BenchmarkCores drives packets of many SAs on one core and on two, each SA on one of them, as network cards spread flows. The time is that of one packet
-// of all that go through.
+// BenchmarkCores drives packets of many SAs on one core and on two, each SA on one of them, as network cards spread
+// flows. The time is that of one packet of all that go through.
 func BenchmarkCores(b *testing.B) {
 	for _, cores := range []int{1, 2} {
 		if cores > runtime.NumCPU() {
@@ -378,7 +385,8 @@ func BenchmarkMillion(b *testing.B) {
 			}
 			b.SetBytes(size)
 			const batch = 32
-			var took []time.Duration // of batches: their median tells the time of a packet that nobody took the core from
+			// of batches: their median tells the time of a packet that nobody took the core from
+			var took []time.Duration
 			begin := time.Now()
 			for b.Loop() {
 				i++
@@ -400,8 +408,8 @@ func BenchmarkMillion(b *testing.B) {
 	}
 }
 
-// BenchmarkRequestUnderGarbage is the time of a GET, alone and while bad packets of every kind come in on another core: they take no lock that a request
-// needs.
+// BenchmarkRequestUnderGarbage is the time of a GET, alone and while bad packets of every kind come in on another core:
+// they take no lock that a request needs.
 func BenchmarkRequestUnderGarbage(b *testing.B) {
 	x := newBench(b)
 	x.fill(&protections[1], 1000)

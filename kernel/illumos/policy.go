@@ -88,7 +88,8 @@ func (r *Rule) is6() bool {
 	return r.V6
 }
 
-// matches tells whether a flow, as it leaves or as it would arrive, is the rule's. out is the direction the policy is looked up for.
+// matches tells whether a flow, as it leaves or as it would arrive, is the rule's. out is the direction the policy is
+// looked up for.
 func (r *Rule) matches(f spd.Flow, out bool) bool {
 	if out && r.Dir == In || !out && r.Dir == Out || r.is6() != f.Dst.Is6() {
 		return false
@@ -96,7 +97,8 @@ func (r *Rule) matches(f spd.Flow, out bool) bool {
 	return r.selector().Matches(f)
 }
 
-// Tunnel is a tunnel interface, which has a policy of its own. Only one that negotiates tunnel mode has inner addresses in its SAs.
+// Tunnel is a tunnel interface, which has a policy of its own. Only one that negotiates tunnel mode has inner addresses
+// in its SAs.
 type Tunnel struct {
 	Name       string
 	Src, Dst   netip.Addr
@@ -108,7 +110,8 @@ type tunnel struct {
 	rules []*Rule
 }
 
-// policyTable is read by packets, under a lock of its own that is a leaf. Rules and tunnels do not change once they are there.
+// policyTable is read by packets, under a lock of its own that is a leaf. Rules and tunnels do not change once they are
+// there.
 type policyTable struct {
 	mu      sync.RWMutex
 	system  []*Rule
@@ -139,8 +142,8 @@ func (pt *policyTable) addTunnel(t Tunnel) {
 	pt.tunnels[t.Name] = &tunnel{Tunnel: t}
 }
 
-// AddRule adds a rule to the policy of a tunnel, or to that of the system if tunnel is empty. Of several that match, the one added first
-// counts.
+// AddRule adds a rule to the policy of a tunnel, or to that of the system if tunnel is empty. Of several that match,
+// the one added first counts.
 func (k *Kernel) AddRule(tunnel string, r Rule) error {
 	if len(r.Actions) == 0 {
 		return fmt.Errorf("illumos: a rule needs an action")
@@ -158,7 +161,8 @@ func (k *Kernel) AddRule(tunnel string, r Rule) error {
 	return nil
 }
 
-// Rules returns the rules of a tunnel, or those of the system if tunnel is empty, in the order in which they are tried. They belong to the caller.
+// Rules returns the rules of a tunnel, or those of the system if tunnel is empty, in the order in which they are tried.
+// They belong to the caller.
 func (k *Kernel) Rules(tunnel string) (rules []Rule) {
 	k.policy.mu.RLock()
 	defer k.policy.mu.RUnlock()

@@ -56,7 +56,8 @@ var (
 	anAction = rapid.Custom(func(t *rapid.T) action {
 		a := plainAction(t, "action")
 		if a.kind == "arrive" && rapid.Bool().Draw(t, "over") {
-			a.during = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action { return plainAction(t, "during") }), 1, 3).Draw(t, "during")
+			a.during = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) action { return plainAction(t, "during") }), 1,
+				3).Draw(t, "during")
 			for i := range a.during { // mostly to the same SA, or nothing comes of it
 				if a.during[i].kind != "arrive" {
 					a.during[i].sa = a.sa
@@ -69,7 +70,8 @@ var (
 )
 
 func plainAction(t *rapid.T, label string) action {
-	kinds := []string{"getspi", "getspi", "update", "update", "add", "delete", "flush", "wait", "arrive", "arrive", "arrive"}
+	kinds := []string{"getspi", "getspi", "update", "update", "add", "delete", "flush", "wait", "arrive", "arrive",
+		"arrive"}
 	a := action{kind: rapid.SampledFrom(kinds).Draw(t, label), sa: rapid.IntRange(0, someSAs-1).Draw(t, "sa")}
 	if a.kind == "wait" {
 		a.wait = rapid.IntRange(1, 120).Draw(t, "seconds")
@@ -222,7 +224,8 @@ func (r *real) step(point string, _ *ipsec.Packet) {
 func newReal(fault sadb.Fault) (*real, error) {
 	r := &real{buf: make([]byte, 4096), start: time.Unix(1_400_000_000, 0), fate: map[uint64]string{}}
 	var err error
-	r.e, err = kernel.New("illumos", engine.Options{Addrs: []netip.Addr{me}, Start: r.start, Fault: fault.String(), Step: r.step})
+	r.e, err = kernel.New("illumos", engine.Options{Addrs: []netip.Addr{me}, Start: r.start, Fault: fault.String(),
+		Step: r.step})
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +240,8 @@ func spiOf(sa int) wire.SPI { return wire.SPI(0x1000 + sa) }
 
 func (r *real) message(a action) []byte {
 	d := r.e.Dialect()
-	t := map[string]wire.MsgType{"getspi": wire.MsgGetSPI, "update": wire.MsgUpdate, "add": wire.MsgAdd, "delete": wire.MsgDelete, "flush": wire.MsgFlush}[a.kind]
+	t := map[string]wire.MsgType{"getspi": wire.MsgGetSPI, "update": wire.MsgUpdate, "add": wire.MsgAdd,
+		"delete": wire.MsgDelete, "flush": wire.MsgFlush}[a.kind]
 	m := d.AppendHeader(nil, wire.Header{Version: 2, Type: t, SAType: wire.SATypeESP, Seq: 1, PID: 1})
 	switch a.kind {
 	case "flush":
@@ -277,7 +281,8 @@ func (r *real) do(a action) (errno wire.Errno) {
 func (r *real) arrive(a action) {
 	r.next++
 	id := r.next
-	pkt, err := r.far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spiOf(a.sa)), Seq: id, IV: make([]byte, 8)})
+	pkt, err := r.far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spiOf(a.sa)), Seq: id,
+		IV: make([]byte, 8)})
 	if err != nil {
 		panic(err) // the same packet is sealed everywhere here
 	}
@@ -342,8 +347,8 @@ func behaves(list []action, fault sadb.Fault) error {
 	return nil
 }
 
-// TestBehavesLikeModel: the engine does to SAs and inbound packets what the model above does, whatever is done to it, also in the middle of a
-// packet's way.
+// TestBehavesLikeModel: the engine does to SAs and inbound packets what the model above does, whatever is done to it,
+// also in the middle of a packet's way.
 func TestBehavesLikeModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		if err := behaves(actions.Draw(t, "actions"), sadb.NoFault); err != nil {

@@ -21,8 +21,8 @@ type query struct {
 	withDst  bool
 }
 
-// formQuery reads a query from a message in which the given extensions must be; sadb_form_query. They are looked for in the
-// order DST, SRC, SA, whatever the order of the message.
+// formQuery reads a query from a message in which the given extensions must be; sadb_form_query. They are looked for in
+// the order DST, SRC, SA, whatever the order of the message.
 func (k *Kernel) formQuery(p *protocol, r *request, required ...wire.ExtType) (*query, result) {
 	for _, t := range []wire.ExtType{wire.ExtAddressDst, wire.ExtAddressSrc, wire.ExtSA} {
 		if slices.Contains(required, t) && !r.has(t) {
@@ -66,8 +66,8 @@ func unspecified(like netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// find returns the SA of the query and its partner, if it has one: its peer, the same SA in the other table, or the SA it is
-// paired with; get_ipsa_pair. The SA may be DEAD and waiting to be reaped.
+// find returns the SA of the query and its partner, if it has one: its peer, the same SA in the other table, or the SA
+// it is paired with; get_ipsa_pair. The SA may be DEAD and waiting to be reaped.
 func (q *query) find() (s, partner *sa) {
 	tables := [2]*table{&q.f.out, &q.f.in}
 	if q.sa.Flags&flagInbound != 0 {

@@ -50,7 +50,8 @@ func newHost(t testing.TB, o engine.Options) *host {
 	}
 	h := &host{t: t, e: e, client: pfkey.NewClientOn(s, e.Dialect(), cred)}
 	t.Cleanup(func() { h.client.Close() })
-	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+	suite := ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1,
+		AuthKey: ipsec.NewKey(authKey)}
 	if h.far, err = suite.New(); err != nil {
 		t.Fatal(err)
 	}
@@ -63,11 +64,13 @@ func (h *host) id(spi wire.SPI) pfkey.SAID {
 
 func (h *host) sa(spi wire.SPI) pfkey.SA {
 	return pfkey.SA{SAID: h.id(spi), Replay: 32, Auth: wire.AuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC,
-		AuthKey: pfkey.NewKey(authKey), EncryptKey: pfkey.NewKey(encryptKey), Hard: &wire.Lifetime{AddTime: 3600}, Soft: &wire.Lifetime{AddTime: 3000}}
+		AuthKey: pfkey.NewKey(authKey), EncryptKey: pfkey.NewKey(encryptKey), Hard: &wire.Lifetime{AddTime: 3600},
+		Soft: &wire.Lifetime{AddTime: 3000}}
 }
 
 func (h *host) reserve(spi wire.SPI) error {
-	_, err := h.client.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer), Dst: pfkey.Host(me), Min: spi, Max: spi})
+	_, err := h.client.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer),
+		Dst: pfkey.Host(me), Min: spi, Max: spi})
 	return err
 }
 
@@ -85,11 +88,13 @@ func (h *host) must(err error) {
 }
 
 // plain is the packet the peer protects.
-var plain = slices.Concat([]byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0xf6, 0xcb}, peer.AsSlice(), me.AsSlice(), []byte{0, 7, 0, 9, 0, 8, 0, 0})
+var plain = slices.Concat([]byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0xf6, 0xcb}, peer.AsSlice(), me.AsSlice(),
+	[]byte{0, 7, 0, 9, 0, 8, 0, 0})
 
 // sealed is a packet of the peer.
 func (h *host) sealed(spi wire.SPI, seq uint32) []byte {
-	pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: uint64(seq), IV: make([]byte, 16)})
+	pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: uint64(seq),
+		IV: make([]byte, 16)})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -101,7 +106,8 @@ var packetIDs atomic.Uint64
 // inject sends a packet of the peer and returns where its verdicts come; there is room for all of them.
 func (h *host) inject(spi wire.SPI, seq uint32) <-chan ipsec.Verdict {
 	verdicts := make(chan ipsec.Verdict, 4)
-	h.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: h.sealed(spi, seq), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts <- v }})
+	h.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: h.sealed(spi, seq),
+		Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts <- v }})
 	return verdicts
 }
 
@@ -118,7 +124,8 @@ func TestPacketsDoNotTakeTheControlLock(t *testing.T) {
 				spi  wire.SPI
 				seq  uint32
 				want ipsec.Kind
-			}{{0x2002, 1, ipsec.Delivered}, {0x1001, 1, ipsec.Queued}, {0x1001, 2, ipsec.Queued}, {0x2002, 1, ipsec.Dropped}, {0x3003, 1, ipsec.Dropped}} {
+			}{{0x2002, 1, ipsec.Delivered}, {0x1001, 1, ipsec.Queued}, {0x1001, 2, ipsec.Queued},
+				{0x2002, 1, ipsec.Dropped}, {0x3003, 1, ipsec.Dropped}} {
 				if v := <-h.inject(each.spi, each.seq); v.Kind != each.want {
 					t.Errorf("SPI %v: %v %v, want %v", each.spi, v.Kind, v.Reason, each.want)
 				}
@@ -143,12 +150,14 @@ type ending struct {
 var endings = []ending{
 	{"UPDATE", func(h *host, spi wire.SPI) error { return h.update(spi) }, true},
 	{"DELETE", func(h *host, spi wire.SPI) error { return h.delete(spi) }, false},
-	{"FLUSH", func(h *host, _ wire.SPI) error { return h.client.Flush(context.Background(), wire.SATypeUnspec) }, false},
+	{"FLUSH", func(h *host, _ wire.SPI) error { return h.client.Flush(context.Background(), wire.SATypeUnspec) },
+		false},
 	{"expiry", func(h *host, _ wire.SPI) error { h.e.Advance(h.e.Now().Add(100 * time.Second)); return nil }, false},
 }
 
-// conserve lets packets arrive on several threads while LARVAL SAs end in one way, and then in a forced order: one packet has seen LARVAL, the SA
-// ends, and the packet goes on. It returns what is wrong at rest: a ledger that does not add up, or a packet on an SA that is not LARVAL.
+// conserve lets packets arrive on several threads while LARVAL SAs end in one way, and then in a forced order: one
+// packet has seen LARVAL, the SA ends, and the packet goes on. It returns what is wrong at rest: a ledger that does not
+// add up, or a packet on an SA that is not LARVAL.
 func conserve(t testing.TB, fault sadb.Fault, end ending, rounds int) error {
 	var forced atomic.Pointer[func()]
 	h := newHost(t, engine.Options{Fault: fault.String(), Step: func(point string, _ *ipsec.Packet) {
@@ -214,13 +223,15 @@ func atRest(e *engine.Engine) error {
 	var held uint64
 	for _, s := range st.SAs {
 		if s.State != "larval" && len(s.Held) > 0 {
-			return fmt.Errorf("SA %s is %s and holds %d packets: nobody will ever take them", s.SPI, s.State, len(s.Held))
+			return fmt.Errorf("SA %s is %s and holds %d packets: nobody will ever take them", s.SPI, s.State,
+				len(s.Held))
 		}
 		held += uint64(len(s.Held))
 	}
 	b := st.Ledger
 	if b.InFlight != 0 || b.Held != held || b.Injected != b.Ended+b.Held {
-		return fmt.Errorf("ledger: %d injected, %d ended, %d held, %d in flight; SAs hold %d", b.Injected, b.Ended, b.Held, b.InFlight, held)
+		return fmt.Errorf("ledger: %d injected, %d ended, %d held, %d in flight; SAs hold %d", b.Injected, b.Ended,
+			b.Held, b.InFlight, held)
 	}
 	return nil
 }
@@ -248,7 +259,8 @@ func TestArrivalFault(t *testing.T) {
 	}
 }
 
-// TestArrivalAgainstNewSA: packets for an SA that an ADD is making, into both tables, find none or one that opens them; none is left waiting on it.
+// TestArrivalAgainstNewSA: packets for an SA that an ADD is making, into both tables, find none or one that opens them;
+// none is left waiting on it.
 func TestArrivalAgainstNewSA(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	for i := range 200 {

@@ -2,7 +2,8 @@ package illumos
 
 import "github.com/pfkeyd/pfkeyd/wire"
 
-// register answers with the algorithms of a consumer. The socket is registered when the answer comes up, not before; see who.go.
+// register answers with the algorithms of a consumer. The socket is registered when the answer comes up, not before;
+// see who.go.
 func (k *Kernel) register(p *protocol, r *request) result {
 	k.passUp(k.registerMessage(p, r.hdr.Seq, r.hdr.PID), r.sender, fromConsumer)
 	return result{}
@@ -10,7 +11,8 @@ func (k *Kernel) register(p *protocol, r *request) result {
 
 // registerMessage is built anew: extensions of the request do not come back.
 func (k *Kernel) registerMessage(p *protocol, seq wire.Seq, pid uint32) []byte {
-	b := k.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: p.satype, Seq: seq, PID: pid})
+	b := k.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: p.satype, Seq: seq,
+		PID: pid})
 	b = k.appendSupported(b, wire.ExtSupportedAuth, authAlgs)
 	if p.isESP() {
 		b = k.appendSupported(b, wire.ExtSupportedEncrypt, encryptAlgs)
@@ -18,8 +20,8 @@ func (k *Kernel) registerMessage(p *protocol, seq wire.Seq, pid uint32) []byte {
 	return k.d.Finish(b)
 }
 
-// registerExtended is REGISTER with SA type 0: the socket becomes EXTENDED, whatever comes after, and is registered for each type of
-// X_EREG, each of which gets an answer of its own.
+// registerExtended is REGISTER with SA type 0: the socket becomes EXTENDED, whatever comes after, and is registered for
+// each type of X_EREG, each of which gets an answer of its own.
 func (k *Kernel) registerExtended(r *request) {
 	c := r.sender
 	if c.registered != 0 {

@@ -16,8 +16,8 @@ type window struct {
 // seen tells whether the number offset below the top is marked.
 func (w *window) seen(offset uint32) bool { return w.bits[offset/64]&(1<<(offset%64)) != 0 }
 
-// peek looks, before an ICV is computed, whether a number can be good; sadb_replay_peek. The number exactly a window's width
-// below the top may pass here and fails later. exhausted says that the SA has seen its last number.
+// peek looks, before an ICV is computed, whether a number can be good; sadb_replay_peek. The number exactly a window's
+// width below the top may pass here and fails later. exhausted says that the SA has seen its last number.
 func (w *window) peek(seq uint32) (good, exhausted bool) {
 	switch {
 	case w.size == 0:
@@ -55,9 +55,9 @@ func (w *window) accept(seq uint32) bool {
 	return true
 }
 
-// shift moves the marks n numbers down. It is right for n below 64. The original, as built for amd64, where shift counts are taken
-// modulo 64, moves only part of each word up and shifts the rest where it is: beyond that some old numbers are forgotten, and can
-// be replayed, and some that never came count as seen.
+// shift moves the marks n numbers down. It is right for n below 64. The original, as built for amd64, where shift
+// counts are taken modulo 64, moves only part of each word up and shifts the rest where it is: beyond that some old
+// numbers are forgotten, and can be replayed, and some that never came count as seen.
 func (w *window) shift(n uint32) {
 	if n >= w.size {
 		w.bits = [4]uint64{}
@@ -73,8 +73,8 @@ func (w *window) shift(n uint32) {
 	}
 }
 
-// counterLocked is the one replay counter that messages show: of an inbound SA the highest number seen, of an outbound one the last
-// used. The SA's lock is held.
+// counterLocked is the one replay counter that messages show: of an inbound SA the highest number seen, of an outbound
+// one the last used. The SA's lock is held.
 func (s *sa) counterLocked() uint32 {
 	if s.outbound {
 		return uint32(s.Seq)
@@ -82,7 +82,8 @@ func (s *sa) counterLocked() uint32 {
 	return s.window.top
 }
 
-// setCounterLocked starts an SA at a number, as X_REPLAY_VALUE asks. No number up to it counts as seen. The SA's lock is held.
+// setCounterLocked starts an SA at a number, as X_REPLAY_VALUE asks. No number up to it counts as seen. The SA's lock
+// is held.
 func (s *sa) setCounterLocked(n uint32) {
 	s.window.top, s.window.bits = n, [4]uint64{}
 	s.Seq = uint64(n)

@@ -17,7 +17,8 @@ func TestAnySocketUpdates(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	k.must(message(wire.MsgGetSPI, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), spiRange(0x1001, 0x1001)))
 	other := &talk{t, k.e, openSocket(t, k.e)}
-	other.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt))
+	other.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt,
+		encryptExt))
 	if got := messages(k.s); len(got) != 1 || got[0][1] != byte(wire.MsgUpdate) {
 		t.Errorf("the one who reserved it hears %d messages", len(got))
 	}
@@ -26,7 +27,8 @@ func TestAnySocketUpdates(t *testing.T) {
 // What a proposal says of key lengths (2.3.7): nothing of an algorithm that is not used, and a range of one that is.
 func TestProposedKeyLengths(t *testing.T) {
 	for _, algs := range []string{
-		"auth_algs md5", "auth_algs sha512", "encr_algs aes", "encr_algs aes(192..) encr_auth_algs sha256", "encr_algs aes-gcm", "encr_algs 3des encr_auth_algs md5",
+		"auth_algs md5", "auth_algs sha512", "encr_algs aes", "encr_algs aes(192..) encr_auth_algs sha256",
+		"encr_algs aes-gcm", "encr_algs 3des encr_auth_algs md5",
 		"encr_algs blowfish(..448)", "encr_auth_algs sha1",
 	} {
 		k := newPoliced(t, engine.Options{}, "{raddr 192.0.2.2} ipsec {"+algs+"}")
@@ -40,7 +42,8 @@ func TestProposedKeyLengths(t *testing.T) {
 			alg    uint8
 			lo, hi uint16
 		}{{c.Auth, c.AuthMinBits, c.AuthMaxBits}, {c.Encrypt, c.EncryptMinBits, c.EncryptMaxBits}} {
-			none := r.alg == 0 || r.alg == wire.IllumosEncNull // NULL has no key, whatever the RFC says of algorithms that are used
+			// NULL has no key, whatever the RFC says of algorithms that are used
+			none := r.alg == 0 || r.alg == wire.IllumosEncNull
 			if none != (r.lo|r.hi == 0) || r.lo > r.hi || !none && r.lo == 0 {
 				t.Errorf("%s: algorithm %d with keys of %d to %d bits", algs, r.alg, r.lo, r.hi)
 			}
@@ -48,15 +51,17 @@ func TestProposedKeyLengths(t *testing.T) {
 	}
 }
 
-// The strings of identities are kept and shown, and not read: neither must a prefix hold the address of the SA (3.7), nor is one compared by
-// what it means.
+// The strings of identities are kept and shown, and not read: neither must a prefix hold the address of the SA (3.7),
+// nor is one compared by what it means.
 func TestIdentitiesAreNotRead(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	prefix := func(typ wire.ExtType, s string) ext {
 		return func(b []byte) []byte { return d.AppendIdentity(b, typ, wire.Identity{Type: wire.IdentPrefix, Name: s}) }
 	}
-	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt, prefix(wire.ExtIdentitySrc, "198.51.100.7/24")))
-	shown, err := d.ParseIdentity(find(t, k.must(get(wire.SATypeESP, "192.0.2.2", "192.0.2.1", espSA)), wire.ExtIdentitySrc))
+	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt,
+		prefix(wire.ExtIdentitySrc, "198.51.100.7/24")))
+	shown, err := d.ParseIdentity(find(t, k.must(get(wire.SATypeESP, "192.0.2.2", "192.0.2.1", espSA)),
+		wire.ExtIdentitySrc))
 	if err != nil || shown.Name != "198.51.100.7/24" {
 		t.Errorf("shown %q (%v)", shown.Name, err)
 	}
@@ -69,7 +74,8 @@ func TestIdentitiesAreNotRead(t *testing.T) {
 	}
 }
 
-// There is no data form of X_PROMISC (appendix A): a message inside of one is neither sent nor carried out, and everything comes back.
+// There is no data form of X_PROMISC (appendix A): a message inside of one is neither sent nor carried out, and
+// everything comes back.
 func TestPromiscuousData(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	other := openSocket(t, k.e)

@@ -55,7 +55,8 @@ type kept struct {
 // sa is one security association, ipsa_t. An SA whose addresses are both ours is two of them, one in each table, each
 // other's peer.
 //
-// The control lock guards everything but what says otherwise. The tables and their links have their own rules, see table.
+// The control lock guards everything but what says otherwise. The tables and their links have their own rules, see
+// table.
 type sa struct {
 	sadb.SA
 
@@ -99,12 +100,13 @@ type sa struct {
 	// Guarded by the SA's lock, because packets change them: times in seconds, 0 for none or never.
 	hardExpire, softExpire, idleExpire int64
 	useTime, lastUse                   int64
-	unique                             atomic.Pointer[unique] // what its flows must have; written under the lock, nil if anything
-	window                             window
-	ivCounter                          ivCounter
-	kept                               *kept       // nil if there are none
-	orphaned                           atomic.Bool // a faulty FLUSH has unlinked it
-	taking                             bool        // a faulty UPDATE has promoted it and is about to empty its queue
+	// what its flows must have; written under the lock, nil if anything
+	unique    atomic.Pointer[unique]
+	window    window
+	ivCounter ivCounter
+	kept      *kept       // nil if there are none
+	orphaned  atomic.Bool // a faulty FLUSH has unlinked it
+	taking    bool        // a faulty UPDATE has promoted it and is about to empty its queue
 
 	posted atomic.Uint32 // see postOnce
 }
@@ -141,8 +143,8 @@ func (s *sa) usable() bool {
 	return st == sadb.Mature || st == sadb.Dying
 }
 
-// unique is what a packet must have to be an SA's, each part in its place, and a mask of the parts that count: source port in bits 0 to 15,
-// destination port 16 to 31, protocol 32 to 39, inner protocol 40 to 47. It is immutable.
+// unique is what a packet must have to be an SA's, each part in its place, and a mask of the parts that count: source
+// port in bits 0 to 15, destination port 16 to 31, protocol 32 to 39, inner protocol 40 to 47. It is immutable.
 type unique struct{ id, mask uint64 }
 
 func uniqueID(sport, dport uint16, proto, innerProto uint8) uint64 {

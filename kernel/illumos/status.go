@@ -172,7 +172,8 @@ func (s *sa) heldLocked(f func(id uint64, length int)) {
 }
 
 func (k *Kernel) describeAcquire(a *acquire) engine.AcquireStatus {
-	st := engine.AcquireStatus{Type: k.d.SATypeName(a.p.satype), Seq: a.seq, Src: a.need.src.String(), Dst: a.need.dst.String(), Expires: a.expire}
+	st := engine.AcquireStatus{Type: k.d.SATypeName(a.p.satype), Seq: a.seq, Src: a.need.src.String(),
+		Dst: a.need.dst.String(), Expires: a.expire}
 	k.acquires.mu.Lock()
 	defer k.acquires.mu.Unlock()
 	for p := range a.queue.All {

@@ -9,7 +9,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// buckets is the number of hash buckets of each table. Their order, and that of the SAs in them, is the order of a DUMP.
+// buckets is the number of hash buckets of each table. Their order, and that of the SAs in them, is the order of a
+// DUMP.
 const buckets = 256
 
 // family is the SAs of one protocol and one address family, that of the outer destination.
@@ -33,8 +34,8 @@ func (p *protocol) familyOf(dst netip.Addr) *family {
 	return &p.v6
 }
 
-// table is the outbound or the inbound SAs of a family, in 256 buckets. The control lock guards it; packets find inbound SAs
-// through Kernel.inbound, and outbound ones through byDst under the table's own lock, which is a leaf.
+// table is the outbound or the inbound SAs of a family, in 256 buckets. The control lock guards it; packets find
+// inbound SAs through Kernel.inbound, and outbound ones through byDst under the table's own lock, which is a leaf.
 type table struct {
 	f       *family
 	n       int            // how many there are; no two have SPI and destination in common
@@ -52,8 +53,8 @@ type spiDst struct {
 
 func (t *table) isOutbound() bool { return t.byDst != nil }
 
-// hashDst is the bucket of a destination in the outbound and acquire tables: the address as the machine's own integer. It
-// therefore differs between little and big-endian machines.
+// hashDst is the bucket of a destination in the outbound and acquire tables: the address as the machine's own integer.
+// It therefore differs between little and big-endian machines.
 func (k *Kernel) hashDst(dst netip.Addr) int {
 	if dst.Is4() {
 		a := dst.As4()

@@ -87,8 +87,8 @@ var limits = [limEnd]tunable{
 // acquireMaxPackets is ipsacq_maxpackets, a variable of the kernel rather than a tunable: packets per acquire record.
 const acquireMaxPackets = 4
 
-// tunables are the values in force, fixed when the engine starts. Names are MODULE:NAME, such as ipsecesp:larval_timeout;
-// without a module the name is meant for both ESP and AH.
+// tunables are the values in force, fixed when the engine starts. Names are MODULE:NAME, such as
+// ipsecesp:larval_timeout; without a module the name is meant for both ESP and AH.
 type tunables struct {
 	ah, esp [tunPerProtocol]uint32
 	keysock [tunKeysock]uint32
@@ -162,8 +162,8 @@ func tunableNames() (names []string) {
 	return names
 }
 
-// ageInterval is the time between two passes of the ager, in seconds, at least one. The original doubles it under load; that
-// is not emulated, nor are intervals that differ between AH and ESP: the shorter one counts.
+// ageInterval is the time between two passes of the ager, in seconds, at least one. The original doubles it under load;
+// that is not emulated, nor are intervals that differ between AH and ESP: the shorter one counts.
 func (t *tunables) ageInterval() int64 {
 	return max(1, int64(min(t.ah[tunAgeInterval], t.esp[tunAgeInterval]))/1000)
 }

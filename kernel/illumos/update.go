@@ -8,8 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// update brings a LARVAL its keys, or changes the lifetimes of a live SA; sadb_update_sa. With X_UPDATEPAIR the SA it is paired
-// with gets the same lifetimes.
+// update brings a LARVAL its keys, or changes the lifetimes of a live SA; sadb_update_sa. With X_UPDATEPAIR the SA it
+// is paired with gets the same lifetimes.
 func (k *Kernel) update(p *protocol, r *request) result {
 	q, res := k.formQuery(p, r, wire.ExtAddressDst, wire.ExtAddressSrc, wire.ExtSA)
 	if res.failed() {

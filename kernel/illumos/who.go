@@ -37,8 +37,9 @@ const (
 	fromUser // a client's own message passed on as it is
 )
 
-// passUp delivers a message to every socket that is to hear it and says whether there was any, be its queue full or not;
-// keysock_passup. sender is the client whose request it answers, nil for nobody. msg must not be changed any more. The control lock is held.
+// passUp delivers a message to every socket that is to hear it and says whether there was any, be its queue full or
+// not; keysock_passup. sender is the client whose request it answers, nil for nobody. msg must not be changed any more.
+// The control lock is held.
 func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
 	typ, satype := wire.MsgType(msg[1]), wire.SAType(msg[3])
 	for _, s := range k.e.Sockets() {
@@ -54,11 +55,12 @@ func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
 	return heard
 }
 
-// hears is the rule for a socket that is not promiscuous. A REGISTER that comes back from a consumer registers its sender
-// here, even when it carries an error.
+// hears is the rule for a socket that is not promiscuous. A REGISTER that comes back from a consumer registers its
+// sender here, even when it carries an error.
 func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *client, src source) bool {
 	switch typ {
-	case wire.MsgGetSPI, wire.MsgUpdate, wire.IllumosMsgXUpdatePair, wire.MsgAdd, wire.MsgDelete, wire.IllumosMsgXDelPair,
+	case wire.MsgGetSPI, wire.MsgUpdate, wire.IllumosMsgXUpdatePair, wire.MsgAdd, wire.MsgDelete,
+		wire.IllumosMsgXDelPair,
 		wire.MsgExpire, wire.MsgFlush:
 		return true
 	case wire.MsgRegister:
@@ -88,9 +90,10 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 	return c == sender
 }
 
-// Room implements [engine.Kernel] as a stream does: a queue that has reached its high-water mark takes nothing until it has
-// been read below the low-water mark. What has the type DUMP is queued regardless, answers that refuse one included, as long as all queues together
-// take no more memory than they may; that a DUMP itself comes so far, noRoomForDump does not let happen.
+// Room implements [engine.Kernel] as a stream does: a queue that has reached its high-water mark takes nothing until it
+// has been read below the low-water mark. What has the type DUMP is queued regardless, answers that refuse one
+// included, as long as all queues together take no more memory than they may; that a DUMP itself comes so far,
+// noRoomForDump does not let happen.
 func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
 	c, queued := clientOf(s), s.Queued()
 	if c.full {

@@ -37,7 +37,8 @@ func (l *lack) key() flowKey {
 	return flowKey{dst: l.dst, src: l.src, reqID: l.template.reqID, proto: l.template.proto, mode: l.template.mode}
 }
 
-// acquire makes a LARVAL SA and asks key management for keys, unless it has been asked already or is not there. The control lock is held.
+// acquire makes a LARVAL SA and asks key management for keys, unless it has been asked already or is not there. The
+// control lock is held.
 func (k *Kernel) acquire(l lack) {
 	if l.policy.dead.Load() || k.registered.Load() == 0 || k.states.n >= maxSAs {
 		return
@@ -61,17 +62,20 @@ func (k *Kernel) acquire(l lack) {
 
 // larvalSelector is just the one flow.
 func larvalSelector(f spd.Flow) *selector {
-	return &selector{src: raw(f.Src), dst: raw(f.Dst), srcBits: fullBits(f.Src), dstBits: fullBits(f.Dst), proto: f.Proto,
-		v6: f.Dst.Is6(), sport: f.SrcPort, dport: f.DstPort}
+	return &selector{src: raw(f.Src), dst: raw(f.Dst), srcBits: fullBits(f.Src), dstBits: fullBits(f.Dst),
+		proto: f.Proto,
+		v6:    f.Dst.Is6(), sport: f.SrcPort, dport: f.DstPort}
 }
 
 // acquireMessage asks for an SA. IPCOMP has no proposal.
 func (k *Kernel) acquireMessage(l lack, s *sa) message {
 	const window = 32
-	b := k.d.AppendHeader(make([]byte, 0, 160), wire.Header{Version: wire.Version, Type: wire.MsgAcquire, SAType: satypeOf(s.proto), Seq: wire.Seq(s.seq)})
+	b := k.d.AppendHeader(make([]byte, 0, 160), wire.Header{Version: wire.Version, Type: wire.MsgAcquire,
+		SAType: satypeOf(s.proto), Seq: wire.Seq(s.seq)})
 	b = k.appendEnd(b, wire.ExtAddressSrc, s.src)
 	b = k.appendEnd(b, wire.ExtAddressDst, s.dst)
-	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, ID: l.policy.id, Priority: l.policy.rank.priority})
+	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, ID: l.policy.id,
+		Priority: l.policy.rank.priority})
 	if s.proto == protoAH || s.proto == protoESP {
 		p := wire.Proposal{Replay: window}
 		if l.policy.anyAlg {
@@ -83,7 +87,8 @@ func (k *Kernel) acquireMessage(l lack, s *sa) message {
 	return message{bytes: b, size: len(b)}
 }
 
-// combs are the combinations proposed for a template that takes every algorithm. It has a bit for those with a number below 32 only.
+// combs are the combinations proposed for a template that takes every algorithm. It has a bit for those with a number
+// below 32 only.
 func combs(esp bool) (all []wire.Comb) {
 	const bits = 32
 	each := func(table []algorithm, f func(*algorithm)) {
@@ -109,9 +114,9 @@ func combs(esp bool) (all []wire.Comb) {
 	return all
 }
 
-// forFlow finds the SA for a flow among those with a key, or with the same key and any source: one whose soft lifetime has not passed if there
-// is any, of these one of the last second in which any was added, and of these the one that the original comes to first. wait tells that there is
-// none, but a LARVAL one, or one that key management has given up.
+// forFlow finds the SA for a flow among those with a key, or with the same key and any source: one whose soft lifetime
+// has not passed if there is any, of these one of the last second in which any was added, and of these the one that the
+// original comes to first. wait tells that there is none, but a LARVAL one, or one that key management has given up.
 func (t *stateTable) forFlow(key flowKey, f spd.Flow) (best *sa, wait bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -127,7 +132,8 @@ func (t *stateTable) forFlow(key flowKey, f spd.Flow) (best *sa, wait bool) {
 					st == best.State() && (s.addTime > best.addTime || s.addTime == best.addTime && !t.before(best)) {
 					best = s
 				}
-				if best.State() == sadb.Mature && (best.addTime > s.inserted || best.addTime == best.inserted && t.before(best)) {
+				if best.State() == sadb.Mature && (best.addTime > s.inserted || best.addTime == best.inserted &&
+					t.before(best)) {
 					return best, false // those behind it are older
 				}
 			case sadb.Larval:

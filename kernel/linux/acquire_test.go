@@ -54,15 +54,18 @@ func TestRefusedAcquire(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t, engine.Options{})
 			for _, dst := range []string{"192.0.2.3", "192.0.2.4"} {
-				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: netip.MustParseAddr(dst), req: tunnel(protoESP, me, peer)}))
+				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: netip.MustParseAddr(dst),
+					req: tunnel(protoESP, me, peer)}))
 			}
 			for _, dst := range []string{"2001:db8::2", "2001:db8::3"} {
-				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: netip.MustParseAddr(dst), req: tunnel(protoESP, me6, peer6)}))
+				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: netip.MustParseAddr(dst),
+					req: tunnel(protoESP, me6, peer6)}))
 			}
 			h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 			h.outbound(test.first)
 			seq := h.seqs(read(h.s), wire.MsgAcquire)
-			h.send(h.d().Finish(h.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAcquire, Seq: wire.Seq(seq[0]), Errno: 1})))
+			h.send(h.d().Finish(h.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAcquire,
+				Seq: wire.Seq(seq[0]), Errno: 1})))
 			if v := h.outbound(test.then); v.Counter != "XfrmOutNoStates" {
 				t.Errorf("%v %q", v.Kind, v.Counter)
 			}
@@ -73,7 +76,8 @@ func TestRefusedAcquire(t *testing.T) {
 	}
 }
 
-// TestChoiceOfSA: of the SAs for a flow the newest is taken; one whose soft lifetime is over only where there is no other.
+// TestChoiceOfSA: of the SAs for a flow the newest is taken; one whose soft lifetime is over only where there is no
+// other.
 func TestChoiceOfSA(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))

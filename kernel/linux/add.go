@@ -35,7 +35,8 @@ func (k *Kernel) saOf(r *request) (made *sa, errno wire.Errno) {
 	if !ok || !r.has(wire.ExtSA) {
 		return nil, wire.EINVAL
 	}
-	if r.hdr.SAType == wire.SATypeESP && !r.has(wire.ExtKeyEncrypt) || r.hdr.SAType == wire.SATypeAH && !r.has(wire.ExtKeyAuth) {
+	if r.hdr.SAType == wire.SATypeESP && !r.has(wire.ExtKeyEncrypt) || r.hdr.SAType == wire.SATypeAH &&
+		!r.has(wire.ExtKeyAuth) {
 		return nil, wire.EINVAL
 	}
 	if r.has(wire.ExtLifetimeHard) != r.has(wire.ExtLifetimeSoft) {
@@ -67,7 +68,8 @@ func (k *Kernel) saOf(r *request) (made *sa, errno wire.Errno) {
 			return nil, wire.ENOSYS
 		}
 		s.auth = v.Auth
-		s.authBits, s.keys = authKey.Bits, append(make([]byte, 0, len(authKey.Data)+len(encryptKey.Data)), authKey.Data...)
+		s.authBits, s.keys = authKey.Bits, append(make([]byte, 0, len(authKey.Data)+len(encryptKey.Data)),
+			authKey.Data...)
 	}
 	if v.Encrypt != 0 {
 		if errno := s.setEncrypt(v.Encrypt, encryptKey); errno != wire.OK {

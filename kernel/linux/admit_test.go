@@ -16,7 +16,8 @@ import (
 func (h *host) sealedIn(spi wire.SPI, seq uint32, o ipsec.Outer, inner []byte) []byte {
 	h.t.Helper()
 	o.Src, o.Dst = peer, me
-	pkt, err := h.far.SealTunnel(nil, inner, &o, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: uint64(seq), IV: make([]byte, 16)})
+	pkt, err := h.far.SealTunnel(nil, inner, &o, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: uint64(seq),
+		IV: make([]byte, 16)})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -44,7 +45,8 @@ func TestAdmit(t *testing.T) {
 		{"transport, but it came bare", transport(protoESP), bare, "XfrmInTmplMismatch"},
 		{"transport, but it came by a tunnel", transport(protoESP), inTunnel, "XfrmInTmplMismatch"},
 		{"AH, but it came by ESP", transport(protoAH), inTransport, "XfrmInTmplMismatch"},
-		{"ESP and AH, but it came by ESP", append(transport(protoAH), transport(protoESP)...), inTransport, "XfrmInTmplMismatch"},
+		{"ESP and AH, but it came by ESP", append(transport(protoAH), transport(protoESP)...), inTransport,
+			"XfrmInTmplMismatch"},
 		{"another request id", unique(transport(protoESP)), inTransport, "XfrmInTmplMismatch"},
 		{"transport if possible", use(transport(protoESP)), inTransport, ""},
 		{"transport if possible, and it came bare", use(transport(protoESP)), bare, ""},
@@ -72,16 +74,18 @@ func TestAdmit(t *testing.T) {
 	}
 }
 
-// TestTrafficClass: what of the outer header's traffic class comes into the inner one's: that there is congestion, if the inner one takes part in
-// that, unless the SA says no; the rest only if it says so.
+// TestTrafficClass: what of the outer header's traffic class comes into the inner one's: that there is congestion, if
+// the inner one takes part in that, unless the SA says no; the rest only if it says so.
 func TestTrafficClass(t *testing.T) {
 	const noECN, decap = wire.LinuxFlagNoECN, wire.LinuxFlagDecapDSCP
 	for _, test := range []struct {
 		flags              uint32
 		inner, outer, want uint8
 	}{
-		{0, 0x28, 0x43, 0x28}, {0, 0x29, 0x43, 0x2b}, {0, 0x2a, 0x43, 0x2b}, {0, 0x2b, 0x41, 0x2b}, {0, 0x2a, 0x41, 0x2a},
-		{noECN, 0x2a, 0x43, 0x2a}, {decap, 0x2a, 0x43, 0x43}, {decap, 0x28, 0x43, 0x40}, {decap, 0x29, 0x42, 0x41}, {noECN | decap, 0x2a, 0x43, 0x42},
+		{0, 0x28, 0x43, 0x28}, {0, 0x29, 0x43, 0x2b}, {0, 0x2a, 0x43, 0x2b}, {0, 0x2b, 0x41, 0x2b},
+		{0, 0x2a, 0x41, 0x2a},
+		{noECN, 0x2a, 0x43, 0x2a}, {decap, 0x2a, 0x43, 0x43}, {decap, 0x28, 0x43, 0x40}, {decap, 0x29, 0x42, 0x41},
+		{noECN | decap, 0x2a, 0x43, 0x42},
 	} {
 		h := newHost(t, engine.Options{})
 		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: tunnel(protoESP, peer, me)}))
@@ -96,20 +100,24 @@ func TestTrafficClass(t *testing.T) {
 		}
 		ipsec.SetTOS(inner, test.want)
 		if diff := cmp.Diff(inner, v.Inner); diff != "" {
-			t.Errorf("flags %#x, %#x in %#x: traffic class %#x, want %#x; -want +got:\n%s", test.flags, test.inner, test.outer, v.Inner[1], test.want, diff)
+			t.Errorf("flags %#x, %#x in %#x: traffic class %#x, want %#x; -want +got:\n%s", test.flags, test.inner,
+				test.outer, v.Inner[1], test.want, diff)
 		}
 	}
 }
 
-// TestReplayWindow: a number is taken once, and not if it is older than the window is wide, however far that has moved at once.
+// TestReplayWindow: a number is taken once, and not if it is older than the window is wide, however far that has moved
+// at once.
 func TestReplayWindow(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.sa(association{spi: 0x1000, replay: 32}))
 	for _, step := range []struct {
 		seq  uint32
 		take bool
-	}{{1, true}, {2, true}, {4, true}, {4, false}, {2, false}, {3, true}, {3, false}, {35, true}, {4, false}, {3, false}, {5, true}, {36, true}, {5, false},
-		{67, true}, {36, false}, {35, false}, {37, true}, {99, true}, {68, true}, {67, false}, {300, true}, {269, true}, {268, false}, {269, false}} {
+	}{{1, true}, {2, true}, {4, true}, {4, false}, {2, false}, {3, true}, {3, false}, {35, true}, {4, false},
+		{3, false}, {5, true}, {36, true}, {5, false},
+		{67, true}, {36, false}, {35, false}, {37, true}, {99, true}, {68, true}, {67, false}, {300, true}, {269, true},
+		{268, false}, {269, false}} {
 		if v := h.inbound(h.sealed(0x1000, step.seq)); (v.Counter == "") != step.take {
 			t.Errorf("number %d: %v %q", step.seq, v.Kind, v.Counter)
 		}
@@ -138,7 +146,8 @@ func TestIPCompThreshold(t *testing.T) {
 		pkt[3] = byte(len(pkt))
 		pkt[2] = byte(len(pkt) >> 8)
 		v := h.outbound(pkt)
-		if v.Kind != ipsec.Transmitted || (v.Inner[9] == protoComp) != test.want || !test.want && !bytes.Equal(v.Inner, pkt) {
+		if v.Kind != ipsec.Transmitted || (v.Inner[9] == protoComp) != test.want || !test.want &&
+			!bytes.Equal(v.Inner, pkt) {
 			t.Errorf("%s: %v %q, protocol %d", test.name, v.Kind, v.Counter, v.Inner[9])
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// keyed is the ADD of an ESP SA from me to the peer with these algorithms and so many bits of their keys; fewer than none leave a key out.
+// keyed is the ADD of an ESP SA from me to the peer with these algorithms and so many bits of their keys; fewer than
+// none leave a key out.
 func (h *host) keyed(spi wire.SPI, encrypt uint8, encryptBits int, auth uint8, authBits int) []byte {
 	d := h.d()
 	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: wire.SATypeESP, PID: 1})
@@ -98,7 +99,8 @@ func TestEveryAlgorithm(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			near, far := newHost(t, engine.Options{}), newPeer(t)
-			near.must(near.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+			near.must(near.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer,
+				req: transport(protoESP)}))
 			for _, h := range []*host{near, far} {
 				h.must(h.keyed(0x1000, test.encrypt, test.encryptBits, test.auth, test.authBits))
 			}

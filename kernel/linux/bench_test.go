@@ -16,13 +16,14 @@ func payload1400() []byte {
 	return inner
 }
 
-// BenchmarkInbound1400 drives ESP packets of 1400 bytes of payload through the engine: lookup, limits, cipher, counters, the inner packet put
-// together, and the policy asked.
+// BenchmarkInbound1400 drives ESP packets of 1400 bytes of payload through the engine: lookup, limits, cipher,
+// counters, the inner packet put together, and the policy asked.
 func BenchmarkInbound1400(b *testing.B) {
 	h := newHost(b, engine.Options{})
 	const spi = 0x4444
 	h.must(h.sa(association{spi: spi})) // without a replay window, so that one packet serves for all rounds
-	pkt, err := h.far.SealTransport(nil, payload1400(), ipsec.Ports{}, ipsec.Sealing{SPI: spi, Seq: 1, IV: make([]byte, 16)})
+	pkt, err := h.far.SealTransport(nil, payload1400(), ipsec.Ports{}, ipsec.Sealing{SPI: spi, Seq: 1,
+		IV: make([]byte, 16)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -66,7 +67,8 @@ func BenchmarkHandshake(b *testing.B) {
 	h := newHost(b, engine.Options{})
 	const spi = 0x4444
 	buf := make([]byte, 4096)
-	ms := [][]byte{h.getSPI(spi), h.sa(association{typ: wire.MsgUpdate, spi: spi}), h.sa(association{typ: wire.MsgDelete, spi: spi})}
+	ms := [][]byte{h.getSPI(spi), h.sa(association{typ: wire.MsgUpdate, spi: spi}),
+		h.sa(association{typ: wire.MsgDelete, spi: spi})}
 	b.ReportAllocs()
 	for b.Loop() {
 		for _, m := range ms {

@@ -6,10 +6,11 @@ import (
 	"net/netip"
 )
 
-// buckets is the shape of the original's hash table of SAs by their ends and request id, without the SAs in it: how many there are in each bucket.
-// It matters because the table grows, and every time it does, each bucket's list is turned round: of two SAs that serve a flow equally well the
-// older one is found from then on, until it grows again (xfrm_hash_resize). The original grows in a worker that runs once the program that added
-// the SA lets it; here it has run when the next message or packet comes. The control lock guards it.
+// buckets is the shape of the original's hash table of SAs by their ends and request id, without the SAs in it: how
+// many there are in each bucket. It matters because the table grows, and every time it does, each bucket's list is
+// turned round: of two SAs that serve a flow equally well the older one is found from then on, until it grows again
+// (xfrm_hash_resize). The original grows in a worker that runs once the program that added the SA lets it; here it has
+// run when the next message or packet comes. The control lock guards it.
 type buckets struct {
 	used   []uint32
 	little bool // the machine's byte order
@@ -24,8 +25,8 @@ func (b *buckets) init(order binary.ByteOrder) {
 	*b = buckets{make([]uint32, fewestBuckets), order.Uint16([]byte{1, 0}) == 1}
 }
 
-// add counts an SA, and says whether the table, which has n now, grows because of it: it shares its bucket, and there are at least as many SAs
-// as buckets (xfrm_hash_grow_check).
+// add counts an SA, and says whether the table, which has n now, grows because of it: it shares its bucket, and there
+// are at least as many SAs as buckets (xfrm_hash_grow_check).
 func (b *buckets) add(s *sa, n int) (grows bool) {
 	u := &b.used[b.hash(s)]
 	*u++

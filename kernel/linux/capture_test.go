@@ -48,14 +48,19 @@ type capture struct {
 }
 
 var (
-	authNumbers = map[string]uint8{"hmac(md5)": wire.LinuxAuthMD5HMAC, "hmac(sha1)": wire.LinuxAuthSHA1HMAC, "hmac(sha256)": wire.LinuxAuthSHA256HMAC,
-		"hmac(sha384)": wire.LinuxAuthSHA384HMAC, "hmac(sha512)": wire.LinuxAuthSHA512HMAC, "hmac(rmd160)": wire.LinuxAuthRIPEMD160HMAC,
-		"xcbc(aes)": wire.LinuxAuthAESXCBCMAC}
+	authNumbers = map[string]uint8{"hmac(md5)": wire.LinuxAuthMD5HMAC, "hmac(sha1)": wire.LinuxAuthSHA1HMAC,
+		"hmac(sha256)": wire.LinuxAuthSHA256HMAC,
+		"hmac(sha384)": wire.LinuxAuthSHA384HMAC, "hmac(sha512)": wire.LinuxAuthSHA512HMAC,
+		"hmac(rmd160)": wire.LinuxAuthRIPEMD160HMAC,
+		"xcbc(aes)":    wire.LinuxAuthAESXCBCMAC}
 	icvBits = map[string]int{"hmac(sha384)": 192, "hmac(sha512)": 256}
 
-	encryptNumbers = map[string]uint8{"ecb(cipher_null)": wire.LinuxEncNull, "cbc(des)": wire.LinuxEncDESCBC, "cbc(des3_ede)": wire.LinuxEnc3DESCBC,
-		"cbc(cast5)": wire.LinuxEncCAST128CBC, "cbc(blowfish)": wire.LinuxEncBlowfishCBC, "cbc(aes)": wire.LinuxEncAESCBC,
-		"rfc3686(ctr(aes))": wire.LinuxEncAESCTR, "cbc(camellia)": wire.LinuxEncCamelliaCBC, "cbc(serpent)": wire.LinuxEncSerpentCBC,
+	encryptNumbers = map[string]uint8{"ecb(cipher_null)": wire.LinuxEncNull, "cbc(des)": wire.LinuxEncDESCBC,
+		"cbc(des3_ede)": wire.LinuxEnc3DESCBC,
+		"cbc(cast5)":    wire.LinuxEncCAST128CBC, "cbc(blowfish)": wire.LinuxEncBlowfishCBC,
+		"cbc(aes)":          wire.LinuxEncAESCBC,
+		"rfc3686(ctr(aes))": wire.LinuxEncAESCTR, "cbc(camellia)": wire.LinuxEncCamelliaCBC,
+		"cbc(serpent)": wire.LinuxEncSerpentCBC,
 		"cbc(twofish)": wire.LinuxEncTwofishCBC}
 )
 
@@ -93,7 +98,8 @@ func (c *capture) message(d *wire.Dialect, i int) ([]byte, bool) {
 		add(wire.ExtKeyEncrypt, e.Key+e.Salt)
 	}
 	b := d.AppendSA(d.AppendHeader(nil, h), v)
-	b = d.AppendAddress(d.AppendAddress(b, wire.ExtAddressSrc, pfkey.Host(sa.Src)), wire.ExtAddressDst, pfkey.Host(sa.Dst))
+	b = d.AppendAddress(d.AppendAddress(b, wire.ExtAddressSrc, pfkey.Host(sa.Src)), wire.ExtAddressDst,
+		pfkey.Host(sa.Dst))
 	b = append(b, keys...)
 	if c.Mode == "tunnel" {
 		b = d.AppendSA2(b, wire.SA2{Mode: wire.LinuxModeTunnel})
@@ -114,8 +120,8 @@ func (c *capture) message(d *wire.Dialect, i int) ([]byte, bool) {
 	return d.Finish(b), true
 }
 
-// TestCaptures plays what a real kernel put on the wire: the receiver gets out what had been protected, and the sender makes packets of it
-// with the same headers.
+// TestCaptures plays what a real kernel put on the wire: the receiver gets out what had been protected, and the sender
+// makes packets of it with the same headers.
 func TestCaptures(t *testing.T) {
 	names, err := filepath.Glob(captures + "/*.json")
 	if err != nil || len(names) == 0 {
@@ -199,8 +205,8 @@ func (c *capture) play(t *testing.T) {
 	}
 }
 
-// clearHeaders is the headers of a protected packet up to the sequence number, without what no rule gives: the identification of an
-// IPv4 header, and the checksums that it enters.
+// clearHeaders is the headers of a protected packet up to the sequence number, without what no rule gives: the
+// identification of an IPv4 header, and the checksums that it enters.
 func clearHeaders(pkt []byte) []byte {
 	in, err := ipsec.ParseInbound(pkt)
 	if err != nil {

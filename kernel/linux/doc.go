@@ -1,13 +1,14 @@
-// Package linux is the PF_KEY engine of Linux 6.1: af_key, the transform state and policy databases behind it, and the way of packets through
-// them, as far as sockets and packets can tell.
+// Package linux is the PF_KEY engine of Linux 6.1: af_key, the transform state and policy databases behind it, and the
+// way of packets through them, as far as sockets and packets can tell.
 //
 // Each file has the name of the message or the thing it is about, the same as in the other kernels' packages.
 //
 // # What differs from the other kernels
 //
-// A LARVAL SA keeps no packets: they are dropped, and counted under the name that /proc/net/xfrm_stat has for it. Every SA and every policy
-// has a timer of its own, which looks at whole seconds of the wall clock but keeps the phase of the moment it was set. A socket's receive buffer
-// is accounted by the memory that messages take, and a DUMP that does not fit goes on as the socket is read.
+// A LARVAL SA keeps no packets: they are dropped, and counted under the name that /proc/net/xfrm_stat has for it. Every
+// SA and every policy has a timer of its own, which looks at whole seconds of the wall clock but keeps the phase of the
+// moment it was set. A socket's receive buffer is accounted by the memory that messages take, and a DUMP that does not
+// fit goes on as the socket is read.
 //
 // # What is left out
 //
@@ -24,6 +25,6 @@
 //
 // # Locks
 //
-// The control lock guards everything but what says otherwise. Packets find SAs in an index without it, and policies in tables with locks of
-// their own; what they change of an SA is under the SA's lock.
+// The control lock guards everything but what says otherwise. Packets find SAs in an index without it, and policies in
+// tables with locks of their own; what they change of an SA is under the SA's lock.
 package linux

@@ -5,11 +5,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// dump is a DUMP that has not come to its end. One message is always held back, because the last one says that it is the last.
+// dump is a DUMP that has not come to its end. One message is always held back, because the last one says that it is
+// the last.
 type dump struct {
-	list  *list
-	at    *node // its place in the list while it waits, before the next one to show; nil at first, and when none is left
-	ended bool  // none is left
+	list *list
+	// its place in the list while it waits, before the next one to show; nil at first, and when none is left
+	at    *node
+	ended bool // none is left
 	seq   uint32
 	held  *message
 	shows func(n *node) bool
@@ -46,8 +48,9 @@ func (k *Kernel) dump(r *request) wire.Errno {
 	}, r.sender)
 }
 
-// arena gives the messages of a DUMP shared pieces of memory, so that a large database costs few of them. Each piece is twice as large as the one
-// before: a message that waits unread keeps all of its piece, and a DUMP of one SA must not keep the largest.
+// arena gives the messages of a DUMP shared pieces of memory, so that a large database costs few of them. Each piece is
+// twice as large as the one before: a message that waits unread keeps all of its piece, and a DUMP of one SA must not
+// keep the largest.
 type arena struct {
 	piece []byte
 	size  int // of the last piece
@@ -84,7 +87,8 @@ func (k *Kernel) startDump(d *dump, c *client) wire.Errno {
 // roomForDump tells whether another message of a DUMP may go into the receive queue.
 func (c *client) roomForDump() bool { return 3*c.s.Queued() <= 2*c.recvBuf }
 
-// goOn goes on with a dump as far as there is room. The errno is that of the dump as a whole, when it has come to its end.
+// goOn goes on with a dump as far as there is room. The errno is that of the dump as a whole, when it has come to its
+// end.
 func (k *Kernel) goOn(c *client) wire.Errno {
 	d := c.dump
 	full, errno := k.fill(d, c)
@@ -104,7 +108,8 @@ func (k *Kernel) goOn(c *client) wire.Errno {
 	return errno
 }
 
-// fill delivers messages, all but the last, until there is no room for more (full), no more to show, or one that cannot be shown.
+// fill delivers messages, all but the last, until there is no room for more (full), no more to show, or one that cannot
+// be shown.
 func (k *Kernel) fill(d *dump, c *client) (full bool, errno wire.Errno) {
 	if d.ended {
 		return false, wire.OK

@@ -11,8 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// encapTable is the UDP sockets with the socket option UDP_ENCAP, which take ESP out of UDP. As long as none was ever made, there is one for
-// port 4500, as on a host that runs a key management daemon. Its lock is a leaf.
+// encapTable is the UDP sockets with the socket option UDP_ENCAP, which take ESP out of UDP. As long as none was ever
+// made, there is one for port 4500, as on a host that runs a key management daemon. Its lock is a leaf.
 type encapTable struct {
 	mu  sync.RWMutex
 	own map[netip.AddrPort]uint8 // nil: none was ever made
@@ -24,8 +24,9 @@ const (
 	espHeaderLen = 8
 )
 
-// Encap makes a UDP socket whose option UDP_ENCAP is kind: [wire.LinuxNATTESP], [wire.LinuxNATTNonIKE], 0 for none, or 3 (UDP_ENCAP_L2TPINUDP), which
-// takes no ESP out either. Bound to the unspecified address, it is for every one of the family.
+// Encap makes a UDP socket whose option UDP_ENCAP is kind: [wire.LinuxNATTESP], [wire.LinuxNATTNonIKE], 0 for none, or
+// 3 (UDP_ENCAP_L2TPINUDP), which takes no ESP out either. Bound to the unspecified address, it is for every one of the
+// family.
 func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
 	const l2tp = 3
 	errno := wire.OK
@@ -44,8 +45,8 @@ func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
 	return errno
 }
 
-// kind is what a socket takes out of datagrams, 0 for an ordinary one. bypass tells whether it is that of a daemon, which the policy does not touch
-// (IP_XFRM_POLICY).
+// kind is what a socket takes out of datagrams, 0 for an ordinary one. bypass tells whether it is that of a daemon,
+// which the policy does not touch (IP_XFRM_POLICY).
 func (t *encapTable) kind(dst netip.Addr, port uint16) (kind uint8, bypass bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -70,7 +71,8 @@ const (
 	keepalive
 )
 
-// inspect looks into a UDP datagram of an IP packet whose header ends at off. skip is what stands before the ESP header.
+// inspect looks into a UDP datagram of an IP packet whose header ends at off. skip is what stands before the ESP
+// header.
 func inspect(pkt []byte, off int, kind uint8) (what encapsulated, skip int) {
 	data := pkt[off+udpLen:]
 	if len(data) == 1 && data[0] == 0xff {
@@ -89,7 +91,8 @@ func inspect(pkt []byte, off int, kind uint8) (what encapsulated, skip int) {
 	return espInUDP, skip
 }
 
-// withoutUDP is a packet without the UDP header, and what else stands before ESP, behind its own headers, which end at off.
+// withoutUDP is a packet without the UDP header, and what else stands before ESP, behind its own headers, which end at
+// off.
 func withoutUDP(pkt []byte, off, skip int) []byte {
 	esp := make([]byte, 0, len(pkt)-skip)
 	esp = append(append(esp, pkt[:off]...), pkt[off+skip:]...)
@@ -99,8 +102,8 @@ func withoutUDP(pkt []byte, off, skip int) []byte {
 	return esp
 }
 
-// tooShort is a test of the original that compares the length of a datagram with more than what will be taken off it, so that small packets, mostly over
-// IPv6, are lost.
+// tooShort is a test of the original that compares the length of a datagram with more than what will be taken off it,
+// so that small packets, mostly over IPv6, are lost.
 func tooShort(pkt []byte, off, skip int) bool {
 	ip := 40
 	if pkt[0]>>4 == 4 {
@@ -144,7 +147,8 @@ func header(src, dst netip.Addr, proto, ttl uint8, payload int) []byte {
 
 const hostTTL = 64
 
-// UDP makes an IP packet with a UDP datagram. Both addresses are of one family, and the payload has at most 65507 bytes.
+// UDP makes an IP packet with a UDP datagram. Both addresses are of one family, and the payload has at most 65507
+// bytes.
 func UDP(src, dst netip.AddrPort, payload []byte) []byte {
 	n := udpLen + len(payload)
 	b := header(src.Addr(), dst.Addr(), protoUDP, hostTTL, n)
@@ -183,11 +187,12 @@ func flowOfPacket(pkt []byte) (f spd.Flow, err error) {
 	return f, nil
 }
 
-// upperLayer is where what IP carries begins: behind the IPv4 header and its options, or the IPv6 one and its extension headers.
+// upperLayer is where what IP carries begins: behind the IPv4 header and its options, or the IPv6 one and its extension
+// headers.
 func upperLayer(pkt []byte) int { return headersEnd(pkt, false) }
 
-// transformAt is where a transform stands that leaves the IP header as it is: in IPv6 before the destination options that follow a routing
-// header, which are for the last destination alone (ip6_find_1stfragopt).
+// transformAt is where a transform stands that leaves the IP header as it is: in IPv6 before the destination options
+// that follow a routing header, which are for the last destination alone (ip6_find_1stfragopt).
 func transformAt(pkt []byte) int { return headersEnd(pkt, true) }
 
 func headersEnd(pkt []byte, transform bool) int {

@@ -16,8 +16,8 @@ type outcome struct {
 	limits     limits
 }
 
-// checkLimitsLocked notes that an SA is used and looks at its packet and byte limits, before what it is about to carry is counted. The SA's lock is
-// held, and the SA is usable. Whatever is found is for reached.
+// checkLimitsLocked notes that an SA is used and looks at its packet and byte limits, before what it is about to carry
+// is counted. The SA's lock is held, and the SA is usable. Whatever is found is for reached.
 func (s *sa) checkLimitsLocked(now int64) (out outcome) {
 	if s.useTime == 0 {
 		s.useTime = now
@@ -55,10 +55,12 @@ func (k *Kernel) setTimer(s *sa, at time.Time) {
 	k.timers.set(&s.timer, at)
 }
 
-// remaining is how many seconds are left of a limit that counts from a moment. As in the original one that is too large for a signed number lies in the past.
+// remaining is how many seconds are left of a limit that counts from a moment. As in the original one that is too large
+// for a signed number lies in the past.
 func remaining(limit uint64, from, now int64) int64 { return int64(limit) + from - now }
 
-// deadlines looks at two time limits: how many seconds are left until the first of them. What has never been used is used from `unused` on.
+// deadlines looks at two time limits: how many seconds are left until the first of them. What has never been used is
+// used from `unused` on.
 func (l lifetime) deadlines(addTime, useTime, unused, now int64) int64 {
 	left := int64(math.MaxInt64)
 	if l.addTime != 0 {
@@ -115,6 +117,7 @@ func (k *Kernel) tellExpired(s *sa, st sadb.State, u usage, l limits, show int) 
 	if !s.showable() {
 		return
 	}
-	b := k.appendSA(make([]byte, 0, 224), wire.Header{Version: wire.Version, Type: wire.MsgExpire}, s, st, u, l, show, false)
+	b := k.appendSA(make([]byte, 0, 224), wire.Header{Version: wire.Version, Type: wire.MsgExpire}, s, st, u, l, show,
+		false)
 	k.broadcast(message{bytes: b, size: len(b)}, toRegistered, nil)
 }

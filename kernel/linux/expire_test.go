@@ -10,12 +10,13 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// TestExpireByTimeAndByPacket ends an SA by time while a packet that has met its hard limit waits to say so: one EXPIRE, and nothing is left
-// that would look at the SA again.
+// TestExpireByTimeAndByPacket ends an SA by time while a packet that has met its hard limit waits to say so: one
+// EXPIRE, and nothing is left that would look at the SA again.
 func TestExpireByTimeAndByPacket(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
-	h.must(h.sa(association{spi: 0x1000, soft: &wire.Lifetime{AddTime: 90}, hard: &wire.Lifetime{Allocations: 1, AddTime: 100}}))
+	h.must(h.sa(association{spi: 0x1000, soft: &wire.Lifetime{AddTime: 90}, hard: &wire.Lifetime{Allocations: 1,
+		AddTime: 100}}))
 	first, second := h.sealed(0x1000, 1), h.sealed(0x1000, 2)
 	h.e.Do(func() {
 		h.inbound(first)

@@ -21,7 +21,8 @@ func withExtension(pkt []byte, header uint8, options string) []byte {
 	return b
 }
 
-// TestExtensionHeadersHidePorts: the policy of what comes in takes the first extension header for the ports, as far as the kernel has looked at it.
+// TestExtensionHeadersHidePorts: the policy of what comes in takes the first extension header for the ports, as far as
+// the kernel has looked at it.
 func TestExtensionHeadersHidePorts(t *testing.T) {
 	const hopByHop, dstOpts = 0, 60
 	const padding = "\x01\x04\x00\x00\x00\x00" // with the upper layer's number before it 0x1100 and 0x0104
@@ -48,7 +49,8 @@ spdadd 2001:db8::2[7] 2001:db8::/32[9] udp -P fwd discard;
 		{"forwarded, without", to(other), "XfrmInPolBlock"},
 		{"forwarded, hop by hop", withExtension(to(other), hopByHop, padding), ""},
 		{"forwarded, destination", withExtension(to(other), dstOpts, padding), "XfrmInPolBlock"},
-		{"forwarded, both", withExtension(withExtension(to(other), dstOpts, padding), hopByHop, padding), "XfrmInPolBlock"},
+		{"forwarded, both", withExtension(withExtension(to(other), dstOpts, padding), hopByHop, padding),
+			"XfrmInPolBlock"},
 	} {
 		var v ipsec.Verdict
 		h.e.Inbound(&ipsec.Packet{Data: tt.pkt, Done: func(_ *ipsec.Packet, end ipsec.Verdict) { v = end }})

@@ -7,7 +7,8 @@ func protoMatches(proto, wanted uint8) bool {
 	return proto == wanted || wanted == protoAny && saProto(proto)
 }
 
-// flush removes SAs. The sender gets its header back, and everybody is told if any was there; if the sender has no room for it, nobody is.
+// flush removes SAs. The sender gets its header back, and everybody is told if any was there; if the sender has no room
+// for it, nobody is.
 func (k *Kernel) flush(r *request) wire.Errno {
 	proto, ok := protoOf(r.hdr.SAType)
 	if !ok {

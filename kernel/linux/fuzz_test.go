@@ -11,8 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// FuzzConversation plays a row of messages, packets and steps of time, whatever they are: nothing may panic, every message that comes back must be
-// well formed, and after a flush nothing may be left.
+// FuzzConversation plays a row of messages, packets and steps of time, whatever they are: nothing may panic, every
+// message that comes back must be well formed, and after a flush nothing may be left.
 //
 // Each item is a byte that says what it is, two bytes of length, and its bytes.
 func FuzzConversation(f *testing.F) {
@@ -21,14 +21,20 @@ func FuzzConversation(f *testing.F) {
 		return append(binary.BigEndian.AppendUint16([]byte{what}, uint16(len(b))), b...)
 	}
 	limits := &wire.Lifetime{Allocations: 1, AddTime: 2}
-	f.Add(slices.Concat(item(0, h.getSPI(0x1000)), item(0, h.sa(association{typ: wire.MsgUpdate, spi: 0x1000, hard: limits})), item(2, h.sealed(0x1000, 1)),
+	f.Add(slices.Concat(item(0, h.getSPI(0x1000)),
+		item(0, h.sa(association{typ: wire.MsgUpdate, spi: 0x1000, hard: limits})), item(2, h.sealed(0x1000, 1)),
 		item(2, h.sealed(0x1000, 2)), item(4, []byte{40}), item(1, h.bare(wire.MsgDump, 0))))
-	f.Add(slices.Concat(item(1, h.bare(wire.MsgRegister, 3)), item(0, h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)})),
+	f.Add(slices.Concat(item(1, h.bare(wire.MsgRegister, 3)),
+		item(0, h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)})),
 		item(3, datagram(me, peer)), item(0, h.bare(wire.LinuxMsgXSPDDump, 0)), item(4, []byte{200})))
-	f.Add(slices.Concat(item(0, h.sa(association{spi: 5, mode: 2})), item(0, h.policy(wire.LinuxMsgXSPDUpdate, policy{out: true, src: me, dst: peer, req: tunnel(protoESP, me, peer)})),
-		item(0, h.policy(wire.LinuxMsgXMigrate, policy{out: true, src: me, dst: peer, req: append(tunnel(protoESP, me, peer), tunnel(protoESP, me, third)...)})),
+	f.Add(slices.Concat(item(0, h.sa(association{spi: 5, mode: 2})),
+		item(0, h.policy(wire.LinuxMsgXSPDUpdate, policy{out: true, src: me, dst: peer,
+			req: tunnel(protoESP, me, peer)})),
+		item(0, h.policy(wire.LinuxMsgXMigrate, policy{out: true, src: me, dst: peer,
+			req: append(tunnel(protoESP, me, peer), tunnel(protoESP, me, third)...)})),
 		item(0, h.bare(wire.MsgFlush, 0))))
-	f.Add(slices.Concat(item(0, h.sa(association{satype: wire.LinuxSATypeIPComp, spi: 9})), item(1, h.bare(wire.MsgXPromisc, 1)), item(0, h.sa(association{spi: 7, natt: 2})),
+	f.Add(slices.Concat(item(0, h.sa(association{satype: wire.LinuxSATypeIPComp, spi: 9})),
+		item(1, h.bare(wire.MsgXPromisc, 1)), item(0, h.sa(association{spi: 7, natt: 2})),
 		item(0, h.sa(association{typ: wire.MsgDelete, spi: 7}))))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h := newHost(t, engine.Options{Tunables: map[string]string{"net.core.rmem_default": "9000"}})
@@ -72,8 +78,8 @@ func FuzzConversation(f *testing.F) {
 	})
 }
 
-// wellFormed checks a message that a socket has received, unless it is a client's own that promiscuous sockets see, or a policy with templates of
-// two families, whose length is wrong in the original too.
+// wellFormed checks a message that a socket has received, unless it is a client's own that promiscuous sockets see, or
+// a policy with templates of two families, whose length is wrong in the original too.
 func (h *host) wellFormed(m []byte) {
 	hdr, err := h.d().Header(m)
 	if err != nil {

@@ -67,7 +67,8 @@ func (k *Kernel) modeAndReqID(r *request) (mode, uint32, bool) {
 
 // newLarval makes an SA without keys, which is not in the table yet.
 func (k *Kernel) newLarval(key flowKey, sel *selector) *sa {
-	s := &sa{proto: key.proto, mode: key.mode, src: key.src, dst: key.dst, reqID: key.reqID, sel: sel, limits: noLimits, addTime: k.now()}
+	s := &sa{proto: key.proto, mode: key.mode, src: key.src, dst: key.dst, reqID: key.reqID, sel: sel, limits: noLimits,
+		addTime: k.now()}
 	s.limits.hard.addTime = uint64(k.tun[tunAcqExpires])
 	return s
 }
@@ -77,8 +78,8 @@ func (k *Kernel) larvalLifetime() time.Duration {
 	return time.Duration(k.tun[tunAcqExpires]) * time.Second
 }
 
-// pickSPI gives a LARVAL SA an SPI from a range unless it has one. Small ranges may fail although an SPI is free: there are only as many tries
-// as the range has values, and the range of all 2^32 counts as none.
+// pickSPI gives a LARVAL SA an SPI from a range unless it has one. Small ranges may fail although an SPI is free: there
+// are only as many tries as the range has values, and the range of all 2^32 counts as none.
 func (k *Kernel) pickSPI(s *sa, least, most wire.SPI) bool {
 	if s.spi != 0 {
 		return true

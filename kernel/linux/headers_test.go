@@ -12,8 +12,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// TestTransformBehindExtensionHeaders: ESP and IPCOMP of transport mode stand behind what routers look at, and behind destination options unless a
-// routing header comes before those.
+// TestTransformBehindExtensionHeaders: ESP and IPCOMP of transport mode stand behind what routers look at, and behind
+// destination options unless a routing header comes before those.
 func TestTransformBehindExtensionHeaders(t *testing.T) {
 	const hopByHop, routing, dstOpts = 0, 43, 60
 	src, dst := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")

@@ -22,7 +22,8 @@ var (
 	encryptKey = []byte("0123456789abcdef")
 
 	// suite is what both sides protect packets with.
-	suite = ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey)}
+	suite = ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1,
+		AuthKey: ipsec.NewKey(authKey)}
 
 	privileged = pfkey.Cred{Privileged: true}
 )
@@ -161,7 +162,8 @@ func (h *host) sa(a association) []byte {
 			b = d.AppendKey(b, wire.ExtKeyEncrypt, pfkey.NewKey(encryptKey))
 		}
 		if a.hard != nil || a.soft != nil {
-			for t, l := range map[wire.ExtType]*wire.Lifetime{wire.ExtLifetimeHard: a.hard, wire.ExtLifetimeSoft: a.soft} {
+			for t, l := range map[wire.ExtType]*wire.Lifetime{wire.ExtLifetimeHard: a.hard,
+				wire.ExtLifetimeSoft: a.soft} {
 				if l == nil {
 					l = &wire.Lifetime{}
 				}
@@ -230,7 +232,8 @@ var plain = slices.Concat([]byte{0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0xf6, 0xcc}
 
 // sealed is a packet of the peer.
 func (h *host) sealed(spi wire.SPI, seq uint32) []byte {
-	pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: uint64(seq), IV: make([]byte, 16)})
+	pkt, err := h.far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: uint64(seq),
+		IV: make([]byte, 16)})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -239,7 +242,8 @@ func (h *host) sealed(spi wire.SPI, seq uint32) []byte {
 
 var packetIDs atomic.Uint64
 
-// drive sends a packet through the engine and returns its verdict, which is there when the call is over: this kernel keeps no packets.
+// drive sends a packet through the engine and returns its verdict, which is there when the call is over: this kernel
+// keeps no packets.
 func drive(way func(*ipsec.Packet), pkt []byte) (end ipsec.Verdict) {
 	way(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { end = v }})
 	return end

@@ -12,8 +12,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Limits that the original leaves to memory. What would go beyond gets ENOBUFS, as when there is no memory; a socket ENFILE, as when the system has no
-// file for it.
+// Limits that the original leaves to memory. What would go beyond gets ENOBUFS, as when there is no memory; a socket
+// ENFILE, as when the system has no file for it.
 const (
 	maxSAs      = 1 << 22
 	maxPolicies = 1 << 20

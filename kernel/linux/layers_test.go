@@ -22,7 +22,8 @@ func TestLayers(t *testing.T) {
 	for spi := wire.SPI(1); spi <= 7; spi++ {
 		h.must(h.sa(association{spi: spi}))
 		var err error
-		if pkt, err = h.far.SealTransport(nil, pkt, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: 1, IV: make([]byte, 16)}); err != nil {
+		if pkt, err = h.far.SealTransport(nil, pkt, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: 1,
+			IV: make([]byte, 16)}); err != nil {
 			t.Fatal(err)
 		}
 		v := h.inbound(append([]byte(nil), pkt...))
@@ -58,7 +59,8 @@ func sum(pkt []byte) uint16 {
 	return uint16(n)
 }
 
-// TestUDPChecksum: a datagram bears its checksum, 0xffff in place of 0, which would say that there is none (RFC 768, RFC 8200 section 8.1).
+// TestUDPChecksum: a datagram bears its checksum, 0xffff in place of 0, which would say that there is none (RFC 768,
+// RFC 8200 section 8.1).
 func TestUDPChecksum(t *testing.T) {
 	for _, ends := range [][2]string{{"192.0.2.1:500", "192.0.2.2:4500"}, {"[2001:db8::1]:500", "[2001:db8::2]:4500"}} {
 		src, dst := netip.MustParseAddrPort(ends[0]), netip.MustParseAddrPort(ends[1])
@@ -82,12 +84,14 @@ func TestUDPChecksum(t *testing.T) {
 func TestShortDatagramToNATT(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	for n := range 9 {
-		pkt := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte{1, 2, 3, 4, 5, 6, 7, 8}[:n])
+		pkt := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
+			[]byte{1, 2, 3, 4, 5, 6, 7, 8}[:n])
 		if v := h.inbound(pkt); v.Kind != ipsec.Delivered {
 			t.Errorf("%d bytes: %v %v", n, v.Kind, v.Reason)
 		}
 	}
-	for kind, want := range map[int]wire.Errno{-1: wire.ENOPROTOOPT, 0: wire.OK, 1: wire.OK, 2: wire.OK, 3: wire.OK, 4: wire.ENOPROTOOPT} {
+	for kind, want := range map[int]wire.Errno{-1: wire.ENOPROTOOPT, 0: wire.OK, 1: wire.OK, 2: wire.OK, 3: wire.OK,
+		4: wire.ENOPROTOOPT} {
 		if got := h.k.Encap(netip.AddrPortFrom(me, 4500), kind); got != want {
 			t.Errorf("a socket of kind %d: %v, want %v", kind, got, want)
 		}
@@ -104,7 +108,8 @@ func TestShortDatagramToNATT(t *testing.T) {
 	}
 	h = newHost(t, engine.Options{})
 	h.k.Encap(netip.AddrPortFrom(me, 4500), 3) // L2TP
-	if v := h.inbound(linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte("looks like ESP"))); v.Kind != ipsec.Delivered {
+	if v := h.inbound(linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
+		[]byte("looks like ESP"))); v.Kind != ipsec.Delivered {
 		t.Errorf("a datagram for L2TP: %v %v", v.Kind, v.Reason)
 	}
 }
@@ -136,7 +141,8 @@ func TestNullAuthentication(t *testing.T) {
 		t.Fatal(err)
 	}
 	for align, want := range map[int]ipsec.Reason{4: ipsec.BadLength, 8: ipsec.NoReason} {
-		if pkt, err = far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1000, Seq: 1, Align: align}); err != nil {
+		if pkt, err = far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1000, Seq: 1,
+			Align: align}); err != nil {
 			t.Fatal(err)
 		}
 		pkt[len(pkt)-1]++ // nobody notices

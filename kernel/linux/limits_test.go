@@ -37,7 +37,8 @@ func TestMemoryOfDumps(t *testing.T) {
 	}
 }
 
-// TestPacketsLeaveLittleToDo: however many packets lack an SA while the control lock is held, what they leave to do is bounded.
+// TestPacketsLeaveLittleToDo: however many packets lack an SA while the control lock is held, what they leave to do is
+// bounded.
 func TestPacketsLeaveLittleToDo(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
@@ -72,7 +73,8 @@ func TestStatusListsSomeAcquires(t *testing.T) {
 	}
 	for limit, want := range map[int]int{0: 3, 2: 2, 5: 3} {
 		if st := h.e.Status(limit); len(st.Acquires) != want || st.AcquireCount != 3 {
-			t.Errorf("limit %d: %d ACQUIREs of %d are listed, want %d of 3", limit, len(st.Acquires), st.AcquireCount, want)
+			t.Errorf("limit %d: %d ACQUIREs of %d are listed, want %d of 3", limit, len(st.Acquires), st.AcquireCount,
+				want)
 		}
 	}
 }

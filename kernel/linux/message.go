@@ -21,7 +21,8 @@ type usage struct {
 
 func (s *sa) usageLocked() usage { return usage{s.Packets, s.Bytes, s.useTime} }
 
-// showable tells whether messages can describe an SA. A LARVAL one for a template that netlink has made may have a mode that PF_KEY has not.
+// showable tells whether messages can describe an SA. A LARVAL one for a template that netlink has made may have a mode
+// that PF_KEY has not.
 func (s *sa) showable() bool {
 	_, ok := s.mode.wire()
 	return ok
@@ -42,11 +43,13 @@ func (k *Kernel) appendNow(b []byte, h wire.Header, s *sa, keys bool) []byte {
 }
 
 // appendSA appends the description of an SA in a state. It is a message of its own behind what is in b.
-func (k *Kernel) appendSA(b []byte, h wire.Header, s *sa, st sadb.State, u usage, l limits, show int, keys bool) []byte {
+func (k *Kernel) appendSA(b []byte, h wire.Header, s *sa, st sadb.State, u usage, l limits, show int,
+	keys bool) []byte {
 	h.SAType = satypeOf(s.proto)
 	start := len(b)
 	b = k.d.AppendHeader(b, h)
-	b = k.d.AppendSA(b, wire.SA{SPI: s.spi, Replay: s.replay, State: wireState(st), Auth: s.auth, Encrypt: s.encrypt | s.compress, Flags: s.flags})
+	b = k.d.AppendSA(b, wire.SA{SPI: s.spi, Replay: s.replay, State: wireState(st), Auth: s.auth,
+		Encrypt: s.encrypt | s.compress, Flags: s.flags})
 	if show&showHard != 0 {
 		b = k.d.AppendLifetime(b, wire.ExtLifetimeHard, l.hard.wire())
 	}

@@ -33,7 +33,8 @@ func (k *Kernel) migrate(r *request) wire.Errno {
 		if !ok {
 			return wire.EINVAL
 		}
-		km = &wire.KMAddress{Reserved: k.d.Order.Uint32(raw[4:]), Local: wire.Sockaddr{Addr: local}, Remote: wire.Sockaddr{Addr: remote}}
+		km = &wire.KMAddress{Reserved: k.d.Order.Uint32(raw[4:]), Local: wire.Sockaddr{Addr: local},
+			Remote: wire.Sockaddr{Addr: remote}}
 	}
 	moves, errno := k.moves(r.ext[wire.LinuxExtXPolicy][16:])
 	if errno != wire.OK {
@@ -90,8 +91,8 @@ func (k *Kernel) moves(b []byte) (ms []move, errno wire.Errno) {
 	return ms, wire.OK
 }
 
-// movable refuses moves to nowhere, and two of the same thing. The original compares more bytes than an IPv4 address has, and what stands behind
-// it is left over from something else: so it finds only IPv6 ones.
+// movable refuses moves to nowhere, and two of the same thing. The original compares more bytes than an IPv4 address
+// has, and what stands behind it is left over from something else: so it finds only IPv6 ones.
 func movable(ms []move) bool {
 	type what struct {
 		proto    uint8
@@ -163,7 +164,8 @@ func movedTemplates(old []template, ms []move) (ts []template, any bool) {
 	return ts, any
 }
 
-// toMove is the SA of a move, the one that the original comes to first if there are several: with its request id, or whichever if the move has none.
+// toMove is the SA of a move, the one that the original comes to first if there are several: with its request id, or
+// whichever if the move has none.
 func (t *stateTable) toMove(m move) (found *sa) {
 	if m.reqID != 0 {
 		for s := t.flows[flowKey{m.oldDst, m.oldSrc, m.reqID, m.proto, m.mode}]; s != nil; s = flowOf(s).next {
@@ -180,10 +182,12 @@ func (t *stateTable) toMove(m move) (found *sa) {
 	return found
 }
 
-// movedSA puts a copy of an SA with other ends into the database; nil if that cannot be. Its counters start anew, its lifetimes do not.
+// movedSA puts a copy of an SA with other ends into the database; nil if that cannot be. Its counters start anew, its
+// lifetimes do not.
 func (k *Kernel) movedSA(s *sa, m move) *sa {
 	s.Lock()
-	c := &sa{proto: s.proto, mode: s.mode, replay: s.replay, src: m.newSrc, dst: m.newDst, spi: s.spi, reqID: s.reqID, seq: s.seq, sel: s.sel,
+	c := &sa{proto: s.proto, mode: s.mode, replay: s.replay, src: m.newSrc, dst: m.newDst, spi: s.spi, reqID: s.reqID,
+		seq: s.seq, sel: s.sel,
 		auth: s.auth, encrypt: s.encrypt, compress: s.compress, authBits: s.authBits, encryptBits: s.encryptBits,
 		keys:  slices.Clone(s.keys),
 		flags: s.flags, addTime: s.addTime, limits: s.limits}
@@ -211,12 +215,15 @@ func (k *Kernel) movedSA(s *sa, m move) *sa {
 
 // migrateMessage says what was moved.
 func (k *Kernel) migrateMessage(sel spd.Selector, dir uint8, ms []move, km *wire.KMAddress) message {
-	b := k.d.AppendHeader(make([]byte, 0, 256), wire.Header{Version: wire.Version, Type: wire.LinuxMsgXMigrate, SAType: satypeOf(ms[0].proto)})
+	b := k.d.AppendHeader(make([]byte, 0, 256), wire.Header{Version: wire.Version, Type: wire.LinuxMsgXMigrate,
+		SAType: satypeOf(ms[0].proto)})
 	if km != nil {
 		b = k.d.AppendKMAddress(b, *km)
 	}
-	b = k.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: sel.Proto, PrefixLen: uint8(sel.Src.Bits()), Addr: sel.Src.Addr()})
-	b = k.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: sel.Proto, PrefixLen: uint8(sel.Dst.Bits()), Addr: sel.Dst.Addr()})
+	b = k.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: sel.Proto, PrefixLen: uint8(sel.Src.Bits()),
+		Addr: sel.Src.Addr()})
+	b = k.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: sel.Proto, PrefixLen: uint8(sel.Dst.Bits()),
+		Addr: sel.Dst.Addr()})
 	v := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: dir}
 	for _, m := range ms {
 		q := wire.IPsecRequest{Proto: uint16(m.proto), Level: wire.LinuxLevelRequire, ReqID: m.reqID}

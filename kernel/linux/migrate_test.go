@@ -39,11 +39,15 @@ var esp = wire.IPsecRequest{Proto: protoESP, Mode: wire.LinuxModeTunnel, Level: 
 func TestMigrateKeeps(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: tunnel(protoESP, me, peer)}))
-	sa := association{spi: 0x1000, src: me, dst: peer, mode: wire.LinuxModeTunnel, replay: 8, flags: wire.LinuxFlagNoECN | wire.LinuxFlagDecapDSCP,
-		soft: &wire.Lifetime{Bytes: 1000, AddTime: 100, UseTime: 10}, hard: &wire.Lifetime{Allocations: 70, Bytes: 2000, AddTime: 200, UseTime: 20},
+	sa := association{spi: 0x1000, src: me, dst: peer, mode: wire.LinuxModeTunnel, replay: 8,
+		flags: wire.LinuxFlagNoECN | wire.LinuxFlagDecapDSCP,
+		soft:  &wire.Lifetime{Bytes: 1000, AddTime: 100, UseTime: 10}, hard: &wire.Lifetime{Allocations: 70,
+			Bytes:   2000,
+			AddTime: 200, UseTime: 20},
 		natt: wire.LinuxNATTESP, sport: 4500, dport: 4501}
 	// With a PROXY, so that the SA's selector is not the one it has otherwise.
-	h.must(h.d().Finish(h.d().AppendAddress(h.sa(sa), wire.ExtAddressProxy, wire.Address{PrefixLen: 24, Addr: netip.MustParseAddr("198.51.100.0")})))
+	h.must(h.d().Finish(h.d().AppendAddress(h.sa(sa), wire.ExtAddressProxy,
+		wire.Address{PrefixLen: 24, Addr: netip.MustParseAddr("198.51.100.0")})))
 	sa.typ = wire.MsgGet
 	before := h.d().Line(h.must(h.sa(sa)))
 	h.must(h.migrate(policy{out: true, src: me, dst: peer}, moving(esp, me, peer, me, third)))
@@ -58,12 +62,13 @@ func TestMigrateKeeps(t *testing.T) {
 	}
 }
 
-// TestMigrateSource moves only the far end of an SA for packets that come in, which keeps its place under SPI, destination and protocol, and the number
-// of the message that made it, which a new mapping of NAT-T bears.
+// TestMigrateSource moves only the far end of an SA for packets that come in, which keeps its place under SPI,
+// destination and protocol, and the number of the message that made it, which a new mapping of NAT-T bears.
 func TestMigrateSource(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: tunnel(protoESP, peer, me)}))
-	h.must(h.sa(association{spi: 0x1000, mode: wire.LinuxModeTunnel, natt: wire.LinuxNATTESP, sport: 4500, dport: 4500, seq: 77}))
+	h.must(h.sa(association{spi: 0x1000, mode: wire.LinuxModeTunnel, natt: wire.LinuxNATTESP, sport: 4500, dport: 4500,
+		seq: 77}))
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 	h.must(h.migrate(policy{src: peer, dst: me}, moving(esp, peer, me, third, me)))
 	pkt, err := h.far.SealTunnel(nil, plain, &ipsec.Outer{Src: peer, Dst: me}, ipsec.Ports{Src: 5000, Dst: 4500},
@@ -88,7 +93,8 @@ func TestMigrateIPComp(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	comp := wire.IPsecRequest{Proto: protoComp, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire}
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: tunnel(protoComp, me, peer)}))
-	h.must(h.sa(association{satype: wire.LinuxSATypeIPComp, spi: 0x100, src: me, dst: peer, mode: wire.LinuxModeTunnel}))
+	h.must(h.sa(association{satype: wire.LinuxSATypeIPComp, spi: 0x100, src: me, dst: peer,
+		mode: wire.LinuxModeTunnel}))
 	h.must(h.migrate(policy{out: true, src: me, dst: peer}, moving(comp, me, peer, me, third)))
 	h.must(h.sa(association{typ: wire.MsgGet, satype: wire.LinuxSATypeIPComp, spi: 0x100, src: me, dst: third}))
 }

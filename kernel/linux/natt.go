@@ -6,7 +6,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// newMapping tells registered sockets that a packet of an SA with NAT-T came from another address or port than the SA's. The SA stays as it is.
+// newMapping tells registered sockets that a packet of an SA with NAT-T came from another address or port than the
+// SA's. The SA stays as it is.
 func (k *Kernel) newMapping(s *sa, sport uint16, from netip.AddrPort) {
 	b := k.d.AppendHeader(make([]byte, 0, 128), wire.Header{
 		Version: wire.Version, Type: wire.LinuxMsgXNATTNewMapping, SAType: satypeOf(s.proto), Seq: wire.Seq(s.seq)})

@@ -10,8 +10,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Outbound implements [engine.Kernel]: the policy says which SAs the packet needs; without them it is dropped, and key management asked. There are
-// no tunnel interfaces here, so that their name means nothing.
+// Outbound implements [engine.Kernel]: the policy says which SAs the packet needs; without them it is dropped, and key
+// management asked. There are no tunnel interfaces here, so that their name means nothing.
 func (k *Kernel) Outbound(p *ipsec.Packet, _ string) {
 	pkt, cause := k.protect(p)
 	if cause != noDrop {
@@ -59,11 +59,12 @@ func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
 	return pkt, noDrop
 }
 
-// toItself tells whether a flow goes over the loopback interface without a transform, as IPv4 does (its disable_xfrm). IPv6 has no such exception.
+// toItself tells whether a flow goes over the loopback interface without a transform, as IPv4 does (its disable_xfrm).
+// IPv6 has no such exception.
 func (k *Kernel) toItself(f spd.Flow) bool { return f.Dst.Is4() && k.own(f.Dst) }
 
-// resolve finds the SA for each template in order. A required one that is missing ends it; key management is asked for every one that is met until
-// then and missing.
+// resolve finds the SA for each template in order. A required one that is missing ends it; key management is asked for
+// every one that is met until then and missing.
 func (k *Kernel) resolve(p *policy, f spd.Flow, hops *[maxTemplates]*sa) (n int, cause dropCause) {
 	if p.block {
 		return 0, noDrop
@@ -114,8 +115,8 @@ func (k *Kernel) source(dst netip.Addr) (netip.Addr, bool) {
 	return k.e.Host().Source(dst)
 }
 
-// seal protects a packet with one SA: the SA's state, its limits and its counters first, all under its lock, then the cipher.
-// What comes out is put into room if that is large enough.
+// seal protects a packet with one SA: the SA's state, its limits and its counters first, all under its lock, then the
+// cipher. What comes out is put into room if that is large enough.
 func (k *Kernel) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 	carried := len(pkt)
 	if s.mode != modeTunnel {
@@ -151,7 +152,8 @@ func (k *Kernel) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 	s.Unlock()
 	k.postReached(s, found)
 	if s.mode == modeBEET {
-		pkt = append(header(s.src, s.dst, pkt[nextProtoAt(pkt)], hostTTL, len(pkt)-transformAt(pkt)), pkt[transformAt(pkt):]...)
+		pkt = append(header(s.src, s.dst, pkt[nextProtoAt(pkt)], hostTTL, len(pkt)-transformAt(pkt)),
+			pkt[transformAt(pkt):]...)
 	}
 	if s.proto == protoComp {
 		if s.mode == modeTunnel {
@@ -230,7 +232,8 @@ func withMarker(pkt []byte) []byte {
 	if off > len(pkt) {
 		return pkt
 	}
-	b := append(append(append(make([]byte, 0, len(pkt)+nonIKELen), pkt[:off]...), make([]byte, nonIKELen)...), pkt[off:]...)
+	b := append(append(append(make([]byte, 0, len(pkt)+nonIKELen), pkt[:off]...), make([]byte, nonIKELen)...),
+		pkt[off:]...)
 	binary.BigEndian.PutUint16(b[off-4:], binary.BigEndian.Uint16(b[off-4:])+nonIKELen)
 	setLength(b)
 	if b[0]>>4 == 4 {

@@ -13,11 +13,12 @@ import (
 // own tells whether an address is the host's.
 func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Own(a) }
 
-// Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it was protected as it
-// should be.
+// Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it
+// was protected as it should be.
 func (k *Kernel) Inbound(p *ipsec.Packet) { k.inbound(p, false) }
 
-// inbound is Inbound; lo tells that a packet has come in over the loopback interface, which asks no policy about IPv4 (its disable_policy).
+// inbound is Inbound; lo tells that a packet has come in over the loopback interface, which asks no policy about IPv4
+// (its disable_policy).
 func (k *Kernel) inbound(p *ipsec.Packet, lo bool) {
 	var path [maxTemplates]*sa
 	n, room, admitted := 0, p.Room, false
@@ -72,9 +73,10 @@ type arrival struct {
 	from  netip.AddrPort
 }
 
-// parseInbound finds the header of a transform, if there is one: ESP, also in UDP to a socket that wants it, AH or IPCOMP. pkt has come in through a
-// path of SAs, lo tells whether over the loopback interface. Before a socket takes ESP out of a datagram, the policy is asked about that, but not for a
-// socket of key management, which has policies of its own; admitted tells that it need not be asked any more.
+// parseInbound finds the header of a transform, if there is one: ESP, also in UDP to a socket that wants it, AH or
+// IPCOMP. pkt has come in through a path of SAs, lo tells whether over the loopback interface. Before a socket takes
+// ESP out of a datagram, the policy is asked about that, but not for a socket of key management, which has policies of
+// its own; admitted tells that it need not be asked any more.
 func (k *Kernel) parseInbound(pkt []byte, path []*sa, lo bool) (a arrival, ok, admitted bool, cause dropCause) {
 	f, err := spd.ParseFlow(pkt)
 	if err != nil {
@@ -140,13 +142,14 @@ func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok boo
 	case tooShort(pkt[:end], off, skip):
 		return a, false, dropShortEncap
 	default:
-		a = arrival{pkt: withoutUDP(pkt[:end], off, skip), proto: protoESP, encap: kind, from: netip.AddrPortFrom(f.Src, f.SrcPort)}
+		a = arrival{pkt: withoutUDP(pkt[:end], off, skip), proto: protoESP, encap: kind, from: netip.AddrPortFrom(f.Src,
+			f.SrcPort)}
 		return a.parse()
 	}
 }
 
-// open takes one layer of protection off a packet. It returns the SA, and the packet that was inside, which is put into room if that is large
-// enough.
+// open takes one layer of protection off a packet. It returns the SA, and the packet that was inside, which is put into
+// room if that is large enough.
 func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte, lo bool) (s *sa, inner []byte, cause dropCause) {
 	s, ok := k.states.bySPI.Find(sadb.Key{Dst: a.Dst, SPI: a.SPI, Proto: a.proto}, nil)
 	if !ok {
@@ -218,7 +221,8 @@ func (k *Kernel) openTunnel(s *sa, payload []byte, next uint8, outer []byte, lo 
 	return inner, noDrop
 }
 
-// begin looks at the SA before any cipher is run, all under its lock: its state, the encapsulation, the replay window, the limits.
+// begin looks at the SA before any cipher is run, all under its lock: its state, the encapsulation, the replay window,
+// the limits.
 func (k *Kernel) begin(s *sa, a *arrival) (e *encap, cause dropCause) {
 	now := k.now()
 	s.Lock()
@@ -266,7 +270,8 @@ func (k *Kernel) postReached(s *sa, found outcome) {
 	}
 }
 
-// reveal proves that a packet is genuine and takes out what it carries, behind what is in room if it has to be put anywhere.
+// reveal proves that a packet is genuine and takes out what it carries, behind what is in room if it has to be put
+// anywhere.
 func (k *Kernel) reveal(s *sa, e *encap, a *arrival, room []byte) (payload []byte, next uint8, cause dropCause) {
 	if s.proto == protoComp {
 		payload, next, ok := decompress(a.pkt[a.Off:a.End])
@@ -350,7 +355,8 @@ func (s *sa) openBEET(payload []byte, next uint8) []byte {
 	return append(header(rawAddr(l.src, l.v6), rawAddr(l.dst, l.v6), next, hostTTL, len(payload)), payload...)
 }
 
-// admit asks the policy about a packet that has come in through a path of SAs, the outermost first, over the loopback interface or not.
+// admit asks the policy about a packet that has come in through a path of SAs, the outermost first, over the loopback
+// interface or not.
 func (k *Kernel) admit(pkt []byte, path []*sa, lo bool) dropCause {
 	f, err := flowOfPacket(pkt)
 	if err != nil {
@@ -392,9 +398,9 @@ func (k *Kernel) admit(pkt []byte, path []*sa, lo bool) dropCause {
 	return noDrop
 }
 
-// misreadPorts does to the flow of an inbound packet with IPv6 extension headers what the original does: it has been through these headers, finds
-// the upper layer's number at the last of them, and then looks for the ports behind the fixed header, where the first of them is. What is
-// forwarded has only been through the hop-by-hop options.
+// misreadPorts does to the flow of an inbound packet with IPv6 extension headers what the original does: it has been
+// through these headers, finds the upper layer's number at the last of them, and then looks for the ports behind the
+// fixed header, where the first of them is. What is forwarded has only been through the hop-by-hop options.
 func misreadPorts(f *spd.Flow, pkt []byte, own bool) {
 	const hopByHop, fixed = 0, 40
 	if pkt[0]>>4 != 6 || f.Proto == pkt[6] || len(pkt) < fixed+4 {

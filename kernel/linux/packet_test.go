@@ -59,18 +59,26 @@ func TestTwoHosts(t *testing.T) {
 		{name: "ipcomp6", src: me6, dst: peer6, sas: []association{comp}, reqs: transport(protoComp), proto: protoComp},
 		{name: "ipcomp, esp, ah", src: me, dst: peer, sas: []association{comp, esp, ah},
 			reqs: append(append(transport(protoComp), transport(protoESP)...), transport(protoAH)...), proto: protoAH},
-		{name: "esp tunnel", src: me, dst: peer, sas: []association{tunnelled(esp)}, reqs: tunnel(protoESP, me, peer), proto: protoESP},
-		{name: "ah tunnel", src: me, dst: peer, sas: []association{tunnelled(ah)}, reqs: tunnel(protoAH, me, peer), proto: protoAH},
-		{name: "ipcomp tunnel", src: me, dst: peer, sas: []association{tunnelled(comp)}, reqs: tunnel(protoComp, me, peer), proto: protoComp},
+		{name: "esp tunnel", src: me, dst: peer, sas: []association{tunnelled(esp)}, reqs: tunnel(protoESP, me, peer),
+			proto: protoESP},
+		{name: "ah tunnel", src: me, dst: peer, sas: []association{tunnelled(ah)}, reqs: tunnel(protoAH, me, peer),
+			proto: protoAH},
+		{name: "ipcomp tunnel", src: me, dst: peer, sas: []association{tunnelled(comp)},
+			reqs: tunnel(protoComp, me, peer), proto: protoComp},
 		{name: "esp tunnel, ah", src: me, dst: peer, sas: []association{tunnelled(esp), ah},
 			reqs: append(tunnel(protoESP, me, peer), transport(protoAH)...), proto: protoAH},
 		{name: "tunnel from the unspecified address", src: me, dst: peer, sas: []association{tunnelled(esp)},
 			reqs: tunnel(protoESP, netip.IPv4Unspecified(), peer), proto: protoESP},
-		{name: "esp in udp", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTESP)}, reqs: transport(protoESP), proto: 17, encap: 2},
-		{name: "esp6 in udp", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTESP)}, reqs: transport(protoESP), proto: 17, encap: 2},
-		{name: "esp6 in udp, non-ike", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTNonIKE)}, reqs: transport(protoESP), proto: 17, encap: 1},
-		{name: "esp in udp, non-ike", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTNonIKE)}, reqs: transport(protoESP), proto: 17, encap: 1},
-		{name: "esp tunnel in udp", src: me, dst: peer, sas: []association{tunnelled(natt(wire.LinuxNATTESP))}, reqs: tunnel(protoESP, me, peer), proto: 17, encap: 2},
+		{name: "esp in udp", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTESP)}, reqs: transport(protoESP),
+			proto: 17, encap: 2},
+		{name: "esp6 in udp", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTESP)},
+			reqs: transport(protoESP), proto: 17, encap: 2},
+		{name: "esp6 in udp, non-ike", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTNonIKE)},
+			reqs: transport(protoESP), proto: 17, encap: 1},
+		{name: "esp in udp, non-ike", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTNonIKE)},
+			reqs: transport(protoESP), proto: 17, encap: 1},
+		{name: "esp tunnel in udp", src: me, dst: peer, sas: []association{tunnelled(natt(wire.LinuxNATTESP))},
+			reqs: tunnel(protoESP, me, peer), proto: 17, encap: 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			near, far := newHost(t, engine.Options{}), newPeer(t)
@@ -84,19 +92,24 @@ func TestTwoHosts(t *testing.T) {
 					a.src, a.dst = test.src, test.dst
 					h.must(h.sa(a))
 				}
-				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: h == near, src: test.src, dst: test.dst, req: test.reqs}))
+				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: h == near, src: test.src, dst: test.dst,
+					req: test.reqs}))
 			}
 			pkt := datagram(test.src, test.dst)
 			if test.encap != 0 {
-				// The policy is asked about the outer datagram as well, which is why the sockets of daemons have one of their own.
+				// The policy is asked about the outer datagram as well, which is why the sockets of daemons have one of
+				// their own.
 				if v := far.inbound(near.outbound(pkt).Inner); v.Counter != "XfrmInTmplMismatch" {
 					t.Errorf("in UDP, which nothing protects: %v %q", v.Kind, v.Counter)
 				}
 				b := far.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.LinuxMsgXSPDAdd, PID: 1})
 				b = far.d().AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyNone, Direction: wire.LinuxDirIn})
-				bits := uint8(test.src.BitLen()) - 1 // not between hosts, and the first of its kind: it is taken though it is younger
-				b = far.d().AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: bits, Addr: test.src})
-				b = far.d().AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: 17, PrefixLen: bits, Addr: test.dst, Port: 4500})
+				// not between hosts, and the first of its kind: it is taken though it is younger
+				bits := uint8(test.src.BitLen()) - 1
+				b = far.d().AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: bits,
+					Addr: test.src})
+				b = far.d().AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: 17, PrefixLen: bits,
+					Addr: test.dst, Port: 4500})
 				far.must(far.d().Finish(b))
 			}
 			for i := range 3 {
@@ -141,7 +154,8 @@ func TestInboundDrops(t *testing.T) {
 	inUDP := func(spi wire.SPI) []byte {
 		return linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), h.sealed(spi, 1)[20:])
 	}
-	inner, err := h.far.SealTunnel(nil, plain, &ipsec.Outer{Src: peer, Dst: me}, ipsec.Ports{}, ipsec.Sealing{SPI: 0x2000, Seq: 1, IV: make([]byte, 16)})
+	inner, err := h.far.SealTunnel(nil, plain, &ipsec.Outer{Src: peer, Dst: me}, ipsec.Ports{},
+		ipsec.Sealing{SPI: 0x2000, Seq: 1, IV: make([]byte, 16)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,8 +182,10 @@ func TestInboundDrops(t *testing.T) {
 		{"tunnel without a policy", inner, "XfrmInNoPols", ipsec.PolicyMismatch},
 		{"not a tunnel's packet", h.sealed(0x2000, 2), "XfrmInStateModeError", ipsec.BadMode},
 		{"fragment", fragment, "", ipsec.Fragment},
-		{"keepalive", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte{0xff}), "", ipsec.Keepalive},
-		{"IKE", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40)), "", ipsec.NoReason},
+		{"keepalive", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte{0xff}), "",
+			ipsec.Keepalive},
+		{"IKE", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40)), "",
+			ipsec.NoReason},
 		{"plain", plain, "", ipsec.NoReason},
 		{"nothing", nil, "", ipsec.BadHeader},
 		{"cut", h.sealed(0x1000, 40)[:30], "IpExtInTruncatedPkts", ipsec.Truncated},

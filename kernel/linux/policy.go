@@ -49,8 +49,8 @@ type policy struct {
 
 func (p *policy) v6() bool { return p.sel.Dst.Addr().Is6() }
 
-// recent counts the packets that have met a policy in this very moment: each leaves a route behind that refers to it, until the memory of routes
-// is given back.
+// recent counts the packets that have met a policy in this very moment: each leaves a route behind that refers to it,
+// until the memory of routes is given back.
 type recent struct {
 	at atomic.Int64 // ns
 	n  atomic.Int64
@@ -104,8 +104,8 @@ func (t *policyTable) nextID(dir direction) uint32 {
 	}
 }
 
-// insertPolicy adds a policy. One with the same selector is in the way if it is exclusive, and replaced otherwise: then it keeps its id, and its
-// place if it has the same priority.
+// insertPolicy adds a policy. One with the same selector is in the way if it is exclusive, and replaced otherwise: then
+// it keeps its id, and its place if it has the same priority.
 func (k *Kernel) insertPolicy(p *policy, exclusive bool) wire.Errno {
 	t := &k.policies
 	old := t.bySel[p.dir][p.sel]
@@ -172,7 +172,8 @@ func (k *Kernel) newReqID() uint32 {
 	}
 }
 
-// lookPolicy is a policy's timer. A hard limit removes the policy, a soft one only makes it look again after a while; nobody is told.
+// lookPolicy is a policy's timer. A hard limit removes the policy, a soft one only makes it look again after a while;
+// nobody is told.
 func (k *Kernel) lookPolicy(p *policy, at time.Time) {
 	const again = 30
 	now, use := at.Unix(), p.useTime.Load()
@@ -232,7 +233,8 @@ func (k *Kernel) policyAdd(r *request) wire.Errno {
 	if v.Type > wire.LinuxPolicyIPsec || badDirection(v.Direction) {
 		return wire.EINVAL
 	}
-	p := &policy{sel: sel, dir: direction(v.Direction - 1), block: v.Type == wire.LinuxPolicyDiscard, limits: k.limitsOf(r)}
+	p := &policy{sel: sel, dir: direction(v.Direction - 1), block: v.Type == wire.LinuxPolicyDiscard,
+		limits: k.limitsOf(r)}
 	p.rank.priority = v.Priority
 	var templates []template
 	if v.Type == wire.LinuxPolicyIPsec {
@@ -273,7 +275,8 @@ func (k *Kernel) ipsecRequest(b []byte) (q ipsecRequest, ok bool) {
 	if len(b) < requestLen {
 		return q, false
 	}
-	q = ipsecRequest{len: int(k.d.Order.Uint16(b)), proto: k.d.Order.Uint16(b[2:]), mode: b[4], level: b[5], reqID: k.d.Order.Uint32(b[8:])}
+	q = ipsecRequest{len: int(k.d.Order.Uint16(b)), proto: k.d.Order.Uint16(b[2:]), mode: b[4], level: b[5],
+		reqID: k.d.Order.Uint32(b[8:])}
 	return q, q.len >= requestLen && q.len <= len(b)
 }
 
@@ -428,7 +431,8 @@ func (k *Kernel) tellPolicy(h wire.Header, p *policy) {
 	}
 }
 
-// policyMessage describes a policy. The header is h but for the length and the count of references, to which extra is added.
+// policyMessage describes a policy. The header is h but for the length and the count of references, to which extra is
+// added.
 func (k *Kernel) policyMessage(h wire.Header, p *policy, extra int) (message, bool) {
 	h.Reserved = uint16(k.references(p) + extra)
 	b := k.d.AppendHeader(make([]byte, 0, 256), h)
@@ -437,11 +441,13 @@ func (k *Kernel) policyMessage(h wire.Header, p *policy, extra int) (message, bo
 		p    netip.Prefix
 		port uint16
 	}{{wire.ExtAddressSrc, p.sel.Src, p.sel.SrcPort}, {wire.ExtAddressDst, p.sel.Dst, p.sel.DstPort}} {
-		b = k.d.AppendAddress(b, end.t, wire.Address{Proto: messageProto(p.sel.Proto), PrefixLen: uint8(end.p.Bits()), Addr: end.p.Addr(), Port: end.port})
+		b = k.d.AppendAddress(b, end.t, wire.Address{Proto: messageProto(p.sel.Proto), PrefixLen: uint8(end.p.Bits()),
+			Addr: end.p.Addr(), Port: end.port})
 	}
 	b = k.d.AppendLifetime(b, wire.ExtLifetimeHard, p.limits.hard.wire())
 	b = k.d.AppendLifetime(b, wire.ExtLifetimeSoft, p.limits.soft.wire())
-	b = k.d.AppendLifetime(b, wire.ExtLifetimeCurrent, wire.Lifetime{AddTime: uint64(p.addTime), UseTime: uint64(p.useTime.Load())})
+	b = k.d.AppendLifetime(b, wire.ExtLifetimeCurrent, wire.Lifetime{AddTime: uint64(p.addTime),
+		UseTime: uint64(p.useTime.Load())})
 	v := wire.Policy{Direction: uint8(p.dir) + 1, ID: p.id, Priority: p.rank.priority}
 	templates := *p.templates.Load()
 	switch {
@@ -452,8 +458,8 @@ func (k *Kernel) policyMessage(h wire.Header, p *policy, extra int) (message, bo
 	default:
 		v.Type = wire.LinuxPolicyNone
 	}
-	// The original computes the length as if every template had addresses, and takes those of the others off again, but in the size of the last
-	// ones seen.
+	// The original computes the length as if every template had addresses, and takes those of the others off again, but
+	// in the size of the last ones seen.
 	size, said := len(b)+16, 0
 	pair := pairLen(p.v6())
 	for _, t := range templates {
@@ -500,8 +506,8 @@ func requestOf(t template) (q wire.IPsecRequest, ok bool) {
 	return q, true
 }
 
-// OutputPolicy is a policy made by other means than PF_KEY: by XFRM netlink, for packets from one host to another, with one template that takes
-// every algorithm.
+// OutputPolicy is a policy made by other means than PF_KEY: by XFRM netlink, for packets from one host to another, with
+// one template that takes every algorithm.
 type OutputPolicy struct {
 	Src, Dst netip.Addr
 	Proto    uint8 // IP protocol of the template
@@ -509,8 +515,8 @@ type OutputPolicy struct {
 	ReqID    uint32
 }
 
-// AddOutputPolicy adds a policy as a netlink message would: EINVAL for what netlink refuses, EEXIST if there is one with this selector. It takes
-// the control lock.
+// AddOutputPolicy adds a policy as a netlink message would: EINVAL for what netlink refuses, EEXIST if there is one
+// with this selector. It takes the control lock.
 func (k *Kernel) AddOutputPolicy(o OutputPolicy) (errno wire.Errno) {
 	if !o.Src.IsValid() || !o.Dst.IsValid() || o.Src.Is4() != o.Dst.Is4() || mode(o.Mode) > modeBEET ||
 		!saProto(o.Proto) && o.Proto != protoRouting && o.Proto != protoDstOpts {

@@ -24,7 +24,8 @@ spdadd 192.0.2.3 192.0.2.1 any -P in none;
 	if err != nil {
 		t.Fatal(err)
 	}
-	beet := linux.OutputPolicy{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.4"), Proto: 50, Mode: 4}
+	beet := linux.OutputPolicy{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.4"), Proto: 50,
+		Mode: 4}
 	if errno := h.e.Kernel().(*linux.Kernel).AddOutputPolicy(beet); errno != wire.OK {
 		t.Fatal(errno)
 	}

@@ -20,7 +20,8 @@ func (h *host) spdGet(id uint32) []byte {
 	return h.d().Finish(h.d().AppendPolicy(h.bare(wire.LinuxMsgXSPDGet, 0), wire.Policy{ID: id}))
 }
 
-// TestPolicyReferences: sadb_msg_reserved counts the policy's timer, which runs for a second, and on where there is a limit of any kind.
+// TestPolicyReferences: sadb_msg_reserved counts the policy's timer, which runs for a second, and on where there is a
+// limit of any kind.
 func TestPolicyReferences(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -85,7 +86,8 @@ func TestTooManyRequests(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	six := policy{out: true, src: me, dst: third, req: slices.Repeat(transport(protoESP), 6)}
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, six))
-	msg := h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: slices.Repeat(transport(protoESP), 7)})
+	msg := h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: slices.Repeat(transport(protoESP),
+		7)})
 	if got := h.errno(msg); got != wire.ELOOP {
 		t.Errorf("seven: %v, want ELOOP", got)
 	}
@@ -96,7 +98,8 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
-// TestOutputPolicyRefused lists what netlink does not take, and that SPDGET does not show what PF_KEY has no number for.
+// TestOutputPolicyRefused lists what netlink does not take, and that SPDGET does not show what PF_KEY has no number
+// for.
 func TestOutputPolicyRefused(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	good := linux.OutputPolicy{Src: me, Dst: peer, Proto: protoESP, Mode: 2}
@@ -133,10 +136,12 @@ func TestOutputPolicyRefused(t *testing.T) {
 	}
 }
 
-// TestLoadPolicySays: everybody hears of the policies of a file as of others; what is for packets that come in is for those that go through as well.
+// TestLoadPolicySays: everybody hears of the policies of a file as of others; what is for packets that come in is for
+// those that go through as well.
 func TestLoadPolicySays(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.0/24 198.51.100.0/24 any -P in discard;"), "f"); err != nil {
+	if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.0/24 198.51.100.0/24 any -P in discard;"),
+		"f"); err != nil {
 		t.Fatal(err)
 	}
 	got := read(h.s)

@@ -64,12 +64,14 @@ func TestPacketsDoNotTakeTheControlLock(t *testing.T) {
 func atRest(t testing.TB, e *engine.Engine) {
 	t.Helper()
 	if b := e.Ledger().Balance(); b.InFlight != 0 || b.Held != 0 || b.Injected != b.Ended {
-		t.Errorf("ledger at rest: %d injected, %d ended, %d held, %d in flight", b.Injected, b.Ended, b.Held, b.InFlight)
+		t.Errorf("ledger at rest: %d injected, %d ended, %d held, %d in flight", b.Injected, b.Ended, b.Held,
+			b.InFlight)
 	}
 }
 
-// TestArrivalAgainstEveryEnding lets packets arrive on several threads while a LARVAL SA ends in one way or another. Those that come after a
-// promotion are opened; before it they are dropped as packets for a LARVAL SA; never does one find nothing while the SA is there.
+// TestArrivalAgainstEveryEnding lets packets arrive on several threads while a LARVAL SA ends in one way or another.
+// Those that come after a promotion are opened; before it they are dropped as packets for a LARVAL SA; never does one
+// find nothing while the SA is there.
 func TestArrivalAgainstEveryEnding(t *testing.T) {
 	rounds := 300
 	if testing.Short() {
@@ -82,7 +84,8 @@ func TestArrivalAgainstEveryEnding(t *testing.T) {
 	}{
 		{"UPDATE", func(h *host, spi wire.SPI) { h.send(h.sa(association{typ: wire.MsgUpdate, spi: spi})) },
 			map[string]bool{"": true, "XfrmAcquireError": true, "XfrmInStateInvalid": true}},
-		{"ADD of its key", func(h *host, spi wire.SPI) { h.send(h.sa(association{spi: spi})) }, map[string]bool{"XfrmAcquireError": true}},
+		{"ADD of its key", func(h *host, spi wire.SPI) { h.send(h.sa(association{spi: spi})) },
+			map[string]bool{"XfrmAcquireError": true}},
 		{"DELETE", func(h *host, spi wire.SPI) { h.send(h.sa(association{typ: wire.MsgDelete, spi: spi})) },
 			map[string]bool{"XfrmAcquireError": true, "XfrmInStateInvalid": true, "XfrmInNoStates": true}},
 		{"FLUSH", func(h *host, _ wire.SPI) { h.send(h.bare(wire.MsgFlush, 0)) },
@@ -150,8 +153,9 @@ func TestEverythingAtOnce(t *testing.T) {
 	// A fuller SA and one that a packet uses up; both addresses, so that packets out and in use the same database.
 	add := func(typ wire.MsgType) func(int) []byte {
 		return func(i int) []byte {
-			return h.sa(association{typ: typ, spi: spi(i), src: peer, dst: me, natt: uint8(i % 2 * 2), sport: 4500, dport: 4500,
-				soft: &wire.Lifetime{Allocations: 2, AddTime: 1}, hard: &wire.Lifetime{Allocations: 4, AddTime: 2}})
+			return h.sa(association{typ: typ, spi: spi(i), src: peer, dst: me, natt: uint8(i % 2 * 2), sport: 4500,
+				dport: 4500,
+				soft:  &wire.Lifetime{Allocations: 2, AddTime: 1}, hard: &wire.Lifetime{Allocations: 4, AddTime: 2}})
 		}
 	}
 	socket(func(i int) []byte { return h.getSPI(spi(i)) }, add(wire.MsgUpdate))
@@ -187,7 +191,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 }
 
-// TestPortsChangeAtOnce: whatever happens meanwhile, an SA that UPDATE gives new ports uses the old ones or the new ones.
+// TestPortsChangeAtOnce: whatever happens meanwhile, an SA that UPDATE gives new ports uses the old ones or the new
+// ones.
 func TestPortsChangeAtOnce(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	a := association{spi: 0x1000, src: me, dst: peer, natt: wire.LinuxNATTESP, sport: 1111, dport: 2222}

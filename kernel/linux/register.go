@@ -5,7 +5,8 @@ import "github.com/pfkeyd/pfkeyd/wire"
 // satypeMax is the highest SA type.
 const satypeMax = wire.LinuxSATypeIPComp
 
-// register answers with the algorithms, to the sender and to everybody who is registered. SA type 0 registers for nothing.
+// register answers with the algorithms, to the sender and to everybody who is registered. SA type 0 registers for
+// nothing.
 func (k *Kernel) register(r *request) wire.Errno {
 	t, c := r.hdr.SAType, r.sender
 	if t > satypeMax {

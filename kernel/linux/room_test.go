@@ -21,8 +21,9 @@ func (h *host) echo(n int) []byte {
 	return h.d().Finish(b)
 }
 
-// TestRoom counts how many messages of a kind get into the smallest receive buffer there is, 2304 bytes, before the first one is lost. The one that
-// crosses the limit still gets in, so that it takes four that count 768 bytes, but two that count 1280.
+// TestRoom counts how many messages of a kind get into the smallest receive buffer there is, 2304 bytes, before the
+// first one is lost. The one that crosses the limit still gets in, so that it takes four that count 768 bytes, but two
+// that count 1280.
 func TestRoom(t *testing.T) {
 	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	echoes := func(n int) func(*host, pfkey.Socket) {
@@ -54,7 +55,8 @@ func TestRoom(t *testing.T) {
 		want int
 	}{
 		{"a bare message", echoes(16), 4},
-		// What the kernel makes has 16 bytes to spare, what a program has made has not: so these two are on both sides of a step.
+		// What the kernel makes has 16 bytes to spare, what a program has made has not: so these two are on both sides
+		// of a step.
 		{"a program's of 192 bytes", echoes(192), 4},
 		{"a program's of 200 bytes", echoes(200), 2},
 		// A promiscuous socket hears it three times: as it was sent, as the copy of the answer, and as the answer.
@@ -87,14 +89,16 @@ func TestRoom(t *testing.T) {
 			h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: peer6, req: transport(protoESP)}))
 			read(listener)
 			for range 5 {
-				h.must(h.migrate(policy{out: true, src: me6, dst: peer6}, moving(transport(protoESP)[0], me6, peer6, me6, peer6)))
+				h.must(h.migrate(policy{out: true, src: me6, dst: peer6}, moving(transport(protoESP)[0], me6, peer6,
+					me6, peer6)))
 			}
 		}, 2},
 		// One that proposes every algorithm is larger than the whole buffer.
 		{"ACQUIRE", func(h *host, listener pfkey.Socket) {
 			listener.Send(h.bare(wire.MsgRegister, wire.SATypeAH), privileged)
 			for i, dst := 0, third; i < 3; i, dst = i+1, dst.Next() {
-				if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: dst, Proto: protoESP}); errno != wire.OK {
+				if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: dst,
+					Proto: protoESP}); errno != wire.OK {
 					h.t.Fatal(errno)
 				}
 			}
@@ -118,7 +122,8 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// TestDumpOfNothingWithoutRoom: that nothing is to be shown is found out, and said, even where a message of a DUMP would have no room.
+// TestDumpOfNothingWithoutRoom: that nothing is to be shown is found out, and said, even where a message of a DUMP
+// would have no room.
 func TestDumpOfNothingWithoutRoom(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.sa(association{spi: 0x1000}))
@@ -135,7 +140,8 @@ func TestDumpOfNothingWithoutRoom(t *testing.T) {
 	}
 }
 
-// TestAcquireWithoutRoom: an ACQUIRE that nobody has room for leaves nothing behind, so that the next packet asks again.
+// TestAcquireWithoutRoom: an ACQUIRE that nobody has room for leaves nothing behind, so that the next packet asks
+// again.
 func TestAcquireWithoutRoom(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))

@@ -20,11 +20,12 @@ func (r rank) compare(o rank) int {
 	return cmp.Or(cmp.Compare(r.priority, o.priority), cmp.Compare(r.order, o.order))
 }
 
-// rules are the policies of one direction as packets look for them. Policies between two single hosts are found at once, the others are gone
-// through in their order. Of one of either kind with the same priority the one between hosts is tried first, however old it is, unless the
-// other was the first of its kind when the last of its kind was inserted (the places that xfrm_policy_insert_inexact_list hands out, and
-// xfrm_policy_eval_candidates compares; policies between hosts have none). The zero value is empty. It is safe for concurrent use; its lock is
-// a leaf, and guards the place of each policy in it.
+// rules are the policies of one direction as packets look for them. Policies between two single hosts are found at
+// once, the others are gone through in their order. Of one of either kind with the same priority the one between hosts
+// is tried first, however old it is, unless the other was the first of its kind when the last of its kind was inserted
+// (the places that xfrm_policy_insert_inexact_list hands out, and xfrm_policy_eval_candidates compares; policies
+// between hosts have none). The zero value is empty. It is safe for concurrent use; its lock is a leaf, and guards the
+// place of each policy in it.
 type rules struct {
 	mu    sync.RWMutex
 	hosts map[hostPair][]*policy // those whose two prefixes are whole addresses
@@ -38,7 +39,8 @@ func hostsOf(s spd.Selector) (hostPair, bool) {
 	return hostPair{s.Src.Addr(), s.Dst.Addr()}, s.Src.IsSingleIP() && s.Dst.IsSingleIP()
 }
 
-// insert adds a policy. One with the same selector that is still there is about to be removed: what comes next to it is put before it.
+// insert adds a policy. One with the same selector that is still there is about to be removed: what comes next to it is
+// put before it.
 func (r *rules) insert(p *policy) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,7 +93,8 @@ func (r *rules) find(f spd.Flow) *policy {
 	if best != nil {
 		limit = best.rank.priority
 	}
-	if other := firstMatch(r.rest, f, limit); other != nil && (best == nil || other.rank.priority < limit || other.place == 0) {
+	if other := firstMatch(r.rest, f, limit); other != nil && (best == nil || other.rank.priority < limit ||
+		other.place == 0) {
 		best = other
 	}
 	return best

@@ -41,13 +41,15 @@ func chosen(list []rule, f spd.Flow) *rule {
 			*of = r
 		}
 	}
-	if hosts, other := best[0], best[1]; hosts != nil && (other == nil || other.priority > hosts.priority || other.priority == hosts.priority && other.place > 0) {
+	if hosts, other := best[0], best[1]; hosts != nil && (other == nil || other.priority > hosts.priority ||
+		other.priority == hosts.priority && other.place > 0) {
 		return hosts
 	}
 	return best[1]
 }
 
-// place hands out the places when the last of the list has come and the one it replaces, if that is not -1, is still there.
+// place hands out the places when the last of the list has come and the one it replaces, if that is not -1, is still
+// there.
 func place(list []rule, replaced int) {
 	var rest []*rule
 	for i := range list {
@@ -74,16 +76,19 @@ func place(list []rule, replaced int) {
 	}
 }
 
-// TestWhichPolicy adds, replaces and deletes policies at random, and asks after each step which one a packet has met: the one used last.
+// TestWhichPolicy adds, replaces and deletes policies at random, and asks after each step which one a packet has met:
+// the one used last.
 func TestWhichPolicy(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	d := h.d()
 	r := rand.New(rand.NewPCG(1, 2))
 	ends := func() (src, dst netip.Addr) {
 		if r.IntN(4) == 0 {
-			return netip.AddrFrom16([16]byte{0x20, 1, 15: byte(r.IntN(2))}), netip.AddrFrom16([16]byte{0x20, 1, 15: byte(r.IntN(2))})
+			return netip.AddrFrom16([16]byte{0x20, 1, 15: byte(r.IntN(2))}),
+				netip.AddrFrom16([16]byte{0x20, 1, 15: byte(r.IntN(2))})
 		}
-		return netip.AddrFrom4([4]byte{203, 0, 113, byte(r.IntN(2))}), netip.AddrFrom4([4]byte{203, 0, 113, byte(r.IntN(2))})
+		return netip.AddrFrom4([4]byte{203, 0, 113, byte(r.IntN(2))}),
+			netip.AddrFrom4([4]byte{203, 0, 113, byte(r.IntN(2))})
 	}
 	prefix := func(a netip.Addr) netip.Prefix {
 		bits := a.BitLen()
@@ -94,13 +99,16 @@ func TestWhichPolicy(t *testing.T) {
 	}
 	message := func(typ wire.MsgType, o *rule) []byte {
 		b := d.AppendHeader(nil, wire.Header{Version: 2, Type: typ, PID: 1})
-		b = d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyNone, Direction: wire.LinuxDirOut, Priority: o.priority})
+		b = d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyNone, Direction: wire.LinuxDirOut,
+			Priority: o.priority})
 		proto := o.sel.Proto
 		if proto == 0 {
 			proto = 255
 		}
-		b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: proto, PrefixLen: uint8(o.sel.Src.Bits()), Addr: o.sel.Src.Addr(), Port: o.sel.SrcPort})
-		b = d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: proto, PrefixLen: uint8(o.sel.Dst.Bits()), Addr: o.sel.Dst.Addr(), Port: o.sel.DstPort})
+		b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: proto, PrefixLen: uint8(o.sel.Src.Bits()),
+			Addr: o.sel.Src.Addr(), Port: o.sel.SrcPort})
+		b = d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: proto, PrefixLen: uint8(o.sel.Dst.Bits()),
+			Addr: o.sel.Dst.Addr(), Port: o.sel.DstPort})
 		return d.Finish(b)
 	}
 	// used tells when a packet met a policy.
@@ -117,7 +125,8 @@ func TestWhichPolicy(t *testing.T) {
 		switch {
 		case len(list) < 3 || r.IntN(3) == 0 && len(list) < 9:
 			src, dst := ends()
-			one := rule{sel: spd.Selector{Src: prefix(src), Dst: prefix(dst), Proto: uint8(r.IntN(2) * 17), DstPort: uint16(r.IntN(2) * 9)}, priority: uint32(r.IntN(3)), order: i}
+			one := rule{sel: spd.Selector{Src: prefix(src), Dst: prefix(dst), Proto: uint8(r.IntN(2) * 17),
+				DstPort: uint16(r.IntN(2) * 9)}, priority: uint32(r.IntN(3)), order: i}
 			if len(list) > 0 && r.IntN(3) == 0 {
 				one.sel = list[r.IntN(len(list))].sel
 			}

@@ -83,8 +83,8 @@ type encap struct {
 	sport, dport uint16
 }
 
-// selector is which flows an SA is for. Addresses are raw, an IPv4 one in the first 4 bytes: the original's union of both families shows through
-// in messages. It is immutable.
+// selector is which flows an SA is for. Addresses are raw, an IPv4 one in the first 4 bytes: the original's union of
+// both families shows through in messages. It is immutable.
 type selector struct {
 	src, dst         [16]byte
 	srcBits, dstBits uint8
@@ -155,7 +155,8 @@ func (s *sa) selects(f spd.Flow) bool {
 		return s.v6() == v6
 	}
 	return l.v6 == v6 && rawPrefix(raw(f.Src), l.src, l.srcBits) && rawPrefix(raw(f.Dst), l.dst, l.dstBits) &&
-		(l.proto == 0 || l.proto == f.Proto) && (l.sport == 0 || l.sport == f.SrcPort) && (l.dport == 0 || l.dport == f.DstPort)
+		(l.proto == 0 || l.proto == f.Proto) && (l.sport == 0 || l.sport == f.SrcPort) &&
+		(l.dport == 0 || l.dport == f.DstPort)
 }
 
 // proxy is the source of the SA's selector, if messages show it.
@@ -177,12 +178,14 @@ func (s *sa) key() sadb.Key { return sadb.Key{Dst: s.dst, SPI: uint32(s.spi), Pr
 // unlimited is a limit that is none.
 const unlimited = math.MaxUint64
 
-// limits are the lifetimes of an SA or a policy. Times are seconds, 0 for none; packets and bytes are unlimited if there is no limit.
+// limits are the lifetimes of an SA or a policy. Times are seconds, 0 for none; packets and bytes are unlimited if
+// there is no limit.
 type limits struct{ soft, hard lifetime }
 
 type lifetime struct{ packets, bytes, addTime, useTime uint64 }
 
-var noLimits = limits{soft: lifetime{packets: unlimited, bytes: unlimited}, hard: lifetime{packets: unlimited, bytes: unlimited}}
+var noLimits = limits{soft: lifetime{packets: unlimited, bytes: unlimited}, hard: lifetime{packets: unlimited,
+	bytes: unlimited}}
 
 // limit reads a limit of a message, and says it in one.
 func limit(v uint64) uint64 {
@@ -212,7 +215,8 @@ func (k *Kernel) limitsOf(r *request) limits {
 }
 
 func (l lifetime) wire() wire.Lifetime {
-	return wire.Lifetime{Allocations: uint32(unlimit(l.packets)), Bytes: unlimit(l.bytes), AddTime: l.addTime, UseTime: l.useTime}
+	return wire.Lifetime{Allocations: uint32(unlimit(l.packets)), Bytes: unlimit(l.bytes), AddTime: l.addTime,
+		UseTime: l.useTime}
 }
 
 // timed tells whether any time limit is set.

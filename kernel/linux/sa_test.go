@@ -35,8 +35,8 @@ func (h *host) dumped(typ wire.SAType, exts ...func([]byte) []byte) (all []wire.
 	return all
 }
 
-// TestUpdateMature: an UPDATE of an SA that has keys takes its lifetimes and its ports of NAT-T over, revives it, and leaves the rest. NAT-T
-// itself can neither come nor go.
+// TestUpdateMature: an UPDATE of an SA that has keys takes its lifetimes and its ports of NAT-T over, revives it, and
+// leaves the rest. NAT-T itself can neither come nor go.
 func TestUpdateMature(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	plain := association{spi: 0x1000, soft: &wire.Lifetime{Allocations: 1}, hard: &wire.Lifetime{}}
@@ -46,14 +46,16 @@ func TestUpdateMature(t *testing.T) {
 	for seq := range uint32(2) {
 		h.inbound(h.sealed(0x1000, seq+1))
 	}
-	if diff := cmp.Diff([]wire.SA{{SPI: 0x2000, State: wire.StateMature}, {SPI: 0x1000, State: wire.StateDying}}, h.dumped(0)); diff != "" {
+	if diff := cmp.Diff([]wire.SA{{SPI: 0x2000, State: wire.StateMature}, {SPI: 0x1000, State: wire.StateDying}},
+		h.dumped(0)); diff != "" {
 		t.Errorf("before:\n%s", diff)
 	}
 	plain.typ, natt.typ, natt.sport, natt.dport = wire.MsgUpdate, wire.MsgUpdate, 5500, 5501
 	plain.soft, plain.hard = &wire.Lifetime{AddTime: 7}, &wire.Lifetime{AddTime: 8}
 	h.must(h.sa(plain))
 	h.must(h.sa(natt))
-	if diff := cmp.Diff([]wire.SA{{SPI: 0x2000, State: wire.StateMature}, {SPI: 0x1000, State: wire.StateMature}}, h.dumped(0)); diff != "" {
+	if diff := cmp.Diff([]wire.SA{{SPI: 0x2000, State: wire.StateMature}, {SPI: 0x1000, State: wire.StateMature}},
+		h.dumped(0)); diff != "" {
 		t.Errorf("after:\n%s", diff)
 	}
 	got := h.must(h.sa(association{typ: wire.MsgGet, spi: 0x2000}))
@@ -64,14 +66,16 @@ func TestUpdateMature(t *testing.T) {
 		}
 	}
 	got = h.must(h.sa(association{typ: wire.MsgGet, spi: 0x1000}))
-	for typ, want := range map[wire.ExtType]wire.Lifetime{wire.ExtLifetimeSoft: {AddTime: 7}, wire.ExtLifetimeHard: {AddTime: 8}} {
+	for typ, want := range map[wire.ExtType]wire.Lifetime{wire.ExtLifetimeSoft: {AddTime: 7},
+		wire.ExtLifetimeHard: {AddTime: 8}} {
 		x, _ := h.d().Find(got, typ)
 		if v, _ := h.d().ParseLifetime(x.Raw); v != want {
 			t.Errorf("lifetime %v, want %v", v, want)
 		}
 	}
 	for name, a := range map[string]association{
-		"NAT-T comes": {spi: 0x1000, natt: wire.LinuxNATTESP}, "NAT-T goes": {spi: 0x2000}, "NAT-T of another type": {spi: 0x2000, natt: wire.LinuxNATTNonIKE},
+		"NAT-T comes": {spi: 0x1000, natt: wire.LinuxNATTESP}, "NAT-T goes": {spi: 0x2000},
+		"NAT-T of another type": {spi: 0x2000, natt: wire.LinuxNATTNonIKE},
 	} {
 		a.typ = wire.MsgUpdate
 		if got := h.errno(h.sa(a)); got != wire.EINVAL {
@@ -93,12 +97,13 @@ func TestNeedsKeys(t *testing.T) {
 	}
 }
 
-// TestAnswersToAcquire: an ADD takes the LARVAL SA away whose ACQUIRE it answers, by number, protocol and destination; an ACQUIRE of key management
-// ends it, if it names an error and a number.
+// TestAnswersToAcquire: an ADD takes the LARVAL SA away whose ACQUIRE it answers, by number, protocol and destination;
+// an ACQUIRE of key management ends it, if it names an error and a number.
 func TestAnswersToAcquire(t *testing.T) {
 	larval := wire.SA{State: wire.StateLarval}
 	acquire := func(h *host, seq wire.Seq, errno uint8) []byte {
-		return h.d().Finish(h.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAcquire, Seq: seq, Errno: errno}))
+		return h.d().Finish(h.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAcquire, Seq: seq,
+			Errno: errno}))
 	}
 	for _, test := range []struct {
 		name string
@@ -120,7 +125,8 @@ func TestAnswersToAcquire(t *testing.T) {
 		{"ADD with what it asked for, but no number", func(h *host, _ wire.Seq) []byte {
 			return h.sa(association{spi: 0x1000, src: me, dst: peer})
 		}, []wire.SA{{SPI: 0x1000, State: wire.StateMature}}},
-		{"an error", func(h *host, seq wire.Seq) []byte { return acquire(h, seq, 1) }, []wire.SA{{State: wire.StateDead}}},
+		{"an error", func(h *host, seq wire.Seq) []byte { return acquire(h, seq, 1) },
+			[]wire.SA{{State: wire.StateDead}}},
 		// Then there is no more to answer: an ADD with that number finds nothing to take away.
 		{"an error, and an ADD", func(h *host, seq wire.Seq) []byte {
 			h.send(acquire(h, seq, 1))
@@ -128,7 +134,8 @@ func TestAnswersToAcquire(t *testing.T) {
 		}, []wire.SA{{SPI: 0x1000, State: wire.StateMature}, {State: wire.StateDead}}},
 		{"no error", func(h *host, seq wire.Seq) []byte { return acquire(h, seq, 0) }, []wire.SA{larval}},
 		{"an error without a number", func(h *host, _ wire.Seq) []byte { return acquire(h, 0, 1) }, []wire.SA{larval}},
-		{"an error with another number", func(h *host, seq wire.Seq) []byte { return acquire(h, seq+1, 1) }, []wire.SA{larval}},
+		{"an error with another number", func(h *host, seq wire.Seq) []byte { return acquire(h, seq+1, 1) },
+			[]wire.SA{larval}},
 	} {
 		h := newHost(t, engine.Options{})
 		h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
@@ -142,7 +149,8 @@ func TestAnswersToAcquire(t *testing.T) {
 	}
 }
 
-// TestLarvalWithoutSPI: one that a GETSPI has left behind without an SPI is taken by the next one, but not once it is gone.
+// TestLarvalWithoutSPI: one that a GETSPI has left behind without an SPI is taken by the next one, but not once it is
+// gone.
 func TestLarvalWithoutSPI(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.sa(association{spi: 0x1000}))
@@ -167,7 +175,8 @@ func TestLarvalWithoutSPI(t *testing.T) {
 // TestFilter: a DUMP shows the SAs of a family, and those whose addresses begin as the filter says.
 func TestFilter(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	for spi, ends := range map[wire.SPI][2]string{4: {"192.0.2.2", "192.0.2.1"}, 6: {"2001:db8::2", "2001:db8::1"}, 5: {"192.0.3.2", "198.51.100.1"}} {
+	for spi, ends := range map[wire.SPI][2]string{4: {"192.0.2.2", "192.0.2.1"}, 6: {"2001:db8::2", "2001:db8::1"},
+		5: {"192.0.3.2", "198.51.100.1"}} {
 		h.must(h.sa(association{spi: spi, src: netip.MustParseAddr(ends[0]), dst: netip.MustParseAddr(ends[1])}))
 	}
 	for _, test := range []struct {
@@ -212,7 +221,8 @@ func TestSelector(t *testing.T) {
 	}
 	add := func(spi wire.SPI, proxy string) {
 		msg := h.sa(association{spi: spi, src: me, dst: far, mode: wire.LinuxModeTunnel})
-		msg = h.d().AppendAddress(msg, wire.ExtAddressProxy, wire.Address{PrefixLen: 29, Addr: netip.MustParseAddr(proxy)})
+		msg = h.d().AppendAddress(msg, wire.ExtAddressProxy,
+			wire.Address{PrefixLen: 29, Addr: netip.MustParseAddr(proxy)})
 		h.must(h.d().Finish(msg))
 	}
 	add(0x1000, "203.0.113.0")

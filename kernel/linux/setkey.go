@@ -35,8 +35,9 @@ func (e *PolicyError) Error() string {
 //	spdadd 192.0.2.1 192.0.2.2 any -P out ipsec esp/transport//require;
 //	spdadd 10.0.0.0/8[any] 10.1.0.0/16[80] tcp -P in prio high ipsec esp/tunnel/192.0.2.2-192.0.2.1/unique:7;
 //
-// and spdupdate, with # for comments. As setkey does, a policy for packets that come in is made for those that are forwarded too. The statements
-// flush and spdflush, with which such files usually begin, do nothing: what is loaded is added. Names of hosts are refused.
+// and spdupdate, with # for comments. As setkey does, a policy for packets that come in is made for those that are
+// forwarded too. The statements flush and spdflush, with which such files usually begin, do nothing: what is loaded is
+// added. Names of hosts are refused.
 func (k *Kernel) LoadPolicy(r io.Reader, name string) error {
 	text, err := engine.ReadPolicy(r, name)
 	if err != nil {
@@ -184,7 +185,8 @@ func (p *policyReader) statement() (all []statement, err error) {
 	return all, nil
 }
 
-// forForwarding is the same policy for packets that go through the host. The first request for an SA of its own takes any there.
+// forForwarding is the same policy for packets that go through the host. The first request for an SA of its own takes
+// any there.
 func forForwarding(p *policy) *policy {
 	f := &policy{dir: forward, sel: p.sel, block: p.block, limits: p.limits}
 	f.rank.priority = p.rank.priority
@@ -245,7 +247,8 @@ func (p *policyReader) selector() (sel spd.Selector, err error) {
 
 // upperProtocols are those that may be called by name.
 var upperProtocols = map[string]uint8{
-	"any": protoAny, "ip": 0, "icmp": protoICMP, "igmp": 2, "ip4": protoIPIP, "ipencap": protoIPIP, "tcp": protoTCP, "udp": protoUDP, "ipv6": protoIPv6,
+	"any": protoAny, "ip": 0, "icmp": protoICMP, "igmp": 2, "ip4": protoIPIP, "ipencap": protoIPIP, "tcp": protoTCP,
+	"udp": protoUDP, "ipv6": protoIPv6,
 	"gre": 47, "esp": protoESP, "ah": protoAH, "icmp6": protoICMPv6, "ipv6-icmp": protoICMPv6, "ospf": 89, "sctp": 132,
 }
 

@@ -60,7 +60,9 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 	if v := h.outbound(datagram(me, peer)); v.Reason != ipsec.NoSA {
 		t.Errorf("a packet for the first policy: %v %v", v.Kind, v.Reason)
 	}
-	if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.9 192.0.2.8 any -P out none; spdadd 192.0.2.1 192.0.2.2 any -P out none;"), "more"); err == nil {
+	if err := h.k.LoadPolicy(
+		strings.NewReader("spdadd 192.0.2.9 192.0.2.8 any -P out none; spdadd 192.0.2.1 192.0.2.2 any -P out none;"),
+		"more"); err == nil {
 		t.Error("the same policy once more is accepted")
 	}
 	if got := len(h.policies()); got != len(want) {
@@ -76,12 +78,15 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 
 func TestLoadPolicyPriorities(t *testing.T) {
 	for text, want := range map[string]string{
-		"prio 1": ",prio:0x7fffffff", "prio 2147483648": "", "prio - 2147483647": ",prio:0xffffffff", "prio -1": ",prio:0x80000001",
-		"prio low": ",prio:0xc0000000", "prio def": ",prio:0x80000000", "prio high + 1073741824": "", "prio high+1": ",prio:0x3fffffff",
+		"prio 1": ",prio:0x7fffffff", "prio 2147483648": "", "prio - 2147483647": ",prio:0xffffffff",
+		"prio -1":  ",prio:0x80000001",
+		"prio low": ",prio:0xc0000000", "prio def": ",prio:0x80000000", "prio high + 1073741824": "",
+		"prio high+1":           ",prio:0x3fffffff",
 		"prio low - 1073741823": ",prio:0xffffffff", "prio def -3": ",prio:0x80000003",
 	} {
 		h := newHost(t, engine.Options{})
-		if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.1 192.0.2.2 any -P out "+text+" none;"), "f"); err != nil {
+		if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.1 192.0.2.2 any -P out "+text+" none;"),
+			"f"); err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
@@ -105,20 +110,25 @@ func TestLoadPolicyErrors(t *testing.T) {
 		"spdadd 192.0.2.1 192.0.2.2 what -P in none;":    `f:1: unknown upper layer protocol: "what"`,
 		"spdadd 192.0.2.1 192.0.2.2 tcp 1,2 -P in none;": `f:1: this protocol has no parts to name: "1,2"`,
 		"spdadd 192.0.2.1 192.0.2.2 any out none;":       `f:1: this protocol has no parts to name: "out"`,
-		rule + "up none;":                                             `f:1: want in, out or fwd: "up"`,
-		rule + "out;":                                                 `f:1: want discard, none or ipsec`,
-		rule + "out prio none;":                                       `f:1: not a number: "none"`,
-		rule + "out prio 2147483649 none;":                            `f:1: out of range: "2147483649"`,
-		rule + "out none esp/transport;":                              `f:1: nothing may follow here: "esp/transport"`,
-		rule + "out ipsec;":                                           `f:1: ipsec without a transform`,
-		rule + "out ipsec esp;":                                       `f:1: want PROTOCOL/MODE/SOURCE-DESTINATION/LEVEL: "esp"`,
-		rule + "out ipsec tcp/transport;":                             `f:1: want esp, ah or ipcomp: "tcp/transport"`,
-		rule + "out ipsec esp/beet;":                                  `f:1: want transport or tunnel: "esp/beet"`,
-		rule + "out ipsec esp/tunnel/1.2.3.4-::1/use;":                `f:1: a tunnel needs two addresses of one family: "esp/tunnel/1.2.3.4-::1/use"`,
-		rule + "out ipsec esp/transport//sometimes;":                  `f:1: want default, use, require or unique: "esp/transport//sometimes"`,
-		rule + "out ipsec esp/transport//require:3;":                  `f:1: only unique has a request id: "esp/transport//require:3"`,
+		rule + "up none;":                  `f:1: want in, out or fwd: "up"`,
+		rule + "out;":                      `f:1: want discard, none or ipsec`,
+		rule + "out prio none;":            `f:1: not a number: "none"`,
+		rule + "out prio 2147483649 none;": `f:1: out of range: "2147483649"`,
+		rule + "out none esp/transport;":   `f:1: nothing may follow here: "esp/transport"`,
+		rule + "out ipsec;":                `f:1: ipsec without a transform`,
+		rule +
+			"out ipsec esp;": `f:1: want PROTOCOL/MODE/SOURCE-DESTINATION/LEVEL: "esp"`,
+		rule + "out ipsec tcp/transport;": `f:1: want esp, ah or ipcomp: "tcp/transport"`,
+		rule + "out ipsec esp/beet;":      `f:1: want transport or tunnel: "esp/beet"`,
+		rule +
+			"out ipsec esp/tunnel/1.2.3.4-::1/use;": `f:1: a tunnel needs two addresses of one family: "esp/tunnel/1.2.3.4-::1/use"`,
+		rule +
+			"out ipsec esp/transport//sometimes;": `f:1: want default, use, require or unique: "esp/transport//sometimes"`,
+		rule +
+			"out ipsec esp/transport//require:3;": `f:1: only unique has a request id: "esp/transport//require:3"`,
 		rule + "out ipsec" + strings.Repeat(" ah/transport", 7) + ";": `f:1: more than 6 transforms: "ah/transport"`,
-		rule + "out none;\n" + rule + "out discard;":                  `f:2: there is a policy for these packets already`,
+		rule + "out none;\n" + rule +
+			"out discard;": `f:2: there is a policy for these packets already`,
 		"\xff": `f: not a text`,
 	} {
 		h := newHost(t, engine.Options{})
@@ -133,7 +143,8 @@ func TestLoadPolicyErrors(t *testing.T) {
 }
 
 func FuzzLoadPolicy(f *testing.F) {
-	f.Add("spdadd 10.0.0.0/8[any] ::1 tcp -P out prio high-1 ipsec esp/tunnel/192.0.2.1-192.0.2.2/unique:7 ah/transport//use;#\n;")
+	f.Add(
+		"spdadd 10.0.0.0/8[any] ::1 tcp -P out prio high-1 ipsec esp/tunnel/192.0.2.1-192.0.2.2/unique:7 ah/transport//use;#\n;")
 	f.Fuzz(func(t *testing.T, text string) {
 		h := newHost(t, engine.Options{})
 		if err := h.k.LoadPolicy(strings.NewReader(text), "f"); err != nil && h.policies() != nil {

@@ -26,8 +26,8 @@ func (h *host) seqs(msgs [][]byte, typ wire.MsgType) (all []int) {
 	return all
 }
 
-// TestPacedDump reads a long DUMP through a small buffer, while SAs come and go: each that was there at the beginning and still is comes once, and the
-// last message says that it is the last.
+// TestPacedDump reads a long DUMP through a small buffer, while SAs come and go: each that was there at the beginning
+// and still is comes once, and the last message says that it is the last.
 func TestPacedDump(t *testing.T) {
 	const n = 500
 	h := newHost(t, engine.Options{})
@@ -118,7 +118,8 @@ func TestInterruptedDump(t *testing.T) {
 }
 
 func TestOptionsAndTunables(t *testing.T) {
-	h := newHost(t, engine.Options{Tunables: map[string]string{"net/core/rmem_default": "5000", "net.core.xfrm_acq_expires": "2"}})
+	h := newHost(t, engine.Options{Tunables: map[string]string{"net/core/rmem_default": "5000",
+		"net.core.xfrm_acq_expires": "2"}})
 	get := func(o pfkey.Option) int {
 		t.Helper()
 		v, errno := h.s.GetOption(o)
@@ -131,7 +132,8 @@ func TestOptionsAndTunables(t *testing.T) {
 		t.Errorf("SO_RCVBUF %d at first", got)
 	}
 	for set, want := range map[int]int{1: 2304, 4096: 8192, -1: 425984, 1 << 30: 425984} {
-		if errno := h.s.SetOption(pfkey.OptionRecvBuffer, set); errno != wire.OK || get(pfkey.OptionRecvBuffer) != want {
+		if errno := h.s.SetOption(pfkey.OptionRecvBuffer, set); errno != wire.OK ||
+			get(pfkey.OptionRecvBuffer) != want {
 			t.Errorf("SO_RCVBUF %d became %d, want %d (%v)", set, get(pfkey.OptionRecvBuffer), want, errno)
 		}
 	}
@@ -152,7 +154,8 @@ func TestOptionsAndTunables(t *testing.T) {
 	if diff := cmp.Diff([]int{0}, h.seqs(read(h.s), wire.MsgExpire)); diff != "" {
 		t.Error(diff)
 	}
-	for name, value := range map[string]string{"net.core.nothing": "1", "net.core.rmem_default": "1", "net.core.xfrm_acq_expires": "soon"} {
+	for name, value := range map[string]string{"net.core.nothing": "1", "net.core.rmem_default": "1",
+		"net.core.xfrm_acq_expires": "soon"} {
 		if _, err := kernel.New("linux", engine.Options{Tunables: map[string]string{name: value}}); err == nil {
 			t.Errorf("%s=%s is accepted", name, value)
 		}
@@ -161,7 +164,8 @@ func TestOptionsAndTunables(t *testing.T) {
 		name  string
 		value int
 		want  wire.Errno
-	}{{"net/core/xfrm_acq_expires", 1, wire.OK}, {"net/core/xfrm_acq_expires", -1, wire.EINVAL}, {"net/core/what", 1, wire.ENOENT}} {
+	}{{"net/core/xfrm_acq_expires", 1, wire.OK}, {"net/core/xfrm_acq_expires", -1, wire.EINVAL},
+		{"net/core/what", 1, wire.ENOENT}} {
 		if got := h.k.Sysctl(test.name, test.value); got != test.want {
 			t.Errorf("sysctl %s=%d: %v, want %v", test.name, test.value, got, test.want)
 		}
@@ -182,19 +186,21 @@ func TestLifetimesOfYears(t *testing.T) {
 	h.e.Advance(start.Add(10 * 365 * 24 * time.Hour))
 	got := h.seqs(read(h.s), wire.MsgExpire)
 	if len(got) != 3 {
-		t.Errorf("%d EXPIREs, want soft and hard of the first, and hard of the last, whose limit is negative in the original", len(got))
+		t.Errorf(
+			"%d EXPIREs, want soft and hard of the first, and hard of the last, whose limit is negative in the original", len(got))
 	}
 	if st := h.e.Status(0); st.SACount != 1 {
 		t.Errorf("%d SAs", st.SACount)
 	}
 }
 
-// TestDumpOfWhatCannotBeSaid: a policy with a mode that PF_KEY has no number for ends a SPDDUMP. The message that was held back comes as the last one,
-// with the negative error in its byte, and behind it the error.
+// TestDumpOfWhatCannotBeSaid: a policy with a mode that PF_KEY has no number for ends a SPDDUMP. The message that was
+// held back comes as the last one, with the negative error in its byte, and behind it the error.
 func TestDumpOfWhatCannotBeSaid(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	const routeOptimization = 2
-	if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: peer, Proto: protoESP, Mode: routeOptimization}); errno != wire.OK {
+	if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: peer, Proto: protoESP,
+		Mode: routeOptimization}); errno != wire.OK {
 		t.Fatal(errno)
 	}
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: third, req: transport(protoESP)}))

@@ -30,7 +30,8 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 		if limit > 0 && len(st.Acquires) >= limit {
 			break
 		}
-		a := engine.AcquireStatus{Type: k.d.SATypeName(satypeOf(s.proto)), Seq: s.seq, Src: s.src.String(), Dst: s.dst.String()}
+		a := engine.AcquireStatus{Type: k.d.SATypeName(satypeOf(s.proto)), Seq: s.seq, Src: s.src.String(),
+			Dst: s.dst.String()}
 		if s.timer.i != 0 {
 			a.Expires = s.timer.at / 1e9
 		}

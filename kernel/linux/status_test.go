@@ -27,15 +27,19 @@ func TestStatus(t *testing.T) {
 	h.send(h.bare(wire.MsgXPromisc, 1))
 	st := h.e.Status(0)
 	want := []engine.SAStatus{ // newest first
-		{Type: "esp", SPI: "0x0", Src: "192.0.2.1", Dst: "192.0.2.2", State: "larval", Direction: "outbound", Added: added + 5, Expires: added + 35},
-		{Type: "ah", SPI: "0x2000", Src: "192.0.2.1", Dst: "192.0.2.2", State: "mature", Direction: "outbound", Auth: "hmac-sha1", Encrypt: "none", Added: added + 5},
-		{Type: "esp", SPI: "0x1000", Src: "192.0.2.2", Dst: "192.0.2.1", State: "mature", Direction: "inbound", Auth: "hmac-sha1", Encrypt: "aes-cbc",
+		{Type: "esp", SPI: "0x0", Src: "192.0.2.1", Dst: "192.0.2.2", State: "larval", Direction: "outbound",
+			Added: added + 5, Expires: added + 35},
+		{Type: "ah", SPI: "0x2000", Src: "192.0.2.1", Dst: "192.0.2.2", State: "mature", Direction: "outbound",
+			Auth: "hmac-sha1", Encrypt: "none", Added: added + 5},
+		{Type: "esp", SPI: "0x1000", Src: "192.0.2.2", Dst: "192.0.2.1", State: "mature", Direction: "inbound",
+			Auth: "hmac-sha1", Encrypt: "aes-cbc",
 			Bytes: 8, Packets: 1, Added: added, Used: added + 5, Expires: added + 100},
 	}
 	if diff := cmp.Diff(want, st.SAs); diff != "" {
 		t.Errorf("SAs (-want +got):\n%s", diff)
 	}
-	acquires := []engine.AcquireStatus{{Type: "esp", Seq: uint32(seq[0]), Src: "192.0.2.1", Dst: "192.0.2.2", Expires: added + 35}}
+	acquires := []engine.AcquireStatus{{Type: "esp", Seq: uint32(seq[0]), Src: "192.0.2.1", Dst: "192.0.2.2",
+		Expires: added + 35}}
 	if diff := cmp.Diff(acquires, st.Acquires); diff != "" {
 		t.Errorf("ACQUIREs (-want +got):\n%s", diff)
 	}

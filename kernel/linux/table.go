@@ -10,7 +10,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// stateTable is the SA database. The control lock guards it; packets find inbound SAs through bySPI, and those for their flows through flows.
+// stateTable is the SA database. The control lock guards it; packets find inbound SAs through bySPI, and those for
+// their flows through flows.
 type stateTable struct {
 	n     int
 	all   list
@@ -43,12 +44,12 @@ type flowKey struct {
 
 func (s *sa) flowKey() flowKey { return flowKey{s.dst, s.src, s.reqID, s.proto, s.mode} }
 
-// chains has the newest SA with each flowKey, from which one of an SA's links leads to the older ones. The original has them in another order,
-// see before.
+// chains has the newest SA with each flowKey, from which one of an SA's links leads to the older ones. The original has
+// them in another order, see before.
 type chains map[flowKey]*sa
 
-// before tells whether the original, which goes through the SAs with the same ends in the order of its table, comes to the newer of two first.
-// So it does until the table grows.
+// before tells whether the original, which goes through the SAs with the same ends in the order of its table, comes to
+// the newer of two first. So it does until the table grows.
 func (t *stateTable) before(newer *sa) bool { return (t.grown-newer.grown)%2 == 0 }
 
 // flowLink is an SA's place in its chain of flows, and in that of the LARVAL ones.
@@ -216,8 +217,8 @@ func (l *list) remove(n *node) {
 	n.prev, n.next = nil, nil
 }
 
-// each goes over the members from one on, which may be removed while it is visited; nil: from the newest. It ends at the first that f does not
-// want to go on from, and returns that one.
+// each goes over the members from one on, which may be removed while it is visited; nil: from the newest. It ends at
+// the first that f does not want to go on from, and returns that one.
 func (l *list) each(from *node, f func(*node) bool) *node {
 	if from == nil {
 		from = l.root.next

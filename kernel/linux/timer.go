@@ -19,7 +19,8 @@ type timerQueue struct {
 	turn uint64
 }
 
-// set sets t, which may be set already, to run at a moment. Those for the same moment run in the order in which they were set.
+// set sets t, which may be set already, to run at a moment. Those for the same moment run in the order in which they
+// were set.
 func (q *timerQueue) set(t *timer, at time.Time) {
 	q.turn++
 	t.at, t.turn = at.UnixNano(), q.turn
@@ -46,7 +47,8 @@ func (q *timerQueue) next() (time.Time, bool) {
 	return time.Unix(0, q.heap[0].at).UTC(), true
 }
 
-// run fires what is due. What a timer sets anew for this very moment is left to the next run, so that run comes to an end.
+// run fires what is due. What a timer sets anew for this very moment is left to the next run, so that run comes to an
+// end.
 func (q *timerQueue) run(now time.Time) {
 	last := q.turn
 	for len(q.heap) > 0 && q.heap[0].at <= now.UnixNano() && q.heap[0].turn <= last {

@@ -12,15 +12,16 @@ import (
 
 // Traffic is one packet that a program has the host send.
 type Traffic struct {
-	Proto            uint8      // 17: a UDP datagram; 6: the first packet of a TCP connection; 1 and 58: an echo request
+	// 17: a UDP datagram; 6: the first packet of a TCP connection; 1 and 58: an echo request
+	Proto            uint8
 	Src              netip.Addr // invalid: the host chooses
 	Dst              netip.Addr
 	SrcPort, DstPort uint16 // SrcPort 0: the host chooses, for UDP and TCP
 	Payload          []byte
 }
 
-// Send sends a packet and returns what the program's system call does: what the transforms refuse, programs see; what waits for keys is dropped
-// without their knowledge. A packet to the host itself comes in again.
+// Send sends a packet and returns what the program's system call does: what the transforms refuse, programs see; what
+// waits for keys is dropped without their knowledge. A packet to the host itself comes in again.
 func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	const most = 65000
 	if len(t.Payload) > most {
@@ -93,10 +94,11 @@ func (k *Kernel) ephemeralPort() uint16 {
 	return uint16(first + k.e.Uint32()%(last-first+1))
 }
 
-// connect looks for the route of a connection's first packet as often as connect(2) does before the packet itself does it once more. A route whose
-// keys are missing is never good again: the connection looks first, without a port if it has none, again when it has chosen one (IPv4 that chose the
-// address with the route; IPv6 does not), and once more before it makes the packet (tcp_v4_connect, ip_route_newports, inet_sk_rebuild_header). Each
-// look counts, and holds the policy.
+// connect looks for the route of a connection's first packet as often as connect(2) does before the packet itself does
+// it once more. A route whose keys are missing is never good again: the connection looks first, without a port if it
+// has none, again when it has chosen one (IPv4 that chose the address with the route; IPv6 does not), and once more
+// before it makes the packet (tcp_v4_connect, ip_route_newports, inet_sk_rebuild_header). Each look counts, and holds
+// the policy.
 func (k *Kernel) connect(pkt []byte, bound bool) {
 	f, err := flowOfPacket(pkt)
 	if err != nil || k.toItself(f) {

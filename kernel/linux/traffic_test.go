@@ -46,8 +46,10 @@ spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 		{"of another protocol", linux.Traffic{Proto: sctp, Src: me, Dst: peer}, wire.EPROTONOSUPPORT},
 		// The policies tell what is in the packets.
 		{"TCP for the policy", linux.Traffic{Proto: tcp, Src: me, Dst: peer, SrcPort: 1000, DstPort: 80}, wire.EPERM},
-		{"TCP from another port", linux.Traffic{Proto: tcp, Src: me, Dst: peer, SrcPort: 1001, DstPort: 80}, wire.EINPROGRESS},
-		{"TCP to another port", linux.Traffic{Proto: tcp, Src: me, Dst: peer, SrcPort: 1000, DstPort: 81}, wire.EINPROGRESS},
+		{"TCP from another port", linux.Traffic{Proto: tcp, Src: me, Dst: peer, SrcPort: 1001, DstPort: 80},
+			wire.EINPROGRESS},
+		{"TCP to another port", linux.Traffic{Proto: tcp, Src: me, Dst: peer, SrcPort: 1000, DstPort: 81},
+			wire.EINPROGRESS},
 		{"an echo request", linux.Traffic{Proto: icmp, Src: me, Dst: peer}, wire.EPERM},
 		{"an echo request, IPv6", linux.Traffic{Proto: icmp6, Src: me6, Dst: peer6}, wire.EPERM},
 	} {
@@ -57,7 +59,8 @@ spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 	}
 }
 
-// TestConnectLooks: a connection looks for its route again as long as keys are missing, and each look counts and holds the policy.
+// TestConnectLooks: a connection looks for its route again as long as keys are missing, and each look counts and holds
+// the policy.
 func TestConnectLooks(t *testing.T) {
 	const udp, tcp = 17, 6
 	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
@@ -71,7 +74,8 @@ func TestConnectLooks(t *testing.T) {
 		{"TCP from a port", linux.Traffic{Proto: tcp, Dst: peer, SrcPort: 9}, false, 3},
 		{"TCP from an address", linux.Traffic{Proto: tcp, Src: me, Dst: peer}, false, 3},
 		{"TCP from any address and port", linux.Traffic{Proto: tcp, Dst: peer}, false, 4},
-		{"TCP from the unspecified address", linux.Traffic{Proto: tcp, Src: netip.IPv4Unspecified(), Dst: peer}, false, 4},
+		{"TCP from the unspecified address", linux.Traffic{Proto: tcp, Src: netip.IPv4Unspecified(), Dst: peer}, false,
+			4},
 		{"TCP over IPv6", linux.Traffic{Proto: tcp, Dst: peer6}, false, 3},
 		{"TCP without keys that are needed", linux.Traffic{Proto: tcp, Dst: peer}, true, 0},
 		{"TCP without a policy", linux.Traffic{Proto: tcp, Dst: third}, false, 0},
@@ -124,7 +128,8 @@ func TestSendToItself(t *testing.T) {
 		{"IPv4, in", "spdadd 0.0.0.0/0 0.0.0.0/0 any -P in discard;", lo4, wire.OK, 0},
 		{"IPv6, out", "spdadd ::/0 ::/0 any -P out discard;", lo6, wire.EPERM, 0},
 		{"IPv6, in", "spdadd ::/0 ::/0 any -P in discard;", lo6, wire.OK, 1},
-		{"IPv6, another address, in", "spdadd ::/0 ::/0 any -P in discard;", netip.MustParseAddr("2001:db8::1"), wire.OK, 1},
+		{"IPv6, another address, in", "spdadd ::/0 ::/0 any -P in discard;", netip.MustParseAddr("2001:db8::1"),
+			wire.OK, 1},
 	} {
 		h := newHost(t, engine.Options{})
 		if err := h.k.LoadPolicy(strings.NewReader(test.policy), "f"); err != nil {
@@ -152,8 +157,9 @@ func TestSendToItself(t *testing.T) {
 // TestFirstPacketOfTCP: its options are those that Linux sends, because an SA counts their bytes.
 func TestFirstPacketOfTCP(t *testing.T) {
 	for dst, want := range map[netip.Addr]string{
-		peer:                               "123400500000000000000000a002faf0 0000 0000 020405b4 0402 080a0000000100000000 01030307",
-		netip.MustParseAddr("2001:db8::2"): "123400500000000000000000a002faf0 0000 0000 020405a0 0402 080a0000000100000000 01030307",
+		peer: "123400500000000000000000a002faf0 0000 0000 020405b4 0402 080a0000000100000000 01030307",
+		netip.MustParseAddr(
+			"2001:db8::2"): "123400500000000000000000a002faf0 0000 0000 020405a0 0402 080a0000000100000000 01030307",
 	} {
 		h := newHost(t, engine.Options{})
 		var sent []byte
@@ -179,7 +185,8 @@ func TestSendWithoutRoute(t *testing.T) {
 	}
 	h := &host{t: t, e: e, k: e.Kernel().(*linux.Kernel)}
 	h.s = h.open()
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: peer6, req: tunnel(protoESP, netip.IPv4Unspecified(), peer)}))
+	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: peer6,
+		req: tunnel(protoESP, netip.IPv4Unspecified(), peer)}))
 	for name, packet := range map[string]linux.Traffic{
 		"by itself":       {Proto: 17, Dst: peer},
 		"by a tunnel":     {Proto: 17, Dst: peer6},

@@ -72,8 +72,8 @@ func (t *tunables) setOne(name, value string) error {
 	return nil
 }
 
-// Sysctl changes a tunable of a running kernel, by its name with dots or as a path: EINVAL for a value out of bounds, ENOENT for a name that
-// has no effect here. It takes the control lock.
+// Sysctl changes a tunable of a running kernel, by its name with dots or as a path: EINVAL for a value out of bounds,
+// ENOENT for a name that has no effect here. It takes the control lock.
 func (k *Kernel) Sysctl(name string, value int) (errno pfkey.Errno) {
 	i := findTunable(name)
 	if i < 0 {

@@ -5,8 +5,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// updateSA gives a LARVAL SA's place to the new one, which then is in the database, or takes its lifetimes and NAT-T ports over into an SA that
-// has keys. Then the new one is only what the result shows, as a DEAD SA.
+// updateSA gives a LARVAL SA's place to the new one, which then is in the database, or takes its lifetimes and NAT-T
+// ports over into an SA that has keys. Then the new one is only what the result shows, as a DEAD SA.
 func (k *Kernel) updateSA(s *sa) wire.Errno {
 	old := k.states.find(s.dst, s.spi, s.proto)
 	if old == nil {

@@ -40,7 +40,8 @@ type message struct {
 	raw   bool // it is a client's own
 }
 
-// cost is what a message counts for in a receive buffer: the data area with what the kernel keeps behind it, in a power of two, and its head.
+// cost is what a message counts for in a receive buffer: the data area with what the kernel keeps behind it, in a power
+// of two, and its head.
 func (m *message) cost() int {
 	const (
 		spare  = 16
@@ -57,8 +58,8 @@ func (m *message) cost() int {
 	return max(least, 1<<bits.Len(uint(n-1))) + head
 }
 
-// broadcast delivers a message and says whether those it is meant for got it: for registered sockets one of them, for one socket that one.
-// The message must not be changed any more.
+// broadcast delivers a message and says whether those it is meant for got it: for registered sockets one of them, for
+// one socket that one. The message must not be changed any more.
 func (k *Kernel) broadcast(m message, to scope, one *client) (heard bool) {
 	if to == toPromiscuous && k.promiscuous == 0 {
 		return false

@@ -8,7 +8,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// TestWhoHears: an answer to a question is for the one who asked; what has changed, everybody hears, and what the kernel has to say, who is registered.
+// TestWhoHears: an answer to a question is for the one who asked; what has changed, everybody hears, and what the
+// kernel has to say, who is registered.
 func TestWhoHears(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.sa(association{spi: 0x1000}))
@@ -46,7 +47,8 @@ func TestWhoHears(t *testing.T) {
 		{"X_PROMISC", func() { h.send(h.echo(32)) }, 1, 1, 1},
 	} {
 		test.do()
-		if a, b, c := len(read(h.s)), len(read(other)), len(read(registered)); a != test.sender || b != test.other || c != test.register {
+		if a, b, c := len(read(h.s)), len(read(other)), len(read(registered)); a != test.sender || b != test.other ||
+			c != test.register {
 			t.Errorf("%s: the sender heard %d messages, another one %d, a registered one %d; want %d, %d, %d",
 				test.name, a, b, c, test.sender, test.other, test.register)
 		}

@@ -14,8 +14,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// careless is a client as they are written: it works with every kernel that does what one expects. It has three bugs, which
-// real programs have had.
+// careless is a client as they are written: it works with every kernel that does what one expects. It has three bugs,
+// which real programs have had.
 type careless struct {
 	sock pfkey.Socket
 	d    *wire.Dialect
@@ -39,7 +39,8 @@ func openCareless(t *testing.T, h *pfkeytest.Host) *careless {
 
 func (c *careless) ask(typ wire.MsgType, ext []byte) []byte {
 	c.seq++
-	msg := c.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: typ, SAType: wire.SATypeESP, Seq: c.seq, PID: 4711})
+	msg := c.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: typ, SAType: wire.SATypeESP, Seq: c.seq,
+		PID: 4711})
 	if errno := c.sock.Send(c.d.Finish(append(msg, ext...)), c.cred); errno != wire.OK {
 		return nil
 	}
@@ -98,12 +99,13 @@ func outcome(c *careless, sa pfkey.SA) (s string) {
 func carelessSA(spi wire.SPI) pfkey.SA {
 	return pfkey.SA{
 		SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(peer), Dst: pfkey.Host(own)},
-		Auth: wire.IllumosAuthSHA1HMAC, Encrypt: wire.IllumosEncNull, AuthKey: pfkey.NewKey([]byte("twenty bytes of a key"[:20])),
+		Auth: wire.IllumosAuthSHA1HMAC, Encrypt: wire.IllumosEncNull,
+		AuthKey: pfkey.NewKey([]byte("twenty bytes of a key"[:20])),
 	}
 }
 
-// Each planted bug shows under the script that is meant for it, and not with an honest kernel; the counter proves that the lie
-// was told; and the client of package pfkey comes through it.
+// Each planted bug shows under the script that is meant for it, and not with an honest kernel; the counter proves that
+// the lie was told; and the client of package pfkey comes through it.
 func TestHostileFindsBugs(t *testing.T) {
 	for _, tt := range []struct {
 		bug, script, fault string
@@ -111,11 +113,14 @@ func TestHostileFindsBugs(t *testing.T) {
 		careful            string // says the careful one; "" if it gets the right answer
 	}{
 		{bug: "none", want: "0 bytes"},
-		{bug: "trusts that LIFETIME_CURRENT is there", script: "strip LIFETIME_CURRENT GET", fault: "strip LIFETIME_CURRENT GET", want: "crash"},
+		{bug: "trusts that LIFETIME_CURRENT is there", script: "strip LIFETIME_CURRENT GET",
+			fault: "strip LIFETIME_CURRENT GET", want: "crash"},
 		{bug: "loops on length 0", script: "length SA 0 GET", fault: "length SA GET", want: "loop", careful: "GET: "},
 		{bug: "takes any seq", script: "stale: delay 1 ADD times 1", fault: "stale", want: "crash", careful: ""},
-		{bug: "takes any pid", script: "pid 99 GET times 1", fault: "pid GET", want: "0 bytes", careful: "receive GET: "},
-		{bug: "none is planted", script: "errno ENOMEM GET", fault: "errno ENOMEM GET", want: "error", careful: "GET: "},
+		{bug: "takes any pid", script: "pid 99 GET times 1", fault: "pid GET", want: "0 bytes",
+			careful: "receive GET: "},
+		{bug: "none is planted", script: "errno ENOMEM GET", fault: "errno ENOMEM GET", want: "error",
+			careful: "GET: "},
 	} {
 		t.Run(tt.bug, func(t *testing.T) {
 			sa := carelessSA(0x1000)

@@ -19,7 +19,8 @@ var hello = pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello")
 // The race that gave this project its reason: the first packet of a tunnel arrives before IKE has installed the keys.
 func Example() {
 	ctx := context.Background()
-	host, err := pfkeytest.NewHost(pfkeytest.Kernel("illumos"), pfkeytest.Addr("192.0.2.1")) // in a test: pfkeytest.New(t, ...)
+	// in a test: pfkeytest.New(t, ...)
+	host, err := pfkeytest.NewHost(pfkeytest.Kernel("illumos"), pfkeytest.Addr("192.0.2.1"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -89,7 +90,8 @@ func ExamplePacket() {
 		log.Fatal(err)
 	}
 	defer host.Close()
-	spi, err := host.Client().GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer), Dst: pfkey.Host(own)})
+	spi, err := host.Client().GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP,
+		Src: pfkey.Host(peer), Dst: pfkey.Host(own)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -281,8 +283,10 @@ func ExampleHost_SAs() {
 
 func ExampleHost_Policies() {
 	for _, o := range [][]pfkeytest.HostOption{
-		{pfkeytest.Kernel("illumos"), pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")},
-		{pfkeytest.Kernel("linux"), pfkeytest.Policy("spdadd 0.0.0.0/0 192.0.2.2 any -P out ipsec esp/transport//require;")},
+		{pfkeytest.Kernel("illumos"),
+			pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}")},
+		{pfkeytest.Kernel("linux"),
+			pfkeytest.Policy("spdadd 0.0.0.0/0 192.0.2.2 any -P out ipsec esp/transport//require;")},
 	} {
 		host, err := pfkeytest.NewHost(o...)
 		if err != nil {
@@ -300,7 +304,8 @@ func ExampleHost_Policies() {
 
 // A packet that the policy protects goes out when there are keys.
 func ExampleHost_InjectOutbound() {
-	host, err := pfkeytest.NewHost(pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}"))
+	host, err := pfkeytest.NewHost(
+		pfkeytest.Policy("{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -338,7 +343,8 @@ func ExamplePacket_Wait() {
 	}
 	defer host.Close()
 	client := host.Client()
-	spi, err := client.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer), Dst: pfkey.Host(own)})
+	spi, err := client.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer),
+		Dst: pfkey.Host(own)})
 	if err != nil {
 		log.Fatal(err)
 	}

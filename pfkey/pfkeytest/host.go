@@ -225,6 +225,7 @@ func (h *Host) Close() {
 	}
 	h.engine.Close()
 	if b := h.engine.Ledger().Balance(); b.Held != 0 || b.InFlight != 0 {
-		h.t.Errorf("the kernel lost packets: %d injected, %d ended, %d still held, %d nowhere", b.Injected, b.Ended, b.Held, b.InFlight)
+		h.t.Errorf("the kernel lost packets: %d injected, %d ended, %d still held, %d nowhere", b.Injected, b.Ended,
+			b.Held, b.InFlight)
 	}
 }

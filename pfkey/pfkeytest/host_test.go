@@ -59,7 +59,8 @@ const softly = 50*time.Minute + 10*time.Second
 // larval has the host choose an SPI for the peer.
 func larval(t testing.TB, c *pfkey.Client) wire.SPI {
 	t.Helper()
-	spi, err := c.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer), Dst: pfkey.Host(own)})
+	spi, err := c.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer),
+		Dst: pfkey.Host(own)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,13 +73,15 @@ func datagram(text string) []byte { return pfkeytest.UDP("192.0.2.2:1000", "192.
 // seal is what the peer does.
 func seal(spi wire.SPI, seq uint64, plain []byte) []byte {
 	suite := ipsec.Suite{
-		Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(authKey),
+		Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1,
+		AuthKey: ipsec.NewKey(authKey),
 	}
 	transform, err := suite.New()
 	if err != nil {
 		panic(err)
 	}
-	b, err := transform.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: seq, IV: make([]byte, 16)})
+	b, err := transform.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: seq,
+		IV: make([]byte, 16)})
 	if err != nil {
 		panic(err)
 	}
@@ -137,7 +140,8 @@ func TestPolicy(t *testing.T) {
 	waiting.Expect(ipsec.Held, ipsec.Transmitted)
 
 	_, err = pfkeytest.NewHost(pfkeytest.Policy("{raddr 192.0.2.2} ipsec {}"))
-	if want := `pfkeytest: policy:1:26: ipsec needs auth_algs, encr_algs or encr_auth_algs before: "}"`; fmt.Sprint(err) != want {
+	if want := `pfkeytest: policy:1:26: ipsec needs auth_algs, encr_algs or encr_auth_algs before: "}"`; fmt.Sprint(
+		err) != want {
 		t.Errorf("a policy that makes no sense: %v", err)
 	}
 }

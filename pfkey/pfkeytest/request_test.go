@@ -47,7 +47,8 @@ func TestWaitRequest(t *testing.T) {
 					t.Fatal(err)
 				}
 				sa, err := pfkey.ParseSA(client.Dialect(), r.Message())
-				if err != nil || sa.SPI != 0x1000+wire.SPI(i) || r.SendErrno != wire.OK || r.PID != client.PID() || !r.Cred.Privileged {
+				if err != nil || sa.SPI != 0x1000+wire.SPI(i) || r.SendErrno != wire.OK || r.PID != client.PID() ||
+					!r.Cred.Privileged {
 					t.Errorf("request %d: %v %v, errno %v, %+v", i, r, err, r.SendErrno, r.Cred)
 				}
 				if n := len(host.SAs()); n <= i {
@@ -69,7 +70,8 @@ func TestWaitRequest(t *testing.T) {
 			for _, r := range host.Requests() {
 				types = append(types, r.Type)
 			}
-			if diff := cmp.Diff([]wire.MsgType{wire.MsgAdd, wire.MsgAdd, wire.MsgAdd, wire.MsgRegister}, types); diff != "" {
+			if diff := cmp.Diff([]wire.MsgType{wire.MsgAdd, wire.MsgAdd, wire.MsgAdd, wire.MsgRegister},
+				types); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
@@ -269,7 +271,8 @@ func TestRefusedRequest(t *testing.T) {
 	errno = sock.Send(sent, cred)
 	sent[0] = 'S'
 	r, err := host.WaitRequest(t.Context())
-	if err != nil || r.SendErrno != errno || errno != wire.EMSGSIZE || string(r.Message()) != "short" || r.Cred != cred {
+	if err != nil || r.SendErrno != errno || errno != wire.EMSGSIZE || string(r.Message()) != "short" ||
+		r.Cred != cred {
 		t.Errorf("%v, errno %v, sent by %+v: %v; want %v", r, r.SendErrno, r.Cred, err, errno)
 	}
 	r.Message()[0] = 'S'
@@ -323,7 +326,8 @@ func TestRequestHidesKeys(t *testing.T) {
 		text.Write(b)
 	}
 	slog.New(slog.NewJSONHandler(&text, nil)).Info("x", "request", r)
-	for _, form := range []string{string(encryptKey), fmt.Sprintf("%x", encryptKey), strings.Trim(fmt.Sprint(encryptKey), "[]")} {
+	for _, form := range []string{string(encryptKey), fmt.Sprintf("%x", encryptKey),
+		strings.Trim(fmt.Sprint(encryptKey), "[]")} {
 		if strings.Contains(text.String(), form) {
 			t.Errorf("a key is shown:\n%s", &text)
 		}
@@ -354,11 +358,13 @@ func TestSAs(t *testing.T) {
 				if sa.SPI != want.SPI {
 					continue
 				}
-				if sa.SAID.Src.Addr != peer || !bytes.Equal(sa.EncryptKey.Data, encryptKey) || sa.Hard.AddTime != want.Hard.AddTime || sa.Current.Bytes == 0 {
+				if sa.SAID.Src.Addr != peer || !bytes.Equal(sa.EncryptKey.Data, encryptKey) ||
+					sa.Hard.AddTime != want.Hard.AddTime || sa.Current.Bytes == 0 {
 					t.Errorf("%v %v %v", sa, sa.Hard, sa.Current)
 				}
 			}
-			if diff := cmp.Diff(map[wire.SPI]wire.State{spi: wire.StateLarval, 0x1234: wire.StateMature}, states); diff != "" {
+			if diff := cmp.Diff(map[wire.SPI]wire.State{spi: wire.StateLarval, 0x1234: wire.StateMature},
+				states); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			if n := len(host.Requests()); n != 2 {
@@ -383,17 +389,20 @@ func TestPolicies(t *testing.T) {
 		kernel, policy string
 		want           []row
 	}{
-		{"linux", "spdadd 192.0.2.1 192.0.2.0/24[80] tcp -P out ipsec esp/transport//require ah/transport//require;\nspdadd ::/0 2001:db8::1 any -P in discard;", []row{
-			{wire.LinuxDirForward, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil}, // setkey adds it
-			{wire.LinuxDirIn, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil},
-			{wire.LinuxDirOut, "192.0.2.1/32:0", "192.0.2.0/24:80", wire.LinuxPolicyIPsec, []uint16{50, 51}},
-		}},
-		{"illumos", "{raddr 192.0.2.0/24 rport 80 ulp tcp} ipsec {encr_algs aes auth_algs sha1}\n{laddr 2001:db8::1 dir in} drop {}\n{raddr 192.0.2.9 dir out} pass {}", []row{
-			{wire.LinuxDirOut, "0.0.0.0/0:0", "192.0.2.9/32:0", wire.LinuxPolicyNone, nil}, // ipsecconf puts them first
-			{wire.LinuxDirOut, "0.0.0.0/0:0", "192.0.2.0/24:80", wire.LinuxPolicyIPsec, []uint16{50, 51}},
-			{wire.LinuxDirIn, "192.0.2.0/24:80", "0.0.0.0/0:0", wire.LinuxPolicyIPsec, []uint16{50, 51}},
-			{wire.LinuxDirIn, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil},
-		}},
+		{"linux",
+			"spdadd 192.0.2.1 192.0.2.0/24[80] tcp -P out ipsec esp/transport//require ah/transport//require;\nspdadd ::/0 2001:db8::1 any -P in discard;", []row{
+				{wire.LinuxDirForward, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil}, // setkey adds it
+				{wire.LinuxDirIn, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil},
+				{wire.LinuxDirOut, "192.0.2.1/32:0", "192.0.2.0/24:80", wire.LinuxPolicyIPsec, []uint16{50, 51}},
+			}},
+		{"illumos",
+			"{raddr 192.0.2.0/24 rport 80 ulp tcp} ipsec {encr_algs aes auth_algs sha1}\n{laddr 2001:db8::1 dir in} drop {}\n{raddr 192.0.2.9 dir out} pass {}", []row{
+				// ipsecconf puts them first
+				{wire.LinuxDirOut, "0.0.0.0/0:0", "192.0.2.9/32:0", wire.LinuxPolicyNone, nil},
+				{wire.LinuxDirOut, "0.0.0.0/0:0", "192.0.2.0/24:80", wire.LinuxPolicyIPsec, []uint16{50, 51}},
+				{wire.LinuxDirIn, "192.0.2.0/24:80", "0.0.0.0/0:0", wire.LinuxPolicyIPsec, []uint16{50, 51}},
+				{wire.LinuxDirIn, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil},
+			}},
 	} {
 		t.Run(tt.kernel, func(t *testing.T) {
 			host := pfkeytest.New(t, pfkeytest.Kernel(tt.kernel), pfkeytest.Policy(tt.policy))

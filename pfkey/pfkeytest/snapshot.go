@@ -9,9 +9,11 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// SAs returns the security associations that the kernel has, LARVAL ones and keys included, in the order of its DUMP. They belong to the caller.
+// SAs returns the security associations that the kernel has, LARVAL ones and keys included, in the order of its DUMP.
+// They belong to the caller.
 //
-// The kernel is asked by a socket of its own, past the lies of [Hostile] and unseen by [Host.WaitRequest]; only promiscuous sockets hear it.
+// The kernel is asked by a socket of its own, past the lies of [Hostile] and unseen by [Host.WaitRequest]; only
+// promiscuous sockets hear it.
 func (h *Host) SAs() []*pfkey.SA {
 	h.t.Helper()
 	return collect(h, func(c *pfkey.Client) iter.Seq2[*pfkey.SA, error] {
@@ -19,14 +21,16 @@ func (h *Host) SAs() []*pfkey.SA {
 	})
 }
 
-// Policies returns the security policies that the kernel has; on Linux those of its SPDDUMP, asked for as by [Host.SAs], on illumos, which does not
-// show its rules through PF_KEY, those of [kernel.UntoldPolicies].
+// Policies returns the security policies that the kernel has; on Linux those of its SPDDUMP, asked for as by
+// [Host.SAs], on illumos, which does not show its rules through PF_KEY, those of [kernel.UntoldPolicies].
 func (h *Host) Policies() []*pfkey.Policy {
 	h.t.Helper()
 	if policies, untold := kernel.UntoldPolicies(h.engine); untold {
 		return policies
 	}
-	return collect(h, func(c *pfkey.Client) iter.Seq2[*pfkey.Policy, error] { return c.DumpPolicies(context.Background()) })
+	return collect(h, func(c *pfkey.Client) iter.Seq2[*pfkey.Policy, error] {
+		return c.DumpPolicies(context.Background())
+	})
 }
 
 // collect asks the kernel itself for everything of a kind.

@@ -1,5 +1,5 @@
-// Package golden holds what real kernels answered: the recordings that package conform plays when it is given none. Each folder
-// has a README.md that says where they came from.
+// Package golden holds what real kernels answered: the recordings that package conform plays when it is given none.
+// Each folder has a README.md that says where they came from.
 package golden
 
 import "embed"

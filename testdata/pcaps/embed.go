@@ -1,5 +1,5 @@
-// Package pcaps holds packets that real kernels protected, with their keys and what was in them. Each folder has a README.md that says
-// where they came from.
+// Package pcaps holds packets that real kernels protected, with their keys and what was in them. Each folder has a
+// README.md that says where they came from.
 package pcaps
 
 import "embed"

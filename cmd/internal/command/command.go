@@ -79,9 +79,9 @@ func KeepSignals(ctx context.Context) {
 	}
 }
 
-// Run executes root with args, without the name of the program, tells the user of an error and returns the exit code. It ends
-// early when ctx does: what the command waits for then, such as a reader of its output, is left behind after a while.
-// It gives root the options --version and --color, and help that refuses topics it does not know.
+// Run executes root with args, without the name of the program, tells the user of an error and returns the exit code.
+// It ends early when ctx does: what the command waits for then, such as a reader of its output, is left behind after a
+// while. It gives root the options --version and --color, and help that refuses topics it does not know.
 func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = version.String()

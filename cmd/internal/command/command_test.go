@@ -66,11 +66,13 @@ func TestMan(t *testing.T) {
 		code int
 	}{{t.TempDir(), command.ExitDone}, {filepath.Join(t.TempDir(), "missing"), command.ExitFailed}} {
 		var out bytes.Buffer
-		if code := command.Run(context.Background(), root(nil), []string{"man", tt.dir}, nil, &out, &out); code != tt.code {
+		if code := command.Run(context.Background(), root(nil), []string{"man", tt.dir}, nil, &out,
+			&out); code != tt.code {
 			t.Errorf("exit %d, want %d: %s", code, tt.code, &out)
 		}
 		page, err := os.ReadFile(filepath.Join(tt.dir, "tool.1"))
-		if (err == nil) != (tt.code == command.ExitDone) || err == nil && !bytes.Contains(page, []byte(".TH \"TOOL\" \"1\"")) {
+		if (err == nil) != (tt.code == command.ExitDone) || err == nil &&
+			!bytes.Contains(page, []byte(".TH \"TOOL\" \"1\"")) {
 			t.Errorf("%s: %v\n%s", tt.dir, err, page)
 		}
 	}

@@ -36,7 +36,8 @@ type benchFlags struct {
 	time      time.Duration
 }
 
-// benchSuite is a suite under the names that every kernel has for its algorithms, and with an ICV that every kernel gives it.
+// benchSuite is a suite under the names that every kernel has for its algorithms, and with an ICV that every kernel
+// gives it.
 type benchSuite struct {
 	name, auth, encrypt string // auth is empty for a combined cipher
 	cipher              *ipsec.Cipher
@@ -175,7 +176,8 @@ func (e *env) bench(ctx context.Context, f *benchFlags) error {
 	}
 	defer b.deleteSAs()
 	if !e.json {
-		fmt.Fprintf(e.stdout, "%6s %8s %5s %11s %9s %9s %9s %9s %9s\n", "bytes", "SAs", "cores", "packets/s", "Mbit/s", "p50", "p90", "p99", "p99.9")
+		fmt.Fprintf(e.stdout, "%6s %8s %5s %11s %9s %9s %9s %9s %9s\n", "bytes", "SAs", "cores", "packets/s", "Mbit/s",
+			"p50", "p90", "p99", "p99.9")
 	}
 	wrong := int64(0)
 	for _, size := range f.sizes {
@@ -191,7 +193,8 @@ func (e *env) bench(ctx context.Context, f *benchFlags) error {
 			continue
 		}
 		ns := func(n int64) string { return round(time.Duration(n)).String() }
-		fmt.Fprintf(e.stdout, "%6d %8d %5d %11.0f %9.1f %9s %9s %9s %9s\n", size, res.SAs, res.Cores, res.PerSec, res.Mbit,
+		fmt.Fprintf(e.stdout, "%6d %8d %5d %11.0f %9.1f %9s %9s %9s %9s\n", size, res.SAs, res.Cores, res.PerSec,
+			res.Mbit,
 			ns(res.P50), ns(res.P90), ns(res.P99), ns(res.P999))
 	}
 	if wrong > 0 {
@@ -225,7 +228,8 @@ type bencher struct {
 func (b *bencher) connect(ctx context.Context) error {
 	if b.f.inProcess {
 		var err error
-		if b.own, err = kernel.New(b.f.kernel, engine.Options{Addrs: []netip.Addr{b.dst}, Clock: time.Now}); err != nil {
+		if b.own, err = kernel.New(b.f.kernel, engine.Options{Addrs: []netip.Addr{b.dst},
+			Clock: time.Now}); err != nil {
 			return command.Usagef("--kernel: %w", err)
 		}
 		b.keys, err = b.dialKeys(ctx)
@@ -341,7 +345,8 @@ func (e *env) printSuites(list []benchSuite) error {
 }
 
 func (b *bencher) id(i int) pfkey.SAID {
-	return pfkey.SAID{Type: wire.SATypeESP, SPI: wire.SPI(b.f.spi) + wire.SPI(i), Src: pfkey.Host(b.src), Dst: pfkey.Host(b.dst)}
+	return pfkey.SAID{Type: wire.SATypeESP, SPI: wire.SPI(b.f.spi) + wire.SPI(i), Src: pfkey.Host(b.src),
+		Dst: pfkey.Host(b.dst)}
 }
 
 func (b *bencher) addSAs(ctx context.Context) error {

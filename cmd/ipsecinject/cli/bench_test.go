@@ -91,7 +91,8 @@ func TestBenchSuites(t *testing.T) {
 // TestBenchEngine goes through sockets, at a rate, and leaves nothing behind.
 func TestBenchEngine(t *testing.T) {
 	h := pfkeytest.New(t)
-	code, out, errs := runBench("--engine", h.Serve(), "--sizes", "100", "--sas", "5", "--cores", "2", "--rate", "2000", "--time", "200ms", "--json")
+	code, out, errs := runBench("--engine", h.Serve(), "--sizes", "100", "--sas", "5", "--cores", "2", "--rate", "2000",
+		"--time", "200ms", "--json")
 	if code != 0 {
 		t.Fatalf("exit %d: %s", code, errs)
 	}
@@ -110,7 +111,8 @@ func TestBenchEngine(t *testing.T) {
 
 func TestBenchUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--suite", "rot13"}, {"--src", "x"}, {"--dst", "2001:db8::1"}, {"--sas", "0"}, {"--cores", "0"}, {"--rate", "-1"}, {"--sizes", "7"}, {"--time", "0s"},
+		{"--suite", "rot13"}, {"--src", "x"}, {"--dst", "2001:db8::1"}, {"--sas", "0"}, {"--cores", "0"},
+		{"--rate", "-1"}, {"--sizes", "7"}, {"--time", "0s"},
 		{"--in-process", "--kernel", "plan9"},
 	} {
 		if code, _, errs := runBench(args...); code != 2 || errs == "" {

@@ -21,7 +21,8 @@ type env struct {
 	colour command.Colour
 }
 
-// Run executes the command with args, without the name of the program, and returns its exit code. It ends early when ctx does.
+// Run executes the command with args, without the name of the program, and returns its exit code. It ends early when
+// ctx does.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr}
 	return command.Run(ctx, e.root(), args, stdin, stdout, stderr)
@@ -73,6 +74,7 @@ failed; 2 usage or unreadable input; 3 no engine at the address.`,
 		panic(err) // no such option
 	}
 	e.colour.Register(root)
-	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.benchCommand(), e.raceCommand(), command.Man())
+	root.AddCommand(e.pcapCommand(), e.sendCommand(), e.watchCommand(), e.benchCommand(), e.raceCommand(),
+		command.Man())
 	return root
 }

@@ -204,7 +204,8 @@ func ng(t testing.TB, links []layers.LinkType, frames ...[]byte) []byte {
 		}
 	}
 	for i, f := range frames {
-		ci := gopacket.CaptureInfo{Timestamp: time.Unix(int64(i), 0), CaptureLength: len(f), Length: len(f), InterfaceIndex: i % len(links)}
+		ci := gopacket.CaptureInfo{Timestamp: time.Unix(int64(i), 0), CaptureLength: len(f), Length: len(f),
+			InterfaceIndex: i % len(links)}
 		if err := w.WritePacket(ci, f); err != nil {
 			t.Fatal(err)
 		}
@@ -226,7 +227,8 @@ func file(t *testing.T, b []byte) string {
 
 func TestPcap(t *testing.T) {
 	e := start(t, nil)
-	name := file(t, classic(t, layers.LinkTypeRaw, espPacket(spiDeliver, 1), espPacket(9, 2), espPacket(spiQueue, 3), espPacket(spiRelease, 4)))
+	name := file(t, classic(t, layers.LinkTypeRaw, espPacket(spiDeliver, 1), espPacket(9, 2), espPacket(spiQueue, 3),
+		espPacket(spiRelease, 4)))
 	r := run(t, "pcap", name, "--engine", e.address)
 	r.check(t, 0, "4 packets: 3 delivered, 1 dropped\n")
 	equal(t, r.out, `     1  delivered    0x1000      192.0.2.2 > 192.0.2.1 udp 40000 > 9, 4 bytes
@@ -324,8 +326,9 @@ func TestPcapOutbound(t *testing.T) {
 
 func TestLinkTypes(t *testing.T) {
 	p := espPacket(spiDeliver, 1)
-	p6 := mustHex("60000000001032402001 0db8000000000000000000000002 20010db8000000000000000000000001 0000100000000001 0011223344556677"[:16] +
-		"20010db800000000000000000000000220010db8000000000000000000000001" + "00001000000000010011223344556677")
+	p6 := mustHex(
+		"60000000001032402001 0db8000000000000000000000002 20010db8000000000000000000000001 0000100000000001 0011223344556677"[:16] +
+			"20010db800000000000000000000000220010db8000000000000000000000001" + "00001000000000010011223344556677")
 	join := func(s string, b []byte, pad int) []byte {
 		return append(append(mustHex(s), b...), make([]byte, pad)...)
 	}
@@ -340,14 +343,20 @@ func TestLinkTypes(t *testing.T) {
 		{"raw", classic(t, layers.LinkTypeRaw, p, p6), [][]byte{p, p6}, ""},
 		{"ipv4", classic(t, layers.LinkTypeIPv4, p), [][]byte{p}, ""},
 		{"ipv6", classic(t, layers.LinkTypeIPv6, p6), [][]byte{p6}, ""},
-		{"ethernet", classic(t, layers.LinkTypeEthernet, join(macs+"0800", p, 10), arp, join(macs+"86dd", p6, 0)), [][]byte{p, p6}, "1 records without IP left out"},
+		{"ethernet", classic(t, layers.LinkTypeEthernet, join(macs+"0800", p, 10), arp, join(macs+"86dd", p6, 0)),
+			[][]byte{p, p6}, "1 records without IP left out"},
 		{"vlan", classic(t, layers.LinkTypeEthernet, join(macs+"88a8000281000001"+"0800", p, 3)), [][]byte{p}, ""},
-		{"null little endian", classic(t, layers.LinkTypeNull, join("02000000", p, 0), join("1e000000", p6, 0)), [][]byte{p, p6}, ""},
-		{"null big endian", classic(t, layers.LinkTypeNull, join("00000002", p, 0), join("00000018", p6, 0), join("00000007", p, 0)), [][]byte{p, p6}, "1 records without IP"},
+		{"null little endian", classic(t, layers.LinkTypeNull, join("02000000", p, 0), join("1e000000", p6, 0)),
+			[][]byte{p, p6}, ""},
+		{"null big endian", classic(t, layers.LinkTypeNull, join("00000002", p, 0), join("00000018", p6, 0),
+			join("00000007", p, 0)), [][]byte{p, p6}, "1 records without IP"},
 		{"loop", classic(t, layers.LinkTypeLoop, join("00000002", p, 0)), [][]byte{p}, ""},
-		{"linux cooked", classic(t, layers.LinkTypeLinuxSLL, join("00000001000602000000000100000800", p, 0)), [][]byte{p}, ""},
-		{"linux cooked 2", classic(t, layers.LinkTypeLinuxSLL2, join("0800000000000002000100060200000000010000", p, 0)), [][]byte{p}, ""},
-		{"pcapng", ng(t, []layers.LinkType{layers.LinkTypeRaw, layers.LinkTypeEthernet}, p, join(macs+"0800", p, 4), p6), [][]byte{p, p, p6}, ""},
+		{"linux cooked", classic(t, layers.LinkTypeLinuxSLL, join("00000001000602000000000100000800", p, 0)),
+			[][]byte{p}, ""},
+		{"linux cooked 2", classic(t, layers.LinkTypeLinuxSLL2, join("0800000000000002000100060200000000010000", p, 0)),
+			[][]byte{p}, ""},
+		{"pcapng", ng(t, []layers.LinkType{layers.LinkTypeRaw, layers.LinkTypeEthernet}, p, join(macs+"0800", p, 4),
+			p6), [][]byte{p, p, p6}, ""},
 		{"header claims more", classic(t, layers.LinkTypeEthernet, join(macs+"0800", p[:30], 0)), [][]byte{p[:30]}, ""},
 	}
 	for _, tt := range tests {
@@ -452,7 +461,8 @@ func TestWait(t *testing.T) {
 		e.release(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalGone})
 	}()
 	var stderr bytes.Buffer
-	code := cli.Run(t.Context(), []string{"pcap", name, "--engine", e.address, "--packets", "1", "--wait", "1h"}, nil, pw, &stderr)
+	code := cli.Run(t.Context(), []string{"pcap", name, "--engine", e.address, "--packets", "1", "--wait", "1h"}, nil,
+		pw, &stderr)
 	pw.Close()
 	result{code, "", stderr.String()}.check(t, 0, "1 packet: 1 dropped\n")
 }
@@ -526,7 +536,8 @@ func TestInterrupted(t *testing.T) {
 		}
 		cancel()
 	}()
-	r := runIn(t, ctx, nil, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x2000", "--wait", "1h")
+	r := runIn(t, ctx, nil, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi",
+		"0x2000", "--wait", "1h")
 	r.check(t, 1, "interrupted")
 }
 
@@ -538,7 +549,8 @@ func TestEngineGoesAway(t *testing.T) {
 		}
 		e.srv.Close()
 	}()
-	r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x2000", "--wait", "1h")
+	r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x2000", "--wait",
+		"1h")
 	r.check(t, 1, "the engine has gone away")
 }
 
@@ -549,7 +561,8 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("disk full
 func TestOutputFails(t *testing.T) {
 	e := start(t, nil)
 	var stderr bytes.Buffer
-	code := cli.Run(t.Context(), []string{"send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "1"}, nil, brokenWriter{}, &stderr)
+	code := cli.Run(t.Context(), []string{"send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1",
+		"--spi", "1"}, nil, brokenWriter{}, &stderr)
 	result{code, "", stderr.String()}.check(t, 1, "disk full")
 }
 
@@ -560,7 +573,8 @@ func TestWatch(t *testing.T) {
 		var out bytes.Buffer
 		done := make(chan int)
 		go func() {
-			done <- cli.Run(t.Context(), append([]string{"watch", "--count", "2", "--engine", e.address}, args...), nil, &out, pw)
+			done <- cli.Run(t.Context(), append([]string{"watch", "--count", "2", "--engine", e.address}, args...), nil,
+				&out, pw)
 		}()
 		ready := make([]byte, 1000)
 		n, err := pr.Read(ready)
@@ -568,7 +582,8 @@ func TestWatch(t *testing.T) {
 			t.Fatalf("%q, %v", ready[:n], err)
 		}
 		go io.Copy(io.Discard, pr)
-		r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x1000", "--data", "")
+		r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x1000",
+			"--data", "")
 		r.check(t, 0, "")
 		e.Inbound(&ipsec.Packet{ID: 70, Data: []byte("short")})
 		if code := <-done; code != 0 {
@@ -589,7 +604,8 @@ func TestWatch(t *testing.T) {
 			}
 			got = append(got, m)
 		}
-		if len(got) != 2 || got[1]["packet"] != hex.EncodeToString([]byte("short")) || got[1]["verdict"] != "dropped" || got[1]["id"] != 70.0 {
+		if len(got) != 2 || got[1]["packet"] != hex.EncodeToString([]byte("short")) || got[1]["verdict"] != "dropped" ||
+			got[1]["id"] != 70.0 {
 			t.Errorf("%v", got)
 		}
 	}
@@ -610,7 +626,8 @@ func TestManAndCompletion(t *testing.T) {
 	if r := run(t, "completion", "bash"); r.code != 0 || !strings.Contains(r.out, "ipsecinject") {
 		t.Errorf("completion: %d, %s", r.code, r.stderr)
 	}
-	if r := run(t, "__complete", "send", "--enc", "aes-g"); !strings.Contains(r.out, "aes-gcm\naes-gmac\n") && !strings.Contains(r.out, "aes-gcm") {
+	if r := run(t, "__complete", "send", "--enc", "aes-g"); !strings.Contains(r.out, "aes-gcm\naes-gmac\n") &&
+		!strings.Contains(r.out, "aes-gcm") {
 		t.Errorf("completion of --enc: %s", r.out)
 	}
 }

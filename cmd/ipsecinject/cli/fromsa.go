@@ -84,7 +84,8 @@ func (f *sendFlags) takeSA(d *wire.Dialect, answer []byte) error {
 	return nil
 }
 
-// takeCipher finds a cipher by the name its number has. The name of a combined one ends with the length of its ICV in bytes.
+// takeCipher finds a cipher by the name its number has. The name of a combined one ends with the length of its ICV in
+// bytes.
 func (f *sendFlags) takeCipher(d *wire.Dialect, id uint8, ext []byte) error {
 	name := d.EncryptName(id)
 	if name == "none" {

@@ -22,7 +22,8 @@ func TestSendFromEngine(t *testing.T) {
 	key := []byte("0123456789abcdef0123456789abcdef")
 	send := func(args ...string) (code int, out string) {
 		var stdout, stderr bytes.Buffer
-		args = append([]string{"send", "--engine", address, "--from-engine", "--src", "192.0.2.2", "--dst", "192.0.2.1"}, args...)
+		args = append([]string{"send", "--engine", address, "--from-engine", "--src", "192.0.2.2", "--dst",
+			"192.0.2.1"}, args...)
 		code = cli.Run(context.Background(), args, strings.NewReader(""), &stdout, &stderr)
 		if strings.Contains(stdout.String()+stderr.String(), "30313233") {
 			t.Errorf("%q shows the key: %s%s", args, stdout.String(), stderr.String())
@@ -34,7 +35,8 @@ func TestSendFromEngine(t *testing.T) {
 		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncAESCCM12, EncryptKey: pfkey.NewKey(key[:19])},
 		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey(key[:16]),
 			Auth: wire.IllumosAuthSHA256HMAC, AuthKey: pfkey.NewKey(key)},
-		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncNull, Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey(key[:20])},
+		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncNull, Auth: wire.AuthSHA1HMAC,
+			AuthKey: pfkey.NewKey(key[:20])},
 		{SAID: pfkey.SAID{Type: wire.SATypeAH}, Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey(key[:20])},
 	} {
 		sa.SPI, sa.Src, sa.Dst, sa.Replay = wire.SPI(0x1000+i), src, dst, 32
@@ -49,14 +51,16 @@ func TestSendFromEngine(t *testing.T) {
 		if code, out := send(args...); code != 0 || !strings.Contains(out, "delivered") {
 			t.Errorf("%v: exit %d: %s", sa.SAID, code, out)
 		}
-		if code, out := send(append(args, "--seq", "2", "--bad-icv")...); code != 0 || !strings.Contains(out, "bad_auth") && !strings.Contains(out, "crypto_failed") {
+		if code, out := send(append(args, "--seq", "2", "--bad-icv")...); code != 0 ||
+			!strings.Contains(out, "bad_auth") && !strings.Contains(out, "crypto_failed") {
 			t.Errorf("%v with a bad ICV: exit %d: %s", sa.SAID, code, out)
 		}
 	}
 	if code, out := send("--spi", "0x9999"); code != 1 || !strings.Contains(out, "no such process") {
 		t.Errorf("no such SA: exit %d: %s", code, out)
 	}
-	for _, args := range [][]string{{}, {"--spi", "1", "--enc", "aes-cbc"}, {"--spi", "1", "--outbound"}, {"--spi", "1", "--icv", "9"}} {
+	for _, args := range [][]string{{}, {"--spi", "1", "--enc", "aes-cbc"}, {"--spi", "1", "--outbound"},
+		{"--spi", "1", "--icv", "9"}} {
 		if code, out := send(args...); code != 2 {
 			t.Errorf("%q: exit %d: %s", args, code, out)
 		}

@@ -22,8 +22,8 @@ import (
 
 const saltless = "--src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 --enc aes-cbc --auth hmac-sha1"
 
-// TestAgainstKernel sends packets to an emulated illumos: one to a LARVAL SA that is promoted while it waits, then a right one
-// and wrong ones of every kind.
+// TestAgainstKernel sends packets to an emulated illumos: one to a LARVAL SA that is promoted while it waits, then a
+// right one and wrong ones of every kind.
 func TestAgainstKernel(t *testing.T) {
 	e, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	if err != nil {
@@ -70,7 +70,9 @@ func TestAgainstKernel(t *testing.T) {
 			t.Fatalf("%s, %v", d.Line(answer[:n]), err)
 		}
 	}
-	request(wire.MsgGetSPI, func(b []byte) []byte { return d.AppendSPIRange(b, wire.SPIRange{Min: 0x1000, Max: 0x1000}) })
+	request(wire.MsgGetSPI, func(b []byte) []byte {
+		return d.AppendSPIRange(b, wire.SPIRange{Min: 0x1000, Max: 0x1000})
+	})
 
 	keys := []string{"--enc-key", key(16), "--auth-key", key(20)}
 	args := func(more string) []string {
@@ -85,7 +87,8 @@ func TestAgainstKernel(t *testing.T) {
 		}
 		go io.Copy(io.Discard, pr)
 		request(wire.MsgUpdate, func(b []byte) []byte {
-			b = d.AppendSA(b, wire.SA{SPI: 0x1000, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC})
+			b = d.AppendSA(b, wire.SA{SPI: 0x1000, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC,
+				Encrypt: wire.IllumosEncAESCBC})
 			b = d.AppendKey(b, wire.ExtKeyAuth, wire.Key{Bits: 160, Data: mustHex(key(20))})
 			return d.AppendKey(b, wire.ExtKeyEncrypt, wire.Key{Bits: 128, Data: mustHex(key(16))})
 		})

@@ -33,7 +33,8 @@ func (e *env) printVerdict(v *packetport.Verdict) error {
 		spi = fmt.Sprintf("%#x", v.SPI)
 	}
 	if e.json {
-		l := line{ID: v.ID, Verdict: v.Kind.String(), Reason: v.Reason, Counter: v.Counter, SPI: spi, Inner: hex.EncodeToString(v.Inner)}
+		l := line{ID: v.ID, Verdict: v.Kind.String(), Reason: v.Reason, Counter: v.Counter, SPI: spi,
+			Inner: hex.EncodeToString(v.Inner)}
 		if v.Watched {
 			p := hex.EncodeToString(v.Packet)
 			l.Packet = &p

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// progress is a line on standard error that is written over and over, if that is a terminal, and nothing otherwise. It is safe for concurrent use.
+// progress is a line on standard error that is written over and over, if that is a terminal, and nothing otherwise. It
+// is safe for concurrent use.
 type progress struct {
 	mu    sync.Mutex
 	w     io.Writer // nil: nobody looks

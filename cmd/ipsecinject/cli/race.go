@@ -165,7 +165,8 @@ func (e *env) everyRace(ctx context.Context, f *raceFlags) error {
 	}
 	if !e.json {
 		fmt.Fprintf(e.stdout, "every order of two packets, an UPDATE and an ending, in the real code\n\n")
-		fmt.Fprintf(e.stdout, "%-16s %-8s %10s %10s %10s %10s %10s\n", "variant", "ending", "schedules", "failing", "stranded", "lost", "dead")
+		fmt.Fprintf(e.stdout, "%-16s %-8s %10s %10s %10s %10s %10s\n", "variant", "ending", "schedules", "failing",
+			"stranded", "lost", "dead")
 	}
 	var wrong []string
 	total := 0
@@ -178,10 +179,12 @@ func (e *env) everyRace(ctx context.Context, f *raceFlags) error {
 				return err
 			}
 		} else {
-			fmt.Fprintf(e.stdout, "%-16s %-8s %10d %10d %10d %10d %10d\n", s.Variant, s.Ending, s.Schedules, s.Failing, s.Stranded, s.Lost, s.Dead)
+			fmt.Fprintf(e.stdout, "%-16s %-8s %10d %10d %10d %10d %10d\n", s.Variant, s.Ending, s.Schedules, s.Failing,
+				s.Stranded, s.Lost, s.Dead)
 		}
 		if (s.Failing > 0) == (s.Variant == racelab.Ours) || s.Broken != "" {
-			wrong = append(wrong, fmt.Sprintf("%s with %s: %d of %d schedules fail", s.Variant, s.Ending, s.Failing, s.Schedules))
+			wrong = append(wrong, fmt.Sprintf("%s with %s: %d of %d schedules fail", s.Variant, s.Ending, s.Failing,
+				s.Schedules))
 		}
 		if w := worst[s.Variant]; s.Failing > 0 && (w == nil || len(s.Worst()) < len(w.Worst())) {
 			worst[s.Variant] = s
@@ -242,7 +245,8 @@ func (e *env) tell(variant, ending, schedule string) error {
 	}
 	steps := make([]raceStep, len(r.Steps))
 	for i, s := range r.Steps {
-		steps[i] = raceStep{string(rune(s.Actor)), s.From, s.To, s.State.String(), s.Linked, append([]uint64{}, s.Held...), []string{}}
+		steps[i] = raceStep{string(rune(s.Actor)), s.From, s.To, s.State.String(), s.Linked,
+			append([]uint64{}, s.Held...), []string{}}
 		for _, v := range s.Verdicts {
 			steps[i].Verdicts = append(steps[i].Verdicts, v.String())
 		}
@@ -392,7 +396,8 @@ func (e *env) arriveRace(ctx context.Context, f *raceFlags) error {
 
 func printArrivals(w io.Writer, res *racelab.ArrivalsResult, took time.Duration) {
 	b := res.Ledger
-	fmt.Fprintf(w, "%s: %d packets in %.1f s, while %d SAs were reserved and %d promoted,\n", res.Variant, res.Packets, took.Seconds(), res.Reserved, res.Promoted)
+	fmt.Fprintf(w, "%s: %d packets in %.1f s, while %d SAs were reserved and %d promoted,\n", res.Variant, res.Packets,
+		took.Seconds(), res.Reserved, res.Promoted)
 	fmt.Fprintf(w, "%d deleted, with %d flushes and %d ageing passes\n", res.Deleted, res.Flushed, res.Aged)
 	fmt.Fprintf(w, "ledger: %d injected = %d ended + %d held + %d in flight\n", b.Injected, b.Ended, b.Held, b.InFlight)
 	fmt.Fprintf(w, "        %d delivered", b.Verdicts["delivered"])

@@ -62,7 +62,8 @@ func TestRaceReplay(t *testing.T) {
 			Held  []int
 		}
 	}
-	if err := json.Unmarshal([]byte(out), &s); code != 0 || err != nil || s.Fates[0] != "stranded" || len(s.Steps) != 9 || len(s.Steps[8].Held) != 1 {
+	if err := json.Unmarshal([]byte(out), &s); code != 0 || err != nil || s.Fates[0] != "stranded" ||
+		len(s.Steps) != 9 || len(s.Steps[8].Held) != 1 {
 		t.Errorf("exit %d, %v: %s", code, err, out)
 	}
 }
@@ -83,7 +84,8 @@ func TestRaceFree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := xml.Unmarshal(b, new(struct{})); err != nil || !bytes.Contains(b, []byte("larval-unlocked")) || !bytes.Contains(b, []byte("50µs")) {
+	if err := xml.Unmarshal(b, new(struct{})); err != nil || !bytes.Contains(b, []byte("larval-unlocked")) ||
+		!bytes.Contains(b, []byte("50µs")) {
 		t.Errorf("no picture of it: %v\n%.300s", err, b)
 	}
 }
@@ -125,21 +127,24 @@ func TestRaceFreeInterrupted(t *testing.T) {
 
 func TestRaceArrivals(t *testing.T) {
 	code, out, errs := runRace("--arrivals", "20000")
-	if code != 0 || !strings.Contains(out, "20000 injected = 20000 ended + 0 held + 0 in flight") || !strings.Contains(out, "nothing was stranded") {
+	if code != 0 || !strings.Contains(out, "20000 injected = 20000 ended + 0 held + 0 in flight") ||
+		!strings.Contains(out, "nothing was stranded") {
 		t.Errorf("exit %d: %s%s", code, out, errs)
 	}
 }
 
 func TestRaceUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--fault", "theirs"}, {"--ending", "never"}, {"--replay", "x"}, {"--replay", "ours/none/XYZ"}, {"--replay", "ours/none/1"}, {"--free", "--arrivals", "3"},
+		{"--fault", "theirs"}, {"--ending", "never"}, {"--replay", "x"}, {"--replay", "ours/none/XYZ"},
+		{"--replay", "ours/none/1"}, {"--free", "--arrivals", "3"},
 		{"--free", "--trials", "0"}, {"--arrivals", "-1"}, {"--free", "--delay", "-1s"}, {"--packets", "65"}, {"more"},
 	} {
 		if code, _, errs := runRace(args...); code != 2 || errs == "" {
 			t.Errorf("%q: exit %d, %q", args, code, errs)
 		}
 	}
-	if code, _, _ := runRace("--plot", filepath.Join(t.TempDir(), "no", "where.svg"), "--trials", "1", "--delay", "0"); code != 1 {
+	if code, _, _ := runRace("--plot", filepath.Join(t.TempDir(), "no", "where.svg"), "--trials", "1", "--delay",
+		"0"); code != 1 {
 		t.Errorf("a plot that cannot be written: exit %d", code)
 	}
 }

@@ -118,8 +118,8 @@ func (r *recipe) spoil(p []byte, seqHi uint32) ([]byte, error) {
 	return p, nil
 }
 
-// reseal protects plain, which has its padding and trailer already, in the place of what esp protects now. It is the only
-// place that seals a trailer that RFC 4303 does not allow, so it is here and not in the ipsec package.
+// reseal protects plain, which has its padding and trailer already, in the place of what esp protects now. It is the
+// only place that seals a trailer that RFC 4303 does not allow, so it is here and not in the ipsec package.
 func reseal(s *ipsec.Suite, esp, plain []byte, t *ipsec.Transform, seqHi uint32) error {
 	key := s.Key.Bytes()
 	head := 8 + t.IVLen()
@@ -151,7 +151,8 @@ func reseal(s *ipsec.Suite, esp, plain []byte, t *ipsec.Transform, seqHi uint32)
 		return nil
 	}
 	hashes := map[*ipsec.MAC]func() hash.Hash{
-		ipsec.HMACMD5: md5.New, ipsec.HMACSHA1: sha1.New, ipsec.HMACSHA256: sha256.New, ipsec.HMACSHA384: sha512.New384, ipsec.HMACSHA512: sha512.New,
+		ipsec.HMACMD5: md5.New, ipsec.HMACSHA1: sha1.New, ipsec.HMACSHA256: sha256.New, ipsec.HMACSHA384: sha512.New384,
+		ipsec.HMACSHA512: sha512.New,
 	}
 	newHash, ok := hashes[s.MAC]
 	if !ok {
@@ -202,8 +203,8 @@ func udpPacket(src, dst netip.Addr, ports ipsec.Ports, data string) ([]byte, err
 	return ipsec.MakeUDP(netip.AddrPortFrom(src, ports.Src), netip.AddrPortFrom(dst, ports.Dst), []byte(data))
 }
 
-// fixLengths makes the lengths in the headers those that are there, and the header checksum right. udp is the offset of a
-// UDP header, or 0.
+// fixLengths makes the lengths in the headers those that are there, and the header checksum right. udp is the offset of
+// a UDP header, or 0.
 func fixLengths(p []byte, udp int) {
 	if p[0]>>4 == 4 {
 		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))

@@ -117,7 +117,8 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.StringVar(&f.auth, "auth", "none", "integrity `ALGORITHM`")
 	fl.StringVar(&f.authKey, "auth-key", "", "its key, `HEX` or @FILE")
 	fl.IntVar(&f.icv, "icv", 0, "length of the ICV in `BITS`; 0: as the RFC has it")
-	fl.BoolVar(&f.fromEngine, "from-engine", false, "algorithms and keys of the SA that the engine has for --proto, --spi, --src and --dst")
+	fl.BoolVar(&f.fromEngine, "from-engine", false,
+		"algorithms and keys of the SA that the engine has for --proto, --spi, --src and --dst")
 	fl.StringVar(&f.encap, "encap", "", "ESP in UDP, from and to these `PORTS`")
 	fl.Lookup("encap").NoOptDefVal = encapDefault
 	fl.StringVar(&f.ports, "ports", "40000:9", "`PORTS` of the UDP datagram inside")
@@ -137,7 +138,8 @@ With --write the packets go into a capture instead, for wireshark or for pcap.`,
 	fl.IntVar(&f.short, "short", -1, "only this many `BYTES` of the ESP or AH part")
 	fl.StringArrayVar(&f.hex, "hex", nil, "a finished packet, from its IP header on, `HEX` or @FILE; may be repeated")
 	fl.BoolVar(&f.dry, "dry-run", false, "print the packets in hexadecimal, one on a line, and send nothing")
-	fl.StringVar(&f.write, "write", "", "write the packets into a capture, a pcap `FILE` or - for standard output, and send nothing")
+	fl.StringVar(&f.write, "write", "",
+		"write the packets into a capture, a pcap `FILE` or - for standard output, and send nothing")
 	cmd.MarkFlagsMutuallyExclusive("dry-run", "write")
 	command.Complete(cmd, "proto", "esp", "ah")
 	command.Complete(cmd, "mode", "transport", "tunnel")
@@ -427,8 +429,8 @@ func parsePorts(flag, s string) (ipsec.Ports, error) {
 // maxHexFile bounds a file of hexadecimal digits, in bytes: the longest packet with room for white space.
 const maxHexFile = 1 << 20
 
-// readHex reads hexadecimal digits, or those in the file behind an @. White space, colons and a leading 0x do not count. The
-// error does not show what was read.
+// readHex reads hexadecimal digits, or those in the file behind an @. White space, colons and a leading 0x do not
+// count. The error does not show what was read.
 func readHex(ctx context.Context, flag, s string) ([]byte, error) {
 	if name, ok := strings.CutPrefix(s, "@"); ok {
 		b, err := files.ReadAll(ctx, name, maxHexFile)

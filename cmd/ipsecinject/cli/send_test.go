@@ -59,7 +59,8 @@ func open(t *testing.T, s ipsec.Suite, p []byte, seqHi uint32) (plain []byte, in
 // What send writes into a capture is what it would have sent.
 func TestSendWrite(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "sent.pcap")
-	args := []string{"--src", "2001:db8::2", "--dst", "2001:db8::1", "--spi", "0x1000", "--auth", "hmac-sha1", "--auth-key", key(20), "--count", "3"}
+	args := []string{"--src", "2001:db8::2", "--dst", "2001:db8::1", "--spi", "0x1000", "--auth", "hmac-sha1",
+		"--auth-key", key(20), "--count", "3"}
 	run(t, append([]string{"send", "--write", file}, args...)...).check(t, 0, "")
 	f, err := os.Open(file)
 	if err != nil {
@@ -149,7 +150,8 @@ func TestSendShapes(t *testing.T) {
 			"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 8, 24 bytes",
 			"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 9, 24 bytes",
 		}},
-		{"--repeat 1", []string{"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 24 bytes", "192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 24 bytes"}},
+		{"--repeat 1", []string{"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 24 bytes",
+			"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 24 bytes"}},
 		{"--encap", []string{"192.0.2.2 > 192.0.2.1 udp 4500 > 4500 esp spi 0x1000 seq 1, 24 bytes"}},
 		{"--encap 1024:4500", []string{"192.0.2.2 > 192.0.2.1 udp 1024 > 4500 esp spi 0x1000 seq 1, 24 bytes"}},
 		{"--encap 1:4500 --short 9", []string{"192.0.2.2 > 192.0.2.1 udp 1 > 4500 esp spi 0x1000 seq 1, 1 bytes"}},
@@ -158,14 +160,17 @@ func TestSendShapes(t *testing.T) {
 		{"--short 3", []string{"192.0.2.2 > 192.0.2.1 esp, 3 bytes"}},
 		{"--short 12 --encap", []string{"192.0.2.2 > 192.0.2.1 udp 4500 > 4500 esp spi 0x1000 seq 1, 4 bytes"}},
 		{"--src 2001:db8::2 --dst 2001:db8::1", []string{"2001:db8::2 > 2001:db8::1 esp spi 0x1000 seq 1, 24 bytes"}},
-		{"--src 2001:db8::2 --dst 2001:db8::1 --encap --short 12", []string{"2001:db8::2 > 2001:db8::1 udp 4500 > 4500 esp spi 0x1000 seq 1, 4 bytes"}},
+		{"--src 2001:db8::2 --dst 2001:db8::1 --encap --short 12",
+			[]string{"2001:db8::2 > 2001:db8::1 udp 4500 > 4500 esp spi 0x1000 seq 1, 4 bytes"}},
 		{"--mode tunnel", []string{"192.0.2.2 > 192.0.2.1 esp spi 0x1000 seq 1, 44 bytes"}},
-		{"--proto ah --auth hmac-md5 --auth-key " + key(16), []string{"192.0.2.2 > 192.0.2.1 ah spi 0x1000 seq 1 udp 40000 > 9, 11 bytes"}},
+		{"--proto ah --auth hmac-md5 --auth-key " + key(16),
+			[]string{"192.0.2.2 > 192.0.2.1 ah spi 0x1000 seq 1 udp 40000 > 9, 11 bytes"}},
 		{"--proto ah --mode tunnel --inner-src 10.0.0.1 --inner-dst 10.0.0.2 --auth hmac-md5 --auth-key " + key(16),
 			[]string{"192.0.2.2 > 192.0.2.1 ah spi 0x1000 seq 1 ipv4 10.0.0.1 > 10.0.0.2 udp 40000 > 9, 11 bytes"}},
 		{"--outbound --ports 500:501 --data x", []string{"192.0.2.2 > 192.0.2.1 udp 500 > 501, 1 bytes"}},
 		{"--outbound --inner " + hex.EncodeToString(inner), []string{"192.0.2.2 > 192.0.2.1 udp 40000 > 9, 4 bytes"}},
-		{"--proto ah --auth hmac-md5 --auth-key " + key(16) + " --inner " + hex.EncodeToString(inner), []string{"192.0.2.2 > 192.0.2.1 ah spi 0x1000 seq 1 udp 40000 > 9, 4 bytes"}},
+		{"--proto ah --auth hmac-md5 --auth-key " + key(16) + " --inner " + hex.EncodeToString(inner),
+			[]string{"192.0.2.2 > 192.0.2.1 ah spi 0x1000 seq 1 udp 40000 > 9, 4 bytes"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.args, func(t *testing.T) {
@@ -230,15 +235,20 @@ func TestSendSpoiled(t *testing.T) {
 		args string
 		s    ipsec.Suite
 	}{
-		{"--enc null --auth hmac-sha256 --auth-key " + key(32), ipsec.Suite{Cipher: ipsec.NULL, MAC: ipsec.HMACSHA256, AuthKey: ipsec.NewKey(mustHex(key(32)))}},
+		{"--enc null --auth hmac-sha256 --auth-key " + key(32), ipsec.Suite{Cipher: ipsec.NULL, MAC: ipsec.HMACSHA256,
+			AuthKey: ipsec.NewKey(mustHex(key(32)))}},
 		{"--enc aes-cbc --enc-key " + key(16) + " --auth hmac-sha1 --auth-key " + key(20),
-			ipsec.Suite{Cipher: ipsec.AESCBC, Key: ipsec.NewKey(mustHex(key(16))), MAC: ipsec.HMACSHA1, AuthKey: ipsec.NewKey(mustHex(key(20)))}},
+			ipsec.Suite{Cipher: ipsec.AESCBC, Key: ipsec.NewKey(mustHex(key(16))), MAC: ipsec.HMACSHA1,
+				AuthKey: ipsec.NewKey(mustHex(key(20)))}},
 		{"--enc des-cbc --enc-key " + key(8) + " --auth hmac-md5 --auth-key " + key(16),
-			ipsec.Suite{Cipher: ipsec.DESCBC, Key: ipsec.NewKey(mustHex(key(8))), MAC: ipsec.HMACMD5, AuthKey: ipsec.NewKey(mustHex(key(16)))}},
+			ipsec.Suite{Cipher: ipsec.DESCBC, Key: ipsec.NewKey(mustHex(key(8))), MAC: ipsec.HMACMD5,
+				AuthKey: ipsec.NewKey(mustHex(key(16)))}},
 		{"--enc 3des-cbc --enc-key " + key(24) + " --auth hmac-sha512 --auth-key " + key(58),
-			ipsec.Suite{Cipher: ipsec.TripleDES, Key: ipsec.NewKey(mustHex(key(24))), MAC: ipsec.HMACSHA512, AuthKey: ipsec.NewKey(mustHex(key(58)))}},
+			ipsec.Suite{Cipher: ipsec.TripleDES, Key: ipsec.NewKey(mustHex(key(24))), MAC: ipsec.HMACSHA512,
+				AuthKey: ipsec.NewKey(mustHex(key(58)))}},
 		{"--enc aes-gcm --enc-key " + key(36),
-			ipsec.Suite{Cipher: ipsec.AESGCM, Key: ipsec.NewKey(mustHex(key(32))), Salt: ipsec.NewKey(mustHex(key(36)[64:]))}},
+			ipsec.Suite{Cipher: ipsec.AESGCM, Key: ipsec.NewKey(mustHex(key(32))),
+				Salt: ipsec.NewKey(mustHex(key(36)[64:]))}},
 	}
 	for _, su := range suites {
 		su.s.Proto = ipsec.ESP
@@ -255,7 +265,8 @@ func TestSendSpoiled(t *testing.T) {
 					t.Fatalf("whole: %v", err)
 				}
 				plain, _, err = open(t, su.s, dry(t, append(args, "--bad-padding")...)[0], hi)
-				if _, _, ok := ipsec.Trailer(plain); err != nil || !ok || ipsec.CheckPadding(plain) || ipsec.CheckLastPad(plain) {
+				if _, _, ok := ipsec.Trailer(plain); err != nil || !ok || ipsec.CheckPadding(plain) ||
+					ipsec.CheckLastPad(plain) {
 					t.Errorf("--bad-padding: %x, %v", plain, err)
 				}
 				plain, _, err = open(t, su.s, dry(t, append(args, "--bad-pad-length")...)[0], hi)
@@ -272,7 +283,8 @@ func TestSendSpoiled(t *testing.T) {
 
 func TestSendVerdicts(t *testing.T) {
 	e := start(t, nil)
-	r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x2000", "--count", "2", "--repeat", "1",
+	r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x2000", "--count",
+		"2", "--repeat", "1",
 		"--wait", "0", "--json")
 	r.check(t, 0, "4 still waiting (1 2 3 4)")
 	if n := strings.Count(r.out, `"verdict":"queued"`); n != 4 {
@@ -281,7 +293,8 @@ func TestSendVerdicts(t *testing.T) {
 	if !bytes.Equal(e.packets[0], e.packets[1]) || bytes.Equal(e.packets[0], e.packets[2]) {
 		t.Error("--repeat does not repeat")
 	}
-	r = run(t, "send", "--engine", e.address, "--src", "192.0.2.1", "--dst", "192.0.2.2", "--outbound", "--tunnel", "tun1")
+	r = run(t, "send", "--engine", e.address, "--src", "192.0.2.1", "--dst", "192.0.2.2", "--outbound", "--tunnel",
+		"tun1")
 	r.check(t, 0, "1 packet: 1 transmitted")
 	if diff := cmp.Diff([]string{"tun1"}, e.tunnels); diff != "" {
 		t.Error(diff)
@@ -292,7 +305,8 @@ func TestSendVerdicts(t *testing.T) {
 // More packets than the engine's queue for us could hold verdicts of: none is lost.
 func TestSendMany(t *testing.T) {
 	e := start(t, nil)
-	r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x1000", "--count", "3000")
+	r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x1000", "--count",
+		"3000")
 	r.check(t, 0, "3000 packets: 3000 delivered")
 }
 
@@ -313,7 +327,8 @@ func TestSendUsage(t *testing.T) {
 		{base + "--auth crc32", `--auth "crc32" is none of`},
 		{base + "--enc aes-cbc", "0 bits, but aes-cbc takes a key of 128 to 256 in steps of 64 bits"},
 		{base + "--enc aes-cbc --enc-key " + key(15), "120 bits, but aes-cbc"},
-		{base + "--enc aes-gcm --enc-key " + key(16), "128 bits, but aes-gcm takes a key of 128 to 256 in steps of 64 bits and a salt of 32 bits behind it"},
+		{base + "--enc aes-gcm --enc-key " + key(16),
+			"128 bits, but aes-gcm takes a key of 128 to 256 in steps of 64 bits and a salt of 32 bits behind it"},
 		{base + "--enc des-cbc --enc-key " + key(9), "72 bits, but des-cbc takes a key of 64 bits"},
 		{base + "--enc aes-cbc --enc-key c0ffee00xyz", "--enc-key: not an even number of hexadecimal digits"},
 		{base + "--enc aes-cbc --enc-key @" + badKeys, "--enc-key: not an even number of hexadecimal digits"},

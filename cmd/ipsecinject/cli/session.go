@@ -72,7 +72,8 @@ type injection struct {
 func (i *injection) addTo(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&i.outbound, "outbound", false, "the packets are plaintext on their way out")
 	cmd.Flags().StringVar(&i.tunnel, "tunnel", "", "`NAME` of the tunnel interface the outbound packets belong to")
-	cmd.Flags().DurationVar(&i.wait, "wait", time.Second, "after the last packet, wait at most this long for those that are queued or held; 0: not at all")
+	cmd.Flags().DurationVar(&i.wait, "wait", time.Second,
+		"after the last packet, wait at most this long for those that are queued or held; 0: not at all")
 	cmd.Flags().StringVar(&i.expect, "expect", "",
 		"exit with 1 unless this `VERDICT` is the last of every packet, such as delivered or dropped/no-sa")
 	command.Complete(cmd, "expect", expectations()...)

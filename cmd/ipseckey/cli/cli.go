@@ -1,4 +1,5 @@
-// Package cli is the command ipseckey on this machine: it gives package ipseckey its streams, files, names, clock and socket.
+// Package cli is the command ipseckey on this machine: it gives package ipseckey its streams, files, names, clock and
+// socket.
 package cli
 
 import (
@@ -22,8 +23,8 @@ import (
 // protocolsFile has the names of IP protocols; without it they have none.
 const protocolsFile = "/etc/protocols"
 
-// Run runs the command with the words behind its name and returns the exit status. Interrupts do what they do to the original
-// while it runs: they end a monitor, are ignored at the prompt, and end anything else.
+// Run runs the command with the words behind its name and returns the exit status. Interrupts do what they do to the
+// original while it runs: they end a monitor, are ignored at the prompt, and end anything else.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	interrupts, stop := watch()
 	defer stop()

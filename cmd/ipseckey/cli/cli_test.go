@@ -76,7 +76,8 @@ func TestEngine(t *testing.T) {
 	if code, out, errs := run(t, "", "--engine", address, "-n", "-f", ike); code != 0 || out != "" {
 		t.Fatalf("-f: exit %d, %q, %q", code, out, errs)
 	}
-	code, out, errs := run(t, "", "--engine", address, "-n", "get", "esp", "spi", "0x1000", "src", "192.0.2.2", "dst", "192.0.2.1")
+	code, out, errs := run(t, "", "--engine", address, "-n", "get", "esp", "spi", "0x1000", "src", "192.0.2.2", "dst",
+		"192.0.2.1")
 	if code != 0 || !strings.Contains(out, "EKY: "+key+"/128\n") || !strings.Contains(out, "X_INBOUND") {
 		t.Errorf("get: exit %d, %q, %q", code, out, errs)
 	}
@@ -102,16 +103,19 @@ func TestEngine(t *testing.T) {
 		t.Errorf("dump --json: %q", out)
 	}
 
-	code, out, errs = run(t, "", "--engine", address, "--json", "getspi", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-min", "0x3000", "spi-max", "0x3000")
+	code, out, errs = run(t, "", "--engine", address, "--json", "getspi", "src", "192.0.2.2", "dst", "192.0.2.1",
+		"spi-min", "0x3000", "spi-max", "0x3000")
 	if code != 0 || !strings.Contains(out, `"spi":"0x3000"`) || !strings.Contains(out, `"larval"`) {
 		t.Errorf("getspi: exit %d, %q, %q", code, out, errs)
 	}
-	code, out, errs = run(t, "", "--engine", address, "-n", "getspi", "esp", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-min", "0x3000", "spi-max", "0x3000")
+	code, out, errs = run(t, "", "--engine", address, "-n", "getspi", "esp", "src", "192.0.2.2", "dst", "192.0.2.1",
+		"spi-min", "0x3000", "spi-max", "0x3000")
 	if code != 1 || !strings.Contains(errs, "No SPI was reserved: File exists.") {
 		t.Errorf("getspi again: exit %d, %q, %q", code, out, errs)
 	}
 
-	code, out, errs = run(t, "delete esp spi 0x1000 dst 192.0.2.1\ndelete esp spi 0x1000 dst 192.0.2.1\n", "--engine", address, "-n")
+	code, out, errs = run(t, "delete esp spi 0x1000 dst 192.0.2.1\ndelete esp spi 0x1000 dst 192.0.2.1\n", "--engine",
+		address, "-n")
 	if code != 1 || out != "" || !strings.Contains(errs, "192.0.2.1 does not exist.") {
 		t.Errorf("delete: exit %d, %q, %q", code, out, errs)
 	}
@@ -128,9 +132,12 @@ func TestSaveLoads(t *testing.T) {
 	dir := t.TempDir()
 	first, second := filepath.Join(dir, "first"), filepath.Join(dir, "second")
 	a, b := serve(t), serve(t)
-	commands := "add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey " + key + " hard_addtime 28800 soft_addtime 24000 replay 32\n" +
-		"add esp spi 0x2000 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-ccm encrkey " + key + "a0a1a2 pair-spi 0x1000 hard_bytes 1000000\n" +
-		"add ah spi 0x3000 src6 2001:db8::2 dst6 2001:db8::1 auth_alg sha256 authkey " + key + key + " srcidtype fqdn west.example outbound\n"
+	commands := "add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey " + key +
+		" hard_addtime 28800 soft_addtime 24000 replay 32\n" +
+		"add esp spi 0x2000 src 192.0.2.1 dst 192.0.2.2 encr_alg aes-ccm encrkey " + key +
+		"a0a1a2 pair-spi 0x1000 hard_bytes 1000000\n" +
+		"add ah spi 0x3000 src6 2001:db8::2 dst6 2001:db8::1 auth_alg sha256 authkey " + key + key +
+		" srcidtype fqdn west.example outbound\n"
 	if code, out, errs := run(t, commands, "--engine", a, "-n"); code != 0 || out != "" {
 		t.Fatalf("add: exit %d, %q, %q", code, out, errs)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipseckey"
 )
 
-// editor is the line editor of the prompt: that of x/term, with a history that outlives the run and completion with Tab.
+// editor is the line editor of the prompt: that of x/term, with a history that outlives the run and completion with
+// Tab.
 type editor struct {
 	in      io.Reader
 	out     io.Writer
@@ -151,8 +152,8 @@ func columns(texts []string, width int) string {
 	return b.String()
 }
 
-// keys passes on what is typed. An interrupt is an error, which x/term cannot tell from an end; tabs in what is pasted are
-// blanks, so that they complete nothing.
+// keys passes on what is typed. An interrupt is an error, which x/term cannot tell from an end; tabs in what is pasted
+// are blanks, so that they complete nothing.
 type keys struct {
 	r      io.Reader
 	pasted bool

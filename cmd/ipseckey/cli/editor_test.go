@@ -15,7 +15,10 @@ import (
 // typed is an editor with what its user types, a piece a read.
 func typed(h *history, pieces ...string) (*editor, *bytes.Buffer) {
 	var out bytes.Buffer
-	return &editor{in: &pieceReader{pieces}, out: &out, history: h, size: func() (int, int, error) { return 60, 24, nil }}, &out
+	return &editor{in: &pieceReader{pieces}, out: &out, history: h, size: func() (int, int, error) {
+		return 60, 24,
+			nil
+	}}, &out
 }
 
 type pieceReader struct{ pieces []string }

@@ -14,7 +14,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/cmd/ipseckey/cli"
 )
 
-// TestTerminal is a session at a real terminal: completion, an error that marks its word, colours, the history, and the end.
+// TestTerminal is a session at a real terminal: completion, an error that marks its word, colours, the history, and the
+// end.
 func TestTerminal(t *testing.T) {
 	address := serve(t)
 	keyboard, terminal := terminaltest.Open(t)
@@ -59,7 +60,8 @@ func TestTerminal(t *testing.T) {
 		t.Errorf("exit %d", code)
 	}
 	b, err := os.ReadFile(kept)
-	if err != nil || strings.Contains(string(b), key[:8]) || !strings.Contains(string(b), "encrkey XXXX") || !strings.Contains(string(b), "\nflush\n") {
+	if err != nil || strings.Contains(string(b), key[:8]) || !strings.Contains(string(b), "encrkey XXXX") ||
+		!strings.Contains(string(b), "\nflush\n") {
 		t.Errorf("history: %v, %q", err, b)
 	}
 }

@@ -18,7 +18,8 @@ type env struct {
 	colour command.Colour
 }
 
-// Run executes the command with args, without the name of the program, and returns its exit code. It ends early when ctx does.
+// Run executes the command with args, without the name of the program, and returns its exit code. It ends early when
+// ctx does.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	e := &env{stdin: stdin, stdout: stdout, stderr: stderr}
 	return command.Run(ctx, e.root(), args, stdin, stdout, stderr)

@@ -46,7 +46,8 @@ the program ip). What cannot be judged there is counted and named.`,
 					return command.Usagef("--against: %w", err)
 				}
 				if c.Addrs != nil || options != nil || c.Fault != "" {
-					return command.Usagef("--against plays on a kernel that runs already: --addr, -o and --fault are for one that is made")
+					return command.Usagef(
+						"--against plays on a kernel that runs already: --addr, -o and --fault are for one that is made")
 				}
 				c.Target = conform.Live{Address: a, Clock: time.Now}
 			}
@@ -57,13 +58,17 @@ the program ip). What cannot be judged there is counted and named.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.Kernel, "kernel", "illumos", "the kernel whose recordings are played: "+strings.Join(conform.Kernels(), ", "))
-	f.StringVar(&against, "against", "", "the `ADDRESS` of a running kernel to play on: KERNEL:PATH, or af_key: for this host's")
+	f.StringVar(&c.Kernel, "kernel", "illumos", "the kernel whose recordings are played: "+
+		strings.Join(conform.Kernels(), ", "))
+	f.StringVar(&against, "against", "",
+		"the `ADDRESS` of a running kernel to play on: KERNEL:PATH, or af_key: for this host's")
 	f.StringVar(&c.Run, "run", "",
 		"only scenarios whose `NAME`, also behind that of its folder as in illumos/getspi/timeout, "+
 			"matches this regular expression")
-	f.StringSliceVar(&addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of the recordings' host)")
-	f.StringArrayVarP(&options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
+	f.StringSliceVar(&addrs, "addr", nil,
+		"an own `ADDRESS` of the emulated host, repeatable (default: those of the recordings' host)")
+	f.StringArrayVarP(&options, "option", "o", nil,
+		"a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
 	f.StringVar(&c.Fault, "fault", "", "a deliberate defect: larval-unlocked, larval-window")
 	f.BoolVarP(&c.Verbose, "verbose", "v", false, "every scenario, and every difference of those that fail")
 	f.BoolVar(&c.JSON, "json", false, "one JSON object a line")

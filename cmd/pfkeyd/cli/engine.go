@@ -32,8 +32,10 @@ type engineFlags struct {
 func (f *engineFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernel.Names(), ", "))
-	flags.StringSliceVar(&f.addrs, "addr", nil, "an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
-	flags.StringArrayVarP(&f.options, "option", "o", nil, "a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
+	flags.StringSliceVar(&f.addrs, "addr", nil,
+		"an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
+	flags.StringArrayVarP(&f.options, "option", "o", nil,
+		"a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
 	flags.StringArrayVar(&f.policy, "policy", nil,
 		"security policies in the kernel's own form, a `FILE` of at most 1 MiB, "+
 			"repeatable; illumos: rules of ipsecconf, linux: spdadd and spdupdate of setkey")

@@ -20,7 +20,8 @@ type packetFlags struct {
 
 func (f *packetFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.tun.host, "tun", "", "TUN device `NAME` of the plain side; NAME=TUNNEL: it is that tunnel interface of the emulated host")
+	flags.StringVar(&f.tun.host, "tun", "",
+		"TUN device `NAME` of the plain side; NAME=TUNNEL: it is that tunnel interface of the emulated host")
 	flags.StringVar(&f.tun.wire, "tun-wire", "", "TUN device `NAME` of the protected side (default: that of --tun)")
 	flags.StringVar(&f.pcap, "pcap", "", "write every packet into the pcapng `FILE`")
 }
@@ -67,7 +68,8 @@ func (w *packetWays) stop() {
 	}
 }
 
-// close ends everything. The error says that a capture is not complete, because its reader was slower than ctx, or for other reasons.
+// close ends everything. The error says that a capture is not complete, because its reader was slower than ctx, or for
+// other reasons.
 func (w *packetWays) close(ctx context.Context) (err error) {
 	if w.tun != nil {
 		w.tun.close()

@@ -25,8 +25,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A real Linux and ours, with a TUN device between them: each opens what the other seals. The tests take over the network, the SAs and the policies of
-// the machine, so they wait to be asked: .ci/packets does, in a Linux that is a program.
+// A real Linux and ours, with a TUN device between them: each opens what the other seals. The tests take over the
+// network, the SAs and the policies of the machine, so they wait to be asked: .ci/packets does, in a Linux that is a
+// program.
 const packetsVariable = "PFKEYD_PACKETS"
 
 // The two ends: addresses of the hosts, and those behind the tunnels.
@@ -47,7 +48,8 @@ const (
 	wireTime = 5 * time.Second
 )
 
-// way is how packets go: the family of what is protected, that of the outer header of a tunnel, and whether UDP is around it.
+// way is how packets go: the family of what is protected, that of the outer header of a tunnel, and whether UDP is
+// around it.
 type way struct {
 	tunnel         bool
 	inner6, outer6 bool
@@ -56,7 +58,8 @@ type way struct {
 
 var ways = []way{
 	{}, {inner6: true, outer6: true}, {udp: true}, {udp: true, inner6: true, outer6: true},
-	{tunnel: true}, {tunnel: true, inner6: true, outer6: true}, {tunnel: true, udp: true}, {tunnel: true, udp: true, inner6: true, outer6: true},
+	{tunnel: true}, {tunnel: true, inner6: true, outer6: true}, {tunnel: true, udp: true},
+	{tunnel: true, udp: true, inner6: true, outer6: true},
 	{tunnel: true, outer6: true}, {tunnel: true, inner6: true},
 }
 
@@ -161,7 +164,8 @@ func (l *talker) hears(at, from netip.Addr, want []byte) error {
 	if err != nil {
 		return fmt.Errorf("the kernel did not open it: %w; %s", err, troubles())
 	}
-	if addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()); addr != netip.AddrPortFrom(from, oursPort) || !bytes.Equal(buf[:n], want) {
+	if addr = netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()); addr != netip.AddrPortFrom(from, oursPort) ||
+		!bytes.Equal(buf[:n], want) {
 		return fmt.Errorf("the kernel opened it to %x from %v, want %x from %v", buf[:n], addr, want, from)
 	}
 	return nil
@@ -221,7 +225,8 @@ type rig struct {
 	ours, theirs *pfkey.Client
 	port         *packetport.Client
 	them         *talker
-	// portsIn are those that the policies for what comes in have instead of the packets' own, which are the source's and the destination's; 0: any.
+	// portsIn are those that the policies for what comes in have instead of the packets' own, which are the source's
+	// and the destination's; 0: any.
 	portsIn *[2]uint16
 }
 
@@ -271,8 +276,8 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// TestPacketsThroughEngine has an engine and a real kernel given the same messages: every algorithm that PF_KEY can name on Linux, with key lengths that
-// REGISTER allows.
+// TestPacketsThroughEngine has an engine and a real kernel given the same messages: every algorithm that PF_KEY can
+// name on Linux, with key lengths that REGISTER allows.
 func TestPacketsThroughEngine(t *testing.T) {
 	asked(t)
 	ctx := t.Context()
@@ -345,19 +350,23 @@ func pfkeySuites(t *testing.T, c *pfkey.Client) (list []pfkeySuite) {
 	}
 	for _, auth := range algs.Auth {
 		if auth.ID != wire.LinuxAuthNull {
-			list = append(list, pfkeySuite{name: "ah " + d.AuthName(auth.ID), auth: auth.ID, authKey: keyBytes(int(auth.MaxBits) / 8)})
+			list = append(list, pfkeySuite{name: "ah " + d.AuthName(auth.ID), auth: auth.ID,
+				authKey: keyBytes(int(auth.MaxBits) / 8)})
 		}
 	}
 	// What the kernel takes beyond what it lists.
 	for _, size := range []int{24, 32} {
-		list = append(list, pfkeySuite{name: fmt.Sprintf("ah aes-xcbc-mac-%d", 8*size), auth: wire.LinuxAuthAESXCBCMAC, authKey: keyBytes(size)})
+		list = append(list, pfkeySuite{name: fmt.Sprintf("ah aes-xcbc-mac-%d", 8*size), auth: wire.LinuxAuthAESXCBCMAC,
+			authKey: keyBytes(size)})
 	}
 	for _, size := range []int{1, 20, 31} {
-		list = append(list, pfkeySuite{name: fmt.Sprintf("esp serpent-%d", 8*size), auth: wire.LinuxAuthSHA1HMAC, authKey: keyBytes(20),
+		list = append(list, pfkeySuite{name: fmt.Sprintf("esp serpent-%d", 8*size), auth: wire.LinuxAuthSHA1HMAC,
+			authKey: keyBytes(20),
 			encrypt: wire.LinuxEncSerpentCBC, encrKey: keyBytes(size)})
 	}
 	return append(list,
-		pfkeySuite{name: "esp blowfish-32", auth: wire.LinuxAuthSHA1HMAC, authKey: keyBytes(20), encrypt: wire.LinuxEncBlowfishCBC, encrKey: keyBytes(4)},
+		pfkeySuite{name: "esp blowfish-32", auth: wire.LinuxAuthSHA1HMAC, authKey: keyBytes(20),
+			encrypt: wire.LinuxEncBlowfishCBC, encrKey: keyBytes(4)},
 		pfkeySuite{name: "ah hmac-sha1, long key", auth: wire.LinuxAuthSHA1HMAC, authKey: keyBytes(100)})
 }
 
@@ -373,7 +382,8 @@ func (r *rig) setPolicies(ctx context.Context, w way, proto uint8) error {
 		if c == r.theirs {
 			near, far, from, to = far, near, to, from
 		}
-		template := wire.IPsecRequest{Proto: uint16(proto), Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}
+		template := wire.IPsecRequest{Proto: uint16(proto), Mode: wire.LinuxModeTransport,
+			Level: wire.LinuxLevelRequire}
 		for _, dir := range []uint8{wire.LinuxDirOut, wire.LinuxDirIn} {
 			src, dst, end, other := near, far, from, to
 			if dir == wire.LinuxDirIn {
@@ -399,7 +409,8 @@ func (r *rig) setPolicies(ctx context.Context, w way, proto uint8) error {
 				template.Mode = wire.LinuxModeTunnel
 				template.Src, template.Dst = wire.Sockaddr{Addr: end}, wire.Sockaddr{Addr: other}
 			}
-			_, err := c.AddPolicy(ctx, pfkey.Policy{Direction: dir, Type: wire.LinuxPolicyIPsec, Src: selector(src), Dst: selector(dst),
+			_, err := c.AddPolicy(ctx, pfkey.Policy{Direction: dir, Type: wire.LinuxPolicyIPsec, Src: selector(src),
+				Dst:       selector(dst),
 				Templates: []wire.IPsecRequest{template}})
 			if err != nil {
 				return err
@@ -417,12 +428,15 @@ func (r *rig) makeSAs(ctx context.Context, s *pfkeySuite, w way) error {
 			return err
 		}
 		for spi, ends := range map[wire.SPI][2]netip.Addr{
-			spiToThem: {oursOuter[w.outer6], theirsOuter[w.outer6]}, spiToUs: {theirsOuter[w.outer6], oursOuter[w.outer6]},
+			spiToThem: {oursOuter[w.outer6], theirsOuter[w.outer6]}, spiToUs: {theirsOuter[w.outer6],
+				oursOuter[w.outer6]},
 		} {
 			sa := pfkey.SA{
-				SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(ends[0]), Dst: pfkey.Host(ends[1])}, Replay: 32,
-				Auth: s.auth, AuthKey: pfkey.NewKey(s.authKey), Encrypt: s.encrypt, EncryptKey: pfkey.NewKey(s.encrKey),
-				SA2: &wire.SA2{Mode: wire.LinuxModeTransport},
+				SAID:   pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(ends[0]), Dst: pfkey.Host(ends[1])},
+				Replay: 32,
+				Auth:   s.auth, AuthKey: pfkey.NewKey(s.authKey), Encrypt: s.encrypt,
+				EncryptKey: pfkey.NewKey(s.encrKey),
+				SA2:        &wire.SA2{Mode: wire.LinuxModeTransport},
 			}
 			if s.ah() {
 				sa.Type, sa.EncryptKey = wire.SATypeAH, wire.Key{}

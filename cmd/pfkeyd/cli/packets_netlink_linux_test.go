@@ -21,7 +21,8 @@ import (
 type netlinkSuite struct {
 	ipsec.Suite
 	words string
-	// first is the sequence number before the first packet, the high half in front; the low one wraps in the middle if it is high enough.
+	// first is the sequence number before the first packet, the high half in front; the low one wraps in the middle if
+	// it is high enough.
 	first uint64
 }
 
@@ -33,10 +34,12 @@ func (s *netlinkSuite) name() string {
 	return name
 }
 
-// netlinkSuites are all that the real kernel has: by netlink it has AEADs, the ICV lengths of the RFCs and extended sequence numbers.
+// netlinkSuites are all that the real kernel has: by netlink it has AEADs, the ICV lengths of the RFCs and extended
+// sequence numbers.
 func netlinkSuites() (list []netlinkSuite) {
 	esp := func(c *ipsec.Cipher, name string, key int, m *ipsec.MAC, mac string, icv int) netlinkSuite {
-		s := netlinkSuite{Suite: ipsec.Suite{Proto: ipsec.ESP, Cipher: c, Key: ipsec.NewKey(keyBytes(key)), Salt: ipsec.NewKey(saltBytes(c.SaltLen)), ICV: icv}}
+		s := netlinkSuite{Suite: ipsec.Suite{Proto: ipsec.ESP, Cipher: c, Key: ipsec.NewKey(keyBytes(key)),
+			Salt: ipsec.NewKey(saltBytes(c.SaltLen)), ICV: icv}}
 		secret := fmt.Sprintf("0x%x%x", keyBytes(key), saltBytes(c.SaltLen))
 		switch {
 		case c.AEAD():
@@ -74,9 +77,12 @@ func netlinkSuites() (list []netlinkSuite) {
 		name   string
 		key    int
 	}{
-		{ipsec.NULL, "", 0}, {ipsec.DESCBC, "cbc(des)", 8}, {ipsec.TripleDES, "cbc(des3_ede)", 24}, {ipsec.CAST128CBC, "cbc(cast5)", 16},
-		{ipsec.BlowfishCBC, "cbc(blowfish)", 16}, {ipsec.AESCBC, "cbc(aes)", 16}, {ipsec.AESCBC, "cbc(aes)", 32}, {ipsec.AESCTR, "rfc3686(ctr(aes))", 16},
-		{ipsec.CamelliaCBC, "cbc(camellia)", 24}, {ipsec.SerpentCBC, "cbc(serpent)", 32}, {ipsec.TwofishCBC, "cbc(twofish)", 32},
+		{ipsec.NULL, "", 0}, {ipsec.DESCBC, "cbc(des)", 8}, {ipsec.TripleDES, "cbc(des3_ede)", 24},
+		{ipsec.CAST128CBC, "cbc(cast5)", 16},
+		{ipsec.BlowfishCBC, "cbc(blowfish)", 16}, {ipsec.AESCBC, "cbc(aes)", 16}, {ipsec.AESCBC, "cbc(aes)", 32},
+		{ipsec.AESCTR, "rfc3686(ctr(aes))", 16},
+		{ipsec.CamelliaCBC, "cbc(camellia)", 24}, {ipsec.SerpentCBC, "cbc(serpent)", 32},
+		{ipsec.TwofishCBC, "cbc(twofish)", 32},
 	} {
 		list = append(list, esp(c.cipher, c.name, c.key, ipsec.HMACSHA256, "hmac(sha256)", 16))
 	}
@@ -85,8 +91,10 @@ func netlinkSuites() (list []netlinkSuite) {
 		name string
 		icvs []int
 	}{
-		{ipsec.HMACMD5, "hmac(md5)", []int{12, 16}}, {ipsec.HMACSHA1, "hmac(sha1)", []int{12, 20}}, {ipsec.HMACSHA256, "hmac(sha256)", []int{12, 16, 32}},
-		{ipsec.HMACSHA384, "hmac(sha384)", []int{24}}, {ipsec.HMACSHA512, "hmac(sha512)", []int{32, 64}}, {ipsec.HMACRIPEMD160, "hmac(rmd160)", []int{12, 20}},
+		{ipsec.HMACMD5, "hmac(md5)", []int{12, 16}}, {ipsec.HMACSHA1, "hmac(sha1)", []int{12, 20}},
+		{ipsec.HMACSHA256, "hmac(sha256)", []int{12, 16, 32}},
+		{ipsec.HMACSHA384, "hmac(sha384)", []int{24}}, {ipsec.HMACSHA512, "hmac(sha512)", []int{32, 64}},
+		{ipsec.HMACRIPEMD160, "hmac(rmd160)", []int{12, 20}},
 		{ipsec.AESXCBC, "xcbc(aes)", []int{12, 16}}, {ipsec.AESCMAC, "cmac(aes)", []int{12, 16}},
 	} {
 		for _, icv := range m.icvs {
@@ -95,12 +103,14 @@ func netlinkSuites() (list []netlinkSuite) {
 				continue // its AH takes no longer ICV
 			}
 			list = append(list, netlinkSuite{
-				Suite: ipsec.Suite{Proto: ipsec.AH, MAC: m.mac, AuthKey: ipsec.NewKey(keyBytes(m.mac.KeyLen)), ICV: icv},
+				Suite: ipsec.Suite{Proto: ipsec.AH, MAC: m.mac, AuthKey: ipsec.NewKey(keyBytes(m.mac.KeyLen)),
+					ICV: icv},
 				words: fmt.Sprintf("auth-trunc %s 0x%x %d", m.name, keyBytes(m.mac.KeyLen), 8*icv),
 			})
 		}
 	}
-	// All of it once more near the end of 32 bits, and with extended sequence numbers, from the beginning and over a wrap, which need an ICV.
+	// All of it once more near the end of 32 bits, and with extended sequence numbers, from the beginning and over a
+	// wrap, which need an ICV.
 	for _, s := range list[:len(list):len(list)] {
 		s.first = 1<<32 - 1 - uint64(len(contents))
 		list = append(list, s)
@@ -136,7 +146,8 @@ func (d *tapped) next() ([]byte, ipsec.Inbound, error) {
 	}
 }
 
-// TestPacketsByNetlink is our end itself: what the kernel seals is opened, and sealed again to the same bytes; what is sealed here the kernel must open.
+// TestPacketsByNetlink is our end itself: what the kernel seals is opened, and sealed again to the same bytes; what is
+// sealed here the kernel must open.
 func TestPacketsByNetlink(t *testing.T) {
 	asked(t)
 	tun, err := openTUN("wire1")
@@ -178,7 +189,8 @@ func (s *netlinkSuite) state(w way, src, dst netip.Addr, spi int) string {
 	if s.ESN {
 		flags += " flag esn"
 	}
-	words := fmt.Sprintf("xfrm state add src %v dst %v proto %v spi %#x mode %s replay-window 32%s %s", src, dst, s.Proto, spi, mode, flags, s.words)
+	words := fmt.Sprintf("xfrm state add src %v dst %v proto %v spi %#x mode %s replay-window 32%s %s", src, dst,
+		s.Proto, spi, mode, flags, s.words)
 	if s.first != 0 {
 		lo, hi := uint32(s.first), uint32(s.first>>32)
 		words += fmt.Sprintf(" replay-seq %#x replay-oseq %#x", lo, lo)
@@ -197,13 +209,18 @@ func (s *netlinkSuite) exchange(t *testing.T, device *tapped, them *talker, w wa
 	template := fmt.Sprintf("tmpl proto %v mode transport", s.Proto)
 	templateBack := template
 	if w.tunnel {
-		template = fmt.Sprintf("tmpl src %v dst %v proto %v mode tunnel", theirsOuter[w.outer6], oursOuter[w.outer6], s.Proto)
-		templateBack = fmt.Sprintf("tmpl src %v dst %v proto %v mode tunnel", oursOuter[w.outer6], theirsOuter[w.outer6], s.Proto)
+		template = fmt.Sprintf("tmpl src %v dst %v proto %v mode tunnel", theirsOuter[w.outer6], oursOuter[w.outer6],
+			s.Proto)
+		templateBack = fmt.Sprintf("tmpl src %v dst %v proto %v mode tunnel", oursOuter[w.outer6],
+			theirsOuter[w.outer6], s.Proto)
 	}
 	ip(t, "xfrm state flush", "xfrm policy flush",
-		s.state(w, oursOuter[w.outer6], theirsOuter[w.outer6], spiToThem), s.state(w, theirsOuter[w.outer6], oursOuter[w.outer6], spiToUs),
-		fmt.Sprintf("xfrm policy add src %v dst %v proto udp sport %d dport %d dir out %s", theirs, ours, theirsPort, oursPort, template),
-		fmt.Sprintf("xfrm policy add src %v dst %v proto udp sport %d dport %d dir in %s", ours, theirs, oursPort, theirsPort, templateBack))
+		s.state(w, oursOuter[w.outer6], theirsOuter[w.outer6], spiToThem), s.state(w, theirsOuter[w.outer6],
+			oursOuter[w.outer6], spiToUs),
+		fmt.Sprintf("xfrm policy add src %v dst %v proto udp sport %d dport %d dir out %s", theirs, ours, theirsPort,
+			oursPort, template),
+		fmt.Sprintf("xfrm policy add src %v dst %v proto udp sport %d dport %d dir in %s", ours, theirs, oursPort,
+			theirsPort, templateBack))
 	tr, err := s.New()
 	if err != nil {
 		return 0, err
@@ -233,7 +250,8 @@ func (s *netlinkSuite) exchange(t *testing.T, device *tapped, them *talker, w wa
 			hi = window.High(in.Seq)
 		}
 		if got := uint64(hi)<<32 | uint64(in.Seq); in.SPI != spiToUs || got != seq || !window.Accept(got) {
-			return 0, fmt.Errorf("packet %d from the kernel: SPI %#x, sequence number %#x, want %#x", i, in.SPI, got, seq)
+			return 0, fmt.Errorf("packet %d from the kernel: SPI %#x, sequence number %#x, want %#x", i, in.SPI, got,
+				seq)
 		}
 		inner, err := opened(tr, pkt, &in, hi, w.tunnel)
 		if err != nil {
@@ -241,7 +259,8 @@ func (s *netlinkSuite) exchange(t *testing.T, device *tapped, them *talker, w wa
 		}
 		want := linux.UDP(netip.AddrPortFrom(theirs, theirsPort), netip.AddrPortFrom(ours, oursPort), content)
 		if got, want := upper(inner), upper(want); !bytes.Equal(got, want) || ipsec.TOS(inner) != tos {
-			return 0, fmt.Errorf("packet %d from the kernel: opened to %x of class %#x, want %x of %#x", i, got, ipsec.TOS(inner), want, tos)
+			return 0, fmt.Errorf("packet %d from the kernel: opened to %x of class %#x, want %x of %#x", i, got,
+				ipsec.TOS(inner), want, tos)
 		}
 		if again, err := sealedAgain(tr, pkt, &in, seq, inner, w.tunnel); err != nil || !bytes.Equal(again, pkt) {
 			return 0, fmt.Errorf("packet %d: sealed again it is\n%x, the kernel made\n%x, error %v", i, again, pkt, err)
@@ -292,8 +311,10 @@ func opened(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seqHi uint32, tu
 	return tr.OpenTransport(pkt, in, seqHi)
 }
 
-// sealedAgain protects inner as pkt was, with what no rule gives: the IV, the identification of the outer header, and the bytes behind the ICV of AH.
-func sealedAgain(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seq uint64, inner []byte, tunnel bool) (out []byte, err error) {
+// sealedAgain protects inner as pkt was, with what no rule gives: the IV, the identification of the outer header, and
+// the bytes behind the ICV of AH.
+func sealedAgain(tr *ipsec.Transform, pkt []byte, in *ipsec.Inbound, seq uint64, inner []byte, tunnel bool) (out []byte,
+	err error) {
 	const espHeader, ahHeader = 8, 12
 	s := ipsec.Sealing{SPI: in.SPI, Seq: seq}
 	if in.Proto == ipsec.AH {
@@ -334,7 +355,8 @@ func sealedByUs(tr *ipsec.Transform, plain []byte, w way, seq uint64) ([]byte, e
 		}
 	}
 	if w.tunnel {
-		o := &ipsec.Outer{Src: oursOuter[w.outer6], Dst: theirsOuter[w.outer6], TOSRule: ipsec.TOSCopyECN, DF: ipsec.DFCopy, CopyFlow: true}
+		o := &ipsec.Outer{Src: oursOuter[w.outer6], Dst: theirsOuter[w.outer6], TOSRule: ipsec.TOSCopyECN,
+			DF: ipsec.DFCopy, CopyFlow: true}
 		return tr.SealTunnel(nil, plain, o, ports, s)
 	}
 	return tr.SealTransport(nil, plain, ports, s)
@@ -364,8 +386,9 @@ func (l *talker) control(at netip.Addr, f func(fd int) error) error {
 	return errors.Join(raw.Control(func(fd uintptr) { inside = f(int(fd)) }), inside)
 }
 
-// TestPacketsWithOptions sends IP options and extension headers through AH and ESP, both ways. The kernel takes the first extension header for the ports
-// when it looks for the policy of what has come in, and so do we: ports are what it then finds, for this must be what the policy has.
+// TestPacketsWithOptions sends IP options and extension headers through AH and ESP, both ways. The kernel takes the
+// first extension header for the ports when it looks for the policy of what has come in, and so do we: ports are what
+// it then finds, for this must be what the policy has.
 func TestPacketsWithOptions(t *testing.T) {
 	asked(t)
 	ctx := t.Context()
@@ -386,7 +409,8 @@ func TestPacketsWithOptions(t *testing.T) {
 		{"hop by hop", unix.IPV6_HOPOPTS, "0000 0502 0000 0100", &[2]uint16{0x1100, 0x0502}},
 		{"hop by hop, changing on the way", unix.IPV6_HOPOPTS, "0000 3e04 01020304", &[2]uint16{0x1100, 0x3e04}},
 		{"destination options", unix.IPV6_DSTOPTS, "0000 1e04 01020304", &[2]uint16{0x1100, 0x1e04}},
-		{"destination options, changing on the way", unix.IPV6_DSTOPTS, "0000 3e04 01020304", &[2]uint16{0x1100, 0x3e04}},
+		{"destination options, changing on the way", unix.IPV6_DSTOPTS, "0000 3e04 01020304",
+			&[2]uint16{0x1100, 0x3e04}},
 	} {
 		value, err := hex.DecodeString(string(bytes.ReplaceAll([]byte(o.value), []byte(" "), nil)))
 		if err != nil {
@@ -429,7 +453,8 @@ func TestPacketsWithOptions(t *testing.T) {
 					err = fmt.Errorf("opened to %x", inner)
 				}
 				if err == nil {
-					// The same packet back, with the addresses and ports the other way round, which leaves the checksums as they are.
+					// The same packet back, with the addresses and ports the other way round, which leaves the
+					// checksums as they are.
 					err = r.toThem(ctx, turnedRound(inner), ours, theirs, contents[2])
 				}
 				n.add(t, s.name+" with "+o.name, w, 1, err)

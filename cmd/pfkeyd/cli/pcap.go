@@ -33,7 +33,8 @@ var interfaceNames = [interfaces][2]string{
 	onDropped: {"dropped", "what was dropped on its way between the two; the comment says why"},
 }
 
-// pcapQueue is how many bytes may wait to be written. What comes on top of them is left out of the capture: packets do not wait for a disk.
+// pcapQueue is how many bytes may wait to be written. What comes on top of them is left out of the capture: packets do
+// not wait for a disk.
 const pcapQueue = 16 << 20
 
 // packetPcap stands before the engine behind a packet port and writes down what goes in, when it does, and what comes
@@ -41,7 +42,8 @@ const pcapQueue = 16 << 20
 // interface, because libpcap (1.10) reads no capture with several interfaces of raw IP, whose link type has another
 // number in there.
 //
-// Its own goroutine writes, a packet at a time whenever there is one and many at a time when there are more; nothing stays in a buffer.
+// Its own goroutine writes, a packet at a time whenever there is one and many at a time when there are more; nothing
+// stays in a buffer.
 type packetPcap struct {
 	packetport.Target
 	now     func() time.Time
@@ -241,7 +243,8 @@ func (p *packetPcap) Counters() any {
 	return p.counts
 }
 
-// close writes out what waits, for as long as ctx lasts if that is a pipe that nobody reads. Its error says that packets are missing.
+// close writes out what waits, for as long as ctx lasts if that is a pipe that nobody reads. Its error says that
+// packets are missing.
 func (p *packetPcap) close(ctx context.Context) error {
 	p.unwatch()
 	p.mu.Lock()

@@ -123,12 +123,14 @@ func TestPcapLive(t *testing.T) {
 	plain, sealed, back := datagram(here, there, "out"), unknown(t), datagram(there, here, "back")
 	hex := func(b []byte) string { return fmt.Sprintf("%x", b) }
 	p.Outbound(&ipsec.Packet{ID: 1, Data: plain}, "ip.tun0")
-	want := []seen{{Where: "host", Out: true, ID: 1, Comment: "tunnel ip.tun0", Data: hex(plain)}, {Where: "wire", Out: true, ID: 1, Data: hex(plain)}}
+	want := []seen{{Where: "host", Out: true, ID: 1, Comment: "tunnel ip.tun0", Data: hex(plain)},
+		{Where: "wire", Out: true, ID: 1, Data: hex(plain)}}
 	if diff := cmp.Diff(want, readPcap(t, r, 2)); diff != "" {
 		t.Errorf("out (-want +got)\n%s", diff)
 	}
 	p.Inbound(&ipsec.Packet{ID: 2, Data: sealed})
-	want = []seen{{Where: "wire", ID: 2, Data: hex(sealed)}, {Where: "dropped", ID: 2, Comment: "no-sa (XfrmInNoStates)", Data: hex(sealed)}}
+	want = []seen{{Where: "wire", ID: 2, Data: hex(sealed)},
+		{Where: "dropped", ID: 2, Comment: "no-sa (XfrmInNoStates)", Data: hex(sealed)}}
 	if diff := cmp.Diff(want, readPcap(t, r, 2)); diff != "" {
 		t.Errorf("in, with nobody to open it (-want +got)\n%s", diff)
 	}

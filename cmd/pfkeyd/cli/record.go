@@ -55,7 +55,8 @@ They follow what programs say, with faults, or are recordings spoilt.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&against, "against", "", "the `ADDRESS` of a running kernel: KERNEL:PATH, or af_key: for this host's")
-	f.StringVar(&c.Kernel, "kernel", "", "whose scenarios these are (default: that of the address): "+strings.Join(conform.Kernels(), ", "))
+	f.StringVar(&c.Kernel, "kernel", "", "whose scenarios these are (default: that of the address): "+
+		strings.Join(conform.Kernels(), ", "))
 	f.StringVarP(&c.Out, "output", "o", "", "the `FILE` to write (default: standard output)")
 	f.IntVar(&c.Random, "random", 0, "send at least `N` messages in random conversations")
 	f.Uint64Var(&c.Seed, "seed", 0, "of the random conversations (default: another one each time)")

@@ -105,8 +105,10 @@ cannot hide their memory (PR_SET_DUMPABLE).`,
 	flags.BoolVar(&f.launch.NoGate, "no-gate", false,
 		"stop no call that sends, writes or opens a file: "+
 			"faster, but answers and errors come late, and some programs fail")
-	flags.BoolVar(&f.launch.UDPEncap, "udp-encap", false, "have the socket option UDP_ENCAP succeed without effect, so that the engine sees ESP in UDP")
-	flags.BoolVar(&f.launch.Identity, "fake-ids", false, "have setuid, setgid, setgroups and their kin succeed without effect, for daemons in a user namespace with one user")
+	flags.BoolVar(&f.launch.UDPEncap, "udp-encap", false,
+		"have the socket option UDP_ENCAP succeed without effect, so that the engine sees ESP in UDP")
+	flags.BoolVar(&f.launch.Identity, "fake-ids", false,
+		"have setuid, setgid, setgroups and their kin succeed without effect, for daemons in a user namespace with one user")
 	return cmd
 }
 
@@ -136,7 +138,8 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 	}
 	foreign = slices.DeleteFunc(foreign, func(name string) bool { return name == "--verbose" })
 	if len(foreign) > 0 {
-		return command.Usagef("%s: with --engine the engine is what it is; give it to 'pfkeyd serve'", strings.Join(foreign, " "))
+		return command.Usagef("%s: with --engine the engine is what it is; give it to 'pfkeyd serve'",
+			strings.Join(foreign, " "))
 	}
 	a, err := command.Engine(f.engine)
 	if err != nil {

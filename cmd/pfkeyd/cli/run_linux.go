@@ -137,7 +137,8 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 		case errors.Is(err, launch.ErrNested):
 			where := "the supervisor of a container, a sandbox, or another 'pfkeyd run'"
 			if a := os.Getenv(pfkey.EngineVariable); a != "" {
-				where = fmt.Sprintf("if that is another 'pfkeyd run', its engine %s serves everything below it already: start the program without run", a)
+				where = fmt.Sprintf(
+					"if that is another 'pfkeyd run', its engine %s serves everything below it already: start the program without run", a)
 			}
 			return command.Failed(fmt.Errorf("%w (%s)", err, where))
 		case errors.Is(err, launch.ErrUnsupported):
@@ -220,8 +221,8 @@ func (r *runner) dial() (*launch.Session, error) {
 	return launch.Dial(launch.AttachPath(a.Path))
 }
 
-// startEngine starts a process that is the engine, and waits until it can be used. code is that of an engine that has ended
-// instead. The end of ctx ends the wait and the engine, which may wait for a file.
+// startEngine starts a process that is the engine, and waits until it can be used. code is that of an engine that has
+// ended instead. The end of ctx ends the wait and the engine, which may wait for a file.
 func (r *runner) startEngine(ctx context.Context) (s *launch.Session, code int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -95,11 +95,14 @@ func (f *serveFlags) flags(cmd *cobra.Command) {
 	f.engineFlags.register(cmd)
 	f.packets.register(cmd)
 	f.session = -1
-	cmd.Flags().StringVar(&f.hostile, "hostile", "", "spoil messages as the script `FILE` says, to see what programs make of a lying kernel")
+	cmd.Flags().StringVar(&f.hostile, "hostile", "",
+		"spoil messages as the script `FILE` says, to see what programs make of a lying kernel")
 	cmd.Flags().IntVar(&f.session, "session", -1, "descriptor of the session with the run whose engine this is")
 	_ = cmd.Flags().MarkHidden("session") // there is such a flag
-	cmd.Flags().StringVar(&f.socket, "socket", "", "`PATH` of the PF_KEY socket (default: KERNEL.sock in the default directory)")
-	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "log connections and what goes wrong with them, to standard error")
+	cmd.Flags().StringVar(&f.socket, "socket", "",
+		"`PATH` of the PF_KEY socket (default: KERNEL.sock in the default directory)")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false,
+		"log connections and what goes wrong with them, to standard error")
 }
 
 func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {

@@ -198,13 +198,15 @@ func printSummary(out io.Writer, paint terminal.Painter, a pfkey.Address, st *co
 	}
 	fmt.Fprintf(w, "clock\t%s  %s\n", st.Now.UTC().Format(time.DateTime), clock)
 	if st.Next != nil {
-		fmt.Fprintf(w, "next due\t%s  in %s\n", st.Next.UTC().Format(time.DateTime), st.Next.Sub(st.Now).Round(time.Second))
+		fmt.Fprintf(w, "next due\t%s  in %s\n", st.Next.UTC().Format(time.DateTime),
+			st.Next.Sub(st.Now).Round(time.Second))
 	}
 	if st.Fault != "" {
 		fmt.Fprintf(w, "fault\t%s\n", paint.Paint(terminal.Red, st.Fault))
 	}
 	b := st.Ledger
-	fmt.Fprintf(w, "packets\t%d injected = %d ended + %d held + %d in flight\n", b.Injected, b.Ended, b.Held, b.InFlight)
+	fmt.Fprintf(w, "packets\t%d injected = %d ended + %d held + %d in flight\n", b.Injected, b.Ended, b.Held,
+		b.InFlight)
 	for _, name := range slices.Sorted(maps.Keys(b.Verdicts)) {
 		if name != "dropped" {
 			fmt.Fprintf(w, "  %s\t%d\n", name, b.Verdicts[name])

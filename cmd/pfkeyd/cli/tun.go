@@ -26,8 +26,9 @@ type tunDevice interface {
 	SetReadDeadline(time.Time) error
 }
 
-// tunLink has two ends. What is read from its host end goes out through the engine, and what the engine delivers is written there; what is read from
-// its wire end comes in, and what the engine transmits is written there, whoever injected it. Both ends may be one device, and either may be missing.
+// tunLink has two ends. What is read from its host end goes out through the engine, and what the engine delivers is
+// written there; what is read from its wire end comes in, and what the engine transmits is written there, whoever
+// injected it. Both ends may be one device, and either may be missing.
 type tunLink struct {
 	target     packetport.Target
 	own        func(netip.Addr) bool
@@ -53,8 +54,9 @@ type tunCounters struct {
 	HostWritten uint64 `json:"host_written"`
 	WireRead    uint64 `json:"wire_read"`
 	WireWritten uint64 `json:"wire_written"`
-	Lost        uint64 `json:"lost"`     // could not be written, most often because the device is down
-	Returned    uint64 `json:"returned"` // not written, because they came out as they went in, of the device that they would go into
+	Lost        uint64 `json:"lost"` // could not be written, most often because the device is down
+	// not written, because they came out as they went in, of the device that they would go into
+	Returned uint64 `json:"returned"`
 }
 
 // maxInterfaceName is the longest name of a network interface, in bytes.
@@ -65,11 +67,13 @@ func (f *tunFlags) check() error {
 	name, tunnel, named := strings.Cut(f.host, "=")
 	switch {
 	case f.host != "" && !interfaceName(name):
-		return command.Usagef("--tun %q: no name of a network interface, which has 1 to %d characters", f.host, maxInterfaceName)
+		return command.Usagef("--tun %q: no name of a network interface, which has 1 to %d characters", f.host,
+			maxInterfaceName)
 	case named && tunnel == "":
 		return command.Usagef("--tun %q: NAME=TUNNEL without a tunnel", f.host)
 	case f.wire != "" && !interfaceName(f.wire):
-		return command.Usagef("--tun-wire %q: no name of a network interface, which has 1 to %d characters", f.wire, maxInterfaceName)
+		return command.Usagef("--tun-wire %q: no name of a network interface, which has 1 to %d characters", f.wire,
+			maxInterfaceName)
 	}
 	return nil
 }
@@ -129,7 +133,8 @@ func (l *tunLink) read(d tunDevice) {
 	}
 }
 
-// arrives tells what comes off the wire from what the host sends, where both come out of one device: it is for the emulated host itself.
+// arrives tells what comes off the wire from what the host sends, where both come out of one device: it is for the
+// emulated host itself.
 func (l *tunLink) arrives(pkt []byte) bool {
 	switch {
 	case len(pkt) >= 20 && pkt[0]>>4 == 4:
@@ -166,13 +171,14 @@ func (l *tunLink) ended(p *ipsec.Packet, v ipsec.Verdict) {
 // Counters reads the counters.
 func (l *tunLink) Counters() any {
 	return tunCounters{
-		HostRead: l.hostRead.Load(), HostWritten: l.hostWritten.Load(), WireRead: l.wireRead.Load(), WireWritten: l.wireWritten.Load(),
-		Lost: l.lost.Load(), Returned: l.returned.Load(),
+		HostRead: l.hostRead.Load(), HostWritten: l.hostWritten.Load(), WireRead: l.wireRead.Load(),
+		WireWritten: l.wireWritten.Load(),
+		Lost:        l.lost.Load(), Returned: l.returned.Load(),
 	}
 }
 
-// stop ends reading. When it returns, no packet of a device is being handed to the engine, and none will be; what the engine delivers and transmits is
-// still written.
+// stop ends reading. When it returns, no packet of a device is being handed to the engine, and none will be; what the
+// engine delivers and transmits is still written.
 func (l *tunLink) stop() {
 	l.stopped.Store(true)
 	for _, d := range l.devices() {

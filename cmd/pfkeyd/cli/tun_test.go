@@ -75,12 +75,14 @@ func TestTUNTwo(t *testing.T) {
 	wire.err = os.ErrInvalid
 	host.in <- out
 	l.stop()
-	if diff := cmp.Diff(any(tunCounters{HostRead: 2, HostWritten: 2, WireRead: 2, WireWritten: 2, Lost: 1}), l.Counters()); diff != "" {
+	if diff := cmp.Diff(any(tunCounters{HostRead: 2, HostWritten: 2, WireRead: 2, WireWritten: 2, Lost: 1}),
+		l.Counters()); diff != "" {
 		t.Errorf("counters (-want +got)\n%s", diff)
 	}
 }
 
-// TestTUNOne: with one device the destination tells the ways apart, and nothing goes back to where it came from as it was.
+// TestTUNOne: with one device the destination tells the ways apart, and nothing goes back to where it came from as it
+// was.
 func TestTUNOne(t *testing.T) {
 	e := newEngine(t)
 	both := newFakeTUN()
@@ -94,7 +96,8 @@ func TestTUNOne(t *testing.T) {
 	e.Outbound(&ipsec.Packet{ID: 1, Data: out}, "")
 	same(t, "injected", <-both.out, out)
 	l.stop()
-	if diff := cmp.Diff(any(tunCounters{HostRead: 1, WireRead: 2, WireWritten: 1, Returned: 2}), l.Counters()); diff != "" {
+	if diff := cmp.Diff(any(tunCounters{HostRead: 1, WireRead: 2, WireWritten: 1, Returned: 2}),
+		l.Counters()); diff != "" {
 		t.Errorf("counters (-want +got)\n%s", diff)
 	}
 	if got := e.Ledger().Balance().Reasons; got["no-sa"] != 1 {
@@ -125,8 +128,10 @@ func TestTUNNames(t *testing.T) {
 		host, wire string
 		ok         bool
 	}{
-		{"", "", true}, {"tun0", "", true}, {"tun0=ip.tun0", "", true}, {"tun0", "tun1", true}, {"", "tun1", true}, {"fifteenbytes_ab", "", true},
-		{"sixteen_bytes_ab", "", false}, {"tun%d", "", false}, {"../tun", "", false}, {"..", "", false}, {"tun0=", "", false}, {"=ip.tun0", "", false},
+		{"", "", true}, {"tun0", "", true}, {"tun0=ip.tun0", "", true}, {"tun0", "tun1", true}, {"", "tun1", true},
+		{"fifteenbytes_ab", "", true},
+		{"sixteen_bytes_ab", "", false}, {"tun%d", "", false}, {"../tun", "", false}, {"..", "", false},
+		{"tun0=", "", false}, {"=ip.tun0", "", false},
 		{"tun 0", "", false}, {"tun0", "tun%d", false}, {"tun0", "tun1=ip.tun0", true},
 	} {
 		f := tunFlags{host: tt.host, wire: tt.wire}
