@@ -49,10 +49,10 @@ func (k *Kernel) reached(s *sa, out outcome) {
 
 // setTimer sets when an SA's timer looks at it next.
 func (k *Kernel) setTimer(s *sa, at time.Time) {
-	if s.timer.fire == nil {
-		s.timer.fire = func(now time.Time) { k.look(s, now) }
+	if s.timer.Fire == nil {
+		s.timer.Fire = func(now time.Time) { k.look(s, now) }
 	}
-	k.timers.set(&s.timer, at)
+	k.timers.Set(&s.timer, at)
 }
 
 // remaining is how many seconds are left of a limit that counts from a moment. As in the original one that is too large

@@ -28,7 +28,7 @@ type Kernel struct {
 
 	states   stateTable
 	policies policyTable
-	timers   timerQueue
+	timers   engine.Timers
 	encaps   encapTable
 	counters counters
 
@@ -102,10 +102,10 @@ func (k *Kernel) Call(_ *engine.Socket, c pfkey.Call) pfkey.Errno {
 func (k *Kernel) Stop() {}
 
 // Next implements [engine.Kernel].
-func (k *Kernel) Next() (time.Time, bool) { return k.timers.next() }
+func (k *Kernel) Next() (time.Time, bool) { return k.timers.Next() }
 
 // Age implements [engine.Kernel]: it runs the timers that are due.
-func (k *Kernel) Age(now time.Time, _ bool) { k.timers.run(now) }
+func (k *Kernel) Age(now time.Time, _ bool) { k.timers.Run(now) }
 
 // drop ends a packet. No lock is held.
 func (k *Kernel) drop(p *ipsec.Packet, c dropCause) {

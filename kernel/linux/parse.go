@@ -81,9 +81,9 @@ func (k *Kernel) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Er
 
 // runDue runs the timers that were set to run at once.
 func (k *Kernel) runDue() {
-	if at, ok := k.timers.next(); ok {
+	if at, ok := k.timers.Next(); ok {
 		if now := k.e.Now(); !at.After(now) {
-			k.timers.run(now)
+			k.timers.Run(now)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -44,7 +45,7 @@ type policy struct {
 	dead    atomic.Bool
 	routes  recent
 	all     node
-	timer   timer
+	timer   engine.Timer
 }
 
 func (p *policy) v6() bool { return p.sel.Dst.Addr().Is6() }
@@ -136,8 +137,8 @@ func (k *Kernel) insertPolicy(p *policy, exclusive bool) wire.Errno {
 	t.byID[p.id] = p
 	t.bySel[p.dir][p.sel] = p
 	t.countReqIDs(p, 1)
-	p.timer.fire = func(now time.Time) { k.lookPolicy(p, now) }
-	k.timers.set(&p.timer, now.Add(firstLook))
+	p.timer.Fire = func(now time.Time) { k.lookPolicy(p, now) }
+	k.timers.Set(&p.timer, now.Add(firstLook))
 	return wire.OK
 }
 
@@ -156,7 +157,7 @@ func (k *Kernel) removePolicy(p *policy) {
 	delete(t.bySel[p.dir], p.sel)
 	delete(t.byID, p.id)
 	t.all.remove(&p.all)
-	k.timers.stop(&p.timer)
+	k.timers.Stop(&p.timer)
 	p.dead.Store(true)
 }
 
@@ -191,7 +192,7 @@ func (k *Kernel) lookPolicy(p *policy, at time.Time) {
 		next = min(next, left)
 	}
 	if next != math.MaxInt64 {
-		k.timers.set(&p.timer, after(at, next))
+		k.timers.Set(&p.timer, after(at, next))
 	}
 }
 
@@ -201,7 +202,7 @@ func (k *Kernel) references(p *policy) int {
 	if !p.dead.Load() {
 		n++
 	}
-	if p.timer.i != 0 {
+	if _, set := p.timer.When(); set {
 		n++
 	}
 	return n

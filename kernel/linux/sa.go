@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/spd"
@@ -42,7 +43,7 @@ type sa struct {
 
 	all   node // in the order of a DUMP
 	flows flowLink
-	timer timer
+	timer engine.Timer
 
 	// Guarded by the SA's lock, because packets read or change them.
 	limits  limits

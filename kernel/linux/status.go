@@ -32,8 +32,8 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 		}
 		a := engine.AcquireStatus{Type: k.d.SATypeName(satypeOf(s.proto)), Seq: s.seq, Src: s.src.String(),
 			Dst: s.dst.String()}
-		if s.timer.i != 0 {
-			a.Expires = s.timer.at / 1e9
+		if at, set := s.timer.When(); set {
+			a.Expires = at.Unix()
 		}
 		st.Acquires = append(st.Acquires, a)
 	}

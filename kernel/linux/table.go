@@ -188,7 +188,7 @@ func (k *Kernel) remove(s *sa) bool {
 	if t.bySeq[s.seq] == s {
 		delete(t.bySeq, s.seq)
 	}
-	k.timers.stop(&s.timer)
+	k.timers.Stop(&s.timer)
 	k.e.After(s.forgetKeys) // whoever is told of its end is shown them
 	return true
 }
