@@ -10,7 +10,7 @@ QEMU32   ?= qemu-arm
 PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/arm64 openbsd/amd64 openbsd/arm64 \
             netbsd/amd64 darwin/amd64 darwin/arm64 illumos/amd64
 # Packages whose tests run on an emulated big-endian machine: those that read and write bytes.
-BYTES     = ./wire/... ./ipsec/... ./sadb/... ./spd/... ./packetport/...
+BYTES     = ./wire/... ./packet/... ./ipsec/... ./sadb/... ./spd/... ./packetport/...
 # Options of make mutants, such as MUTANTS='-sample 200 -seed 7' or MUTANTS='-ops all'.
 MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.

@@ -38,7 +38,16 @@ var layers = map[string]layer{
 		},
 		why: "anybody must be able to read PF_KEY bytes without the rest",
 	},
+	"packet": {
+		not: map[string]string{
+			"net":     "it has no sockets",
+			"syscall": "it has no errno",
+			"time":    "it has no clock",
+		},
+		why: "what became of a packet is told without knowing what is in it",
+	},
 	"ipsec": {
+		own:   []string{"packet"},
 		third: []string{"golang.org/x/crypto", "github.com/aead/serpent"},
 		not: map[string]string{
 			"net":     "it has no sockets",
@@ -48,7 +57,7 @@ var layers = map[string]layer{
 		why: "transforms are functions of bytes and keys",
 	},
 	"sadb": {
-		own: []string{"ipsec"},
+		own: []string{"packet"},
 		not: noClock,
 		why: "it carries mechanism, never the policy of a kernel or the shape of a message",
 	},
@@ -59,15 +68,15 @@ var layers = map[string]layer{
 	},
 	"spd": {not: noClock, why: "selectors and matching are the same in every kernel"},
 	"engine": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey"},
+		own: []string{"wire", "packet", "sadb", "pfkey"},
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
-		own: []string{"wire", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/spelling"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/spelling"},
 		why: "a kernel answers messages; it has no files, commands or network",
 	},
 	"control": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "internal/door"},
+		own: []string{"wire", "sadb", "pfkey", "engine", "internal/door"},
 		why: "it looks at a running engine, whichever kernel that is",
 	},
 	"ipseckey": {
@@ -75,18 +84,17 @@ var layers = map[string]layer{
 		why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it",
 	},
 	"packetport": {
-		own: []string{"ipsec", "internal/door"}, third: []string{"golang.org/x/sys"},
+		own: []string{"packet", "ipsec", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch",
-			"hostile", "internal/station"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control",
+			"launch", "hostile", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "ipseckey",
-			"internal/capture",
-			"testdata", "internal/files", "internal/terminal"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control",
+			"ipseckey", "internal/capture", "testdata", "internal/files", "internal/terminal"},
 		third: []string{"golang.org/x/sys"},
 		why:   "it plays on the public API, as any user could",
 	},
@@ -98,7 +106,7 @@ var layers = map[string]layer{
 	"trace": {own: []string{"wire", "pfkey"},
 		why: "it writes down what goes through a socket, whichever kernel is behind it"},
 	"racelab": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
 	"internal/spelling": {not: noClock, why: "it compares words"},
@@ -114,7 +122,7 @@ var layers = map[string]layer{
 	"internal/leak":  {why: "it looks at a process, whatever runs in it"},
 	"internal/files": {why: "it opens what a user has named, whatever is in it"},
 	"internal/station": {
-		own:   []string{"wire", "ipsec", "pfkey", "engine", "packetport", "control", "launch", "trace"},
+		own:   []string{"wire", "pfkey", "engine", "packetport", "control", "launch", "trace"},
 		third: []string{"golang.org/x/sys"},
 		why: "it wires an engine to its ports, whichever kernel that is; " +
 			"flags and devices are the commands' business",
@@ -124,17 +132,17 @@ var layers = map[string]layer{
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
 	},
 	"internal/refusals": {
-		own: []string{"wire", "ipsec", "pfkey", "kernel"},
+		own: []string{"wire", "packet", "ipsec", "pfkey", "kernel"},
 		why: "it is a table for tests",
 	},
 	"examples": {
-		own:   []string{"wire", "ipsec", "pfkey", "engine", "kernel", "packetport"},
+		own:   []string{"wire", "packet", "ipsec", "pfkey", "engine", "kernel", "packetport"},
 		third: []string{"golang.org/x/sys"},
 		why:   "programs of others would use these",
 	},
 	"cmd": {
-		own: []string{"wire", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch", "trace",
-			"ipseckey", "conform", "racelab", "hostile", "internal/capture", "internal/station", "testdata",
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch",
+			"trace", "ipseckey", "conform", "racelab", "hostile", "internal/capture", "internal/station", "testdata",
 			"internal/files", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			"github.com/gopacket/gopacket", "gonum.org/v1/plot"},
@@ -263,8 +271,9 @@ func TestLayersRefuse(t *testing.T) {
 		{"wire", "golang.org/x/sys/unix", false},
 		{"wire", "net", false},
 		{"wire", "net/netip", true},
-		{"sadb", module + "/ipsec", true},
+		{"sadb", module + "/packet", true},
 		{"sadb", module + "/wire", false},
+		{"packet", module + "/ipsec", false},
 		{"sadb", "time", false},
 		{"ipsec", "golang.org/x/crypto/chacha20poly1305", true},
 		{"ipsec", module + "/sadb", false},

@@ -15,6 +15,7 @@ import (
 
 	packets "github.com/pfkeyd/pfkeyd/internal/capture"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -351,8 +352,8 @@ func (c *capture) throughKernel(j *judge, t InProcess, dir string) error {
 		}
 		j.step, j.op = i+1, "receive"
 		v := to.inbound(c.records[i])
-		if v.Kind != ipsec.Delivered {
-			j.add(Difference{Field: "verdict", Want: ipsec.Delivered.String(),
+		if v.Kind != packet.Delivered {
+			j.add(Difference{Field: "verdict", Want: packet.Delivered.String(),
 				Got: strings.TrimSpace(v.Kind.String() + " " + v.Counter)})
 		} else if len(p.Inner) > 0 {
 			j.bytes("inner", 'p', p.Inner, v.Inner, nil)
@@ -362,8 +363,8 @@ func (c *capture) throughKernel(j *judge, t InProcess, dir string) error {
 		}
 		j.op = "send"
 		v = from.outbound(p.Inner)
-		if v.Kind != ipsec.Transmitted {
-			j.add(Difference{Field: "verdict", Want: ipsec.Transmitted.String(),
+		if v.Kind != packet.Transmitted {
+			j.add(Difference{Field: "verdict", Want: packet.Transmitted.String(),
 				Got: strings.TrimSpace(v.Kind.String() + " " + v.Counter)})
 			continue
 		}
@@ -516,18 +517,18 @@ func (e *captureEnd) addPolicy(src, dst wire.Address, p wire.Policy) error {
 	return e.request(e.d.Finish(e.d.AppendPolicy(b, p)))
 }
 
-func (e *captureEnd) inbound(pkt []byte) (v ipsec.Verdict) {
-	e.m.(PacketPath).Inbound(&ipsec.Packet{ID: 1, Data: bytes.Clone(pkt), Done: keep(&v)})
+func (e *captureEnd) inbound(pkt []byte) (v packet.Verdict) {
+	e.m.(PacketPath).Inbound(&packet.Packet{ID: 1, Data: bytes.Clone(pkt), Done: keep(&v)})
 	return v
 }
 
-func (e *captureEnd) outbound(pkt []byte) (v ipsec.Verdict) {
-	e.m.(PacketPath).Outbound(&ipsec.Packet{ID: 1, Data: bytes.Clone(pkt), Done: keep(&v)}, "")
+func (e *captureEnd) outbound(pkt []byte) (v packet.Verdict) {
+	e.m.(PacketPath).Outbound(&packet.Packet{ID: 1, Data: bytes.Clone(pkt), Done: keep(&v)}, "")
 	return v
 }
 
-func keep(v *ipsec.Verdict) func(*ipsec.Packet, ipsec.Verdict) {
-	return func(_ *ipsec.Packet, got ipsec.Verdict) {
+func keep(v *packet.Verdict) func(*packet.Packet, packet.Verdict) {
+	return func(_ *packet.Packet, got packet.Verdict) {
 		got.Inner = bytes.Clone(got.Inner)
 		*v = got
 	}

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -20,7 +20,7 @@ type echo struct {
 	bend func(m *echoMachine, i int, out *conform.Outcome) // may change what the machine does in step i
 }
 
-func (e *echo) Boot(sc *conform.Scenario, step func(string, *ipsec.Packet)) (conform.Machine, error) {
+func (e *echo) Boot(sc *conform.Scenario, step func(string, *packet.Packet)) (conform.Machine, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return &echoMachine{e: e, sc: e.says[sc.Name], step: step}, nil
@@ -29,14 +29,14 @@ func (e *echo) Boot(sc *conform.Scenario, step func(string, *ipsec.Packet)) (con
 type echoMachine struct {
 	e     *echo
 	sc    *conform.Scenario
-	step  func(string, *ipsec.Packet)
+	step  func(string, *packet.Packet)
 	at    int // the next step
 	socks []*echoSocket
 	now   time.Time
 	total map[string]uint64
-	holds map[uint64]*ipsec.Packet
+	holds map[uint64]*packet.Packet
 	ids   uint64
-	watch func(*ipsec.Packet, ipsec.Verdict)
+	watch func(*packet.Packet, packet.Verdict)
 }
 
 type echoSocket struct {
@@ -66,7 +66,7 @@ func (m *echoMachine) does() *conform.Outcome {
 	for _, p := range out.Packets {
 		v := verdict(p.Verdict, p.Reason, p.Inner)
 		if p.ID == 0 {
-			m.watch(&ipsec.Packet{}, v)
+			m.watch(&packet.Packet{}, v)
 			continue
 		}
 		if x := m.holds[p.ID]; x != nil {
@@ -76,12 +76,12 @@ func (m *echoMachine) does() *conform.Outcome {
 	return &out
 }
 
-var reasons = map[string]ipsec.Reason{"sadb_inlarval_replace": ipsec.LarvalReplaced,
-	"sadb_inlarval_timeout": ipsec.LarvalGone}
+var reasons = map[string]packet.Reason{"sadb_inlarval_replace": packet.LarvalReplaced,
+	"sadb_inlarval_timeout": packet.LarvalGone}
 
-func verdict(kind, counter string, inner []byte) ipsec.Verdict {
-	k, _ := ipsec.KindByName(kind)
-	return ipsec.Verdict{Kind: k, Reason: reasons[counter], Counter: counter, Inner: inner}
+func verdict(kind, counter string, inner []byte) packet.Verdict {
+	k, _ := packet.KindByName(kind)
+	return packet.Verdict{Kind: k, Reason: reasons[counter], Counter: counter, Inner: inner}
 }
 
 func errnoOf(out *conform.Outcome) wire.Errno {
@@ -147,9 +147,9 @@ func (s *echoSocket) Close() {
 	}
 }
 
-func (m *echoMachine) Inbound(p *ipsec.Packet) {
+func (m *echoMachine) Inbound(p *packet.Packet) {
 	if m.holds == nil {
-		m.holds = map[uint64]*ipsec.Packet{}
+		m.holds = map[uint64]*packet.Packet{}
 	}
 	m.ids++
 	m.holds[m.ids] = p
@@ -159,9 +159,9 @@ func (m *echoMachine) Inbound(p *ipsec.Packet) {
 	}
 }
 
-func (m *echoMachine) Outbound(p *ipsec.Packet, tunnel string) { m.Inbound(p) }
-func (m *echoMachine) InFlight() uint64                        { return 0 }
-func (m *echoMachine) Watch(f func(*ipsec.Packet, ipsec.Verdict)) func() {
+func (m *echoMachine) Outbound(p *packet.Packet, tunnel string) { m.Inbound(p) }
+func (m *echoMachine) InFlight() uint64                         { return 0 }
+func (m *echoMachine) Watch(f func(*packet.Packet, packet.Verdict)) func() {
 	m.watch = f
 	return func() {}
 }

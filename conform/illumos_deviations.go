@@ -12,7 +12,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -79,7 +79,7 @@ func (r race) late() int {
 	return slices.IndexFunc(r.Steps, func(st Step) bool {
 		return st.Op == "resume" && st.At == "" || st.Op == "inject" && st.At == "" && st.Until == "" &&
 			slices.ContainsFunc(r.Steps, func(s Step) bool { return s.At == "store" }) &&
-			st.Verdict != ipsec.Queued.String()
+			st.Verdict != packet.Queued.String()
 	})
 }
 
@@ -87,12 +87,12 @@ func (r race) late() int {
 func (r race) drop(i int, verdict, reason string) bool {
 	st := &r.Steps[i]
 	if st.Verdict == verdict && st.Reason == reason {
-		st.Verdict, st.Reason, st.Inner, st.InnerVol = ipsec.Dropped.String(), r.proto+"_no_sa", nil, nil
+		st.Verdict, st.Reason, st.Inner, st.InnerVol = packet.Dropped.String(), r.proto+"_no_sa", nil, nil
 		return true
 	}
 	for k, p := range st.Packets {
 		if p.Verdict == verdict && p.Reason == reason {
-			st.Packets[k] = Fate{ID: p.ID, Verdict: ipsec.Dropped.String(), Reason: r.proto + "_no_sa"}
+			st.Packets[k] = Fate{ID: p.ID, Verdict: packet.Dropped.String(), Reason: r.proto + "_no_sa"}
 			return true
 		}
 	}
@@ -128,7 +128,7 @@ func (r race) noSA(by map[string]int) map[string]int {
 
 func amendDead(r race) bool {
 	i := r.late()
-	if i < 0 || !r.drop(i, ipsec.Delivered.String(), "") {
+	if i < 0 || !r.drop(i, packet.Delivered.String(), "") {
 		return false
 	}
 	r.count(i, r.noSA(map[string]int{r.proto + "/crypto_sync": -1, r.proto + "/good_auth": -1}))
@@ -156,7 +156,7 @@ func amendDead(r race) bool {
 
 func amendFlushed(r race) bool {
 	i := r.late()
-	if i < 0 || !r.drop(i, ipsec.Dropped.String(), "sadb_inlarval_timeout") {
+	if i < 0 || !r.drop(i, packet.Dropped.String(), "sadb_inlarval_timeout") {
 		return false
 	}
 	r.count(i, r.noSA(map[string]int{"ipdrop/sadb_inlarval_timeout": -1}))
@@ -190,7 +190,7 @@ func amendPromoted(r race) bool {
 		size = waitingESP
 	}
 	b, _ := hex.DecodeString(inner) // a constant
-	st.Packets = []Fate{st.Packets[1], {ID: st.Packets[0].ID, Verdict: ipsec.Delivered.String(), Inner: b}}
+	st.Packets = []Fate{st.Packets[1], {ID: st.Packets[0].ID, Verdict: packet.Delivered.String(), Inner: b}}
 	r.count(i, map[string]int{"ipdrop/sadb_inlarval_replace": -1, r.proto + "/crypto_sync": 1,
 		r.proto + "/good_auth": 1, "ipsec/" + r.proto + "_stat_in_requests": 1})
 	r.messages(i, func(m *Message) {
@@ -246,7 +246,7 @@ func amendIdle(sc *Scenario) bool {
 	done := false
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
-		if st.Verdict == ipsec.Queued.String() {
+		if st.Verdict == packet.Queued.String() {
 			waits = append(waits, st.ID)
 		}
 		for _, p := range st.Packets {
@@ -260,7 +260,7 @@ func amendIdle(sc *Scenario) bool {
 			continue
 		}
 		for _, id := range waits {
-			st.Packets = append(st.Packets, Fate{ID: id, Verdict: ipsec.Dropped.String(),
+			st.Packets = append(st.Packets, Fate{ID: id, Verdict: packet.Dropped.String(),
 				Reason: "sadb_inidle_timeout"})
 			sc.count(i, map[string]int{"ipdrop/sadb_inidle_timeout": 1})
 			done = true

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -132,7 +132,7 @@ type bending struct {
 	bend func(n int, msg []byte) // n counts the messages of a scenario
 }
 
-func (b bending) Boot(sc *conform.Scenario, step func(string, *ipsec.Packet)) (conform.Machine, error) {
+func (b bending) Boot(sc *conform.Scenario, step func(string, *packet.Packet)) (conform.Machine, error) {
 	m, err := b.InProcess.Boot(sc, step)
 	if err != nil {
 		return nil, err

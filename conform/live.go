@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -52,7 +52,7 @@ type partial interface {
 const defaultPatience = 10 * time.Second
 
 // Boot implements [Target].
-func (l Live) Boot(sc *Scenario, _ func(string, *ipsec.Packet)) (Machine, error) {
+func (l Live) Boot(sc *Scenario, _ func(string, *packet.Packet)) (Machine, error) {
 	if l.Patience == 0 {
 		l.Patience = defaultPatience
 	}

@@ -3,7 +3,7 @@ package conform
 import (
 	"slices"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // A recording tells the fate of a packet as its recorder saw it: what had become of it when the call that brought it in
@@ -15,16 +15,16 @@ func (p *player) inject(a *Action, out *Outcome) {
 }
 
 func (p *player) output(a *Action, out *Outcome) {
-	p.packet(a, out, func(x *ipsec.Packet) { p.m.(PacketPath).Outbound(x, a.Tunnel) })
+	p.packet(a, out, func(x *packet.Packet) { p.m.(PacketPath).Outbound(x, a.Tunnel) })
 }
 
 // packet injects a packet. With until, it runs in its own goroutine as far as that point.
-func (p *player) packet(a *Action, out *Outcome, call func(*ipsec.Packet)) {
+func (p *player) packet(a *Action, out *Outcome, call func(*packet.Packet)) {
 	p.nextID++
 	f := &flight{id: p.nextID, until: a.Until, calling: true}
 	p.flights[f.id] = f
 	out.ID = f.id
-	x := &ipsec.Packet{ID: f.id, Data: slices.Clone([]byte(a.Hex)), Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+	x := &packet.Packet{ID: f.id, Data: slices.Clone([]byte(a.Hex)), Done: func(_ *packet.Packet, v packet.Verdict) {
 		p.done(f, v)
 	}}
 	if f.until == "" {
@@ -63,14 +63,14 @@ func (p *player) resume(*Action, *Outcome) {
 }
 
 // done hears the verdicts of a packet.
-func (p *player) done(f *flight, v ipsec.Verdict) {
+func (p *player) done(f *flight, v packet.Verdict) {
 	v.Inner = slices.Clone(v.Inner)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case v.Kind != ipsec.Queued && v.Kind != ipsec.Held:
+	case v.Kind != packet.Queued && v.Kind != packet.Held:
 		if f.waits != 0 && !inQueue(v) { // it was set free, so the recorder saw it wait first
-			p.events = append(p.events, event{f, ipsec.Verdict{Kind: f.waits}})
+			p.events = append(p.events, event{f, packet.Verdict{Kind: f.waits}})
 		}
 		f.waits = 0
 	case f.calling:
@@ -81,11 +81,11 @@ func (p *player) done(f *flight, v ipsec.Verdict) {
 }
 
 // inQueue says whether a packet was dropped out of a queue, instead of being set free first.
-func inQueue(v ipsec.Verdict) bool {
+func inQueue(v packet.Verdict) bool {
 	switch v.Reason {
-	case ipsec.LarvalReplaced, ipsec.LarvalGone, ipsec.AcquireFull, ipsec.AcquireGone, ipsec.AcquireUnheard,
-		ipsec.IdleOverflow, ipsec.IdleGone, ipsec.Shutdown:
-		return v.Kind == ipsec.Dropped
+	case packet.LarvalReplaced, packet.LarvalGone, packet.AcquireFull, packet.AcquireGone, packet.AcquireUnheard,
+		packet.IdleOverflow, packet.IdleGone, packet.Shutdown:
+		return v.Kind == packet.Dropped
 	}
 	return false
 }
@@ -96,7 +96,7 @@ func (p *player) landed(f *flight) {
 	defer p.mu.Unlock()
 	f.calling = false
 	if f.waits != 0 {
-		p.events = append(p.events, event{f, ipsec.Verdict{Kind: f.waits}})
+		p.events = append(p.events, event{f, packet.Verdict{Kind: f.waits}})
 		f.waits = 0
 	}
 }
@@ -118,7 +118,7 @@ func (p *player) verdict(f *flight, out *Outcome) {
 }
 
 // watch hears the final verdicts of all packets; those that the machine made itself concern it.
-func (p *player) watch(x *ipsec.Packet, v ipsec.Verdict) {
+func (p *player) watch(x *packet.Packet, v packet.Verdict) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if x.Done == nil {
@@ -136,7 +136,7 @@ func (e event) fate() Fate {
 }
 
 // point is called by the machine at a named point, on the player's goroutine or on that of a packet it waits for.
-func (p *player) point(name string, x *ipsec.Packet) {
+func (p *player) point(name string, x *packet.Packet) {
 	if x != nil {
 		if f := p.flights[x.ID]; f != nil && f.until == name && f.calling && !f.held && f.paused != nil {
 			f.held = true

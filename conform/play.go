@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -122,16 +122,16 @@ type played struct {
 type flight struct {
 	id      uint64
 	until   string
-	calling bool       // the call that brought it in has not returned
-	held    bool       // at until
-	waits   ipsec.Kind // said to wait, which nobody has been told yet
+	calling bool        // the call that brought it in has not returned
+	held    bool        // at until
+	waits   packet.Kind // said to wait, which nobody has been told yet
 
 	paused, resume, returned chan struct{}
 }
 
 type event struct {
 	f *flight // nil: a packet the machine made itself
-	v ipsec.Verdict
+	v packet.Verdict
 }
 
 // Who plays: nobody in particular, as the recordings' pid is made up.

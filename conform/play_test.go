@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -19,17 +19,17 @@ import (
 // SA, 4 ends it, 9 is echoed, 66 panics, 67 never returns.
 type lab struct{ bent string }
 
-func (l lab) Boot(sc *conform.Scenario, step func(string, *ipsec.Packet)) (conform.Machine, error) {
+func (l lab) Boot(sc *conform.Scenario, step func(string, *packet.Packet)) (conform.Machine, error) {
 	return &labMachine{bent: l.bent, step: step}, nil
 }
 
 type labMachine struct {
 	bent  string
-	step  func(string, *ipsec.Packet)
+	step  func(string, *packet.Packet)
 	socks []*labSocket
 	state int // 0 larval, 1 mature, 2 dead
-	slot  *ipsec.Packet
-	log   func(*ipsec.Packet, ipsec.Verdict)
+	slot  *packet.Packet
+	log   func(*packet.Packet, packet.Verdict)
 	stuck chan struct{}
 	sent  int // messages
 }
@@ -47,9 +47,12 @@ func (m *labMachine) InFlight() uint64 {
 	}
 	return 0
 }
-func (m *labMachine) Watch(f func(*ipsec.Packet, ipsec.Verdict)) func() { m.log = f; return func() {} }
-func (m *labMachine) Outbound(p *ipsec.Packet, tunnel string) {
-	p.Done(p, ipsec.Verdict{Kind: ipsec.Transmitted, Inner: append([]byte(tunnel), p.Data...)})
+func (m *labMachine) Watch(f func(*packet.Packet, packet.Verdict)) func() {
+	m.log = f
+	return func() {}
+}
+func (m *labMachine) Outbound(p *packet.Packet, tunnel string) {
+	p.Done(p, packet.Verdict{Kind: packet.Transmitted, Inner: append([]byte(tunnel), p.Data...)})
 }
 
 func (m *labMachine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, wire.Errno) {
@@ -61,19 +64,19 @@ func (m *labMachine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, wire.Errn
 	return s, wire.OK
 }
 
-func (m *labMachine) Inbound(p *ipsec.Packet) {
+func (m *labMachine) Inbound(p *packet.Packet) {
 	m.step("store", p)
 	switch m.state {
 	case 0:
 		if old := m.slot; old != nil {
-			old.Done(old, ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalReplaced, Counter: "replaced"})
+			old.Done(old, packet.Verdict{Kind: packet.Dropped, Reason: packet.LarvalReplaced, Counter: "replaced"})
 		}
 		m.slot = p
-		p.Done(p, ipsec.Verdict{Kind: ipsec.Queued})
+		p.Done(p, packet.Verdict{Kind: packet.Queued})
 	case 1:
-		p.Done(p, ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Data})
+		p.Done(p, packet.Verdict{Kind: packet.Delivered, Inner: p.Data})
 	case 2:
-		p.Done(p, ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.NoSA, Counter: "no_sa"})
+		p.Done(p, packet.Verdict{Kind: packet.Dropped, Reason: packet.NoSA, Counter: "no_sa"})
 	}
 	m.step("stored", p)
 }
@@ -98,15 +101,15 @@ func (s *labSocket) Send(msg []byte, _ pfkey.Cred) wire.Errno {
 		m.slot = nil
 		m.step("taken", nil)
 		if p != nil {
-			p.Done(p, ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Data})
+			p.Done(p, packet.Verdict{Kind: packet.Delivered, Inner: p.Data})
 		}
 	case 4:
 		m.state = 2
 		if p := m.slot; p != nil {
 			m.slot = nil
-			p.Done(p, ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalGone, Counter: "gone"})
+			p.Done(p, packet.Verdict{Kind: packet.Dropped, Reason: packet.LarvalGone, Counter: "gone"})
 		}
-		m.log(&ipsec.Packet{}, ipsec.Verdict{Kind: ipsec.Sent, Inner: []byte{4}})
+		m.log(&packet.Packet{}, packet.Verdict{Kind: packet.Sent, Inner: []byte{4}})
 	case 66:
 		panic("the lab burns")
 	case 67:

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -404,7 +404,7 @@ func (r *Outcome) check(o *op) error {
 const paused = "paused" // the verdict of a packet that is held at a named point
 
 func checkFate(f Fate) error {
-	if _, ok := ipsec.KindByName(f.Verdict); !ok && f.Verdict != paused {
+	if _, ok := packet.KindByName(f.Verdict); !ok && f.Verdict != paused {
 		return fmt.Errorf("unknown verdict %q", abridged(f.Verdict))
 	}
 	return checkSpans(f.Vol, len(f.Inner))

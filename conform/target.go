@@ -13,6 +13,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -22,7 +23,7 @@ type Target interface {
 	// Boot makes the machine for a scenario, fresh as the recorded kernel was. The machine calls step, from inside the
 	// code that races, at the named points it has. Whoever booted it closes it. An empty scenario only tries whether
 	// there is a machine.
-	Boot(sc *Scenario, step func(point string, p *ipsec.Packet)) (Machine, error)
+	Boot(sc *Scenario, step func(point string, p *packet.Packet)) (Machine, error)
 }
 
 // Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [Passing], [PacketPath],
@@ -80,10 +81,10 @@ type TransformPolicy struct {
 
 // PacketPath is a machine that takes packets and tells what becomes of them through their Done.
 type PacketPath interface {
-	Inbound(p *ipsec.Packet)
-	Outbound(p *ipsec.Packet, tunnel string)
+	Inbound(p *packet.Packet)
+	Outbound(p *packet.Packet, tunnel string)
 	// Watch reports every final verdict until stop is called, also of packets the machine makes itself.
-	Watch(f func(*ipsec.Packet, ipsec.Verdict)) (stop func())
+	Watch(f func(*packet.Packet, packet.Verdict)) (stop func())
 	// InFlight is how many packets are neither ended nor waiting: none, when nothing moves.
 	InFlight() uint64
 }
@@ -114,7 +115,7 @@ type InProcess struct {
 var recordingStart = time.Unix(1_400_000_000, 0).UTC()
 
 // Boot implements [Target].
-func (t InProcess) Boot(sc *Scenario, step func(string, *ipsec.Packet)) (Machine, error) {
+func (t InProcess) Boot(sc *Scenario, step func(string, *packet.Packet)) (Machine, error) {
 	f, err := familyOf(t.Kernel)
 	if err != nil {
 		return nil, err
@@ -153,8 +154,8 @@ type inProcess struct{ *engine.Engine }
 
 // Inbound implements [PacketPath]. Recordings of illumos begin where IP hands a packet to IPsec, so what IP itself
 // refuses is not asked there.
-func (m inProcess) Inbound(p *ipsec.Packet) {
-	k, ok := m.Kernel().(interface{ InboundIPsec(*ipsec.Packet) })
+func (m inProcess) Inbound(p *packet.Packet) {
+	k, ok := m.Kernel().(interface{ InboundIPsec(*packet.Packet) })
 	if !ok {
 		m.Engine.Inbound(p)
 		return
@@ -163,8 +164,8 @@ func (m inProcess) Inbound(p *ipsec.Packet) {
 	k.InboundIPsec(p)
 }
 
-func (m inProcess) Watch(f func(*ipsec.Packet, ipsec.Verdict)) func() { return m.Ledger().Watch(f) }
-func (m inProcess) InFlight() uint64                                  { return m.Ledger().Balance().InFlight }
+func (m inProcess) Watch(f func(*packet.Packet, packet.Verdict)) func() { return m.Ledger().Watch(f) }
+func (m inProcess) InFlight() uint64                                    { return m.Ledger().Balance().InFlight }
 
 // Busy uses that posted work is done at once unless the control lock is held.
 func (m inProcess) Busy() bool {

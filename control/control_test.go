@@ -27,6 +27,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -117,7 +118,7 @@ func TestStatus(t *testing.T) {
 	}})
 	s.larval(t, 0x1000)
 	s.larval(t, 0x1001)
-	s.e.Inbound(&ipsec.Packet{ID: 5, Data: esp()})
+	s.e.Inbound(&packet.Packet{ID: 5, Data: esp()})
 	st, err := s.c.Status(t.Context(), -1)
 	if err != nil {
 		t.Fatal(err)
@@ -152,8 +153,8 @@ func TestClock(t *testing.T) {
 	begin := time.Date(2020, 2, 2, 2, 2, 2, 0, time.UTC)
 	s := start(t, engine.Options{Start: begin}, control.Options{})
 	s.larval(t, 0x1000)
-	var got []ipsec.Verdict
-	s.e.Inbound(&ipsec.Packet{Data: esp(), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = append(got, v) }})
+	var got []packet.Verdict
+	s.e.Inbound(&packet.Packet{Data: esp(), Done: func(_ *packet.Packet, v packet.Verdict) { got = append(got, v) }})
 	c, err := s.c.Clock(t.Context())
 	if err != nil || !c.Now.Equal(begin) || !c.Virtual || c.Next == nil || !c.Next.After(begin) {
 		t.Fatalf("%+v, %v", c, err)
@@ -163,7 +164,7 @@ func TestClock(t *testing.T) {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	// What was due has happened, before the answer came.
-	if len(got) != 2 || got[1].Reason != ipsec.LarvalGone {
+	if len(got) != 2 || got[1].Reason != packet.LarvalGone {
 		t.Errorf("verdicts %+v", got)
 	}
 	if c, err = s.c.Advance(t.Context(), 0); err != nil || !c.Now.Equal(begin.Add(8*time.Hour)) {
@@ -282,8 +283,8 @@ func TestMetrics(t *testing.T) {
 		"empty": func() any { return nil },
 	}})
 	s.larval(t, 0x1000)
-	s.e.Inbound(&ipsec.Packet{Data: esp()})
-	s.e.Inbound(&ipsec.Packet{Data: []byte{1}})
+	s.e.Inbound(&packet.Packet{Data: esp()})
+	s.e.Inbound(&packet.Packet{Data: []byte{1}})
 	b, err := s.c.Metrics(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -24,8 +24,8 @@ type Engine struct {
 	clock  func() time.Time // nil: virtual
 	rand   io.Reader
 	log    *slog.Logger
-	step   func(string, *ipsec.Packet)
-	ledger ipsec.Ledger
+	step   func(string, *packet.Packet)
+	ledger packet.Ledger
 	wake   chan struct{}
 
 	virtual atomic.Int64 // the virtual clock, in nanoseconds of Unix time
@@ -96,7 +96,7 @@ func (e *Engine) Host() *Host { return &e.host }
 func (e *Engine) Log() *slog.Logger { return e.log }
 
 // Ledger returns the ledger that counts the engine's packets.
-func (e *Engine) Ledger() *ipsec.Ledger { return &e.ledger }
+func (e *Engine) Ledger() *packet.Ledger { return &e.ledger }
 
 // Uint32 returns a random number from the source given in the options.
 func (e *Engine) Uint32() uint32 {
@@ -123,7 +123,7 @@ func (r randomness) Read(b []byte) (int, error) {
 }
 
 // Step tells the test hook, if there is one, that the code has reached a named point of the race.
-func (e *Engine) Step(point string, p *ipsec.Packet) {
+func (e *Engine) Step(point string, p *packet.Packet) {
 	if e.step != nil {
 		e.step(point, p)
 	}
@@ -209,14 +209,14 @@ func (e *Engine) post(f func(), most int) bool {
 func (e *Engine) After(f func()) { e.after = append(e.after, f) }
 
 // Inbound injects a packet that came in from the network. Its verdicts come through p.Done.
-func (e *Engine) Inbound(p *ipsec.Packet) {
+func (e *Engine) Inbound(p *packet.Packet) {
 	e.ledger.Inject(p)
 	e.kernel.Inbound(p)
 }
 
 // Outbound injects a plaintext packet that the host wants to send; tunnel names the tunnel interface it goes through,
 // empty for none.
-func (e *Engine) Outbound(p *ipsec.Packet, tunnel string) {
+func (e *Engine) Outbound(p *packet.Packet, tunnel string) {
 	e.ledger.Inject(p)
 	e.kernel.Outbound(p, tunnel)
 }
@@ -264,7 +264,7 @@ func (e *Engine) forget(s *Socket) {
 // Emit reports a packet that the kernel itself has made and sends, such as a keepalive: it is injected and ended at
 // once, with id 0. No lock is held.
 func (e *Engine) Emit(pkt []byte) {
-	p := &ipsec.Packet{Data: pkt}
+	p := &packet.Packet{Data: pkt}
 	e.ledger.Inject(p)
-	p.End(ipsec.Verdict{Kind: ipsec.Sent, Inner: pkt})
+	p.End(packet.Verdict{Kind: packet.Sent, Inner: pkt})
 }

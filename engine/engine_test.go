@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -18,7 +18,7 @@ type fake struct {
 	engine.Kernel
 	e       *engine.Engine
 	request func(s *engine.Socket, msg []byte)
-	inbound func(p *ipsec.Packet)
+	inbound func(p *packet.Packet)
 	room    int // messages a queue may hold, 0: any number
 	due     []time.Time
 	aged    []time.Time
@@ -58,7 +58,7 @@ func (k *fake) Room(s *engine.Socket, n int, _ bool) bool {
 }
 func (k *fake) Receive(*engine.Socket, pfkey.RecvFlags) pfkey.Errno { return wire.OK }
 func (k *fake) Reading(*engine.Socket)                              {}
-func (k *fake) Inbound(p *ipsec.Packet)                             { k.inbound(p) }
+func (k *fake) Inbound(p *packet.Packet)                            { k.inbound(p) }
 func (k *fake) Next() (time.Time, bool) {
 	if len(k.due) == 0 {
 		return time.Time{}, false
@@ -296,10 +296,10 @@ func TestAdvanceRunsEachThingAtItsTime(t *testing.T) {
 
 func TestInboundIsCounted(t *testing.T) {
 	k, e := newFake(t, engine.Options{})
-	k.inbound = func(p *ipsec.Packet) { p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.NoSA}) }
-	e.Inbound(&ipsec.Packet{ID: 1})
+	k.inbound = func(p *packet.Packet) { p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.NoSA}) }
+	e.Inbound(&packet.Packet{ID: 1})
 	var sent []byte
-	stop := e.Ledger().Watch(func(_ *ipsec.Packet, v ipsec.Verdict) { sent = v.Inner })
+	stop := e.Ledger().Watch(func(_ *packet.Packet, v packet.Verdict) { sent = v.Inner })
 	e.Emit([]byte("keepalive"))
 	stop()
 	b := e.Ledger().Balance()

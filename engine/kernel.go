@@ -3,7 +3,7 @@ package engine
 import (
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -35,8 +35,8 @@ type Kernel interface {
 
 	// Inbound and Outbound drive a packet that has just been injected, each to its verdict or into a queue. The control
 	// lock is NOT held, and must not be taken.
-	Inbound(p *ipsec.Packet)
-	Outbound(p *ipsec.Packet, tunnel string)
+	Inbound(p *packet.Packet)
+	Outbound(p *packet.Packet, tunnel string)
 
 	// Next is the time of the next thing that Age has to do.
 	Next() (time.Time, bool)

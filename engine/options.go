@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // defaultStart is what a virtual clock shows at first when nobody says otherwise: a fixed moment, so that runs repeat.
@@ -24,5 +24,5 @@ type Options struct {
 	Log       *slog.Logger      // nil: discard
 
 	// Step, for tests, is called at named points of the race, from inside the code that races.
-	Step func(point string, p *ipsec.Packet)
+	Step func(point string, p *packet.Packet)
 }

@@ -3,7 +3,7 @@ package engine
 import (
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // Status is a reading of a running engine, ready to become JSON. It holds no key.
@@ -22,7 +22,7 @@ type Status struct {
 	// Policies are in the order in which the kernel lists them; PolicyCount also counts those beyond the limit.
 	Policies    []PolicyStatus    `json:"policies"`
 	PolicyCount int               `json:"policy_count"`
-	Ledger      ipsec.Balance     `json:"ledger"`
+	Ledger      packet.Balance    `json:"ledger"`
 	Counters    map[string]uint64 `json:"counters"` // by the real kernel's names
 }
 

@@ -199,13 +199,3 @@ func BenchmarkWindow(b *testing.B) {
 		}
 	}
 }
-
-func BenchmarkInjectEnd(b *testing.B) {
-	var l ipsec.Ledger
-	b.ReportAllocs()
-	for b.Loop() {
-		p := &ipsec.Packet{}
-		l.Inject(p)
-		p.End(ipsec.Verdict{Kind: ipsec.Delivered})
-	}
-}

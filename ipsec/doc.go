@@ -1,7 +1,4 @@
-// Package ipsec is ESP and AH as functions, and the token of a packet on its way.
-//
-// A [Packet] is injected into a [Ledger], moves through an engine, may wait in the [Queue] of a LARVAL SA or of an
-// acquire record, and ends once, with one [Verdict] whose [Reason] comes from the one registry.
+// Package ipsec is ESP and AH as functions of bytes and keys.
 //
 // A [Suite] says how an SA protects packets; [Suite.New] makes a [Transform] of it, which any number of goroutines may
 // use. What a kernel does with an inbound packet is a chain of functions, so that each kernel can have its own order of

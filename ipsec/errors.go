@@ -1,6 +1,10 @@
 package ipsec
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/pfkeyd/pfkeyd/packet"
+)
 
 // What can be wrong with a packet. All are returned as they are, so they compare with ==; none carries bytes of the
 // packet.
@@ -26,21 +30,22 @@ var (
 	ErrAlign     = errors.New("ipsec: impossible alignment")
 )
 
-// ReasonFor is the reason under which a packet that met err is dropped; BadHeader for an error of somebody else.
-func ReasonFor(err error) Reason {
+// ReasonFor is the reason under which a packet that met err is dropped; [packet.BadHeader] for an error of somebody
+// else.
+func ReasonFor(err error) packet.Reason {
 	switch err {
 	case nil:
-		return NoReason
+		return packet.NoReason
 	case ErrICV:
-		return BadICV
+		return packet.BadICV
 	case ErrLength, ErrIV:
-		return CryptoFailed
+		return packet.CryptoFailed
 	case ErrAHLen:
-		return BadLength
+		return packet.BadLength
 	case ErrFragment:
-		return Fragment
+		return packet.Fragment
 	case ErrKeepalive:
-		return Keepalive
+		return packet.Keepalive
 	}
-	return BadHeader
+	return packet.BadHeader
 }

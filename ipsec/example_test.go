@@ -58,23 +58,3 @@ func ExampleWindow() {
 	// 100 true 95 false true
 	// 60 false 40 false false
 }
-
-func ExampleLedger() {
-	var l ipsec.Ledger
-	var q ipsec.Queue // of a LARVAL SA
-	p := &ipsec.Packet{ID: 1, Done: func(p *ipsec.Packet, v ipsec.Verdict) {
-		fmt.Printf("%d %v [%v]\n", p.ID, v.Kind,
-			v.Reason)
-	}}
-	l.Inject(p)
-	q.Push(p, ipsec.Queued, 1)
-	p.Report()
-	fmt.Println("held:", l.Balance().Held)
-	q.Pop().End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalGone})
-	fmt.Println("in flight:", l.Balance().InFlight)
-	// Output:
-	// 1 queued []
-	// held: 1
-	// 1 dropped [larval-gone]
-	// in flight: 0
-}

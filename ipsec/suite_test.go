@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // TestKeysNeverPrint formats everything that holds a key with every verb and looks for the key.
@@ -147,8 +148,8 @@ func TestNames(t *testing.T) {
 		ipsec.Proto(17).String():      "unknown(0x11)",
 		(*ipsec.Cipher)(nil).String(): "none",
 		(*ipsec.MAC)(nil).String():    "none",
-		ipsec.Kind(99).String():       "unknown(0x63)",
-		ipsec.Reason(200).String():    "unknown(0xc8)",
+		packet.Kind(99).String():      "unknown(0x63)",
+		packet.Reason(200).String():   "unknown(0xc8)",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -11,6 +11,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -58,8 +59,8 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		verdict := func(_ *ipsec.Packet, v ipsec.Verdict) { fmt.Println(name, v.Kind) }
-		eng.Inbound(&ipsec.Packet{Data: sealed, Done: verdict})
+		verdict := func(_ *packet.Packet, v packet.Verdict) { fmt.Println(name, v.Kind) }
+		eng.Inbound(&packet.Packet{Data: sealed, Done: verdict})
 		if err := client.Update(context.Background(), sa, 0); err != nil {
 			log.Fatal(err)
 		}

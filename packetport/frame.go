@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // Version is the version of the protocol, byte 0 of every frame.
@@ -151,7 +151,7 @@ type Hello struct {
 type Verdict struct {
 	ID      uint64 // the injector's own; with Watched the engine's
 	Watched bool   // told because the connection watches, not because it injected the packet
-	Kind    ipsec.Kind
+	Kind    packet.Kind
 	Reason  string // why it was dropped, a name of the ipsec package's registry; empty otherwise
 	Counter string // the emulated kernel's own name for the reason
 	HasSPI  bool
@@ -232,7 +232,7 @@ func (f Hello) Append(b []byte) ([]byte, error) {
 // Append implements [Frame].
 func (f Verdict) Append(b []byte) ([]byte, error) {
 	switch {
-	case f.Kind < ipsec.Delivered || f.Kind > ipsec.Sent:
+	case f.Kind < packet.Delivered || f.Kind > packet.Sent:
 		return b, &FrameError{TypeVerdict, 2, "kind", ErrValue}
 	case !f.HasSPI && f.SPI != 0:
 		return b, &FrameError{TypeVerdict, 12, "SPI without its flag", ErrValue}
@@ -408,7 +408,7 @@ func decodeVerdict(b []byte) (Frame, error) {
 	}
 	flags := b[3]
 	f := Verdict{
-		Kind:    ipsec.Kind(b[2]),
+		Kind:    packet.Kind(b[2]),
 		HasSPI:  flags&flagSPI != 0,
 		Watched: flags&flagWatched != 0,
 		Cut:     flags&flagCut != 0,
@@ -416,7 +416,7 @@ func decodeVerdict(b []byte) (Frame, error) {
 		SPI:     binary.BigEndian.Uint32(b[12:]),
 	}
 	switch {
-	case f.Kind < ipsec.Delivered || f.Kind > ipsec.Sent:
+	case f.Kind < packet.Delivered || f.Kind > packet.Sent:
 		return nil, &FrameError{TypeVerdict, 2, "kind", ErrValue}
 	case flags&^flagsKnown != 0:
 		return nil, &FrameError{TypeVerdict, 3, "flags", ErrValue}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -35,7 +35,7 @@ var frames = []struct {
 	{"watch", packetport.Watch{}, []byte{1, 0x02, 0, 0}},
 	{"hello", packetport.Hello{Name: "illumos"}, append([]byte{1, 0x81, 0, 7}, "illumos"...)},
 	{"hello without name", packetport.Hello{}, []byte{1, 0x81, 0, 0}},
-	{"verdict delivered", packetport.Verdict{ID: 3, Kind: ipsec.Delivered, HasSPI: true, SPI: 0x1000,
+	{"verdict delivered", packetport.Verdict{ID: 3, Kind: packet.Delivered, HasSPI: true, SPI: 0x1000,
 		Inner: []byte{9, 8}}, []byte{
 		1, 0x82, 1, 0x01, // version, type, kind, flags
 		0, 0, 0, 0, 0, 0, 0, 3, // id
@@ -45,7 +45,7 @@ var frames = []struct {
 		9, 8, // inner
 	}},
 	{"verdict dropped, watched", packetport.Verdict{
-		ID: 4, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "c", Packet: []byte{1, 2, 3},
+		ID: 4, Watched: true, Kind: packet.Dropped, Reason: "no-sa", Counter: "c", Packet: []byte{1, 2, 3},
 	}, []byte{
 		1, 0x82, 5, 0x02,
 		0, 0, 0, 0, 0, 0, 0, 4,
@@ -56,7 +56,7 @@ var frames = []struct {
 		'c',
 		1, 2, 3,
 	}},
-	{"verdict cut", packetport.Verdict{ID: 5, Kind: ipsec.Sent, Cut: true, Inner: []byte{1}}, []byte{
+	{"verdict cut", packetport.Verdict{ID: 5, Kind: packet.Sent, Cut: true, Inner: []byte{1}}, []byte{
 		1, 0x82, 6, 0x04,
 		0, 0, 0, 0, 0, 0, 0, 5,
 		0, 0, 0, 0,
@@ -113,7 +113,7 @@ func TestFrameTruncated(t *testing.T) {
 
 func TestDecodeErrors(t *testing.T) {
 	verdict := func(change func(b []byte) []byte) []byte {
-		b, err := packetport.Verdict{ID: 1, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "c",
+		b, err := packetport.Verdict{ID: 1, Watched: true, Kind: packet.Dropped, Reason: "no-sa", Counter: "c",
 			Packet: []byte{1}}.Append(nil)
 		if err != nil {
 			t.Fatal(err)
@@ -210,14 +210,14 @@ func TestAppendErrors(t *testing.T) {
 			packetport.ErrLong},
 		{"long name", packetport.Hello{Name: long}, packetport.ErrLong},
 		{"kind", packetport.Verdict{}, packetport.ErrValue},
-		{"spi", packetport.Verdict{Kind: ipsec.Dropped, SPI: 1}, packetport.ErrValue},
-		{"packet for an injector", packetport.Verdict{Kind: ipsec.Dropped, Packet: []byte{1}}, packetport.ErrValue},
-		{"watched packet", packetport.Verdict{Kind: ipsec.Dropped, Watched: true,
+		{"spi", packetport.Verdict{Kind: packet.Dropped, SPI: 1}, packetport.ErrValue},
+		{"packet for an injector", packetport.Verdict{Kind: packet.Dropped, Packet: []byte{1}}, packetport.ErrValue},
+		{"watched packet", packetport.Verdict{Kind: packet.Dropped, Watched: true,
 			Packet: make([]byte, packetport.MaxPacket+1)}, packetport.ErrLong},
-		{"inner", packetport.Verdict{Kind: ipsec.Dropped, Inner: make([]byte, packetport.MaxPacket+1)},
+		{"inner", packetport.Verdict{Kind: packet.Dropped, Inner: make([]byte, packetport.MaxPacket+1)},
 			packetport.ErrLong},
-		{"reason", packetport.Verdict{Kind: ipsec.Dropped, Reason: long}, packetport.ErrLong},
-		{"counter", packetport.Verdict{Kind: ipsec.Dropped, Counter: "\xff"}, packetport.ErrText},
+		{"reason", packetport.Verdict{Kind: packet.Dropped, Reason: long}, packetport.ErrLong},
+		{"counter", packetport.Verdict{Kind: packet.Dropped, Counter: "\xff"}, packetport.ErrText},
 		{"text", packetport.Refused{Text: strings.Repeat("a", packetport.MaxText+1)}, packetport.ErrLong},
 		{"text not text", packetport.Refused{Text: "\xff"}, packetport.ErrText},
 	}
@@ -233,7 +233,7 @@ func TestAppendErrors(t *testing.T) {
 
 // TestDecodeViews appends to what was decoded: the neighbour in the frame must not change.
 func TestDecodeViews(t *testing.T) {
-	b, err := packetport.Verdict{Watched: true, Kind: ipsec.Delivered, Packet: []byte{1}, Inner: []byte{2}}.Append(nil)
+	b, err := packetport.Verdict{Watched: true, Kind: packet.Delivered, Packet: []byte{1}, Inner: []byte{2}}.Append(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestDecodeViews(t *testing.T) {
 
 // The numbers of kinds on the wire are those of the ipsec package; they must never move.
 func TestKindNumbers(t *testing.T) {
-	want := map[ipsec.Kind]string{1: "delivered", 2: "transmitted", 3: "queued", 4: "held", 5: "dropped", 6: "sent"}
+	want := map[packet.Kind]string{1: "delivered", 2: "transmitted", 3: "queued", 4: "held", 5: "dropped", 6: "sent"}
 	for k, name := range want {
 		if k.String() != name {
 			t.Errorf("kind %d is %q, the protocol says %q", k, k, name)

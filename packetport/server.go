@@ -18,17 +18,17 @@ import (
 	"unicode/utf8"
 
 	"github.com/pfkeyd/pfkeyd/internal/door"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // Target is the engine behind a packet port. It is safe for concurrent use.
 type Target interface {
 	// Inbound takes in a protected packet: it injects p into the ledger and decides at once or later.
-	Inbound(p *ipsec.Packet)
+	Inbound(p *packet.Packet)
 	// Outbound takes in a plaintext packet, of the named tunnel interface if tunnel is not empty.
-	Outbound(p *ipsec.Packet, tunnel string)
+	Outbound(p *packet.Packet, tunnel string)
 	// Ledger is where its packets end.
-	Ledger() *ipsec.Ledger
+	Ledger() *packet.Ledger
 }
 
 // DefaultQueue is how many bytes of verdicts a server keeps for a connection that does not read.
@@ -257,9 +257,9 @@ func (c *conn) handle(b []byte) {
 	}
 	switch f := f.(type) {
 	case Inject:
-		p := &ipsec.Packet{ID: s.nextID.Add(1), Data: append([]byte(nil), f.Packet...)}
+		p := &packet.Packet{ID: s.nextID.Add(1), Data: append([]byte(nil), f.Packet...)}
 		id := f.ID
-		p.Done = func(p *ipsec.Packet, v ipsec.Verdict) { c.verdict(id, p, v) }
+		p.Done = func(p *packet.Packet, v packet.Verdict) { c.verdict(id, p, v) }
 		s.injected.Add(1)
 		s.unanswered.Add(1)
 		if f.Direction == Outbound {
@@ -286,7 +286,7 @@ func (c *conn) refuse(id uint64, err error) {
 }
 
 // verdict is Packet.Done of the packets of this connection: it never waits.
-func (c *conn) verdict(id uint64, p *ipsec.Packet, v ipsec.Verdict) {
+func (c *conn) verdict(id uint64, p *packet.Packet, v packet.Verdict) {
 	f := makeVerdict(id, p, v)
 	if f.Final() {
 		c.s.unanswered.Add(-1)
@@ -296,12 +296,12 @@ func (c *conn) verdict(id uint64, p *ipsec.Packet, v ipsec.Verdict) {
 }
 
 // makeVerdict leaves Packet and Watched to the caller.
-func makeVerdict(id uint64, p *ipsec.Packet, v ipsec.Verdict) Verdict {
+func makeVerdict(id uint64, p *packet.Packet, v packet.Verdict) Verdict {
 	f := Verdict{ID: id, Kind: v.Kind, Reason: v.Reason.String(), Counter: clip(v.Counter, MaxName), Inner: v.Inner}
 	if len(f.Inner) > MaxPacket {
 		f.Inner, f.Cut = f.Inner[:MaxPacket], true
 	}
-	if v.Kind == ipsec.Transmitted || v.Kind == ipsec.Sent {
+	if v.Kind == packet.Transmitted || v.Kind == packet.Sent {
 		f.SPI, f.HasSPI = spi(v.Inner)
 	} else {
 		f.SPI, f.HasSPI = spi(p.Data)
@@ -404,14 +404,14 @@ func (s *Server) unwatchLocked(c *conn) {
 }
 
 // watched hears every final verdict of the ledger while somebody watches. The frame is made once for all.
-func (s *Server) watched(p *ipsec.Packet, v ipsec.Verdict) {
+func (s *Server) watched(p *packet.Packet, v packet.Verdict) {
 	list := s.watchList()
 	if len(list) == 0 {
 		return
 	}
 	f := makeVerdict(p.ID, p, v)
 	f.Watched = true
-	if v.Kind != ipsec.Sent { // that one nobody injected
+	if v.Kind != packet.Sent { // that one nobody injected
 		f.Packet = p.Data[:min(len(p.Data), MaxPacket)]
 	}
 	b, err := f.Append(make([]byte, 0, f.size()))

@@ -20,29 +20,29 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/internal/leak"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
 // target is an engine that does with a packet what its first byte behind the version says.
 type target struct {
-	ledger ipsec.Ledger
+	ledger packet.Ledger
 	block  chan struct{} // 'b' waits for it
 	sane   bool          // no 'X'
 
 	mu   sync.Mutex
-	held ipsec.Queue
+	held packet.Queue
 	seen []string
 	ids  map[uint64]int
 }
 
-func (t *target) Ledger() *ipsec.Ledger { return &t.ledger }
+func (t *target) Ledger() *packet.Ledger { return &t.ledger }
 
-func (t *target) Inbound(p *ipsec.Packet) { t.packet(p, "in") }
+func (t *target) Inbound(p *packet.Packet) { t.packet(p, "in") }
 
-func (t *target) Outbound(p *ipsec.Packet, tunnel string) { t.packet(p, "out:"+tunnel) }
+func (t *target) Outbound(p *packet.Packet, tunnel string) { t.packet(p, "out:"+tunnel) }
 
-func (t *target) packet(p *ipsec.Packet, how string) {
+func (t *target) packet(p *packet.Packet, how string) {
 	t.ledger.Inject(p)
 	t.mu.Lock()
 	t.seen = append(t.seen, how)
@@ -60,36 +60,36 @@ func (t *target) packet(p *ipsec.Packet, how string) {
 	}
 	switch op {
 	case 'd':
-		p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: bytes.Clone(p.Data)})
+		p.End(packet.Verdict{Kind: packet.Delivered, Inner: bytes.Clone(p.Data)})
 	case 't':
-		p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: esp(0x2000)})
+		p.End(packet.Verdict{Kind: packet.Transmitted, Inner: esp(0x2000)})
 	case 'q', 'h':
-		k := ipsec.Queued
+		k := packet.Queued
 		if op == 'h' {
-			k = ipsec.Held
+			k = packet.Held
 		}
 		t.mu.Lock()
 		t.held.Push(p, k, 1<<30)
 		t.mu.Unlock()
 		p.Report()
 	case 'r': // releases all
-		t.release(ipsec.Verdict{Kind: ipsec.Delivered, Inner: []byte("E")})
-		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Keepalive})
+		t.release(packet.Verdict{Kind: packet.Delivered, Inner: []byte("E")})
+		p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.Keepalive})
 	case 'b':
 		<-t.block
-		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Fragment})
+		p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.Fragment})
 	case 'L':
-		p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: make([]byte, packetport.MaxPacket+5)})
+		p.End(packet.Verdict{Kind: packet.Delivered, Inner: make([]byte, packetport.MaxPacket+5)})
 	case 'X':
-		p.Done(p, ipsec.Verdict{Kind: 99})
-		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Counter: "not text \xff"})
+		p.Done(p, packet.Verdict{Kind: 99})
+		p.End(packet.Verdict{Kind: packet.Dropped, Counter: "not text \xff"})
 	default:
-		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.NoSA, Counter: "esp_no_sa"})
+		p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.NoSA, Counter: "esp_no_sa"})
 	}
 }
 
-func (t *target) release(v ipsec.Verdict) {
-	var ps []*ipsec.Packet
+func (t *target) release(v packet.Verdict) {
+	var ps []*packet.Packet
 	t.mu.Lock()
 	for p := t.held.Pop(); p != nil; p = t.held.Pop() {
 		ps = append(ps, p)
@@ -155,9 +155,9 @@ func (s *setup) dial(t *testing.T) *packetport.Client {
 	return c
 }
 
-func inject(t *testing.T, c *packetport.Client, packet []byte) uint64 {
+func inject(t *testing.T, c *packetport.Client, pkt []byte) uint64 {
 	t.Helper()
-	id, err := c.Inject(t.Context(), packet, packetport.Inbound, "")
+	id, err := c.Inject(t.Context(), pkt, packetport.Inbound, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,26 +192,26 @@ func TestVerdicts(t *testing.T) {
 	id := inject(t, c, d)
 	d[5] = 0xff // the packet may be used again
 	d = pkt('d', 60)
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Delivered, Inner: d})
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Delivered, Inner: d})
 
 	id = inject(t, c, esp(0x1000))
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "esp_no_sa",
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Dropped, Reason: "no-sa", Counter: "esp_no_sa",
 		HasSPI: true, SPI: 0x1000})
 
 	id, err := c.Inject(t.Context(), pkt('t', 30), packetport.Outbound, "tun0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Transmitted, HasSPI: true, SPI: 0x2000,
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Transmitted, HasSPI: true, SPI: 0x2000,
 		Inner: esp(0x2000)})
 
 	if err := c.InjectAs(t.Context(), 1<<63, pkt('q', 9), packetport.Inbound, ""); err != nil {
 		t.Fatal(err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: 1 << 63, Kind: ipsec.Queued})
+	want(t, recv(t, c), packetport.Verdict{ID: 1 << 63, Kind: packet.Queued})
 	r := inject(t, c, pkt('r', 2))
-	want(t, recv(t, c), packetport.Verdict{ID: 1 << 63, Kind: ipsec.Delivered, Inner: []byte("E")})
-	want(t, recv(t, c), packetport.Verdict{ID: r, Kind: ipsec.Dropped, Reason: "keepalive"})
+	want(t, recv(t, c), packetport.Verdict{ID: 1 << 63, Kind: packet.Delivered, Inner: []byte("E")})
+	want(t, recv(t, c), packetport.Verdict{ID: r, Kind: packet.Dropped, Reason: "keepalive"})
 
 	if diff := cmp.Diff([]string{"in", "in", "out:tun0", "in", "in"}, s.seen); diff != "" {
 		t.Errorf("the engine saw (-want +got):\n%s", diff)
@@ -230,8 +230,8 @@ func TestLargest(t *testing.T) {
 	}
 	big := pkt('d', packetport.MaxPacket)
 	id := inject(t, c, big)
-	want(t, recv(t, c), packetport.Verdict{ID: 1, Watched: true, Kind: ipsec.Delivered, Packet: big, Inner: big})
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Delivered, Inner: big})
+	want(t, recv(t, c), packetport.Verdict{ID: 1, Watched: true, Kind: packet.Delivered, Packet: big, Inner: big})
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Delivered, Inner: big})
 	if _, err := c.Inject(t.Context(), make([]byte, packetport.MaxPacket+1), packetport.Inbound, ""); !errors.Is(err,
 		packetport.ErrLong) {
 		t.Errorf("Inject of too long a packet: %v", err)
@@ -293,7 +293,7 @@ func TestWatch(t *testing.T) {
 	}
 	q := append(pkt('q', 20), esp(0x3000)...)
 	inject(t, a, q)
-	if v := recv(t, a); v.Kind != ipsec.Queued {
+	if v := recv(t, a); v.Kind != packet.Queued {
 		t.Fatalf("verdict %+v", v)
 	}
 	a.Close()
@@ -302,22 +302,22 @@ func TestWatch(t *testing.T) {
 	}
 	inject(t, b, pkt('r', 10))
 	recv(t, b)
-	want(t, recv(t, w), packetport.Verdict{ID: 2, Watched: true, Kind: ipsec.Delivered, Packet: q, Inner: []byte("E")})
-	want(t, recv(t, w), packetport.Verdict{ID: 3, Watched: true, Kind: ipsec.Dropped, Reason: "keepalive",
+	want(t, recv(t, w), packetport.Verdict{ID: 2, Watched: true, Kind: packet.Delivered, Packet: q, Inner: []byte("E")})
+	want(t, recv(t, w), packetport.Verdict{ID: 3, Watched: true, Kind: packet.Dropped, Reason: "keepalive",
 		Packet: pkt('r', 10)})
 
 	// One that is put into the ledger by something else.
-	p := &ipsec.Packet{ID: 77, Data: esp(0x4000)}
+	p := &packet.Packet{ID: 77, Data: esp(0x4000)}
 	s.target.Inbound(p)
 	want(t, recv(t, w), packetport.Verdict{
-		ID: 77, Watched: true, Kind: ipsec.Dropped, Reason: "no-sa", Counter: "esp_no_sa", HasSPI: true, SPI: 0x4000,
+		ID: 77, Watched: true, Kind: packet.Dropped, Reason: "no-sa", Counter: "esp_no_sa", HasSPI: true, SPI: 0x4000,
 		Packet: esp(0x4000),
 	})
 	// One that the engine makes itself.
-	p = &ipsec.Packet{Data: esp(0x4001)}
+	p = &packet.Packet{Data: esp(0x4001)}
 	s.ledger.Inject(p)
-	p.End(ipsec.Verdict{Kind: ipsec.Sent, Inner: p.Data})
-	want(t, recv(t, w), packetport.Verdict{Watched: true, Kind: ipsec.Sent, HasSPI: true, SPI: 0x4001,
+	p.End(packet.Verdict{Kind: packet.Sent, Inner: p.Data})
+	want(t, recv(t, w), packetport.Verdict{Watched: true, Kind: packet.Sent, HasSPI: true, SPI: 0x4001,
 		Inner: esp(0x4001)})
 	st := s.srv.Stats()
 	if st.Watchers != 1 || st.Left != 1 || st.Unanswered != 0 {
@@ -344,7 +344,7 @@ func TestWatchWhileReceiving(t *testing.T) {
 	if err := c.Watch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.target.Inbound(&ipsec.Packet{ID: 5, Data: pkt('?', 2)})
+	s.target.Inbound(&packet.Packet{ID: 5, Data: pkt('?', 2)})
 	if v := <-got; !v.Watched || v.ID != 5 {
 		t.Errorf("%+v", v)
 	}
@@ -438,7 +438,7 @@ func TestUnencodableVerdict(t *testing.T) {
 	if _, err := c.Recv(t.Context()); !errors.As(err, &o) || o.Lost != 1 {
 		t.Errorf("Recv = %v", err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Dropped, Counter: "not text ?"})
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Dropped, Counter: "not text ?"})
 	if st := s.srv.Stats(); st.Lost != 1 {
 		t.Errorf("stats: %+v", st)
 	}
@@ -561,7 +561,7 @@ func TestShutdown(t *testing.T) {
 	s := serve(t, packetport.Options{})
 	c := s.dial(t)
 	id := inject(t, c, pkt('q', 20))
-	if v := recv(t, c); v.Kind != ipsec.Queued {
+	if v := recv(t, c); v.Kind != packet.Queued {
 		t.Fatalf("%+v", v)
 	}
 	blocked := inject(t, c, pkt('b', 20))
@@ -583,12 +583,12 @@ func TestShutdown(t *testing.T) {
 	if _, err := packetport.Dial(t.Context(), s.path); err == nil {
 		t.Error("a stopped server accepts")
 	}
-	s.target.release(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Shutdown})
+	s.target.release(packet.Verdict{Kind: packet.Dropped, Reason: packet.Shutdown})
 	if err := s.srv.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: blocked, Kind: ipsec.Dropped, Reason: "fragment"})
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: ipsec.Dropped, Reason: "shutdown"})
+	want(t, recv(t, c), packetport.Verdict{ID: blocked, Kind: packet.Dropped, Reason: "fragment"})
+	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Dropped, Reason: "shutdown"})
 	// One packet was never read, and the client is told that something is missing.
 	if _, err := c.Recv(t.Context()); !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("Recv after the end = %v", err)
@@ -816,7 +816,7 @@ func TestConcurrency(t *testing.T) {
 	if err := s.srv.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.target.release(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Shutdown})
+	s.target.release(packet.Verdict{Kind: packet.Dropped, Reason: packet.Shutdown})
 	b := s.ledger.Balance()
 	if b.Injected != b.Ended || b.Held != 0 {
 		t.Errorf("ledger: %+v", b)
@@ -906,7 +906,7 @@ func FuzzServer(f *testing.F) {
 		if err := srv.Stop(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		tg.release(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Shutdown})
+		tg.release(packet.Verdict{Kind: packet.Dropped, Reason: packet.Shutdown})
 		if err := srv.Shutdown(context.Background()); err != nil {
 			t.Fatal(err)
 		}

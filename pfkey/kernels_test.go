@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -535,7 +536,7 @@ func TestNewMapping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Inject(datagram(port(dst.Addr, 40000), port(src.Addr, 4500), esp[20:])).Expect(ipsec.Delivered)
+	h.Inject(datagram(port(dst.Addr, 40000), port(src.Addr, 4500), esp[20:])).Expect(packet.Delivered)
 	want := &pfkey.NewMapping{Type: wire.SATypeESP, SPI: 0x1234, Seq: 7, Old: port(dst.Addr, 4500),
 		New: port(dst.Addr, 40000)}
 	got := next(t, c)

@@ -13,6 +13,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -38,8 +39,8 @@ type ArrivalsResult struct {
 	Flushed  int `json:"flushes"`
 	Aged     int `json:"passes"`
 	// Stranded is how often a packet was seen on an SA that had left LARVAL.
-	Stranded uint64        `json:"stranded"`
-	Ledger   ipsec.Balance `json:"ledger"`
+	Stranded uint64         `json:"stranded"`
+	Ledger   packet.Balance `json:"ledger"`
 	// Wrong says what does not add up; "" if nothing does not.
 	Wrong string `json:"wrong,omitempty"`
 }
@@ -135,7 +136,7 @@ func (c *crowd) arrive(ctx context.Context, r *rand.Rand, sent *atomic.Int64) {
 		for j := range n {
 			i := r.IntN(slots)
 			s, ok := c.find(i)
-			c.e.Inbound(&ipsec.Packet{ID: uint64(first + j + 1), Data: c.packets[i]})
+			c.e.Inbound(&packet.Packet{ID: uint64(first + j + 1), Data: c.packets[i]})
 			if ok && j%4 == 0 && holdsLate(s) {
 				c.stranded.Add(1)
 			}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -63,11 +63,11 @@ func (r *Run) judge(variant string) {
 			f := &r.Fates[v.Packet-1]
 			f.Verdicts = append(f.Verdicts, v)
 			switch {
-			case v.Kind == ipsec.Delivered:
+			case v.Kind == packet.Delivered:
 				f.Dead = s.State == sadb.Dead
-			case v.Kind == ipsec.Dropped && v.Reason == ipsec.LarvalReplaced:
+			case v.Kind == packet.Dropped && v.Reason == packet.LarvalReplaced:
 				f.Lost = evictedIn[v.Packet-1] == sadb.Mature
-			case v.Kind == ipsec.Dropped && v.Reason == ipsec.NoSA:
+			case v.Kind == packet.Dropped && v.Reason == packet.NoSA:
 				f.Lost = s.Linked && s.State != sadb.Dead
 			}
 		}
@@ -80,7 +80,7 @@ func (r *Run) judge(variant string) {
 }
 
 // balance notes what must not be under any variant.
-func (r *Run) balance(b ipsec.Balance) {
+func (r *Run) balance(b packet.Balance) {
 	held := uint64(len(r.Steps[len(r.Steps)-1].Held))
 	if b.Injected != 2 || b.InFlight != 0 || b.Held != held || b.Injected != b.Ended+b.Held {
 		r.Trouble = fmt.Errorf("ledger: %d injected, %d ended, %d held, %d in flight; the SA holds %d", b.Injected,
@@ -89,7 +89,7 @@ func (r *Run) balance(b ipsec.Balance) {
 	for i := range r.Fates {
 		vs, final := r.Fates[i].Verdicts, 0
 		for _, v := range vs {
-			if v.Kind != ipsec.Queued {
+			if v.Kind != packet.Queued {
 				final++
 			}
 		}

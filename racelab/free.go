@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -106,25 +106,25 @@ type end struct{ first, last packetport.Verdict }
 
 func (r *FreeResult) add(ends []end) {
 	r.Trials++
-	if ends[0].first.Kind == ipsec.Queued {
+	if ends[0].first.Kind == packet.Queued {
 		r.Early++
 	}
-	if ends[0].first.Kind == ipsec.Queued && ends[len(ends)-1].first.Kind == ipsec.Delivered {
+	if ends[0].first.Kind == packet.Queued && ends[len(ends)-1].first.Kind == packet.Delivered {
 		r.Astride++
 	}
 	queued, replaced := 0, 0
 	var stranded, lost bool
 	for _, e := range ends {
-		if e.first.Kind == ipsec.Queued {
+		if e.first.Kind == packet.Queued {
 			queued++
 		}
-		if e.last.Kind != ipsec.Dropped {
+		if e.last.Kind != packet.Dropped {
 			continue
 		}
 		switch e.last.Reason {
-		case ipsec.LarvalGone.String(): // by the DELETE that follows the UPDATE
+		case packet.LarvalGone.String(): // by the DELETE that follows the UPDATE
 			stranded = true
-		case ipsec.LarvalReplaced.String():
+		case packet.LarvalReplaced.String():
 			replaced++
 		default:
 			lost = true

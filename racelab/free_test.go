@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
@@ -80,7 +80,7 @@ func TestArrivals(t *testing.T) {
 	}
 	// How much of a race it was is the scheduler's doing: on one processor a packet hardly ever meets an SA that is
 	// going.
-	for _, reason := range []ipsec.Reason{ipsec.NoSA, ipsec.LarvalReplaced, ipsec.LarvalGone} {
+	for _, reason := range []packet.Reason{packet.NoSA, packet.LarvalReplaced, packet.LarvalGone} {
 		if res.Ledger.Reasons[reason.String()] == 0 {
 			t.Logf("no packet ended as %v: %+v", reason, res.Ledger)
 		}

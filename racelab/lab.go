@@ -12,6 +12,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -173,15 +174,15 @@ type Message struct {
 // A Verdict is told of a packet, by its number, 1 or 2.
 type Verdict struct {
 	Packet  uint64
-	Kind    ipsec.Kind
-	Reason  ipsec.Reason
+	Kind    packet.Kind
+	Reason  packet.Reason
 	Counter string // as illumos calls it
 }
 
 // String is such as "packet 2 dropped: sadb_inlarval_timeout".
 func (v Verdict) String() string {
 	s := fmt.Sprintf("packet %d %s", v.Packet, v.Kind)
-	if v.Kind == ipsec.Dropped {
+	if v.Kind == packet.Dropped {
 		s += ": " + v.Counter
 	}
 	return s
@@ -261,10 +262,10 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 		look.moved()
 	}
 	var told []Verdict
-	packet := func(i int) func() {
+	arrive := func(i int) func() {
 		return func() {
-			e.Inbound(&ipsec.Packet{ID: uint64(i + 1), Data: l.packets[i],
-				Done: func(p *ipsec.Packet, v ipsec.Verdict) {
+			e.Inbound(&packet.Packet{ID: uint64(i + 1), Data: l.packets[i],
+				Done: func(p *packet.Packet, v packet.Verdict) {
 					told = append(told, Verdict{p.ID, v.Kind, v.Reason, v.Counter})
 				}})
 		}
@@ -275,8 +276,8 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 		return busy
 	}
 	st.players = []*player{
-		newPlayer(Packet1, false, packet(0)),
-		newPlayer(Packet2, false, packet(1)),
+		newPlayer(Packet1, false, arrive(0)),
+		newPlayer(Packet2, false, arrive(1)),
 		newPlayer(Update, true, func() { sock.Send(l.update, cred) }),
 	}
 	if l.Ending != EndNone {

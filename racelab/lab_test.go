@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
@@ -280,7 +280,7 @@ func TestReplay(t *testing.T) {
 	}
 	type played struct {
 		schedule string
-		kinds    []ipsec.Kind
+		kinds    []packet.Kind
 	}
 	play := func(r *racelab.Run) (p played) {
 		p.schedule = r.Schedule

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // An Actor is who takes part, by the letter that stands for it in the name of a schedule.
@@ -48,7 +48,7 @@ type stage struct {
 }
 
 // point is the hook of the engine.
-func (s *stage) point(name string, _ *ipsec.Packet) {
+func (s *stage) point(name string, _ *packet.Packet) {
 	if s.current != nil && name != s.pass {
 		s.current.yield(name)
 	}

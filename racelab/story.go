@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -87,7 +87,7 @@ func (l *Lab) Tell(w io.Writer, r *Run) {
 	for i := range r.Fates {
 		f := &r.Fates[i]
 		end := "waits"
-		if n := len(f.Verdicts); n > 0 && f.Verdicts[n-1].Kind != ipsec.Queued {
+		if n := len(f.Verdicts); n > 0 && f.Verdicts[n-1].Kind != packet.Queued {
 			end = strings.TrimPrefix(f.Verdicts[n-1].String(), fmt.Sprintf("packet %d ", i+1))
 		}
 		wrong := ""

@@ -5,25 +5,25 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
 // BenchmarkOfferContended has every core offer packets to one LARVAL SA, each in the place of the one before.
 func BenchmarkOfferContended(b *testing.B) {
-	var l ipsec.Ledger
+	var l packet.Ledger
 	s := new(sadb.SA)
 	var ids atomic.Uint64
-	pool := sync.Pool{New: func() any { return new(ipsec.Packet) }}
+	pool := sync.Pool{New: func() any { return new(packet.Packet) }}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			p := pool.Get().(*ipsec.Packet)
-			*p = ipsec.Packet{ID: ids.Add(1)} // it has ended
+			p := pool.Get().(*packet.Packet)
+			*p = packet.Packet{ID: ids.Add(1)} // it has ended
 			l.Inject(p)
 			_, evicted := s.Offer(p, 1)
 			if evicted != nil {
-				evicted.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalReplaced})
+				evicted.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.LarvalReplaced})
 				pool.Put(evicted)
 			}
 		}

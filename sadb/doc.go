@@ -15,7 +15,7 @@
 //  2. Leaving LARVAL takes the queue along. [SA.Become], the only writer of the state, empties the queue in the
 //     critical section that changes it.
 //
-// The third, conservation, is counted by [ipsec.Ledger]. The two ways in which real kernels broke these rules are kept
+// The third, conservation, is counted by [packet.Ledger]. The two ways in which real kernels broke these rules are kept
 // as faults, in fault.go.
 //
 // # Locks

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // Fault is a deliberate defect of the larval queue, as real kernels had it. The rules are bent in this file and nowhere
@@ -47,17 +47,17 @@ func FaultByName(name string) (Fault, error) {
 }
 
 // Offer is [SA.Offer], bent by the fault.
-func (f Fault) Offer(s *SA, p *ipsec.Packet, depth int) (seen State, out *ipsec.Packet) {
+func (f Fault) Offer(s *SA, p *packet.Packet, depth int) (seen State, out *packet.Packet) {
 	switch f {
 	case LarvalUnlocked: // the caller saw LARVAL some time ago; nobody looks again
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return Larval, s.held.Push(p, ipsec.Queued, depth)
+		return Larval, s.held.Push(p, packet.Queued, depth)
 	case LarvalWindow: // a packet left in the queue by the promotion is thrown away by the next one
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if seen = s.State(); seen == Larval {
-			return seen, s.held.Push(p, ipsec.Queued, depth)
+			return seen, s.held.Push(p, packet.Queued, depth)
 		}
 		return seen, s.held.Pop()
 	}
@@ -66,7 +66,7 @@ func (f Fault) Offer(s *SA, p *ipsec.Packet, depth int) (seen State, out *ipsec.
 
 // PromoteLocked is [SA.BecomeLocked] out of LARVAL, bent by the fault: with one, the queue stays behind and is emptied
 // by [Fault.Take].
-func (f Fault) PromoteLocked(s *SA, to State) (from State, held ipsec.Queue) {
+func (f Fault) PromoteLocked(s *SA, to State) (from State, held packet.Queue) {
 	if f == NoFault {
 		return s.BecomeLocked(to)
 	}
@@ -78,7 +78,7 @@ func (f Fault) PromoteLocked(s *SA, to State) (from State, held ipsec.Queue) {
 
 // DieLocked is [SA.BecomeLocked] to Dead, bent by the fault: whatever is on the queue then stays there until the last
 // reference to the SA goes, as in kernels that count references. last says that this is so now.
-func (f Fault) DieLocked(s *SA, last bool) ipsec.Queue {
+func (f Fault) DieLocked(s *SA, last bool) packet.Queue {
 	if f == NoFault {
 		_, held := s.BecomeLocked(Dead)
 		return held
@@ -87,13 +87,13 @@ func (f Fault) DieLocked(s *SA, last bool) ipsec.Queue {
 	if last {
 		return s.takeLocked()
 	}
-	return ipsec.Queue{}
+	return packet.Queue{}
 }
 
 // Take empties the queue at the moment at which the faulty kernel does. Without a fault the promotion has taken it.
-func (f Fault) Take(s *SA) ipsec.Queue {
+func (f Fault) Take(s *SA) packet.Queue {
 	if f == NoFault {
-		return ipsec.Queue{}
+		return packet.Queue{}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

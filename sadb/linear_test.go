@@ -10,7 +10,7 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -83,7 +83,7 @@ type history struct {
 	sa     *sadb.SA
 	index  sadb.Index[*sadb.SA]
 	key    sadb.Key
-	ledger ipsec.Ledger
+	ledger packet.Ledger
 	ticks  atomic.Int64
 	// between, if set, runs once where a faulty UPDATE is in two parts.
 	between func()
@@ -114,7 +114,7 @@ func (h *history) perform(c call) (a answer) {
 	case "look":
 		a.state = h.sa.State()
 	case "offer":
-		p := &ipsec.Packet{ID: c.packet}
+		p := &packet.Packet{ID: c.packet}
 		h.ledger.Inject(p)
 		seen, evicted := h.fault.Offer(h.sa, p, 1)
 		if a.state = seen; evicted != nil {
@@ -167,7 +167,7 @@ func (h *history) promote() (a answer) {
 }
 
 // only is the id of the one packet in a queue, 0 if there is none.
-func only(q ipsec.Queue) (id uint64) {
+func only(q packet.Queue) (id uint64) {
 	for p := q.Pop(); p != nil; p = q.Pop() {
 		id = id<<32 | p.ID // two would be no packet's id
 	}

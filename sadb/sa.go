@@ -5,7 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // State is that of RFC 2367 section 2.3.3. A kernel may add states of its own above Dead.
@@ -40,7 +40,7 @@ type Traffic struct {
 type SA struct {
 	mu    sync.Mutex
 	state atomic.Uint32 // written by BecomeLocked, and the faults, under mu; whoever acts on it reads it under mu
-	held  ipsec.Queue   // guarded by mu; only a LARVAL SA holds packets
+	held  packet.Queue  // guarded by mu; only a LARVAL SA holds packets
 
 	// Traffic is guarded by the SA's lock.
 	Traffic
@@ -62,19 +62,19 @@ func (s *SA) State() State { return State(s.state.Load()) }
 // seen is anything else the caller still has p and goes on with it.
 //
 // The caller reports to p, unless it has it back, and ends out, after Offer has returned. It allocates nothing.
-func (s *SA) Offer(p *ipsec.Packet, depth int) (seen State, out *ipsec.Packet) {
+func (s *SA) Offer(p *packet.Packet, depth int) (seen State, out *packet.Packet) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seen = s.State(); seen != Larval {
 		return seen, nil
 	}
-	return seen, s.held.Push(p, ipsec.Queued, depth)
+	return seen, s.held.Push(p, packet.Queued, depth)
 }
 
 // Become moves the SA to another state and returns the one it left, with the packets that waited if that was LARVAL:
 // the queue is emptied in the critical section that changes the state. The caller drives or ends them after it has
 // released its own locks. A DEAD SA stays so: from is Dead and nothing happens.
-func (s *SA) Become(to State) (from State, held ipsec.Queue) {
+func (s *SA) Become(to State) (from State, held packet.Queue) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.BecomeLocked(to)
@@ -82,9 +82,9 @@ func (s *SA) Become(to State) (from State, held ipsec.Queue) {
 
 // BecomeLocked is [SA.Become] for a caller that holds the SA's lock because it changes what packets read along with the
 // state.
-func (s *SA) BecomeLocked(to State) (from State, held ipsec.Queue) {
+func (s *SA) BecomeLocked(to State) (from State, held packet.Queue) {
 	if from = s.State(); from == Dead {
-		return from, ipsec.Queue{}
+		return from, packet.Queue{}
 	}
 	s.state.Store(uint32(to))
 	if to != Larval {
@@ -94,8 +94,8 @@ func (s *SA) BecomeLocked(to State) (from State, held ipsec.Queue) {
 }
 
 // takeLocked empties the queue. It needs s.mu held.
-func (s *SA) takeLocked() (held ipsec.Queue) {
-	held, s.held = s.held, ipsec.Queue{}
+func (s *SA) takeLocked() (held packet.Queue) {
+	held, s.held = s.held, packet.Queue{}
 	return held
 }
 

@@ -7,22 +7,22 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
 // packets makes n packets that a ledger has taken in.
-func packets(l *ipsec.Ledger, n int) []*ipsec.Packet {
-	ps := make([]*ipsec.Packet, n)
+func packets(l *packet.Ledger, n int) []*packet.Packet {
+	ps := make([]*packet.Packet, n)
 	for i := range ps {
-		ps[i] = &ipsec.Packet{ID: uint64(i + 1)}
+		ps[i] = &packet.Packet{ID: uint64(i + 1)}
 		l.Inject(ps[i])
 	}
 	return ps
 }
 
 // drain pops everything and returns the ids.
-func drain(q ipsec.Queue) (ids []uint64) {
+func drain(q packet.Queue) (ids []uint64) {
 	for p := q.Pop(); p != nil; p = q.Pop() {
 		ids = append(ids, p.ID)
 	}
@@ -32,7 +32,7 @@ func drain(q ipsec.Queue) (ids []uint64) {
 func TestOfferKeepsTheNewest(t *testing.T) {
 	for _, depth := range []int{1, 2, 4} {
 		t.Run(fmt.Sprint(depth), func(t *testing.T) {
-			var l ipsec.Ledger
+			var l packet.Ledger
 			var s sadb.SA
 			for i, p := range packets(&l, 6) {
 				seen, evicted := s.Offer(p, depth)
@@ -60,7 +60,7 @@ func TestOfferKeepsTheNewest(t *testing.T) {
 
 func TestOfferHandsBack(t *testing.T) {
 	for _, state := range []sadb.State{sadb.Mature, sadb.Dying, sadb.Dead, 5} {
-		var l ipsec.Ledger
+		var l packet.Ledger
 		var s sadb.SA
 		s.Become(state)
 		p := packets(&l, 1)[0]
@@ -75,7 +75,7 @@ func TestOfferHandsBack(t *testing.T) {
 
 func TestBecomeTakesTheQueueAlong(t *testing.T) {
 	for _, to := range []sadb.State{sadb.Mature, sadb.Dead} {
-		var l ipsec.Ledger
+		var l packet.Ledger
 		var s sadb.SA
 		s.Offer(packets(&l, 1)[0], 1)
 		from, held := s.Become(to)
@@ -99,16 +99,16 @@ func TestDeadStaysDead(t *testing.T) {
 // race lets packets arrive at a LARVAL SA while it leaves that state, many times, and says how many were stranded: put
 // onto an SA that had left LARVAL and would never be emptied again. With forced, the first packet has seen LARVAL
 // before, and goes on after.
-func race(fault sadb.Fault, to sadb.State, rounds int, forced bool) (stranded int, b ipsec.Balance) {
+func race(fault sadb.Fault, to sadb.State, rounds int, forced bool) (stranded int, b packet.Balance) {
 	const arrivals = 4
-	var l ipsec.Ledger
+	var l packet.Ledger
 	for range rounds {
 		var s sadb.SA
 		var wg sync.WaitGroup
 		start, looked, left := make(chan struct{}), make(chan struct{}), make(chan struct{})
 		for i := range arrivals {
 			wg.Go(func() {
-				p := &ipsec.Packet{ID: uint64(i)}
+				p := &packet.Packet{ID: uint64(i)}
 				l.Inject(p)
 				<-start
 				// A packet's way: it looks, and acts on what it has seen.
@@ -119,13 +119,13 @@ func race(fault sadb.Fault, to sadb.State, rounds int, forced bool) (stranded in
 					}
 					seen, evicted := fault.Offer(&s, p, 1)
 					if evicted != nil {
-						evicted.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalReplaced})
+						evicted.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.LarvalReplaced})
 					}
 					if seen == sadb.Larval {
 						return
 					}
 				}
-				p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+				p.End(packet.Verdict{Kind: packet.Delivered})
 			})
 		}
 		wg.Go(func() {
@@ -142,7 +142,7 @@ func race(fault sadb.Fault, to sadb.State, rounds int, forced bool) (stranded in
 				held = taken
 			}
 			for p := held.Pop(); p != nil; p = held.Pop() {
-				p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+				p.End(packet.Verdict{Kind: packet.Delivered})
 			}
 		})
 		close(start)
@@ -196,7 +196,7 @@ func TestFaultNames(t *testing.T) {
 }
 
 func TestNoAllocation(t *testing.T) {
-	var l ipsec.Ledger
+	var l packet.Ledger
 	p := packets(&l, 1)[0]
 	s := new(sadb.SA)
 	if n := testing.AllocsPerRun(100, func() {
@@ -216,19 +216,19 @@ func TestNoAllocation(t *testing.T) {
 // TestOfferWithoutMemory: where no more bytes may be held the newcomer comes back, and the one that waits goes on
 // waiting.
 func TestOfferWithoutMemory(t *testing.T) {
-	var l ipsec.Ledger
-	l.LimitHeld(ipsec.PacketWeight + 100)
-	packet := func(id uint64, bytes int) *ipsec.Packet {
-		p := &ipsec.Packet{ID: id, Data: make([]byte, bytes)}
+	var l packet.Ledger
+	l.LimitHeld(packet.Weight + 100)
+	pkt := func(id uint64, bytes int) *packet.Packet {
+		p := &packet.Packet{ID: id, Data: make([]byte, bytes)}
 		l.Inject(p)
 		return p
 	}
 	a, b := new(sadb.SA), new(sadb.SA)
-	first := packet(1, 100)
+	first := pkt(1, 100)
 	if seen, out := a.Offer(first, 1); seen != sadb.Larval || out != nil {
 		t.Fatalf("%v, %v", seen, out)
 	}
-	for _, p := range []*ipsec.Packet{packet(2, 0), packet(3, 1000)} {
+	for _, p := range []*packet.Packet{pkt(2, 0), pkt(3, 1000)} {
 		for _, s := range []*sadb.SA{a, b} {
 			if s == a && p.ID == 2 {
 				continue // it is smaller, and would be taken
@@ -245,14 +245,14 @@ func TestOfferWithoutMemory(t *testing.T) {
 	if n := l.Balance().HeldBytes; n != 0 {
 		t.Errorf("%d bytes are held", n)
 	}
-	if seen, out := b.Offer(packet(4, 50), 1); seen != sadb.Larval || out != nil {
+	if seen, out := b.Offer(pkt(4, 50), 1); seen != sadb.Larval || out != nil {
 		t.Errorf("there is room again: %v, %v", seen, out)
 	}
 }
 
 func BenchmarkOfferBecome(b *testing.B) {
-	var l ipsec.Ledger
-	p := &ipsec.Packet{ID: 1}
+	var l packet.Ledger
+	p := &packet.Packet{ID: 1}
 	l.Inject(p)
 	s := new(sadb.SA)
 	b.ReportAllocs()

@@ -25,7 +25,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -254,7 +254,7 @@ func datagram(src, dst string, payload string) []byte {
 }
 
 // inject has the engine process a packet and returns the final verdict.
-func (g *gateway) inject(packet []byte, dir packetport.Direction) packetport.Verdict {
+func (g *gateway) inject(pkt []byte, dir packetport.Direction) packetport.Verdict {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -263,7 +263,7 @@ func (g *gateway) inject(packet []byte, dir packetport.Direction) packetport.Ver
 		g.t.Fatal(err)
 	}
 	defer c.Close()
-	id, err := c.Inject(ctx, packet, dir, "")
+	id, err := c.Inject(ctx, pkt, dir, "")
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -286,13 +286,13 @@ func carry(t testing.TB, from, to *gateway, text string) {
 	within(t, 10*time.Second, from.name+" protects what goes to "+to.name, func() bool {
 		// iked makes SAs first, then the policies that want them
 		sealed = from.inject(plain, packetport.Outbound)
-		return sealed.Kind != ipsec.Transmitted || !bytes.Contains(sealed.Inner, []byte(text))
+		return sealed.Kind != packet.Transmitted || !bytes.Contains(sealed.Inner, []byte(text))
 	})
-	if sealed.Kind != ipsec.Transmitted {
+	if sealed.Kind != packet.Transmitted {
 		t.Fatalf("%s > %s: outbound: %v %v %v", from.name, to.name, sealed.Kind, sealed.Reason, sealed.Counter)
 	}
 	opened := to.inject(sealed.Inner, packetport.Inbound)
-	if opened.Kind != ipsec.Delivered || !bytes.HasSuffix(opened.Inner, []byte(text)) {
+	if opened.Kind != packet.Delivered || !bytes.HasSuffix(opened.Inner, []byte(text)) {
 		t.Fatalf("%s > %s: inbound: %v %v %v %x", from.name, to.name, opened.Kind, opened.Reason, opened.Counter,
 			opened.Inner)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -119,8 +120,8 @@ func (h *host) emulate(ctx context.Context, name string, speed int) error {
 	})
 	h.send = func(context.Context) ([]byte, error) {
 		sent := make(chan []byte, 1) // or never: a packet may wait, and end later
-		e.Outbound(&ipsec.Packet{Data: udp(h.addr, h.peer, nil), Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
-			if v.Kind == ipsec.Transmitted {
+		e.Outbound(&packet.Packet{Data: udp(h.addr, h.peer, nil), Done: func(_ *packet.Packet, v packet.Verdict) {
+			if v.Kind == packet.Transmitted {
 				sent <- v.Inner
 			}
 		}}, "")
@@ -132,9 +133,9 @@ func (h *host) emulate(ctx context.Context, name string, speed int) error {
 		}
 	}
 	h.open = func(sealed []byte) error {
-		var got ipsec.Verdict
-		e.Inbound(&ipsec.Packet{Data: sealed, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = v }})
-		if got.Kind != ipsec.Delivered {
+		var got packet.Verdict
+		e.Inbound(&packet.Packet{Data: sealed, Done: func(_ *packet.Packet, v packet.Verdict) { got = v }})
+		if got.Kind != packet.Delivered {
 			return fmt.Errorf("%s: a packet was not delivered: %v (%v)", h.addr, got.Kind, got.Reason)
 		}
 		return nil

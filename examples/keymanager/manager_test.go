@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/internal/leak"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -109,14 +109,14 @@ func (m *machine) says(to *machine, text string, spi wire.SPI) {
 func (m *machine) arrives(p *pfkeytest.Packet, to *machine, text string, spi wire.SPI) {
 	m.t.Helper()
 	sealed, ok := p.Final()
-	if !ok || sealed.Kind != ipsec.Transmitted {
+	if !ok || sealed.Kind != packet.Transmitted {
 		m.t.Fatalf("%q is not sent: %s", text, p)
 	}
 	if bytes.Contains(sealed.Inner, []byte(text)) || sealed.Inner[9] != 50 ||
 		wire.SPI(binary.BigEndian.Uint32(sealed.Inner[20:])) != spi {
 		m.t.Fatalf("%q is not protected by %s: %x", text, spi, sealed.Inner)
 	}
-	opened, ok := to.Inject(sealed.Inner).Expect(ipsec.Delivered).Final()
+	opened, ok := to.Inject(sealed.Inner).Expect(packet.Delivered).Final()
 	if !ok || !bytes.Equal(opened.Inner, datagram(m.addr, to.addr, text)) {
 		m.t.Errorf("%q: delivered %x", text, opened.Inner)
 	}
@@ -151,7 +151,7 @@ func TestManagers(t *testing.T) {
 				toB1 := a.spiOf(a.waitFor(wire.MsgAdd))
 				toA1 := b.spiOf(b.waitFor(wire.MsgAdd))
 				if ka == "illumos" { // it has kept the packet
-					first.Expect(ipsec.Held, ipsec.Transmitted)
+					first.Expect(packet.Held, packet.Transmitted)
 					a.arrives(first, b, "hello", toB1)
 				}
 				a.says(b, "are you there?", toB1)
@@ -205,7 +205,7 @@ func TestRefused(t *testing.T) {
 			if r := a.waitFor(wire.MsgAcquire); r.SendErrno != wire.OK || r.Errno == 0 {
 				t.Errorf("the kernel is told %v", r)
 			}
-			if v, err := first.Wait(t.Context()); err != nil || v.Kind != ipsec.Dropped {
+			if v, err := first.Wait(t.Context()); err != nil || v.Kind != packet.Dropped {
 				t.Errorf("the packet: %v", first)
 			}
 			if n := <-a.notes; n.what != "failed" || n.err == nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -51,7 +52,7 @@ func keyBytes(n int) []byte {
 type Refusal struct {
 	Name     string
 	Packet   []byte
-	Reason   ipsec.Reason
+	Reason   packet.Reason
 	Counters []string // the first is the one that the verdict names
 }
 
@@ -280,7 +281,7 @@ func List(t testing.TB, six bool) []Refusal {
 	b := &crafter{t: t, six: six}
 	head := b.head()
 	var list []Refusal
-	add := func(name string, pkt []byte, r ipsec.Reason, counters ...string) {
+	add := func(name string, pkt []byte, r packet.Reason, counters ...string) {
 		if six {
 			name = "IPv6: " + name
 		}
@@ -293,29 +294,29 @@ func List(t testing.TB, six bool) []Refusal {
 	udp := b.plain()[b.head():]
 	good := b.sealed(spiNull, b.plain())
 	add("good", good, 0)
-	add("a replay", good, ipsec.Replayed, "XfrmInStateSeqError")
-	add("a dummy", b.esp(spiNull, join(make([]byte, 8), []byte{1, 2, 2, 59})), ipsec.Dummy, "XfrmInStateProtoError")
-	add("a pad length beyond the packet", b.esp(spiNull, join(udp, []byte{1, 2, 200, 17})), ipsec.BadPadLength,
+	add("a replay", good, packet.Replayed, "XfrmInStateSeqError")
+	add("a dummy", b.esp(spiNull, join(make([]byte, 8), []byte{1, 2, 2, 59})), packet.Dummy, "XfrmInStateProtoError")
+	add("a pad length beyond the packet", b.esp(spiNull, join(udp, []byte{1, 2, 200, 17})), packet.BadPadLength,
 		"XfrmInStateProtoError")
-	add("nothing but padding", b.esp(spiNull, []byte{1, 2, 2, 17}), ipsec.BadPadLength, "XfrmInStateProtoError")
+	add("nothing but padding", b.esp(spiNull, []byte{1, 2, 2, 17}), packet.BadPadLength, "XfrmInStateProtoError")
 	add("padding that is not 1, 2", b.esp(spiNull, join(udp, []byte{7, 7, 2, 17})), 0)
 	add("a wrong ICV", change(b.sealed(spiNull, b.plain()), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }),
-		ipsec.BadICV, "XfrmInStateProtoError")
-	add("only an ICV", b.esp(spiNull, nil), ipsec.BadLength, "XfrmInStateProtoError")
-	add("a trailer of one byte", b.esp(spiNull, []byte{17}), ipsec.BadLength, "XfrmInStateProtoError")
-	add("shorter than its ICV", b.ip(50, join([]byte{0, 0, 1, 1, 0, 0, 1, 0}, make([]byte, 5))), ipsec.BadLength,
+		packet.BadICV, "XfrmInStateProtoError")
+	add("only an ICV", b.esp(spiNull, nil), packet.BadLength, "XfrmInStateProtoError")
+	add("a trailer of one byte", b.esp(spiNull, []byte{17}), packet.BadLength, "XfrmInStateProtoError")
+	add("shorter than its ICV", b.ip(50, join([]byte{0, 0, 1, 1, 0, 0, 1, 0}, make([]byte, 5))), packet.BadLength,
 		"XfrmInStateProtoError")
-	add("no header", b.ip(50, []byte{0, 0, 1, 1}), ipsec.BadHeader, "XfrmInHdrError")
+	add("no header", b.ip(50, []byte{0, 0, 1, 1}), packet.BadHeader, "XfrmInHdrError")
 	add("sequence number 0", change(b.sealed(spiNull, b.plain()),
-		func(p []byte) []byte { clear(p[head+4 : head+8]); return p }), ipsec.Replayed, "XfrmInStateSeqError")
-	add("no SA", b.sealed(spiNone, b.plain()), ipsec.NoSA, "XfrmInNoStates")
-	add("SPI 0", b.sealed(0, b.plain()), ipsec.NoSA, "XfrmInNoStates")
-	add("a LARVAL SA", b.sealed(spiLarval, b.plain()), ipsec.LarvalDropped, "XfrmAcquireError")
-	add("ciphertext of 20 bytes", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 1}, make([]byte, 36))), ipsec.CryptoFailed,
+		func(p []byte) []byte { clear(p[head+4 : head+8]); return p }), packet.Replayed, "XfrmInStateSeqError")
+	add("no SA", b.sealed(spiNone, b.plain()), packet.NoSA, "XfrmInNoStates")
+	add("SPI 0", b.sealed(0, b.plain()), packet.NoSA, "XfrmInNoStates")
+	add("a LARVAL SA", b.sealed(spiLarval, b.plain()), packet.LarvalDropped, "XfrmAcquireError")
+	add("ciphertext of 20 bytes", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 1}, make([]byte, 36))), packet.CryptoFailed,
 		"XfrmInStateProtoError")
-	add("no ciphertext", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 2}, make([]byte, 16))), ipsec.BadLength,
+	add("no ciphertext", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 2}, make([]byte, 16))), packet.BadLength,
 		"XfrmInStateProtoError")
-	add("no room for the IV", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 3}, make([]byte, 15))), ipsec.BadLength,
+	add("no room for the IV", b.ip(50, join([]byte{0, 0, 1, 3, 0, 0, 0, 3}, make([]byte, 15))), packet.BadLength,
 		"XfrmInStateProtoError")
 	cbc := func(seq uint64) []byte {
 		s := &ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(keyBytes(16)), MAC: ipsec.HMACSHA1,
@@ -328,26 +329,26 @@ func List(t testing.TB, six bool) []Refusal {
 		return p
 	}
 	add("AES-CBC", cbc(1), 0)
-	add("AES-CBC, a wrong ICV", change(cbc(2), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), ipsec.BadICV,
+	add("AES-CBC, a wrong ICV", change(cbc(2), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), packet.BadICV,
 		"XfrmInStateProtoError")
 	add("AES-CBC, four bytes less", change(cbc(3), func(p []byte) []byte { p = p[:len(p)-4]; fixLength(p); return p }),
-		ipsec.BadICV, "XfrmInStateProtoError")
+		packet.BadICV, "XfrmInStateProtoError")
 	add("AES-CBC, shorter than IV and ICV", change(cbc(4),
-		func(p []byte) []byte { p = p[:head+8+16+11]; fixLength(p); return p }), ipsec.BadLength,
+		func(p []byte) []byte { p = p[:head+8+16+11]; fixLength(p); return p }), packet.BadLength,
 		"XfrmInStateProtoError")
 
 	add("AH", b.ah(spiAH, b.plain(), 8), 0)
 	add("AH, a wrong ICV", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }),
-		ipsec.BadICV, "XfrmInStateProtoError")
+		packet.BadICV, "XfrmInStateProtoError")
 	add("AH, as long as the whole digest", b.ah(spiAH, b.plain(), 32), 0)
-	add("AH, too long", b.ah(spiAH, b.plain(), 40), ipsec.BadLength, "XfrmInStateProtoError")
+	add("AH, too long", b.ah(spiAH, b.plain(), 40), packet.BadLength, "XfrmInStateProtoError")
 	add("AH, too short", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[head+1] = 1; return p }),
-		ipsec.BadLength, "XfrmInStateProtoError")
+		packet.BadLength, "XfrmInStateProtoError")
 	add("AH, beyond the packet", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[head+1] = 200; return p }),
-		ipsec.BadLength, "XfrmInStateProtoError")
+		packet.BadLength, "XfrmInStateProtoError")
 	add("AH, only a header", change(b.ah(spiAH, b.plain(), 8),
-		func(p []byte) []byte { p = p[:head+12]; fixLength(p); return p }), ipsec.BadLength, "XfrmInStateProtoError")
-	add("AH, no header", b.ip(51, []byte{17, 4, 0, 0, 0, 0, 1, 4, 0, 0, 0}), ipsec.BadHeader, "XfrmInHdrError")
+		func(p []byte) []byte { p = p[:head+12]; fixLength(p); return p }), packet.BadLength, "XfrmInStateProtoError")
+	add("AH, no header", b.ip(51, []byte{17, 4, 0, 0, 0, 0, 1, 4, 0, 0, 0}), packet.BadHeader, "XfrmInHdrError")
 	sha512 := func(align int) []byte {
 		b.seq++
 		s := &ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.HMACSHA512, AuthKey: ipsec.NewKey(keyBytes(64))}
@@ -359,7 +360,7 @@ func List(t testing.TB, six bool) []Refusal {
 		return p
 	}
 	add("AH of SHA-512, padded to 8 bytes", sha512(8), 0)
-	add("AH of SHA-512, padded to 4 bytes", sha512(4), ipsec.BadLength, "XfrmInStateProtoError")
+	add("AH of SHA-512, padded to 4 bytes", sha512(4), packet.BadLength, "XfrmInStateProtoError")
 
 	null := func(align int) []byte {
 		b.seq++
@@ -372,7 +373,7 @@ func List(t testing.TB, six bool) []Refusal {
 		return p
 	}
 	add("AH without an algorithm, padded to 8 bytes", null(8), 0)
-	add("AH without an algorithm, padded to 4 bytes", null(4), ipsec.BadLength, "XfrmInStateProtoError")
+	add("AH without an algorithm, padded to 4 bytes", null(4), packet.BadLength, "XfrmInStateProtoError")
 
 	tunnelled := func(next uint8, inner []byte) []byte { return b.esp(spiTunnel, join(inner, []byte{1, 2, 2, next})) }
 	ipip := uint8(4)
@@ -381,25 +382,25 @@ func List(t testing.TB, six bool) []Refusal {
 	}
 	inner := b.inner()
 	add("tunnel", tunnelled(ipip, inner), 0)
-	add("tunnel, UDP in it", tunnelled(17, udp), ipsec.BadMode, "XfrmInStateModeError")
-	add("tunnel, the other family", tunnelled(45-ipip, inner), ipsec.BadHeader, otherHeader)
-	add("tunnel, too short for a header", tunnelled(ipip, inner[:head-1]), ipsec.BadMode, "XfrmInStateModeError")
-	add("tunnel, only a header", tunnelled(ipip, inner[:head]), ipsec.Truncated, truncated)
+	add("tunnel, UDP in it", tunnelled(17, udp), packet.BadMode, "XfrmInStateModeError")
+	add("tunnel, the other family", tunnelled(45-ipip, inner), packet.BadHeader, otherHeader)
+	add("tunnel, too short for a header", tunnelled(ipip, inner[:head-1]), packet.BadMode, "XfrmInStateModeError")
+	add("tunnel, only a header", tunnelled(ipip, inner[:head]), packet.Truncated, truncated)
 	add("tunnel, version 5 in it", tunnelled(ipip, change(inner, func(p []byte) []byte { p[0] = 0x55; return p })),
-		ipsec.BadHeader, header)
-	add("tunnel, a total length beyond it", tunnelled(ipip, inner[:len(inner)-1]), ipsec.Truncated, truncated)
+		packet.BadHeader, header)
+	add("tunnel, a total length beyond it", tunnelled(ipip, inner[:len(inner)-1]), packet.Truncated, truncated)
 	add("tunnel, bytes behind what is in it", tunnelled(ipip, join(inner, []byte("abc"))), 0)
-	add("tunnel, no policy", tunnelled(ipip, b.plain()), ipsec.PolicyMismatch, "XfrmInNoPols")
+	add("tunnel, no policy", tunnelled(ipip, b.plain()), packet.PolicyMismatch, "XfrmInNoPols")
 	add("tunnel, the ends of the SA in it", tunnelled(ipip, b.datagram(sender[six], hostInner[six])),
-		ipsec.PolicyMismatch, "XfrmInNoPols")
+		packet.PolicyMismatch, "XfrmInNoPols")
 
-	add("a policy that says discard", b.datagram(senderInner[six], host[six]), ipsec.PolicyDiscard, "XfrmInPolBlock")
-	add("a selector for another source", b.sealed(spiOther, b.plain()), ipsec.SelectorMismatch, "XfrmInStateMismatch")
-	add("the inner packet unprotected", inner, ipsec.PolicyMismatch, "XfrmInTmplMismatch")
+	add("a policy that says discard", b.datagram(senderInner[six], host[six]), packet.PolicyDiscard, "XfrmInPolBlock")
+	add("a selector for another source", b.sealed(spiOther, b.plain()), packet.SelectorMismatch, "XfrmInStateMismatch")
+	add("the inner packet unprotected", inner, packet.PolicyMismatch, "XfrmInTmplMismatch")
 	add("the only packet", b.sealed(spiPackets, b.plain()), 0)
-	add("the packet beyond it", b.sealed(spiPackets, b.plain()), ipsec.PacketsExpired, "XfrmInStateExpired")
+	add("the packet beyond it", b.sealed(spiPackets, b.plain()), packet.PacketsExpired, "XfrmInStateExpired")
 	add("the last byte", b.sealed(spiBytes, b.plain()), 0)
-	add("the byte beyond it", b.sealed(spiBytes, b.plain()), ipsec.BytesExpired, "XfrmInStateExpired")
+	add("the byte beyond it", b.sealed(spiBytes, b.plain()), packet.BytesExpired, "XfrmInStateExpired")
 
 	inUDP := func(spi uint32) []byte {
 		b.seq++
@@ -411,41 +412,41 @@ func List(t testing.TB, six bool) []Refusal {
 		return out
 	}
 	add("ESP in UDP", inUDP(spiUDP), 0)
-	add("no UDP around it", b.sealed(spiUDP, b.plain()), ipsec.EncapMismatch, "XfrmInStateMismatch")
-	add("UDP around it", inUDP(spiNull), ipsec.EncapMismatch, "XfrmInStateMismatch")
+	add("no UDP around it", b.sealed(spiUDP, b.plain()), packet.EncapMismatch, "XfrmInStateMismatch")
+	add("UDP around it", inUDP(spiNull), packet.EncapMismatch, "XfrmInStateMismatch")
 
 	comp := func(cpi uint16, data []byte) []byte {
 		return b.ip(108, join([]byte{17, 0, byte(cpi >> 8), byte(cpi)}, data))
 	}
-	add("IPCOMP of nonsense", comp(spiComp, bytes.Repeat([]byte{0xff}, 20)), ipsec.BadCompression,
+	add("IPCOMP of nonsense", comp(spiComp, bytes.Repeat([]byte{0xff}, 20)), packet.BadCompression,
 		"XfrmInStateProtoError")
-	add("IPCOMP of nothing", comp(spiComp, nil), ipsec.BadCompression, "XfrmInStateProtoError")
-	add("IPCOMP cut off", b.ip(108, []byte{17, 0}), ipsec.BadHeader, "XfrmInHdrError")
-	add("IPCOMP without an SA", comp(spiNone, []byte{3, 0}), ipsec.NoSA, "XfrmInNoStates")
+	add("IPCOMP of nothing", comp(spiComp, nil), packet.BadCompression, "XfrmInStateProtoError")
+	add("IPCOMP cut off", b.ip(108, []byte{17, 0}), packet.BadHeader, "XfrmInHdrError")
+	add("IPCOMP without an SA", comp(spiNone, []byte{3, 0}), packet.NoSA, "XfrmInNoStates")
 
 	deep := b.plain()
 	for range 7 {
 		deep = b.sealed(spiNull, deep)
 	}
-	add("seven layers", deep, ipsec.TooManyLayers, "XfrmInBufferError")
+	add("seven layers", deep, packet.TooManyLayers, "XfrmInBufferError")
 	add("six layers", change(b.plain(), func(p []byte) []byte {
 		for range 6 {
 			p = b.sealed(spiNull, p)
 		}
 		return p
 	}), 0)
-	add("a second layer without an SA", b.sealed(spiNull, b.sealed(spiNone, b.plain())), ipsec.NoSA, "XfrmInNoStates")
-	add("a second layer without its header", b.sealed(spiNull, b.ip(50, []byte{0, 0})), ipsec.BadHeader,
+	add("a second layer without an SA", b.sealed(spiNull, b.sealed(spiNone, b.plain())), packet.NoSA, "XfrmInNoStates")
+	add("a second layer without its header", b.sealed(spiNull, b.ip(50, []byte{0, 0})), packet.BadHeader,
 		"XfrmInHdrError")
 
 	// What IP refuses.
 	sealed := func() []byte { return b.sealed(spiNull, b.plain()) }
-	add("shorter than an IP header", sealed()[:head-1], ipsec.BadHeader, header)
+	add("shorter than an IP header", sealed()[:head-1], packet.BadHeader, header)
 	add("a total length beyond the packet", change(sealed(), func(p []byte) []byte { return p[:len(p)-1] }),
-		ipsec.Truncated, truncated)
+		packet.Truncated, truncated)
 	add("bytes behind the packet", join(sealed(), []byte("abc")), 0)
 	if six {
-		ext := func(name string, proto uint8, e []byte, r ipsec.Reason, counters ...string) {
+		ext := func(name string, proto uint8, e []byte, r packet.Reason, counters ...string) {
 			add(name, behind(sealed(), proto, e), r, counters...)
 		}
 		pad := []byte{17, 0, 1, 4, 0, 0, 0, 0}
@@ -456,36 +457,37 @@ func List(t testing.TB, six bool) []Refusal {
 		}{{"hop-by-hop", 0}, {"destination", 60}} {
 			ext(h.name+" options", h.proto, pad, 0)
 			ext(h.name+" options, six Pad1", h.proto, at(2, 0, 0, 0, 0, 0, 0), 0)
-			ext(h.name+" options, padding that is not zero", h.proto, at(7, 1), ipsec.BadOption, header)
+			ext(h.name+" options, padding that is not zero", h.proto, at(7, 1), packet.BadOption, header)
 			ext(h.name+" options, eight bytes of padding", h.proto,
-				join([]byte{17, 1, 1, 6, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0}), ipsec.BadOption, header)
+				join([]byte{17, 1, 1, 6, 0, 0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0}), packet.BadOption, header)
 			ext(h.name+" options, seven bytes of padding", h.proto,
 				join([]byte{17, 1, 0x1e, 5, 0, 0, 0, 0, 0, 1, 5, 0, 0, 0, 0, 0}), 0)
 			ext(h.name+" options, seven Pad1", h.proto, join([]byte{17, 1, 0x1e, 5}, make([]byte, 12)), 0)
-			ext(h.name+" options, eight Pad1", h.proto, join([]byte{17, 1, 0x1e, 4}, make([]byte, 12)), ipsec.BadOption,
+			ext(h.name+" options, eight Pad1", h.proto, join([]byte{17, 1, 0x1e, 4}, make([]byte, 12)),
+				packet.BadOption,
 				header)
 			ext(h.name+" options, padding on both sides of one", h.proto,
 				join([]byte{17, 1, 1, 4, 0, 0, 0, 0, 0x1e, 0, 1, 4, 0, 0, 0, 0}), 0)
 			ext(h.name+" options, an unknown one to be skipped", h.proto, at(2, 0x1e), 0)
-			ext(h.name+" options, an unknown one to be dropped", h.proto, at(2, 0x5e), ipsec.BadOption, header)
-			ext(h.name+" options, an unknown one to be told of", h.proto, at(2, 0x9e), ipsec.BadOption, header)
-			ext(h.name+" options, an option beyond them", h.proto, at(3, 9), ipsec.BadOption, header)
+			ext(h.name+" options, an unknown one to be dropped", h.proto, at(2, 0x5e), packet.BadOption, header)
+			ext(h.name+" options, an unknown one to be told of", h.proto, at(2, 0x9e), packet.BadOption, header)
+			ext(h.name+" options, an option beyond them", h.proto, at(3, 9), packet.BadOption, header)
 			ext(h.name+" options, a type without a length", h.proto, []byte{17, 0, 1, 3, 0, 0, 0, 0x1e},
-				ipsec.BadOption, header)
-			ext(h.name+" options beyond the packet", h.proto, at(1, 200), ipsec.BadHeader, header)
+				packet.BadOption, header)
+			ext(h.name+" options beyond the packet", h.proto, at(1, 200), packet.BadHeader, header)
 			ext(h.name+" options, eight", h.proto, join([]byte{17, 2}, bytes.Repeat([]byte{0x1e, 0}, 8),
 				[]byte{1, 4, 0, 0, 0, 0}), 0)
 			ext(h.name+" options, nine", h.proto, join([]byte{17, 2}, bytes.Repeat([]byte{0x1e, 0}, 9), []byte{1, 2, 0,
-				0}), ipsec.BadOption, header)
+				0}), packet.BadOption, header)
 			ext(h.name+" options, a home address", h.proto, join([]byte{17, 2, 1, 2, 0, 0, 201, 16}, make([]byte, 16)),
-				ipsec.BadOption, header)
+				packet.BadOption, header)
 			ext(h.name+" options, router alert", h.proto, []byte{17, 0, 5, 2, 0, 0, 1, 0}, 0)
-			ext(h.name+" options, a jumbo payload", h.proto, []byte{17, 0, 0xc2, 4, 0, 1, 0, 0}, ipsec.BadOption,
+			ext(h.name+" options, a jumbo payload", h.proto, []byte{17, 0, 0xc2, 4, 0, 1, 0, 0}, packet.BadOption,
 				header)
 		}
-		ext("router alert of another length", 0, []byte{17, 0, 5, 4, 0, 0, 0, 0}, ipsec.BadOption, header)
+		ext("router alert of another length", 0, []byte{17, 0, 5, 4, 0, 0, 0, 0}, packet.BadOption, header)
 		ext("router alert that is no hop-by-hop option", 60, []byte{17, 0, 5, 4, 0, 0, 0, 0}, 0)
-		add("hop-by-hop options behind others", behind(behind(sealed(), 0, pad), 60, pad), ipsec.BadHeader,
+		add("hop-by-hop options behind others", behind(behind(sealed(), 0, pad), 60, pad), packet.BadHeader,
 			"Ip6InUnknownProtos")
 		add("two destination options", behind(behind(sealed(), 60, pad), 60, pad), 0)
 		routing := func(typ, left byte, addresses int) []byte {
@@ -498,115 +500,116 @@ func List(t testing.TB, six bool) []Refusal {
 		for _, typ := range []byte{0, 1, 5} {
 			ext(fmt.Sprintf("routing header %d at its end", typ), 43, routing(typ, 0, 2), 0)
 			for _, left := range []byte{1, 2, 5} {
-				ext(fmt.Sprintf("routing header %d, %d to go", typ, left), 43, routing(typ, left, 2), ipsec.SourceRoute,
+				ext(fmt.Sprintf("routing header %d, %d to go", typ, left), 43, routing(typ, left, 2),
+					packet.SourceRoute,
 					header)
 			}
 		}
 		for _, left := range []byte{0, 1} {
-			ext(fmt.Sprintf("RPL, %d to go", left), 43, routing(3, left, 1), ipsec.SourceRoute)
-			ext(fmt.Sprintf("segment routing, %d to go", left), 43, routing(4, left, 1), ipsec.SourceRoute)
+			ext(fmt.Sprintf("RPL, %d to go", left), 43, routing(3, left, 1), packet.SourceRoute)
+			ext(fmt.Sprintf("segment routing, %d to go", left), 43, routing(4, left, 1), packet.SourceRoute)
 		}
-		ext("mobile node, at its end", 43, routing(2, 0, 1), ipsec.SourceRoute, "Ip6InAddrErrors")
-		ext("mobile node, 1 to go", 43, routing(2, 1, 1), ipsec.SourceRoute, "Ip6InAddrErrors", "XfrmInNoStates")
-		ext("mobile node, two addresses", 43, routing(2, 1, 2), ipsec.SourceRoute, header)
+		ext("mobile node, at its end", 43, routing(2, 0, 1), packet.SourceRoute, "Ip6InAddrErrors")
+		ext("mobile node, 1 to go", 43, routing(2, 1, 1), packet.SourceRoute, "Ip6InAddrErrors", "XfrmInNoStates")
+		ext("mobile node, two addresses", 43, routing(2, 1, 2), packet.SourceRoute, header)
 		inside := func(next byte, e []byte) []byte { return b.esp(spiNull, join(e, udp, []byte{1, 2, 2, next})) }
 		add("in ESP, options", inside(60, pad), 0)
-		add("in ESP, bad options", inside(60, at(7, 1)), ipsec.BadOption, header)
-		add("in ESP, a routing header", inside(43, routing(0, 1, 1)), ipsec.SourceRoute, header)
-		add("in ESP, hop-by-hop options", inside(0, pad), ipsec.BadHeader, "Ip6InUnknownProtos")
-		ext("a routing header beyond the packet", 43, []byte{17, 200, 0, 0, 0, 0, 0, 0}, ipsec.BadHeader, header)
-		add("only 4 bytes of a routing header", b.ip(43, []byte{17, 0, 0, 0}), ipsec.BadHeader, header)
-		add("only 4 bytes of options", b.ip(60, []byte{17, 0, 0, 0}), ipsec.BadHeader, header)
-		add("only 4 bytes of hop-by-hop options", b.ip(0, []byte{17, 0, 0, 0}), ipsec.BadHeader, header)
+		add("in ESP, bad options", inside(60, at(7, 1)), packet.BadOption, header)
+		add("in ESP, a routing header", inside(43, routing(0, 1, 1)), packet.SourceRoute, header)
+		add("in ESP, hop-by-hop options", inside(0, pad), packet.BadHeader, "Ip6InUnknownProtos")
+		ext("a routing header beyond the packet", 43, []byte{17, 200, 0, 0, 0, 0, 0, 0}, packet.BadHeader, header)
+		add("only 4 bytes of a routing header", b.ip(43, []byte{17, 0, 0, 0}), packet.BadHeader, header)
+		add("only 4 bytes of options", b.ip(60, []byte{17, 0, 0, 0}), packet.BadHeader, header)
+		add("only 4 bytes of hop-by-hop options", b.ip(0, []byte{17, 0, 0, 0}), packet.BadHeader, header)
 		for _, a := range []string{"::1", "ff02::1"} {
-			add("from "+a, b.datagram(netip.MustParseAddr(a), host[six]), ipsec.BadAddress, header)
+			add("from "+a, b.datagram(netip.MustParseAddr(a), host[six]), packet.BadAddress, header)
 		}
 		for _, a := range []string{"::1", "ff01::1", "ff00::1"} {
-			add("to "+a, b.datagram(sender[six], netip.MustParseAddr(a)), ipsec.BadAddress, header)
+			add("to "+a, b.datagram(sender[six], netip.MustParseAddr(a)), packet.BadAddress, header)
 		}
 		add("from itself", b.datagram(host[six], host[six]), 0)
 	} else {
 		add("version 6 in front of IPv4", change(sealed(), func(p []byte) []byte { p[0] = 0x65; return p }),
-			ipsec.BadHeader, "Ip6InHdrErrors")
-		add("a header of 16 bytes", change(sealed(), func(p []byte) []byte { p[0] = 0x44; return p }), ipsec.BadHeader,
+			packet.BadHeader, "Ip6InHdrErrors")
+		add("a header of 16 bytes", change(sealed(), func(p []byte) []byte { p[0] = 0x44; return p }), packet.BadHeader,
 			header)
 		add("a header longer than the packet", change(sealed(),
-			func(p []byte) []byte { p[0] = 0x4f; p = p[:40]; return p }), ipsec.BadHeader, header)
-		add("a wrong checksum", change(sealed(), func(p []byte) []byte { p[10] ^= 1; return p }), ipsec.BadChecksum,
+			func(p []byte) []byte { p[0] = 0x4f; p = p[:40]; return p }), packet.BadHeader, header)
+		add("a wrong checksum", change(sealed(), func(p []byte) []byte { p[10] ^= 1; return p }), packet.BadChecksum,
 			"IpExtInCsumErrors", header)
 		add("a wrong checksum, and a total length beyond the packet", change(sealed(),
 			func(p []byte) []byte { p[3]++; return p }),
-			ipsec.BadChecksum, "IpExtInCsumErrors", header)
+			packet.BadChecksum, "IpExtInCsumErrors", header)
 		add("a total length below the header's", change(sealed(), func(p []byte) []byte {
 			p[2], p[3] = 0,
 				19
 			fixChecksum(p)
 			return p
-		}), ipsec.BadHeader, header)
+		}), packet.BadHeader, header)
 		add("a total length of the header's", change(sealed(), func(p []byte) []byte {
 			p[2], p[3] = 0,
 				20
 			fixChecksum(p)
 			return p
-		}), ipsec.BadHeader, "XfrmInHdrError")
-		opt := func(name string, o []byte, r ipsec.Reason, counters ...string) {
+		}), packet.BadHeader, "XfrmInHdrError")
+		opt := func(name string, o []byte, r packet.Reason, counters ...string) {
 			for len(o)%4 != 0 {
 				o = append(o, 0)
 			}
 			add(name, behind(sealed(), 0, o), r, counters...)
 		}
 		route := []byte{192, 0, 2, 10, 192, 0, 2, 2}
-		opt("LSRR, two hops to go", join([]byte{131, 11, 4}, route), ipsec.SourceRoute)
-		opt("SSRR, two hops to go", join([]byte{137, 11, 4}, route), ipsec.SourceRoute)
-		opt("LSRR at its end", join([]byte{131, 11, 12}, route), ipsec.SourceRoute)
-		opt("SSRR at its end", join([]byte{137, 11, 12}, route), ipsec.SourceRoute)
-		opt("LSRR without an address", []byte{131, 3, 4}, ipsec.SourceRoute)
-		opt("LSRR twice", join([]byte{131, 7, 8}, route[:4], []byte{131, 7, 8}, route[:4]), ipsec.BadOption, header)
-		opt("LSRR with pointer 3", join([]byte{131, 11, 3}, route), ipsec.BadOption, header)
-		opt("LSRR of two bytes", []byte{131, 2}, ipsec.BadOption, header)
+		opt("LSRR, two hops to go", join([]byte{131, 11, 4}, route), packet.SourceRoute)
+		opt("SSRR, two hops to go", join([]byte{137, 11, 4}, route), packet.SourceRoute)
+		opt("LSRR at its end", join([]byte{131, 11, 12}, route), packet.SourceRoute)
+		opt("SSRR at its end", join([]byte{137, 11, 12}, route), packet.SourceRoute)
+		opt("LSRR without an address", []byte{131, 3, 4}, packet.SourceRoute)
+		opt("LSRR twice", join([]byte{131, 7, 8}, route[:4], []byte{131, 7, 8}, route[:4]), packet.BadOption, header)
+		opt("LSRR with pointer 3", join([]byte{131, 11, 3}, route), packet.BadOption, header)
+		opt("LSRR of two bytes", []byte{131, 2}, packet.BadOption, header)
 		opt("no operation", []byte{1, 1, 1, 1}, 0)
 		opt("an unknown option", []byte{0x5e, 4, 0, 0}, 0)
-		opt("an option beyond the header", []byte{0x5e, 5, 0, 0}, ipsec.BadOption, header)
-		opt("an option of one byte", []byte{0x5e, 1, 0, 0}, ipsec.BadOption, header)
-		opt("an option without a length", []byte{1, 1, 1, 0x5e}, ipsec.BadOption, header)
+		opt("an option beyond the header", []byte{0x5e, 5, 0, 0}, packet.BadOption, header)
+		opt("an option of one byte", []byte{0x5e, 1, 0, 0}, packet.BadOption, header)
+		opt("an option without a length", []byte{1, 1, 1, 0x5e}, packet.BadOption, header)
 		opt("bytes behind the end of options", []byte{0, 0x5e, 9, 9}, 0)
 		opt("record route", []byte{7, 7, 4, 0, 0, 0, 0}, 0)
 		opt("record route, full", []byte{7, 7, 8, 1, 2, 3, 4}, 0)
-		opt("record route, half a place", []byte{7, 7, 6, 0, 0, 0, 0}, ipsec.BadOption, header)
+		opt("record route, half a place", []byte{7, 7, 6, 0, 0, 0, 0}, packet.BadOption, header)
 		opt("record route, no place", []byte{7, 3, 4}, 0)
-		opt("record route, a place of three bytes", []byte{7, 7, 5, 0, 0, 0, 0}, ipsec.BadOption, header)
-		opt("record route, a place of one byte", []byte{7, 7, 7, 0, 0, 0, 0}, ipsec.BadOption, header)
-		opt("record route twice", []byte{7, 3, 4, 7, 3, 4}, ipsec.BadOption, header)
-		opt("record route with pointer 3", []byte{7, 7, 3, 0, 0, 0, 0}, ipsec.BadOption, header)
-		opt("record route of two bytes", []byte{7, 2}, ipsec.BadOption, header)
+		opt("record route, a place of three bytes", []byte{7, 7, 5, 0, 0, 0, 0}, packet.BadOption, header)
+		opt("record route, a place of one byte", []byte{7, 7, 7, 0, 0, 0, 0}, packet.BadOption, header)
+		opt("record route twice", []byte{7, 3, 4, 7, 3, 4}, packet.BadOption, header)
+		opt("record route with pointer 3", []byte{7, 7, 3, 0, 0, 0, 0}, packet.BadOption, header)
+		opt("record route of two bytes", []byte{7, 2}, packet.BadOption, header)
 		opt("timestamp", []byte{68, 8, 5, 0, 0, 0, 0, 0}, 0)
 		opt("timestamp, full", []byte{68, 8, 9, 0, 0, 0, 0, 0}, 0)
-		opt("timestamp, overflown", []byte{68, 8, 9, 0xf0, 0, 0, 0, 0}, ipsec.BadOption, header)
-		opt("timestamp with address, no place", []byte{68, 8, 5, 1, 0, 0, 0, 0}, ipsec.BadOption, header)
+		opt("timestamp, overflown", []byte{68, 8, 9, 0xf0, 0, 0, 0, 0}, packet.BadOption, header)
+		opt("timestamp with address, no place", []byte{68, 8, 5, 1, 0, 0, 0, 0}, packet.BadOption, header)
 		opt("timestamp, no place", []byte{68, 4, 5, 0}, 0)
-		opt("timestamp, a place of one byte", []byte{68, 8, 8, 0, 0, 0, 0, 0}, ipsec.BadOption, header)
+		opt("timestamp, a place of one byte", []byte{68, 8, 8, 0, 0, 0, 0, 0}, packet.BadOption, header)
 		opt("timestamp with address", []byte{68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
-		opt("timestamp with address, overflown", []byte{68, 12, 13, 0xf1, 0, 0, 0, 0, 0, 0, 0, 0}, ipsec.BadOption,
+		opt("timestamp with address, overflown", []byte{68, 12, 13, 0xf1, 0, 0, 0, 0, 0, 0, 0, 0}, packet.BadOption,
 			header)
 		opt("timestamp with address, a place of seven bytes", []byte{68, 12, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0},
-			ipsec.BadOption, header)
+			packet.BadOption, header)
 		opt("timestamp of hosts that are named", []byte{68, 12, 5, 3, 192, 0, 2, 2, 0, 0, 0, 0}, 0)
-		opt("timestamp of hosts that are named, no place", []byte{68, 8, 5, 3, 0, 0, 0, 0}, ipsec.BadOption, header)
+		opt("timestamp of hosts that are named, no place", []byte{68, 8, 5, 3, 0, 0, 0, 0}, packet.BadOption, header)
 		opt("timestamp of hosts that are named, overflown", []byte{68, 12, 13, 0xf3, 192, 0, 2, 2, 0, 0, 0, 0}, 0)
 		opt("timestamp of an unknown kind", []byte{68, 8, 5, 7, 0, 0, 0, 0}, 0)
-		opt("timestamp with pointer 4", []byte{68, 8, 4, 0, 0, 0, 0, 0}, ipsec.BadOption, header)
-		opt("timestamp of three bytes", []byte{68, 3, 5}, ipsec.BadOption, header)
-		opt("timestamp twice", []byte{68, 4, 5, 0, 68, 4, 5, 0}, ipsec.BadOption, header)
+		opt("timestamp with pointer 4", []byte{68, 8, 4, 0, 0, 0, 0, 0}, packet.BadOption, header)
+		opt("timestamp of three bytes", []byte{68, 3, 5}, packet.BadOption, header)
+		opt("timestamp twice", []byte{68, 4, 5, 0, 68, 4, 5, 0}, packet.BadOption, header)
 		opt("router alert", []byte{148, 4, 0, 0}, 0)
-		opt("router alert of three bytes", []byte{148, 3, 0}, ipsec.BadOption, header)
+		opt("router alert of three bytes", []byte{148, 3, 0}, packet.BadOption, header)
 		opt("security", []byte{130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0}, 0)
-		opt("CIPSO", []byte{134, 6, 0, 0, 0, 1}, ipsec.BadOption, header)
-		opt("CIPSO with a tag", []byte{134, 10, 0, 0, 0, 1, 1, 4, 0, 0}, ipsec.BadOption, header)
+		opt("CIPSO", []byte{134, 6, 0, 0, 0, 1}, packet.BadOption, header)
+		opt("CIPSO with a tag", []byte{134, 10, 0, 0, 0, 1, 1, 4, 0, 0}, packet.BadOption, header)
 		for _, a := range []string{"127.0.0.1", "224.0.0.1", "255.255.255.255", "0.0.0.0", host[six].String()} {
-			add("from "+a, b.datagram(netip.MustParseAddr(a), host[six]), ipsec.BadAddress)
+			add("from "+a, b.datagram(netip.MustParseAddr(a), host[six]), packet.BadAddress)
 		}
 		for _, a := range []string{"127.0.0.1", "0.0.0.0"} {
-			add("to "+a, b.datagram(sender[six], netip.MustParseAddr(a)), ipsec.BadAddress)
+			add("to "+a, b.datagram(sender[six], netip.MustParseAddr(a)), packet.BadAddress)
 		}
 	}
 	return list
@@ -615,9 +618,9 @@ func List(t testing.TB, six bool) []Refusal {
 // Judge compares what has become of a packet with the table. Of counters that moved there are the names.
 func (r *Refusal) Judge(t testing.TB, delivered bool, counters []string) {
 	t.Helper()
-	if want := slices.Sorted(slices.Values(r.Counters)); delivered != (r.Reason == ipsec.NoReason) ||
+	if want := slices.Sorted(slices.Values(r.Counters)); delivered != (r.Reason == packet.NoReason) ||
 		!slices.Equal(counters, want) {
-		t.Errorf("%s: delivered %v, counters %v, want %v %v", r.Name, delivered, counters, r.Reason == ipsec.NoReason,
+		t.Errorf("%s: delivered %v, counters %v, want %v %v", r.Name, delivered, counters, r.Reason == packet.NoReason,
 			want)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -50,7 +50,7 @@ type acquire struct {
 	seq    uint32
 	need   need
 	expire int64
-	queue  ipsec.Queue // of packets with what ESP has made of them already, if it has
+	queue  packet.Queue // of packets with what ESP has made of them already, if it has
 	gone   bool
 }
 
@@ -78,7 +78,7 @@ func (k *Kernel) nextAcquireSeq() uint32 {
 // one at generation: then it looks again. The check and the store are under one lock. sealed is what ESP has made of
 // the packet already, if it now waits for AH. A packet for which there is no memory ends, be it on a new record or on
 // one that is there.
-func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, generation uint64) bool {
+func (k *Kernel) hold(pkt *packet.Packet, sealed []byte, p *protocol, n *need, generation uint64) bool {
 	f := p.familyOf(n.dst)
 	bucket := k.hashDst(n.dst)
 	seq := k.nextAcquireSeq()
@@ -93,7 +93,7 @@ func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, ge
 		a = a.next
 	}
 	if a != nil {
-		out := a.queue.Push(pkt, ipsec.Held, acquireMaxPackets)
+		out := a.queue.Push(pkt, packet.Held, acquireMaxPackets)
 		raise(&k.counters.qhiwater, uint64(a.queue.Len()))
 		k.acquires.mu.Unlock()
 		if out == pkt {
@@ -107,7 +107,7 @@ func (k *Kernel) hold(pkt *ipsec.Packet, sealed []byte, p *protocol, n *need, ge
 		return true
 	}
 	a = &acquire{next: f.acquires[bucket], p: p, seq: seq, need: *n, expire: k.now() + p.tun(tunAcquireTimeout)}
-	if int64(k.acquires.n) >= k.tun.limit(limAcquires) || a.queue.Push(pkt, ipsec.Held, acquireMaxPackets) != nil {
+	if int64(k.acquires.n) >= k.tun.limit(limAcquires) || a.queue.Push(pkt, packet.Held, acquireMaxPackets) != nil {
 		k.acquires.mu.Unlock()
 		k.drop(pkt, dropAcquireNoMem)
 		return true
@@ -153,11 +153,11 @@ func (k *Kernel) forget(f *family, a *acquire, c dropCause) {
 }
 
 // detach removes a record and returns its packets.
-func (k *Kernel) detach(f *family, a *acquire) ipsec.Queue {
+func (k *Kernel) detach(f *family, a *acquire) packet.Queue {
 	k.acquires.mu.Lock()
 	defer k.acquires.mu.Unlock()
 	if a.gone {
-		return ipsec.Queue{}
+		return packet.Queue{}
 	}
 	for at := &f.acquires[k.hashDst(a.need.dst)]; *at != nil; at = &(*at).next {
 		if *at == a {
@@ -168,7 +168,7 @@ func (k *Kernel) detach(f *family, a *acquire) ipsec.Queue {
 	a.gone = true
 	k.acquires.n--
 	q := a.queue
-	a.queue = ipsec.Queue{}
+	a.queue = packet.Queue{}
 	return q
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -35,11 +35,11 @@ func TestArrivalAgainstAdd(t *testing.T) {
 		src := me.As4()
 		copy(pkt[12:], src[:])
 		copy(pkt[16:], dst.AsSlice())
-		send := func(done func(*ipsec.Packet, ipsec.Verdict)) {
-			h.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: done}, "")
+		send := func(done func(*packet.Packet, packet.Verdict)) {
+			h.e.Outbound(&packet.Packet{ID: packetIDs.Add(1), Data: pkt, Done: done}, "")
 		}
-		first := make(chan ipsec.Verdict, 4)
-		send(func(_ *ipsec.Packet, v ipsec.Verdict) { first <- v })
+		first := make(chan packet.Verdict, 4)
+		send(func(_ *packet.Packet, v packet.Verdict) { first <- v })
 		msg, err := h.client.Recv(ctx)
 		h.must(err)
 		hdr, err := h.client.Dialect().Header(msg)
@@ -64,10 +64,10 @@ func TestArrivalAgainstAdd(t *testing.T) {
 		})
 		close(start)
 		wg.Wait()
-		if v := <-first; v.Kind != ipsec.Held {
+		if v := <-first; v.Kind != packet.Held {
 			t.Fatalf("round %d: first verdict %v, want held", i, v.Kind)
 		}
-		if v := <-first; v.Kind != ipsec.Transmitted {
+		if v := <-first; v.Kind != packet.Transmitted {
 			t.Fatalf("round %d: final verdict %v %v, want transmitted", i, v.Kind, v.Reason)
 		}
 		if b := h.e.Ledger().Balance(); b.Held != 0 || b.InFlight != 0 || b.Injected != b.Ended {
@@ -85,19 +85,19 @@ func TestAcquireTimesOut(t *testing.T) {
 	if _, err := h.client.Register(context.Background(), wire.SATypeESP); err != nil {
 		t.Fatal(err)
 	}
-	verdicts := make(chan ipsec.Verdict, 16)
+	verdicts := make(chan packet.Verdict, 16)
 	for range 5 {
 		pkt := append([]byte(nil), plain...)
 		copy(pkt[12:], me.AsSlice())
 		copy(pkt[16:], peer.AsSlice())
-		h.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
-			if v.Kind != ipsec.Held {
+		h.e.Outbound(&packet.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) {
+			if v.Kind != packet.Held {
 				verdicts <- v
 			}
 		}}, "")
 	}
-	if v := <-verdicts; v.Reason != ipsec.AcquireFull {
-		t.Errorf("the fifth packet: oldest ended %v, want %v", v.Reason, ipsec.AcquireFull)
+	if v := <-verdicts; v.Reason != packet.AcquireFull {
+		t.Errorf("the fifth packet: oldest ended %v, want %v", v.Reason, packet.AcquireFull)
 	}
 	h.e.Advance(h.e.Now().Add(15 * time.Second))
 	if len(verdicts) != 0 {
@@ -105,8 +105,8 @@ func TestAcquireTimesOut(t *testing.T) {
 	}
 	h.e.Advance(h.e.Now().Add(9 * time.Second))
 	for range 4 {
-		if v := <-verdicts; v.Reason != ipsec.AcquireGone || v.Counter != "sadb_acquire_timeout" {
-			t.Errorf("ended %v (%s), want %v", v.Reason, v.Counter, ipsec.AcquireGone)
+		if v := <-verdicts; v.Reason != packet.AcquireGone || v.Counter != "sadb_acquire_timeout" {
+			t.Errorf("ended %v (%s), want %v", v.Reason, v.Counter, packet.AcquireGone)
 		}
 	}
 }
@@ -123,14 +123,14 @@ func TestAcquireUnheard(t *testing.T) {
 	src := me.As4()
 	copy(pkt[12:], src[:])
 	copy(pkt[16:], peer.AsSlice())
-	verdicts := make(chan ipsec.Verdict, 2)
-	h.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
-		if v.Kind != ipsec.Held {
+	verdicts := make(chan packet.Verdict, 2)
+	h.e.Outbound(&packet.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) {
+		if v.Kind != packet.Held {
 			verdicts <- v
 		}
 	}}, "")
-	if v := <-verdicts; v.Kind != ipsec.Dropped || v.Reason != ipsec.AcquireUnheard ||
+	if v := <-verdicts; v.Kind != packet.Dropped || v.Reason != packet.AcquireUnheard ||
 		v.Counter != "sadb_acquire_timeout" {
-		t.Errorf("ended %v %v (%s), want %v", v.Kind, v.Reason, v.Counter, ipsec.AcquireUnheard)
+		t.Errorf("ended %v %v (%s), want %v", v.Kind, v.Reason, v.Counter, packet.AcquireUnheard)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -447,7 +448,7 @@ func (k *Kernel) spoil(s *sa, linked bool) {
 
 // promote makes an SA usable, answers, and drives on what waited on it.
 func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
-	var held ipsec.Queue
+	var held packet.Queue
 	if k.fault == sadb.LarvalUnlocked && wasLarval {
 		k.e.Step("take", nil)
 		held = k.fault.Take(&s.SA)

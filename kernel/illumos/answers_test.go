@@ -15,6 +15,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -187,15 +188,15 @@ func (k *talk) must(msg []byte) []byte {
 	return got[0]
 }
 
-func (k *talk) inject(pkt []byte) (last ipsec.Verdict) {
-	k.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+func (k *talk) inject(pkt []byte) (last packet.Verdict) {
+	k.e.Inbound(&packet.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) {
 		last = v
 	}})
 	return last
 }
 
-func (k *talk) send(pkt []byte, tunnel string) (all []ipsec.Verdict) {
-	k.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+func (k *talk) send(pkt []byte, tunnel string) (all []packet.Verdict) {
+	k.e.Outbound(&packet.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) {
 		all = append(all, v)
 	}}, tunnel)
 	return all
@@ -365,9 +366,9 @@ func TestFailedAnswer(t *testing.T) {
 	k.must(message(wire.MsgDelete, wire.SATypeESP, src("192.0.2.1"), dst("192.0.2.2"), assoc(espSA)))
 	other := message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.5"), dst("192.0.2.2"), assoc(espSA), authExt, encryptExt)
 	k.must(other)
-	var verdicts []ipsec.Verdict
-	k.e.Outbound(&ipsec.Packet{ID: 1, Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9),
-		Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts = append(verdicts, v) }}, "")
+	var verdicts []packet.Verdict
+	k.e.Outbound(&packet.Packet{ID: 1, Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9),
+		Done: func(_ *packet.Packet, v packet.Verdict) { verdicts = append(verdicts, v) }}, "")
 	acquire := messages(k.s)
 	if len(acquire) != 1 {
 		t.Fatalf("%d messages", len(acquire))
@@ -455,7 +456,7 @@ func TestCopiesCount(t *testing.T) {
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
 		change(espSA, func(s *wire.SA) { s.Flags = wire.IllumosFlagXInbound | wire.IllumosFlagXOutbound }), authExt,
 		encryptExt))
-	if v := k.inject(h.sealed(0x1001, 9)); v.Kind != ipsec.Delivered {
+	if v := k.inject(h.sealed(0x1001, 9)); v.Kind != packet.Delivered {
 		t.Fatal(v)
 	}
 	out := k.must(get(wire.SATypeESP, "192.0.2.2", "192.0.2.1", espSA))
@@ -479,7 +480,7 @@ func TestProposedLifetimes(t *testing.T) {
 		hardUse uint64
 	}{{"encr_algs aes encr_auth_algs sha1", 16}, {"auth_algs sha1", 17}} {
 		k := newPoliced(t, engine.Options{Tunables: tunables}, "{raddr 192.0.2.2} ipsec {"+tt.algs+"}")
-		k.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
+		k.e.Outbound(&packet.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
 		v, err := d.ParseProposal(find(t, messages(k.s)[0], wire.ExtProposal))
 		if err != nil {
 			t.Fatal(err)
@@ -492,7 +493,7 @@ func TestProposedLifetimes(t *testing.T) {
 		}
 		k = newPoliced(t, engine.Options{Tunables: tunables}, "{raddr 192.0.2.2} ipsec {"+tt.algs+"}")
 		k.extend()
-		k.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
+		k.e.Outbound(&packet.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
 		e, err := d.ParseEProp(find(t, messages(k.s)[0], wire.IllumosExtXEProp))
 		if err != nil {
 			t.Fatal(err)
@@ -530,7 +531,7 @@ func TestTunnelMode(t *testing.T) {
 	for _, tunnel := range []string{"ip.tun0", "tun6"} {
 		plain := udp(t, "10.0.0.1", "10.9.0.1", 7, 9)
 		v := k.send(plain, tunnel)
-		if len(v) != 1 || v[0].Kind != ipsec.Transmitted {
+		if len(v) != 1 || v[0].Kind != packet.Transmitted {
 			t.Fatalf("%s: %v", tunnel, v)
 		}
 		in, err := ipsec.ParseInbound(v[0].Inner)
@@ -542,7 +543,7 @@ func TestTunnelMode(t *testing.T) {
 			t.Errorf("%s: opened %x (%v), want %x", tunnel, opened, err, plain)
 		}
 	}
-	if v := k.send(udp(t, "10.0.0.1", "10.8.0.1", 7, 9), "ip.tun0"); v[0].Kind != ipsec.Held {
+	if v := k.send(udp(t, "10.0.0.1", "10.8.0.1", 7, 9), "ip.tun0"); v[0].Kind != packet.Held {
 		t.Errorf("an inner destination that is not the SA's: %v", v[0].Kind)
 	}
 	for _, tt := range []struct {
@@ -568,7 +569,8 @@ func TestTunnelMode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := k.inject(pkt); v.Kind != ipsec.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) { // the checksum is new
+	// The checksum is new.
+	if v := k.inject(pkt); v.Kind != packet.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) {
 		t.Errorf("transport mode: %v %q %x", v.Kind, v.Counter, v.Inner)
 	}
 }
@@ -613,7 +615,7 @@ func TestRenumber(t *testing.T) {
 				t.Fatal(err)
 			}
 			binary.BigEndian.PutUint16(pkt[20:], tt.from)
-			if v := k.inject(pkt); v.Kind != ipsec.Delivered {
+			if v := k.inject(pkt); v.Kind != packet.Delivered {
 				t.Fatalf("%v %q", v.Kind, v.Counter)
 			}
 			got := k.must(message(wire.MsgGet, wire.SATypeESP, out, src("192.0.2.1"), dst("192.0.2.2")))
@@ -636,22 +638,22 @@ func TestChoice(t *testing.T) {
 	for _, tt := range []struct {
 		name, policy string
 		sa           []ext
-		want         ipsec.Kind
+		want         packet.Kind
 	}{
-		{"this flow", flow, []ext{from, to, assoc(espSA), authExt, encryptExt}, ipsec.Transmitted},
+		{"this flow", flow, []ext{from, to, assoc(espSA), authExt, encryptExt}, packet.Transmitted},
 		{"another flow", flow, []ext{addressOf(wire.ExtAddressSrc, "192.0.2.1", 8, 17, 0), to, assoc(espSA), authExt,
-			encryptExt}, ipsec.Held},
+			encryptExt}, packet.Held},
 		{"another source", flow, []ext{addressOf(wire.ExtAddressSrc, "192.0.2.5", 7, 17, 0), to, assoc(espSA), authExt,
-			encryptExt}, ipsec.Held},
+			encryptExt}, packet.Held},
 		{"another algorithm", flow,
 			[]ext{from, to, change(espSA, func(s *wire.SA) { s.Auth = wire.IllumosAuthMD5HMAC }),
-				key(wire.ExtKeyAuth, authKey[:16], 0), encryptExt}, ipsec.Held},
+				key(wire.ExtKeyAuth, authKey[:16], 0), encryptExt}, packet.Held},
 		{"this cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}",
-			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 7)}, ipsec.Transmitted},
+			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 7)}, packet.Transmitted},
 		{"another cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}",
-			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 8)}, ipsec.Held},
+			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 8)}, packet.Held},
 		{"another protocol", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}",
-			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(3, 7)}, ipsec.Held},
+			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(3, 7)}, packet.Held},
 	} {
 		k := newPoliced(t, engine.Options{}, tt.policy)
 		k.must(message(wire.MsgAdd, wire.SATypeESP, tt.sa...))
@@ -668,13 +670,13 @@ func TestStrayPackets(t *testing.T) {
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), assoc(espSA), authExt, encryptExt))
 	k.must(message(wire.MsgAdd, wire.SATypeAH, src("192.0.2.2"), dst("192.0.2.1"), assoc(ahSA), authExt))
 	stray := udp(t, "192.0.2.2", "192.0.2.1", 7, 9)
-	if v := k.inject(stray); v.Kind != ipsec.Delivered || !slices.Equal(v.Inner, stray) {
+	if v := k.inject(stray); v.Kind != packet.Delivered || !slices.Equal(v.Inner, stray) {
 		t.Errorf("a packet without IPsec: %v %x", v.Kind, v.Inner)
 	}
 	fragment := h.sealed(0x1001, 1)
 	fragment[6] = 0x20
 	summed(fragment)
-	if v := k.inject(fragment); v.Reason != ipsec.Fragment {
+	if v := k.inject(fragment); v.Reason != packet.Fragment {
 		t.Errorf("a fragment: %v", v.Reason)
 	}
 	// AH that claims to be longer than the packet: the sequence number is looked at first.
@@ -710,7 +712,7 @@ func TestKeepalivePorts(t *testing.T) {
 		addressOf(wire.IllumosExtXAddressNattLoc, "198.51.100.1", 4502, 17, 0),
 		addressOf(wire.IllumosExtXAddressNattRem, "198.51.100.2", 4501, 17, 0)))
 	var sent [][]byte
-	defer k.e.Ledger().Watch(func(_ *ipsec.Packet, v ipsec.Verdict) { sent = append(sent, v.Inner) })()
+	defer k.e.Ledger().Watch(func(_ *packet.Packet, v packet.Verdict) { sent = append(sent, v.Inner) })()
 	k.e.Advance(k.e.Now().Add(8 * time.Second))
 	if len(sent) != 1 {
 		t.Fatalf("%d packets", len(sent))
@@ -831,12 +833,12 @@ func TestIdleTakenOver(t *testing.T) {
 			wire.Lifetime{AddTime: 8})))
 	k.e.Advance(k.e.Now().Add(16 * time.Second))
 	verdicts := h.inject(0x1001, 1)
-	if v := <-verdicts; v.Kind != ipsec.Queued {
+	if v := <-verdicts; v.Kind != packet.Queued {
 		t.Fatalf("%v %q", v.Kind, v.Counter)
 	}
 	k.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
 		change(espSA, func(s *wire.SA) { s.State = wire.IllumosStateXActive })))
-	if v := <-verdicts; v.Kind != ipsec.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) {
+	if v := <-verdicts; v.Kind != packet.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) {
 		t.Errorf("%v %x, want %x", v.Kind, v.Inner, plain)
 	}
 }
@@ -867,9 +869,9 @@ func TestStatus(t *testing.T) {
 	}))
 	h := newHost(t, engine.Options{}) // for its keys
 	early := h.sealed(0x2002, 1)
-	k.e.Inbound(&ipsec.Packet{ID: 41, Data: early})
+	k.e.Inbound(&packet.Packet{ID: 41, Data: early})
 	outbound := udp(t, "192.0.2.1", "192.0.2.9", 7, 9)
-	k.e.Outbound(&ipsec.Packet{ID: 42, Data: outbound}, "")
+	k.e.Outbound(&packet.Packet{ID: 42, Data: outbound}, "")
 	messages(k.s)
 	st := k.e.Status(0)
 	want := engine.Status{

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // counter is a kstat of ESP and of AH.
@@ -93,54 +93,54 @@ const noDrop = dropsEnd
 // star stands for it.
 var dropRows = [dropsEnd]struct {
 	name   string
-	reason ipsec.Reason
+	reason packet.Reason
 }{
-	dropLarvalTimeout:  {"sadb_inlarval_timeout", ipsec.LarvalGone},
-	dropLarvalReplace:  {"sadb_inlarval_replace", ipsec.LarvalReplaced},
-	dropIdleOverflow:   {"sadb_inidle_overflow", ipsec.IdleOverflow},
-	dropIdleTimeout:    {"sadb_inidle_timeout", ipsec.IdleGone},
-	dropAcquireNoMem:   {"sadb_acquire_nomem", ipsec.AcquireNoMemory},
-	dropAcquireTooFull: {"sadb_acquire_toofull", ipsec.AcquireFull},
-	dropAcquireTimeout: {"sadb_acquire_timeout", ipsec.AcquireGone},
+	dropLarvalTimeout:  {"sadb_inlarval_timeout", packet.LarvalGone},
+	dropLarvalReplace:  {"sadb_inlarval_replace", packet.LarvalReplaced},
+	dropIdleOverflow:   {"sadb_inidle_overflow", packet.IdleOverflow},
+	dropIdleTimeout:    {"sadb_inidle_timeout", packet.IdleGone},
+	dropAcquireNoMem:   {"sadb_acquire_nomem", packet.AcquireNoMemory},
+	dropAcquireTooFull: {"sadb_acquire_toofull", packet.AcquireFull},
+	dropAcquireTimeout: {"sadb_acquire_timeout", packet.AcquireGone},
 	// The kernel tells no difference, people want one.
-	dropAcquireUnheard:  {"sadb_acquire_timeout", ipsec.AcquireUnheard},
-	dropNoSA:            {"_no_sa", ipsec.NoSA},
-	dropEarlyReplay:     {"_early_replay", ipsec.ReplayEarly},
-	dropReplay:          {"_replay", ipsec.Replayed},
-	dropBytesExpire:     {"_bytes_expire", ipsec.BytesExpired},
-	dropBadAuth:         {"_bad_auth", ipsec.BadICV},
-	dropCryptoFailed:    {"_crypto_failed", ipsec.CryptoFailed},
-	dropBadPadLen:       {"_bad_padlen", ipsec.BadPadLength},
-	dropBadPadding:      {"_bad_padding", ipsec.BadPadding},
-	dropIVWrap:          {"_iv_wrap", ipsec.IVExhausted},
-	dropBadLength:       {"_bad_length", ipsec.BadLength},
-	dropBadV4Opts:       {"_bad_v4_opts", ipsec.BadHeader},
-	dropBadV6Hdrs:       {"_bad_v6_hdrs", ipsec.BadHeader},
-	dropNoMem:           {"_nomem", ipsec.BadLength},
-	dropNATTKeepalive:   {"_nat_t_ka", ipsec.Keepalive},
-	dropNATTBad:         {"_nat_t_ipsec", ipsec.BadHeader},
-	dropExplicit:        {"spd_explicit", ipsec.PolicyDiscard},
-	dropInnerMismatch:   {"spd*_innermismatch", ipsec.PolicyMismatch},
-	dropBadHeader:       {"ipIfStatsInDiscards", ipsec.BadHeader},
-	dropFragment:        {"ipIfStatsInDiscards", ipsec.Fragment},
-	dropHeader:          {"ipIfStatsInHdrErrors", ipsec.BadHeader},
-	dropChecksum:        {"ipIfStatsInCksumErrs", ipsec.BadChecksum},
-	dropTruncated:       {"ipIfStatsInTruncatedPkts", ipsec.Truncated},
-	dropAddress:         {"ipIfStatsInAddrErrors", ipsec.BadAddress},
-	dropOption:          {"ipIfStatsInHdrErrors", ipsec.BadOption},
-	dropMalformedOption: {"", ipsec.BadOption}, // an ICMP error tells of it
-	dropSourceRoute:     {"ipIfStatsForwProhibits", ipsec.SourceRoute},
-	dropRouting:         {"ipIfStatsInAddrErrors", ipsec.SourceRoute},
-	dropOutDiscards:     {"ipIfStatsOutDiscards", ipsec.BadHeader},
-	dropNoMemory:        {"ipIfStatsInDiscards", ipsec.NoMemory},
-	dropTaskRefused:     {"", ipsec.TaskRefused},
-	dropShutdown:        {"", ipsec.Shutdown},
+	dropAcquireUnheard:  {"sadb_acquire_timeout", packet.AcquireUnheard},
+	dropNoSA:            {"_no_sa", packet.NoSA},
+	dropEarlyReplay:     {"_early_replay", packet.ReplayEarly},
+	dropReplay:          {"_replay", packet.Replayed},
+	dropBytesExpire:     {"_bytes_expire", packet.BytesExpired},
+	dropBadAuth:         {"_bad_auth", packet.BadICV},
+	dropCryptoFailed:    {"_crypto_failed", packet.CryptoFailed},
+	dropBadPadLen:       {"_bad_padlen", packet.BadPadLength},
+	dropBadPadding:      {"_bad_padding", packet.BadPadding},
+	dropIVWrap:          {"_iv_wrap", packet.IVExhausted},
+	dropBadLength:       {"_bad_length", packet.BadLength},
+	dropBadV4Opts:       {"_bad_v4_opts", packet.BadHeader},
+	dropBadV6Hdrs:       {"_bad_v6_hdrs", packet.BadHeader},
+	dropNoMem:           {"_nomem", packet.BadLength},
+	dropNATTKeepalive:   {"_nat_t_ka", packet.Keepalive},
+	dropNATTBad:         {"_nat_t_ipsec", packet.BadHeader},
+	dropExplicit:        {"spd_explicit", packet.PolicyDiscard},
+	dropInnerMismatch:   {"spd*_innermismatch", packet.PolicyMismatch},
+	dropBadHeader:       {"ipIfStatsInDiscards", packet.BadHeader},
+	dropFragment:        {"ipIfStatsInDiscards", packet.Fragment},
+	dropHeader:          {"ipIfStatsInHdrErrors", packet.BadHeader},
+	dropChecksum:        {"ipIfStatsInCksumErrs", packet.BadChecksum},
+	dropTruncated:       {"ipIfStatsInTruncatedPkts", packet.Truncated},
+	dropAddress:         {"ipIfStatsInAddrErrors", packet.BadAddress},
+	dropOption:          {"ipIfStatsInHdrErrors", packet.BadOption},
+	dropMalformedOption: {"", packet.BadOption}, // an ICMP error tells of it
+	dropSourceRoute:     {"ipIfStatsForwProhibits", packet.SourceRoute},
+	dropRouting:         {"ipIfStatsInAddrErrors", packet.SourceRoute},
+	dropOutDiscards:     {"ipIfStatsOutDiscards", packet.BadHeader},
+	dropNoMemory:        {"ipIfStatsInDiscards", packet.NoMemory},
+	dropTaskRefused:     {"", packet.TaskRefused},
+	dropShutdown:        {"", packet.Shutdown},
 }
 
 // counters are the kstats. They are atomic, because packets count without a lock, and kept in lanes, because packets on
 // several cores count at once.
 type counters struct {
-	lanes    [ipsec.Lanes]lane
+	lanes    [packet.Lanes]lane
 	drops    [2][dropsEnd]atomic.Uint64 // AH, ESP; those that name no protocol are counted under ESP
 	qhiwater atomic.Uint64              // most packets seen on one acquire record
 }
@@ -162,7 +162,7 @@ func (p *protocol) index() int {
 func (c *counters) add(p *protocol, n counter, delta uint64) { c.lanes[0].of[p.index()][n].Add(delta) }
 
 // count counts one for a packet.
-func (k *Kernel) count(pkt *ipsec.Packet, p *protocol, n counter) {
+func (k *Kernel) count(pkt *packet.Packet, p *protocol, n counter) {
 	k.counters.lanes[pkt.Lane()].of[p.index()][n].Add(1)
 }
 
@@ -223,11 +223,11 @@ func (k *Kernel) Counters() map[string]uint64 {
 }
 
 // drop ends a packet that belongs to no protocol in particular.
-func (k *Kernel) drop(p *ipsec.Packet, c dropCause) { k.dropFor(k.esp, p, c) }
+func (k *Kernel) drop(p *packet.Packet, c dropCause) { k.dropFor(k.esp, p, c) }
 
 // dropFor ends a packet of ESP or AH. No lock is held.
-func (k *Kernel) dropFor(proto *protocol, p *ipsec.Packet, c dropCause) {
+func (k *Kernel) dropFor(proto *protocol, p *packet.Packet, c dropCause) {
 	i := proto.index()
 	k.counters.drops[i][c].Add(1)
-	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: dropRows[c].reason, Counter: dropNames[i][c]})
+	p.End(packet.Verdict{Kind: packet.Dropped, Reason: dropRows[c].reason, Counter: dropNames[i][c]})
 }

@@ -4,7 +4,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -134,7 +134,7 @@ func (k *Kernel) agePartner(s *sa) {
 	}
 	s.unpair()
 	pair.unpair() // preserves it
-	var held ipsec.Queue
+	var held packet.Queue
 	pair.Lock()
 	if s.in.isOutbound() {
 		_, held = pair.BecomeLocked(state)
@@ -159,7 +159,7 @@ func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
 		k.preserve(s)
 		s.Lock()
 		state := s.State()
-		var held ipsec.Queue
+		var held packet.Queue
 		switch {
 		case s.in == nil || state == sadb.Dead:
 			s.Unlock()

@@ -1,7 +1,7 @@
 package illumos
 
 import (
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -12,7 +12,7 @@ const maxIdlePackets = 100
 // SA over, so the packet waits. The oldest makes room. It returns false if the SA is not IDLE any more. The original
 // stores packets in a form that its release cannot read; this is what it meant. A packet for which there is no memory
 // ends.
-func (k *Kernel) keep(s *sa, p *ipsec.Packet, inner []byte) bool {
+func (k *Kernel) keep(s *sa, p *packet.Packet, inner []byte) bool {
 	s.Lock()
 	if s.State() != stateIdle {
 		s.Unlock()
@@ -22,7 +22,7 @@ func (k *Kernel) keep(s *sa, p *ipsec.Packet, inner []byte) bool {
 		s.kept = &kept{}
 	}
 	p.Made = inner
-	out := s.kept.idle.Push(p, ipsec.Queued, maxIdlePackets)
+	out := s.kept.idle.Push(p, packet.Queued, maxIdlePackets)
 	s.Unlock()
 	if out == p {
 		k.drop(p, dropNoMemory)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // summed makes the checksum of an IPv4 header right.
@@ -47,68 +48,69 @@ func TestIPInput(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		pkt     []byte
-		reason  ipsec.Reason
+		reason  packet.Reason
 		counter string
 	}{
-		{"a packet", plain(), ipsec.NoReason, ""},
-		{"nothing", nil, ipsec.BadHeader, "ipIfStatsInHdrErrors"},
-		{"half a header", plain()[:19], ipsec.BadHeader, "ipIfStatsInHdrErrors"},
-		{"version 5", changed(plain(), 0, 0x55), ipsec.BadHeader, "ipIfStatsInHdrErrors"},
-		{"a header of 16 bytes", changed(plain(), 0, 0x44), ipsec.BadHeader, "ipIfStatsInHdrErrors"},
-		{"a header beyond the packet", func() []byte { p := plain(); p[0] = 0x4f; return p }(), ipsec.BadHeader,
+		{"a packet", plain(), packet.NoReason, ""},
+		{"nothing", nil, packet.BadHeader, "ipIfStatsInHdrErrors"},
+		{"half a header", plain()[:19], packet.BadHeader, "ipIfStatsInHdrErrors"},
+		{"version 5", changed(plain(), 0, 0x55), packet.BadHeader, "ipIfStatsInHdrErrors"},
+		{"a header of 16 bytes", changed(plain(), 0, 0x44), packet.BadHeader, "ipIfStatsInHdrErrors"},
+		{"a header beyond the packet", func() []byte { p := plain(); p[0] = 0x4f; return p }(), packet.BadHeader,
 			"ipIfStatsInHdrErrors"},
-		{"a wrong checksum", broken, ipsec.BadChecksum, "ipIfStatsInCksumErrs"},
-		{"a length of 19", changed(plain(), 2, 0, 19), ipsec.BadHeader, "ipIfStatsInHdrErrors"},
-		{"a length beyond it", changed(plain(), 2, 0, 29), ipsec.Truncated, "ipIfStatsInTruncatedPkts"},
-		{"bytes behind it", append(plain(), 1, 2, 3), ipsec.NoReason, ""},
-		{"from 127.0.0.1", changed(plain(), 12, 127, 0, 0, 1), ipsec.BadAddress, "ipIfStatsInAddrErrors"},
-		{"to 127.0.0.1", changed(plain(), 16, 127, 0, 0, 1), ipsec.BadAddress, "ipIfStatsInAddrErrors"},
-		{"to 0.0.0.0", changed(plain(), 16, 0, 0, 0, 0), ipsec.BadAddress, "ipIfStatsInAddrErrors"},
-		{"to 0.0.0.0, a length of 19", changed(changed(plain(), 16, 0, 0, 0, 0), 2, 0, 19), ipsec.BadAddress,
+		{"a wrong checksum", broken, packet.BadChecksum, "ipIfStatsInCksumErrs"},
+		{"a length of 19", changed(plain(), 2, 0, 19), packet.BadHeader, "ipIfStatsInHdrErrors"},
+		{"a length beyond it", changed(plain(), 2, 0, 29), packet.Truncated, "ipIfStatsInTruncatedPkts"},
+		{"bytes behind it", append(plain(), 1, 2, 3), packet.NoReason, ""},
+		{"from 127.0.0.1", changed(plain(), 12, 127, 0, 0, 1), packet.BadAddress, "ipIfStatsInAddrErrors"},
+		{"to 127.0.0.1", changed(plain(), 16, 127, 0, 0, 1), packet.BadAddress, "ipIfStatsInAddrErrors"},
+		{"to 0.0.0.0", changed(plain(), 16, 0, 0, 0, 0), packet.BadAddress, "ipIfStatsInAddrErrors"},
+		{"to 0.0.0.0, a length of 19", changed(changed(plain(), 16, 0, 0, 0, 0), 2, 0, 19), packet.BadAddress,
 			"ipIfStatsInAddrErrors"},
-		{"a length beyond it, a header of 16 bytes", changed(changed(plain(), 2, 0, 29), 0, 0x44), ipsec.Truncated,
+		{"a length beyond it, a header of 16 bytes", changed(changed(plain(), 2, 0, 29), 0, 0x44), packet.Truncated,
 			"ipIfStatsInTruncatedPkts"},
-		{"LSRR, hops to go", options(append([]byte{131, 11, 4}, route...)...), ipsec.SourceRoute,
+		{"LSRR, hops to go", options(append([]byte{131, 11, 4}, route...)...), packet.SourceRoute,
 			"ipIfStatsForwProhibits"},
-		{"SSRR, hops to go", options(append([]byte{137, 11, 8}, route...)...), ipsec.SourceRoute,
+		{"SSRR, hops to go", options(append([]byte{137, 11, 8}, route...)...), packet.SourceRoute,
 			"ipIfStatsForwProhibits"},
-		{"LSRR at its end", options(append([]byte{131, 11, 12}, route...)...), ipsec.NoReason, ""},
-		{"an unknown option", options(0x5e, 4, 0, 0), ipsec.NoReason, ""},
-		{"an option beyond the header", options(0x5e, 5, 0, 0), ipsec.BadOption, ""},
-		{"LSRR with pointer 3", options(append([]byte{131, 11, 3}, route...)...), ipsec.BadOption, ""},
-		{"record route", options(7, 7, 4, 0, 0, 0, 0), ipsec.NoReason, ""},
-		{"timestamp", options(68, 8, 5, 0, 0, 0, 0, 0), ipsec.NoReason, ""},
-		{"timestamp, overflown", options(68, 8, 9, 0xf0, 0, 0, 0, 0), ipsec.BadOption, ""},
-		{"timestamp of an unknown kind", options(68, 8, 5, 7, 0, 0, 0, 0), ipsec.BadOption, ""},
+		{"LSRR at its end", options(append([]byte{131, 11, 12}, route...)...), packet.NoReason, ""},
+		{"an unknown option", options(0x5e, 4, 0, 0), packet.NoReason, ""},
+		{"an option beyond the header", options(0x5e, 5, 0, 0), packet.BadOption, ""},
+		{"LSRR with pointer 3", options(append([]byte{131, 11, 3}, route...)...), packet.BadOption, ""},
+		{"record route", options(7, 7, 4, 0, 0, 0, 0), packet.NoReason, ""},
+		{"timestamp", options(68, 8, 5, 0, 0, 0, 0, 0), packet.NoReason, ""},
+		{"timestamp, overflown", options(68, 8, 9, 0xf0, 0, 0, 0, 0), packet.BadOption, ""},
+		{"timestamp of an unknown kind", options(68, 8, 5, 7, 0, 0, 0, 0), packet.BadOption, ""},
 
-		{"IPv6", plain6(), ipsec.NoReason, ""},
-		{"IPv6, half a header", plain6()[:39], ipsec.BadHeader, "ipIfStatsInHdrErrors"},
-		{"IPv6, a length beyond it", plain6()[:47], ipsec.Truncated, "ipIfStatsInTruncatedPkts"},
-		{"from ::1", udp(t, "::1", "2001:db8::1", 7, 9), ipsec.BadAddress, "ipIfStatsInAddrErrors"},
-		{"to ::", udp(t, "2001:db8::2", "::", 7, 9), ipsec.BadAddress, "ipIfStatsInAddrErrors"},
-		{"to ::, a length beyond it", udp(t, "2001:db8::2", "::", 7, 9)[:47], ipsec.BadAddress,
+		{"IPv6", plain6(), packet.NoReason, ""},
+		{"IPv6, half a header", plain6()[:39], packet.BadHeader, "ipIfStatsInHdrErrors"},
+		{"IPv6, a length beyond it", plain6()[:47], packet.Truncated, "ipIfStatsInTruncatedPkts"},
+		{"from ::1", udp(t, "::1", "2001:db8::1", 7, 9), packet.BadAddress, "ipIfStatsInAddrErrors"},
+		{"to ::", udp(t, "2001:db8::2", "::", 7, 9), packet.BadAddress, "ipIfStatsInAddrErrors"},
+		{"to ::, a length beyond it", udp(t, "2001:db8::2", "::", 7, 9)[:47], packet.BadAddress,
 			"ipIfStatsInAddrErrors"},
-		{"hop-by-hop options", headers(plain6(), hopByHop, none...), ipsec.NoReason, ""},
-		{"destination options", headers(plain6(), destination, none...), ipsec.NoReason, ""},
+		{"hop-by-hop options", headers(plain6(), hopByHop, none...), packet.NoReason, ""},
+		{"destination options", headers(plain6(), destination, none...), packet.NoReason, ""},
 		{"hop-by-hop options behind others", headers(headers(plain6(), hopByHop, none...), destination, none...),
-			ipsec.BadOption, ""},
-		{"an unknown option to be skipped", headers(plain6(), destination, 0, 0, 0x1e, 4, 0, 0, 0, 0), ipsec.NoReason,
+			packet.BadOption, ""},
+		{"an unknown option to be skipped", headers(plain6(), destination, 0, 0, 0x1e, 4, 0, 0, 0, 0), packet.NoReason,
 			""},
-		{"an unknown option to be dropped", headers(plain6(), destination, 0, 0, 0x5e, 4, 0, 0, 0, 0), ipsec.BadOption,
+		{"an unknown option to be dropped", headers(plain6(), destination, 0, 0, 0x5e, 4, 0, 0, 0, 0), packet.BadOption,
 			"ipIfStatsInHdrErrors"},
 		{"an unknown option to be dropped, beyond its header", headers(plain6(), destination, 0, 0, 0x5e, 9, 0, 0, 0,
-			0), ipsec.BadOption, "ipIfStatsInHdrErrors"},
-		{"one byte of padding at the end", headers(plain6(), destination, 0, 0, 0x1e, 3, 0, 0, 0, 0), ipsec.NoReason,
+			0), packet.BadOption, "ipIfStatsInHdrErrors"},
+		{"one byte of padding at the end", headers(plain6(), destination, 0, 0, 0x1e, 3, 0, 0, 0, 0), packet.NoReason,
 			""},
-		{"a home address", headers(plain6(), destination, 0, 0, 201, 4, 0, 0, 0, 0), ipsec.BadOption,
+		{"a home address", headers(plain6(), destination, 0, 0, 201, 4, 0, 0, 0, 0), packet.BadOption,
 			"ipIfStatsInHdrErrors"},
-		{"an option beyond its header", headers(plain6(), destination, 0, 0, 0x1e, 5, 0, 0, 0, 0), ipsec.BadOption, ""},
-		{"options beyond the packet", headers(plain6(), destination, 0, 9, 1, 4, 0, 0, 0, 0), ipsec.Truncated,
+		{"an option beyond its header", headers(plain6(), destination, 0, 0, 0x1e, 5, 0, 0, 0, 0),
+			packet.BadOption, ""},
+		{"options beyond the packet", headers(plain6(), destination, 0, 9, 1, 4, 0, 0, 0, 0), packet.Truncated,
 			"ipIfStatsInTruncatedPkts"},
-		{"a routing header at its end", headers(plain6(), routing, 0, 0, 0, 0, 0, 0, 0, 0), ipsec.NoReason, ""},
-		{"a routing header, 1 to go", headers(plain6(), routing, 0, 0, 0, 1, 0, 0, 0, 0), ipsec.SourceRoute,
+		{"a routing header at its end", headers(plain6(), routing, 0, 0, 0, 0, 0, 0, 0, 0), packet.NoReason, ""},
+		{"a routing header, 1 to go", headers(plain6(), routing, 0, 0, 0, 1, 0, 0, 0, 0), packet.SourceRoute,
 			"ipIfStatsInAddrErrors"},
-		{"a routing header of type 2, 1 to go", headers(plain6(), routing, 0, 0, 2, 1, 0, 0, 0, 0), ipsec.SourceRoute,
+		{"a routing header of type 2, 1 to go", headers(plain6(), routing, 0, 0, 2, 1, 0, 0, 0, 0), packet.SourceRoute,
 			"ipIfStatsInAddrErrors"},
 	} {
 		h := newHost(t, engine.Options{})
@@ -116,7 +118,7 @@ func TestIPInput(t *testing.T) {
 		if v := k.inject(tt.pkt); v.Reason != tt.reason || v.Counter != tt.counter {
 			t.Errorf("%s: %v %v %q, want %v %q", tt.name, v.Kind, v.Reason, v.Counter, tt.reason, tt.counter)
 		}
-		if b := h.e.Ledger().Balance(); tt.reason != ipsec.NoReason && b.Reasons[tt.reason.String()] != 1 {
+		if b := h.e.Ledger().Balance(); tt.reason != packet.NoReason && b.Reasons[tt.reason.String()] != 1 {
 			t.Errorf("%s: the ledger has %v", tt.name, b.Reasons)
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -94,7 +94,7 @@ func combinations(msg []byte) (text string) {
 // out sends a packet and says what became of it at once, and what key management heard.
 func (k *talk) out(pkt []byte, tunnel string) string {
 	fate := "nothing"
-	k.e.Outbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
+	k.e.Outbound(&packet.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) {
 		fate = fmt.Sprint(v.Kind)
 		if v.Reason != 0 {
 			fate += " " + v.Counter
@@ -312,9 +312,9 @@ func TestPolicyErrors(t *testing.T) {
 			t.Errorf("%q:\n got %s\nwant %s", tt.policy, bad, tt.want)
 		}
 		// Nothing of such a file counts.
-		e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9),
-			Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
-				if v.Kind != ipsec.Transmitted {
+		e.Outbound(&packet.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9),
+			Done: func(_ *packet.Packet, v packet.Verdict) {
+				if v.Kind != packet.Transmitted {
 					t.Errorf("%q: a rule of the file is in force: %v", tt.policy, v.Kind)
 				}
 			}}, "")
@@ -362,8 +362,8 @@ func FuzzLoadPolicy(f *testing.F) {
 		err = e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(text), "p")
 		if err == nil {
 			for _, tunnel := range []string{"", "ip.tun0"} {
-				e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, tunnel)
-				e.Outbound(&ipsec.Packet{Data: udp(t, "2001:db8::1", "2001:db8::2", 7, 9)}, tunnel)
+				e.Outbound(&packet.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, tunnel)
+				e.Outbound(&packet.Packet{Data: udp(t, "2001:db8::1", "2001:db8::2", 7, 9)}, tunnel)
 			}
 			return
 		}

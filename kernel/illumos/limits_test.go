@@ -12,6 +12,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -119,7 +120,7 @@ func TestLimitOfAcquires(t *testing.T) {
 	}
 }
 
-func fate(v []ipsec.Verdict) string {
+func fate(v []packet.Verdict) string {
 	if len(v) == 0 {
 		return "nothing"
 	}
@@ -160,7 +161,7 @@ func TestLimitOfDumps(t *testing.T) {
 // held wants so many packets of the ledger to wait, with so many bytes beyond those that each counts for.
 func (k *talk) held(what string, packets uint64, bytes int64) {
 	k.t.Helper()
-	if b := k.e.Status(1).Ledger; b.Held != packets || b.HeldBytes != bytes+int64(packets)*ipsec.PacketWeight ||
+	if b := k.e.Status(1).Ledger; b.Held != packets || b.HeldBytes != bytes+int64(packets)*packet.Weight ||
 		b.InFlight != 0 {
 		k.t.Errorf("%s: %d packets and %d bytes are held, %d in flight; want %d and %d", what, b.Held, b.HeldBytes,
 			b.InFlight, packets, bytes)
@@ -171,7 +172,7 @@ func (k *talk) held(what string, packets uint64, bytes int64) {
 // room.
 func TestLimitOfPacketsOnLarvals(t *testing.T) {
 	const size = 72 // bytes, of the packets of this test
-	h := newHost(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(2 * (ipsec.PacketWeight +
+	h := newHost(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(2 * (packet.Weight +
 		size))}})
 	k := &talk{t, h.e, openSocket(t, h.e)}
 	for spi := range wire.SPI(3) {
@@ -179,7 +180,7 @@ func TestLimitOfPacketsOnLarvals(t *testing.T) {
 	}
 	a, b := h.inject(0x1001, 1), h.inject(0x1002, 1)
 	k.held("two", 2, 2*size)
-	if v := <-h.inject(0x1003, 1); v.Kind != ipsec.Dropped || v.Reason != ipsec.NoMemory ||
+	if v := <-h.inject(0x1003, 1); v.Kind != packet.Dropped || v.Reason != packet.NoMemory ||
 		v.Counter != "ipIfStatsInDiscards" {
 		t.Errorf("a third: %v %v %q", v.Kind, v.Reason, v.Counter)
 	}
@@ -204,11 +205,11 @@ func TestLimitOfPacketsOnLarvals(t *testing.T) {
 	h.e.Close()
 	k.held("the end of the engine", 0, 0)
 	for i, tt := range []struct {
-		verdicts <-chan ipsec.Verdict
-		reason   ipsec.Reason
-	}{{a, ipsec.LarvalReplaced}, {b, ipsec.LarvalGone}, {c, ipsec.NoReason}, {d, ipsec.LarvalGone},
-		{e, ipsec.LarvalGone}, {f, ipsec.LarvalGone}, {g, ipsec.Shutdown}} {
-		if v := <-tt.verdicts; v.Kind != ipsec.Queued {
+		verdicts <-chan packet.Verdict
+		reason   packet.Reason
+	}{{a, packet.LarvalReplaced}, {b, packet.LarvalGone}, {c, packet.NoReason}, {d, packet.LarvalGone},
+		{e, packet.LarvalGone}, {f, packet.LarvalGone}, {g, packet.Shutdown}} {
+		if v := <-tt.verdicts; v.Kind != packet.Queued {
 			t.Errorf("packet %c: %v %v first", 'a'+i, v.Kind, v.Reason)
 		}
 		if v := <-tt.verdicts; v.Reason != tt.reason {
@@ -222,7 +223,7 @@ func TestLimitOfPacketsOnLarvals(t *testing.T) {
 func TestLimitOfPacketsOnAcquires(t *testing.T) {
 	const size = 28 // bytes, of the packets of this test
 	k := newPoliced(t,
-		engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(3 * (ipsec.PacketWeight + size))}},
+		engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(3 * (packet.Weight + size))}},
 		"{laddr 192.0.2.1} ipsec {auth_algs sha1 encr_algs aes encr_auth_algs sha1}")
 	out := func(host int) string {
 		return fate(k.send(udp(t, "192.0.2.1", fmt.Sprintf("192.0.2.%d", host), 7, 9), ""))
@@ -257,7 +258,7 @@ func TestLimitOfPacketsOnAcquires(t *testing.T) {
 		change(espSA, func(s *wire.SA) { s.SPI++ }), authExt, encryptExt)
 	d.Order.PutUint32(answer[8:], seq)
 	k.must(answer)
-	if b := k.e.Status(0).Ledger; b.Held != 1 || b.HeldBytes <= ipsec.PacketWeight+2*size {
+	if b := k.e.Status(0).Ledger; b.Held != 1 || b.HeldBytes <= packet.Weight+2*size {
 		t.Errorf("of a packet of %d bytes that ESP has sealed and that waits for AH, %d bytes are held", size,
 			b.HeldBytes)
 	}
@@ -275,8 +276,8 @@ func TestLimitOfPacketsOnIdle(t *testing.T) {
 		lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 1000}), lifetime(wire.IllumosExtXLifetimeIdle,
 			wire.Lifetime{AddTime: 8})))
 	k.e.Advance(k.e.Now().Add(16 * time.Second))
-	kept := []<-chan ipsec.Verdict{h.inject(0x1001, 1), h.inject(0x1001, 2)}
-	if v := <-h.inject(0x1001, 3); v.Kind != ipsec.Dropped || v.Reason != ipsec.NoMemory {
+	kept := []<-chan packet.Verdict{h.inject(0x1001, 1), h.inject(0x1001, 2)}
+	if v := <-h.inject(0x1001, 3); v.Kind != packet.Dropped || v.Reason != packet.NoMemory {
 		t.Errorf("a third: %v %v", v.Kind, v.Reason)
 	}
 	k.must(message(wire.MsgUpdate, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"),
@@ -284,7 +285,7 @@ func TestLimitOfPacketsOnIdle(t *testing.T) {
 	k.held("taken over", 0, 0)
 	for i, verdicts := range kept {
 		<-verdicts
-		if v := <-verdicts; v.Kind != ipsec.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) {
+		if v := <-verdicts; v.Kind != packet.Delivered || !slices.Equal(v.Inner[12:], plain[12:]) {
 			t.Errorf("packet %d: %v %x", i+1, v.Kind, v.Inner)
 		}
 	}
@@ -377,7 +378,7 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 	}
 	h.e.Do(func() {
 		for seq := range uint64(20) {
-			if v := k.inject(sealed(seq + 1)); v.Kind != ipsec.Delivered {
+			if v := k.inject(sealed(seq + 1)); v.Kind != packet.Delivered {
 				t.Fatal(v.Kind, v.Reason)
 			}
 		}
@@ -403,10 +404,10 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 	reader.Send(message(wire.MsgDump, wire.SATypeUnspec), pfkey.Cred{Privileged: true})
 	stray := h.sealed(0x9999, 1)
 	h.e.Do(func() {
-		packet := new(ipsec.Packet)
+		pkt := new(packet.Packet)
 		drop := func() {
-			*packet = ipsec.Packet{Data: stray}
-			h.e.Inbound(packet)
+			*pkt = packet.Packet{Data: stray}
+			h.e.Inbound(pkt)
 		}
 		drop() // this one asks for it
 		if n := testing.AllocsPerRun(1000, drop); n > 0 && !raceEnabled {

@@ -7,13 +7,14 @@ import (
 	"sync"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/spd"
 )
 
 // Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for
 // them.
-func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
+func (k *Kernel) Outbound(p *packet.Packet, tunnelName string) {
 	flow, err := spd.ParseFlow(p.Data)
 	if err != nil {
 		k.drop(p, dropOutDiscards)
@@ -49,7 +50,7 @@ func (k *Kernel) Outbound(p *ipsec.Packet, tunnelName string) {
 // satisfy protects a packet with ESP and then AH, as far as there are SAs for it, or lets it wait for the one that is
 // missing. sealed is what ESP has made of it already. It does not wait twice for the same protocol: answered is the one
 // that key management has been asked about.
-func (k *Kernel) satisfy(p *ipsec.Packet, sealed []byte, n *need, answered *protocol) {
+func (k *Kernel) satisfy(p *packet.Packet, sealed []byte, n *need, answered *protocol) {
 	for {
 		generation := k.acquires.generation.Load()
 		esp, ah, lacking := k.findSAs(n)
@@ -196,13 +197,13 @@ func (k *Kernel) encapsulate(pkt []byte, n *need) []byte {
 	return outerHeader(pkt, n)
 }
 
-func (k *Kernel) transmit(p *ipsec.Packet, pkt []byte) {
-	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: pkt})
+func (k *Kernel) transmit(p *packet.Packet, pkt []byte) {
+	p.End(packet.Verdict{Kind: packet.Transmitted, Inner: pkt})
 }
 
 // seal protects a packet with one SA, in room if that is large enough; it must not overlap pkt. If it cannot, the
 // packet has ended.
-func (k *Kernel) seal(p *ipsec.Packet, pkt, room []byte, n *need, s *sa) ([]byte, bool) {
+func (k *Kernel) seal(p *packet.Packet, pkt, room []byte, n *need, s *sa) ([]byte, bool) {
 	k.preserveFor(s)
 	c := s.conf.Load()
 	k.count(p, s.p, outRequests)

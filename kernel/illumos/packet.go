@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/spd"
 )
@@ -12,7 +13,7 @@ import (
 const larvalPackets = 1
 
 // Inbound implements [engine.Kernel]: IP looks at the packet, and then IPsec.
-func (k *Kernel) Inbound(p *ipsec.Packet) {
+func (k *Kernel) Inbound(p *packet.Packet) {
 	if cause := ipInput(p.Data); cause != noDrop {
 		k.drop(p, cause)
 		return
@@ -22,13 +23,13 @@ func (k *Kernel) Inbound(p *ipsec.Packet) {
 
 // InboundIPsec is what IPsec does with a packet that IP has handed to it. Recordings of the original begin here. What
 // is neither ESP nor AH is none of IPsec's business and goes on as it is.
-func (k *Kernel) InboundIPsec(p *ipsec.Packet) { k.inboundPacket(p, false) }
+func (k *Kernel) InboundIPsec(p *packet.Packet) { k.inboundPacket(p, false) }
 
 // inboundAgain drives a packet that has waited on a LARVAL SA. IP has let it through once, and does not look whether
 // UDP and SA fit each other again.
-func (k *Kernel) inboundAgain(p *ipsec.Packet) { k.inboundPacket(p, true) }
+func (k *Kernel) inboundAgain(p *packet.Packet) { k.inboundPacket(p, true) }
 
-func (k *Kernel) inboundPacket(p *ipsec.Packet, again bool) {
+func (k *Kernel) inboundPacket(p *packet.Packet, again bool) {
 	var in ipsec.Inbound
 	err := in.Parse(p.Data)
 	if err != nil {
@@ -36,7 +37,7 @@ func (k *Kernel) inboundPacket(p *ipsec.Packet, again bool) {
 	}
 	switch {
 	case err == ipsec.ErrProtocol, err == ipsec.ErrNonESP:
-		p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Data})
+		p.End(packet.Verdict{Kind: packet.Delivered, Inner: p.Data})
 		return
 	case err == ipsec.ErrKeepalive:
 		k.drop(p, dropNATTKeepalive)
@@ -137,13 +138,13 @@ func (k *Kernel) reclaim(s *sa) {
 }
 
 // noSA ends a packet for whose SPI and destination there is no SA that could open it.
-func (k *Kernel) noSA(proto *protocol, p *ipsec.Packet) {
+func (k *Kernel) noSA(proto *protocol, p *packet.Packet) {
 	k.count(p, proto, lookupFailure)
 	k.dropInbound(proto, p, dropNoSA)
 }
 
 // dropInbound ends an inbound packet and counts it for IP.
-func (k *Kernel) dropInbound(proto *protocol, p *ipsec.Packet, c dropCause) {
+func (k *Kernel) dropInbound(proto *protocol, p *packet.Packet, c dropCause) {
 	k.count(p, proto, inDiscards)
 	k.dropFor(proto, p, c)
 }
@@ -151,7 +152,7 @@ func (k *Kernel) dropInbound(proto *protocol, p *ipsec.Packet, c dropCause) {
 // inboundESP opens an ESP packet: a look at the window, the cipher, the window again, the limits, the padding. Only
 // numbers that an ICV vouches for are marked in the window, but those that it cannot hold are refused on any SA that
 // has one.
-func (k *Kernel) inboundESP(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
+func (k *Kernel) inboundESP(s *sa, p *packet.Packet, in *ipsec.Inbound) {
 	c := s.conf.Load()
 	if c.replay && !k.peek(s, p, in.Seq) {
 		return
@@ -216,7 +217,7 @@ func espCharge(c *config, in *ipsec.Inbound) int {
 }
 
 // inboundAH checks an AH packet.
-func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
+func (k *Kernel) inboundAH(s *sa, p *packet.Packet, in *ipsec.Inbound) {
 	c := s.conf.Load()
 	if c.replay && !k.peek(s, p, in.Seq) {
 		return
@@ -249,7 +250,7 @@ func (k *Kernel) inboundAH(s *sa, p *ipsec.Packet, in *ipsec.Inbound) {
 }
 
 // peek looks at the replay window before any cipher is run, and drops what cannot be good.
-func (k *Kernel) peek(s *sa, p *ipsec.Packet, seq uint32) bool {
+func (k *Kernel) peek(s *sa, p *packet.Packet, seq uint32) bool {
 	s.Lock()
 	good, exhausted := s.window.peek(seq)
 	s.Unlock()
@@ -266,7 +267,7 @@ func (k *Kernel) peek(s *sa, p *ipsec.Packet, seq uint32) bool {
 
 // accept takes a packet that has proved genuine into the SA's books, all under its lock: the state is looked at once
 // more, the sequence number is marked, the SA counts as used, and the packet's bytes are charged.
-func (k *Kernel) accept(s *sa, p *ipsec.Packet, seq uint32, n int, authentic bool) bool {
+func (k *Kernel) accept(s *sa, p *packet.Packet, seq uint32, n int, authentic bool) bool {
 	if authentic {
 		k.count(p, s.p, goodAuth)
 	}
@@ -330,7 +331,7 @@ func (k *Kernel) noteUse(s *sa, now int64) {
 // the outer header still, whatever the SA's mode: taking that off is the business of a tunnel interface. If there is
 // one between the packet's addresses, it lets only the inner addresses of the SA through. room has space for it, and
 // may hold the payload where it will stand.
-func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, room, payload []byte, next uint8) {
+func (k *Kernel) deliver(s *sa, c *config, p *packet.Packet, in *ipsec.Inbound, room, payload []byte, next uint8) {
 	var inner []byte
 	var err error
 	if c.inner != nil && (next == protoENCAP || next == protoIPv6) && k.policy.between(in.Dst, in.Src) != nil {
@@ -356,7 +357,7 @@ func (k *Kernel) deliver(s *sa, c *config, p *ipsec.Packet, in *ipsec.Inbound, r
 			return
 		}
 	}
-	p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: inner})
+	p.End(packet.Verdict{Kind: packet.Delivered, Inner: inner})
 }
 
 // noteNewOutbound tells existing SAs that flows which they serve may have a newer one now; and packets that are about

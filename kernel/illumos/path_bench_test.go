@@ -20,6 +20,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -180,16 +181,16 @@ func sealedBy(tb testing.TB, p *protection, spi uint32, size int) []byte {
 
 // drive is what carries one packet after the other through the engine, and says which verdicts were wrong.
 type drive struct {
-	p     ipsec.Packet
+	p     packet.Packet
 	room  []byte
-	want  ipsec.Kind
+	want  packet.Kind
 	wrong int
-	done  func(*ipsec.Packet, ipsec.Verdict)
+	done  func(*packet.Packet, packet.Verdict)
 }
 
-func newDrive(want ipsec.Kind, size int) *drive {
+func newDrive(want packet.Kind, size int) *drive {
 	d := &drive{room: make([]byte, 0, size+200), want: want}
-	d.done = func(_ *ipsec.Packet, v ipsec.Verdict) {
+	d.done = func(_ *packet.Packet, v packet.Verdict) {
 		if v.Kind != d.want {
 			d.wrong++
 		}
@@ -197,8 +198,8 @@ func newDrive(want ipsec.Kind, size int) *drive {
 	return d
 }
 
-func (d *drive) packet(id int, data []byte) *ipsec.Packet {
-	d.p = ipsec.Packet{ID: uint64(id), Data: data, Room: d.room, Done: d.done}
+func (d *drive) packet(id int, data []byte) *packet.Packet {
+	d.p = packet.Packet{ID: uint64(id), Data: data, Room: d.room, Done: d.done}
 	return &d.p
 }
 
@@ -207,7 +208,7 @@ const pathSPI = 0x4444
 // inboundPath and outboundPath set an engine up and return what drives one packet through it.
 func (x *bench) inboundPath(p *protection, size int) (*drive, func(i int)) {
 	x.do(x.addMessage(p, peer, me, wire.IllumosFlagXInbound), pathSPI)
-	pkt, d := sealedBy(x.t, p, pathSPI, size), newDrive(ipsec.Delivered, size)
+	pkt, d := sealedBy(x.t, p, pathSPI, size), newDrive(packet.Delivered, size)
 	return d, func(i int) { x.e.Inbound(d.packet(i, pkt)) }
 }
 
@@ -222,7 +223,7 @@ func (x *bench) outboundPath(p *protection, size int) (*drive, func(i int)) {
 		ESPAuth: espAuth}}}); err != nil {
 		x.t.Fatal(err)
 	}
-	pkt, d := datagram(me, peer, size), newDrive(ipsec.Transmitted, size)
+	pkt, d := datagram(me, peer, size), newDrive(packet.Transmitted, size)
 	return d, func(i int) { x.e.Outbound(d.packet(i, pkt), "") }
 }
 
@@ -313,7 +314,7 @@ func BenchmarkCores(b *testing.B) {
 			b.ResetTimer()
 			var wrong atomic.Int64
 			b.RunParallel(func(pb *testing.PB) {
-				d, part := newDrive(ipsec.Delivered, size), len(pkts)/cores
+				d, part := newDrive(packet.Delivered, size), len(pkts)/cores
 				own := pkts[(int(core.Add(1))-1)%cores*part:][:part]
 				for i := 0; pb.Next(); i++ {
 					x.e.Inbound(d.packet(i, own[i%part]))
@@ -378,7 +379,7 @@ func BenchmarkMillion(b *testing.B) {
 	}
 	for _, flood := range floods {
 		b.Run(flood.name, func(b *testing.B) {
-			d, i := newDrive(ipsec.Delivered, size), 0
+			d, i := newDrive(packet.Delivered, size), 0
 			stop := func() {}
 			if flood.f != nil {
 				stop = while(flood.f)
@@ -426,7 +427,7 @@ func BenchmarkRequestUnderGarbage(b *testing.B) {
 			stop := func() {}
 			var sent atomic.Int64
 			if flood {
-				d, i := newDrive(ipsec.Dropped, 1400), 0
+				d, i := newDrive(packet.Dropped, 1400), 0
 				stop = while(func() {
 					i++
 					x.e.Inbound(d.packet(i, garbage[i%len(garbage)]))

@@ -14,6 +14,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -94,7 +95,7 @@ type simpleSA struct {
 }
 
 // drop ends the packet that waits on an SA, if one does.
-func (m *simple) drop(s *simpleSA, reason ipsec.Reason) {
+func (m *simple) drop(s *simpleSA, reason packet.Reason) {
 	if s.held != 0 {
 		m.fate[s.held] += ", dropped " + reason.String()
 		s.held = 0
@@ -131,12 +132,12 @@ func (m *simple) do(a action) wire.Errno {
 		if s == nil {
 			return wire.ESRCH
 		}
-		m.drop(s, ipsec.LarvalGone)
+		m.drop(s, packet.LarvalGone)
 		m.sas[a.sa] = nil
 	case "flush":
 		for i, s := range m.sas {
 			if s != nil {
-				m.drop(s, ipsec.LarvalGone)
+				m.drop(s, packet.LarvalGone)
 			}
 			m.sas[i] = nil
 		}
@@ -159,11 +160,11 @@ func (m *simple) do(a action) wire.Errno {
 		}
 		switch {
 		case s == nil || s.state == sadb.Dead:
-			m.fate[id] = "dropped " + ipsec.NoSA.String()
+			m.fate[id] = "dropped " + packet.NoSA.String()
 		case s.state == sadb.Mature:
 			m.fate[id] = "delivered"
 		default:
-			m.drop(s, ipsec.LarvalReplaced)
+			m.drop(s, packet.LarvalReplaced)
 			s.held = id
 			m.fate[id] = "queued"
 		}
@@ -179,7 +180,7 @@ func (m *simple) age() {
 		case s.state == sadb.Mature:
 			s.state, s.due = sadb.Dead, m.now+reapDelay
 		default:
-			m.drop(s, ipsec.LarvalGone)
+			m.drop(s, packet.LarvalGone)
 			m.sas[i] = nil
 		}
 	}
@@ -212,7 +213,7 @@ type real struct {
 }
 
 // step runs what is to happen while a packet is about to be stored.
-func (r *real) step(point string, _ *ipsec.Packet) {
+func (r *real) step(point string, _ *packet.Packet) {
 	if d := r.during; point == "store" && d != nil {
 		r.during = nil
 		for _, a := range d {
@@ -287,9 +288,9 @@ func (r *real) arrive(a action) {
 		panic(err) // the same packet is sealed everywhere here
 	}
 	r.during = a.during
-	r.e.Inbound(&ipsec.Packet{ID: id, Data: pkt, Done: func(p *ipsec.Packet, v ipsec.Verdict) {
+	r.e.Inbound(&packet.Packet{ID: id, Data: pkt, Done: func(p *packet.Packet, v packet.Verdict) {
 		s := v.Kind.String()
-		if v.Kind == ipsec.Dropped {
+		if v.Kind == packet.Dropped {
 			s += " " + v.Reason.String()
 		}
 		if r.fate[id] != "" {

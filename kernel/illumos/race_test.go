@@ -13,6 +13,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -104,10 +105,10 @@ func (h *host) sealed(spi wire.SPI, seq uint32) []byte {
 var packetIDs atomic.Uint64
 
 // inject sends a packet of the peer and returns where its verdicts come; there is room for all of them.
-func (h *host) inject(spi wire.SPI, seq uint32) <-chan ipsec.Verdict {
-	verdicts := make(chan ipsec.Verdict, 4)
-	h.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: h.sealed(spi, seq),
-		Done: func(_ *ipsec.Packet, v ipsec.Verdict) { verdicts <- v }})
+func (h *host) inject(spi wire.SPI, seq uint32) <-chan packet.Verdict {
+	verdicts := make(chan packet.Verdict, 4)
+	h.e.Inbound(&packet.Packet{ID: packetIDs.Add(1), Data: h.sealed(spi, seq),
+		Done: func(_ *packet.Packet, v packet.Verdict) { verdicts <- v }})
 	return verdicts
 }
 
@@ -123,9 +124,9 @@ func TestPacketsDoNotTakeTheControlLock(t *testing.T) {
 			for _, each := range []struct {
 				spi  wire.SPI
 				seq  uint32
-				want ipsec.Kind
-			}{{0x2002, 1, ipsec.Delivered}, {0x1001, 1, ipsec.Queued}, {0x1001, 2, ipsec.Queued},
-				{0x2002, 1, ipsec.Dropped}, {0x3003, 1, ipsec.Dropped}} {
+				want packet.Kind
+			}{{0x2002, 1, packet.Delivered}, {0x1001, 1, packet.Queued}, {0x1001, 2, packet.Queued},
+				{0x2002, 1, packet.Dropped}, {0x3003, 1, packet.Dropped}} {
 				if v := <-h.inject(each.spi, each.seq); v.Kind != each.want {
 					t.Errorf("SPI %v: %v %v, want %v", each.spi, v.Kind, v.Reason, each.want)
 				}
@@ -160,7 +161,7 @@ var endings = []ending{
 // add up, or a packet on an SA that is not LARVAL.
 func conserve(t testing.TB, fault sadb.Fault, end ending, rounds int) error {
 	var forced atomic.Pointer[func()]
-	h := newHost(t, engine.Options{Fault: fault.String(), Step: func(point string, _ *ipsec.Packet) {
+	h := newHost(t, engine.Options{Fault: fault.String(), Step: func(point string, _ *packet.Packet) {
 		if f := forced.Load(); point == "store" && f != nil && forced.CompareAndSwap(f, nil) {
 			(*f)()
 		}
@@ -179,7 +180,7 @@ func conserve(t testing.TB, fault sadb.Fault, end ending, rounds int) error {
 		for _, data := range pkts {
 			wg.Go(func() {
 				<-start
-				h.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: data})
+				h.e.Inbound(&packet.Packet{ID: packetIDs.Add(1), Data: data})
 			})
 		}
 		wg.Go(func() {
@@ -210,7 +211,7 @@ func conserve(t testing.TB, fault sadb.Fault, end ending, rounds int) error {
 	}
 	// An SA that is there all the while loses no packet: what does not come out has made room for a newer one.
 	for reason, n := range h.e.Ledger().Balance().Reasons {
-		if reason != ipsec.LarvalReplaced.String() {
+		if reason != packet.LarvalReplaced.String() {
 			return fmt.Errorf("%d packets were dropped: %s", n, reason)
 		}
 	}
@@ -273,7 +274,7 @@ func TestArrivalAgainstNewSA(t *testing.T) {
 		for _, data := range pkts {
 			wg.Go(func() {
 				<-start
-				h.e.Inbound(&ipsec.Packet{ID: packetIDs.Add(1), Data: data})
+				h.e.Inbound(&packet.Packet{ID: packetIDs.Add(1), Data: data})
 			})
 		}
 		wg.Go(func() {
@@ -296,10 +297,10 @@ func TestHeldUntilShutdown(t *testing.T) {
 	h.must(h.reserve(0x1001))
 	verdicts := h.inject(0x1001, 1)
 	h.e.Close()
-	if v := <-verdicts; v.Kind != ipsec.Queued {
+	if v := <-verdicts; v.Kind != packet.Queued {
 		t.Errorf("first verdict %v, want queued", v.Kind)
 	}
-	if v := <-verdicts; v.Kind != ipsec.Dropped || v.Reason != ipsec.Shutdown {
+	if v := <-verdicts; v.Kind != packet.Dropped || v.Reason != packet.Shutdown {
 		t.Errorf("final verdict %v %v, want dropped shutdown", v.Kind, v.Reason)
 	}
 	if err := atRest(h.e); err != nil {

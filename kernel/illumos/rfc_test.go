@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -32,7 +32,7 @@ func TestProposedKeyLengths(t *testing.T) {
 		"encr_algs blowfish(..448)", "encr_auth_algs sha1",
 	} {
 		k := newPoliced(t, engine.Options{}, "{raddr 192.0.2.2} ipsec {"+algs+"}")
-		k.e.Outbound(&ipsec.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
+		k.e.Outbound(&packet.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, "")
 		v, err := d.ParseProposal(find(t, messages(k.s)[0], wire.ExtProposal))
 		if err != nil || len(v.Combs) != 1 {
 			t.Fatalf("%s: %d combinations (%v)", algs, len(v.Combs), err)

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -48,8 +49,8 @@ func (n *natAddrs) ports() ipsec.Ports {
 
 // kept are packets that wait on an SA which is not LARVAL.
 type kept struct {
-	idle   ipsec.Queue // on an IDLE SA, with what is in them
-	doomed ipsec.Queue // of a LARVAL that a failed UPDATE killed: they end when it is reaped
+	idle   packet.Queue // on an IDLE SA, with what is in them
+	doomed packet.Queue // of a LARVAL that a failed UPDATE killed: they end when it is reaped
 }
 
 // sa is one security association, ipsa_t. An SA whose addresses are both ours is two of them, one in each table, each
@@ -181,7 +182,7 @@ func (s *sa) setUniqueLocked(u unique) {
 }
 
 // endHeld ends the packets that waited on an SA which is gone. It runs after the control lock is released.
-func (k *Kernel) endHeld(held ipsec.Queue, c dropCause) {
+func (k *Kernel) endHeld(held packet.Queue, c dropCause) {
 	if held.Len() == 0 {
 		return
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -164,7 +164,7 @@ func (s *sa) heldLocked(f func(id uint64, length int)) {
 	if s.kept == nil {
 		return
 	}
-	for _, q := range []*ipsec.Queue{&s.kept.idle, &s.kept.doomed} {
+	for _, q := range []*packet.Queue{&s.kept.idle, &s.kept.doomed} {
 		for p := range q.All {
 			f(p.ID, len(p.Data))
 		}

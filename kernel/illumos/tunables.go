@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // tunable is one knob of ndd(8) or ipadm(8) that has an effect here.
@@ -81,7 +81,7 @@ var limits = [limEnd]tunable{
 	limAcquires:   {"max_acquires", 1, 1 << 24, 65536},
 	limIdentities: {"max_identities", 0, 1<<32 - 1, 64 << 20},
 	limQueued:     {"max_queued", 0, 1<<32 - 1, 3 << 30},
-	limHeld:       {"max_held", 1, 1<<32 - 1, ipsec.DefaultHeldLimit},
+	limHeld:       {"max_held", 1, 1<<32 - 1, packet.DefaultHeldLimit},
 }
 
 // acquireMaxPackets is ipsacq_maxpackets, a variable of the kernel rather than a tunable: packets per acquire record.

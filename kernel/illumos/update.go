@@ -3,7 +3,7 @@ package illumos
 import (
 	"encoding/binary"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -152,7 +152,7 @@ func (k *Kernel) activate(r *request, s, partner *sa) result {
 						k.drop(p, dropIdleTimeout)
 						continue
 					}
-					p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: p.Made})
+					p.End(packet.Verdict{Kind: packet.Delivered, Inner: p.Made})
 				}
 			})
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -84,7 +85,7 @@ func TestChoiceOfSA(t *testing.T) {
 	spi := func() wire.SPI {
 		t.Helper()
 		v := h.outbound(datagram(me, peer))
-		if v.Kind != ipsec.Transmitted {
+		if v.Kind != packet.Transmitted {
 			t.Fatalf("%v %q", v.Kind, v.Counter)
 		}
 		in, err := ipsec.ParseInbound(v.Inner)

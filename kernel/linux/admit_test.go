@@ -9,6 +9,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -68,7 +69,7 @@ func TestAdmit(t *testing.T) {
 		h.must(h.sa(association{spi: 0x1000}))
 		h.must(h.sa(association{spi: 0x2000, mode: wire.LinuxModeTunnel}))
 		pkt := [][]byte{plain, h.sealed(0x1000, 1), h.sealedIn(0x2000, 1, ipsec.Outer{}, plain)}[test.took]
-		if v := h.inbound(pkt); v.Counter != test.want || (v.Kind == ipsec.Delivered) != (test.want == "") {
+		if v := h.inbound(pkt); v.Counter != test.want || (v.Kind == packet.Delivered) != (test.want == "") {
 			t.Errorf("%s: %v %q, want %q", test.name, v.Kind, v.Counter, test.want)
 		}
 	}
@@ -95,7 +96,7 @@ func TestTrafficClass(t *testing.T) {
 		pkt := h.sealedIn(0x1000, 1, ipsec.Outer{}, inner)
 		ipsec.SetTOS(pkt, test.outer)
 		v := h.inbound(pkt)
-		if v.Kind != ipsec.Delivered {
+		if v.Kind != packet.Delivered {
 			t.Fatalf("%v %q", v.Kind, v.Counter)
 		}
 		ipsec.SetTOS(inner, test.want)
@@ -146,7 +147,7 @@ func TestIPCompThreshold(t *testing.T) {
 		pkt[3] = byte(len(pkt))
 		pkt[2] = byte(len(pkt) >> 8)
 		v := h.outbound(pkt)
-		if v.Kind != ipsec.Transmitted || (v.Inner[9] == protoComp) != test.want || !test.want &&
+		if v.Kind != packet.Transmitted || (v.Inner[9] == protoComp) != test.want || !test.want &&
 			!bytes.Equal(v.Inner, pkt) {
 			t.Errorf("%s: %v %q, protocol %d", test.name, v.Kind, v.Counter, v.Inner[9])
 		}

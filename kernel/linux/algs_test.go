@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -106,13 +106,13 @@ func TestEveryAlgorithm(t *testing.T) {
 			}
 			pkt := datagram(me, peer)
 			v := near.outbound(pkt)
-			if v.Kind != ipsec.Transmitted {
+			if v.Kind != packet.Transmitted {
 				t.Fatalf("%v %q", v.Kind, v.Counter)
 			}
 			if clear := bytes.Contains(v.Inner, pkt[20:]); clear != (test.encrypt == wire.LinuxEncNull) {
 				t.Errorf("the payload can be read: %v", clear)
 			}
-			if got := far.inbound(v.Inner); got.Kind != ipsec.Delivered || cmp.Diff(pkt, got.Inner) != "" {
+			if got := far.inbound(v.Inner); got.Kind != packet.Delivered || cmp.Diff(pkt, got.Inner) != "" {
 				t.Errorf("%v %q", got.Kind, got.Counter)
 			}
 		})

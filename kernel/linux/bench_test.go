@@ -6,6 +6,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -27,7 +28,7 @@ func BenchmarkInbound1400(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	driveAll(b, pkt, ipsec.Delivered, h.e.Inbound)
+	driveAll(b, pkt, packet.Delivered, h.e.Inbound)
 }
 
 // BenchmarkOutbound1400 is the other way: policy, the SA for its template, and the cipher.
@@ -38,14 +39,14 @@ func BenchmarkOutbound1400(b *testing.B) {
 	pkt := payload1400()
 	copy(pkt[12:], me.AsSlice())
 	copy(pkt[16:], peer.AsSlice())
-	driveAll(b, pkt, ipsec.Transmitted, func(p *ipsec.Packet) { h.e.Outbound(p, "") })
+	driveAll(b, pkt, packet.Transmitted, func(p *packet.Packet) { h.e.Outbound(p, "") })
 }
 
-func driveAll(b *testing.B, pkt []byte, want ipsec.Kind, way func(*ipsec.Packet)) {
-	var p ipsec.Packet
+func driveAll(b *testing.B, pkt []byte, want packet.Kind, way func(*packet.Packet)) {
+	var p packet.Packet
 	room := make([]byte, 0, len(pkt)+200)
 	good, n := 0, 0
-	done := func(_ *ipsec.Packet, v ipsec.Verdict) {
+	done := func(_ *packet.Packet, v packet.Verdict) {
 		if v.Kind == want {
 			good++
 		}
@@ -53,7 +54,7 @@ func driveAll(b *testing.B, pkt []byte, want ipsec.Kind, way func(*ipsec.Packet)
 	b.SetBytes(1400)
 	b.ReportAllocs()
 	for b.Loop() {
-		p = ipsec.Packet{ID: uint64(n), Data: pkt, Room: room, Done: done}
+		p = packet.Packet{ID: uint64(n), Data: pkt, Room: room, Done: done}
 		way(&p)
 		n++
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -186,7 +187,7 @@ func (c *capture) play(t *testing.T) {
 			t.Fatal(err)
 		}
 		inner, _ := hex.DecodeString(p.Inner)
-		if got := hosts[other[p.Dir]].inbound(pkt); got.Kind != ipsec.Delivered {
+		if got := hosts[other[p.Dir]].inbound(pkt); got.Kind != packet.Delivered {
 			t.Errorf("packet %d: %v %q", p.N, got.Kind, got.Counter)
 		} else if diff := cmp.Diff(inner, got.Inner); inner != nil && diff != "" {
 			t.Errorf("packet %d: inner (-want +got):\n%s", p.N, diff)
@@ -195,7 +196,7 @@ func (c *capture) play(t *testing.T) {
 			continue
 		}
 		got := hosts[p.Dir].outbound(inner)
-		if got.Kind != ipsec.Transmitted || len(got.Inner) != len(pkt) {
+		if got.Kind != packet.Transmitted || len(got.Inner) != len(pkt) {
 			t.Errorf("packet %d: %v %q, %d bytes, want %d", p.N, got.Kind, got.Counter, len(got.Inner), len(pkt))
 			continue
 		}

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // withExtension puts an extension header of 8 bytes before the upper layer of an IPv6 packet.
@@ -52,9 +52,9 @@ spdadd 2001:db8::2[7] 2001:db8::/32[9] udp -P fwd discard;
 		{"forwarded, both", withExtension(withExtension(to(other), dstOpts, padding), hopByHop, padding),
 			"XfrmInPolBlock"},
 	} {
-		var v ipsec.Verdict
-		h.e.Inbound(&ipsec.Packet{Data: tt.pkt, Done: func(_ *ipsec.Packet, end ipsec.Verdict) { v = end }})
-		if v.Counter != tt.want || (v.Kind == ipsec.Dropped) != (tt.want != "") {
+		var v packet.Verdict
+		h.e.Inbound(&packet.Packet{Data: tt.pkt, Done: func(_ *packet.Packet, end packet.Verdict) { v = end }})
+		if v.Counter != tt.want || (v.Kind == packet.Dropped) != (tt.want != "") {
 			t.Errorf("%s: %v %q, want the counter %q", tt.name, v.Kind, v.Counter, tt.want)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -42,7 +42,7 @@ func TestTransformBehindExtensionHeaders(t *testing.T) {
 			pkt = append(pkt, udp[40:]...)
 			binary.BigEndian.PutUint16(pkt[4:], uint16(len(pkt)-40))
 			v := h.outbound(pkt)
-			if v.Kind != ipsec.Transmitted {
+			if v.Kind != packet.Transmitted {
 				t.Errorf("%d behind %v: %v %q", own, tt.headers, v.Kind, v.Counter)
 				continue
 			}

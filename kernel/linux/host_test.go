@@ -10,6 +10,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -244,15 +245,15 @@ var packetIDs atomic.Uint64
 
 // drive sends a packet through the engine and returns its verdict, which is there when the call is over: this kernel
 // keeps no packets.
-func drive(way func(*ipsec.Packet), pkt []byte) (end ipsec.Verdict) {
-	way(&ipsec.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { end = v }})
+func drive(way func(*packet.Packet), pkt []byte) (end packet.Verdict) {
+	way(&packet.Packet{ID: packetIDs.Add(1), Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) { end = v }})
 	return end
 }
 
-func (h *host) inbound(pkt []byte) ipsec.Verdict { return drive(h.e.Inbound, pkt) }
+func (h *host) inbound(pkt []byte) packet.Verdict { return drive(h.e.Inbound, pkt) }
 
-func (h *host) outbound(pkt []byte) ipsec.Verdict {
-	return drive(func(p *ipsec.Packet) { h.e.Outbound(p, "") }, pkt)
+func (h *host) outbound(pkt []byte) packet.Verdict {
+	return drive(func(p *packet.Packet) { h.e.Outbound(p, "") }, pkt)
 }
 
 var third = netip.MustParseAddr("192.0.2.3")

@@ -7,9 +7,9 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/refusals"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -33,8 +33,8 @@ func TestRefused(t *testing.T) {
 	for _, six := range []bool{false, true} {
 		for _, r := range refusals.List(t, six) {
 			before, ledger := k.Counters(), e.Ledger().Balance().Reasons[r.Reason.String()]
-			var got ipsec.Verdict
-			e.Inbound(&ipsec.Packet{ID: 1, Data: r.Packet, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = v }})
+			var got packet.Verdict
+			e.Inbound(&packet.Packet{ID: 1, Data: r.Packet, Done: func(_ *packet.Packet, v packet.Verdict) { got = v }})
 			counter := ""
 			if len(r.Counters) > 0 {
 				counter = r.Counters[0]
@@ -42,10 +42,10 @@ func TestRefused(t *testing.T) {
 			if got.Reason != r.Reason || got.Counter != counter {
 				t.Errorf("%s: %v %v %q, want %v %q", r.Name, got.Kind, got.Reason, got.Counter, r.Reason, counter)
 			}
-			if n := e.Ledger().Balance().Reasons[r.Reason.String()]; r.Reason != ipsec.NoReason && n != ledger+1 {
+			if n := e.Ledger().Balance().Reasons[r.Reason.String()]; r.Reason != packet.NoReason && n != ledger+1 {
 				t.Errorf("%s: the ledger counts %v %d times more", r.Name, r.Reason, n-ledger)
 			}
-			r.Judge(t, got.Kind == ipsec.Delivered, refusals.Moved(before, k.Counters()))
+			r.Judge(t, got.Kind == packet.Delivered, refusals.Moved(before, k.Counters()))
 		}
 	}
 }
@@ -64,17 +64,17 @@ func TestForwardedExtensions(t *testing.T) {
 		to     netip.Addr
 		proto  byte
 		header []byte // all that the packet carries
-		want   ipsec.Reason
+		want   packet.Reason
 	}{
-		{"own, options", own, destination, good, ipsec.NoReason},
-		{"own, bad options", own, destination, bad, ipsec.BadOption},
-		{"own, a routing header", own, routing, toGo, ipsec.SourceRoute},
-		{"other, bad options", other, destination, bad, ipsec.NoReason},
-		{"other, a routing header", other, routing, toGo, ipsec.NoReason},
-		{"own, hop-by-hop options", own, hopByHop, good, ipsec.NoReason},
-		{"other, hop-by-hop options", other, hopByHop, good, ipsec.NoReason},
-		{"other, bad hop-by-hop options", other, hopByHop, bad, ipsec.BadOption},
-		{"other, half of them", other, hopByHop, good[:4], ipsec.BadHeader},
+		{"own, options", own, destination, good, packet.NoReason},
+		{"own, bad options", own, destination, bad, packet.BadOption},
+		{"own, a routing header", own, routing, toGo, packet.SourceRoute},
+		{"other, bad options", other, destination, bad, packet.NoReason},
+		{"other, a routing header", other, routing, toGo, packet.NoReason},
+		{"own, hop-by-hop options", own, hopByHop, good, packet.NoReason},
+		{"other, hop-by-hop options", other, hopByHop, good, packet.NoReason},
+		{"other, bad hop-by-hop options", other, hopByHop, bad, packet.BadOption},
+		{"other, half of them", other, hopByHop, good[:4], packet.BadHeader},
 	} {
 		pkt := slices.Concat([]byte{0x60, 0, 0, 0, 0, byte(len(tt.header)), tt.proto, 64}, from.AsSlice(),
 			tt.to.AsSlice(), tt.header)

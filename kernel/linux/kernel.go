@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -108,7 +108,7 @@ func (k *Kernel) Next() (time.Time, bool) { return k.timers.Next() }
 func (k *Kernel) Age(now time.Time, _ bool) { k.timers.Run(now) }
 
 // drop ends a packet. No lock is held.
-func (k *Kernel) drop(p *ipsec.Packet, c dropCause) {
+func (k *Kernel) drop(p *packet.Packet, c dropCause) {
 	k.counters[c].Add(1)
-	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: dropRows[c].reason, Counter: dropRows[c].name})
+	p.End(packet.Verdict{Kind: packet.Dropped, Reason: dropRows[c].reason, Counter: dropRows[c].name})
 }

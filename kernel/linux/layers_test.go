@@ -10,6 +10,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -28,10 +29,10 @@ func TestLayers(t *testing.T) {
 		}
 		v := h.inbound(append([]byte(nil), pkt...))
 		switch {
-		case spi <= 6 && (v.Kind != ipsec.Delivered || cmp.Diff(inner, v.Inner) != ""):
+		case spi <= 6 && (v.Kind != packet.Delivered || cmp.Diff(inner, v.Inner) != ""):
 			t.Errorf("%d layers: %v %q", spi, v.Kind, v.Counter)
-		case spi > 6 && (v.Kind != ipsec.Dropped || v.Counter != "XfrmInBufferError" ||
-			v.Reason != ipsec.TooManyLayers):
+		case spi > 6 && (v.Kind != packet.Dropped || v.Counter != "XfrmInBufferError" ||
+			v.Reason != packet.TooManyLayers):
 			t.Errorf("%d layers: %v %q", spi, v.Kind, v.Counter)
 		}
 	}
@@ -86,7 +87,7 @@ func TestShortDatagramToNATT(t *testing.T) {
 	for n := range 9 {
 		pkt := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
 			[]byte{1, 2, 3, 4, 5, 6, 7, 8}[:n])
-		if v := h.inbound(pkt); v.Kind != ipsec.Delivered {
+		if v := h.inbound(pkt); v.Kind != packet.Delivered {
 			t.Errorf("%d bytes: %v %v", n, v.Kind, v.Reason)
 		}
 	}
@@ -100,7 +101,7 @@ func TestShortDatagramToNATT(t *testing.T) {
 	ike := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40))
 	fresh := newHost(t, engine.Options{})
 	fresh.must(fresh.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
-	if v := fresh.inbound(ike); v.Kind != ipsec.Delivered {
+	if v := fresh.inbound(ike); v.Kind != packet.Delivered {
 		t.Errorf("IKE to the socket of a daemon, whatever the policy: %v %v", v.Kind, v.Reason)
 	}
 	if v := h.inbound(ike); v.Counter != "XfrmInTmplMismatch" {
@@ -109,7 +110,7 @@ func TestShortDatagramToNATT(t *testing.T) {
 	h = newHost(t, engine.Options{})
 	h.k.Encap(netip.AddrPortFrom(me, 4500), 3) // L2TP
 	if v := h.inbound(linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
-		[]byte("looks like ESP"))); v.Kind != ipsec.Delivered {
+		[]byte("looks like ESP"))); v.Kind != packet.Delivered {
 		t.Errorf("a datagram for L2TP: %v %v", v.Kind, v.Reason)
 	}
 }
@@ -140,7 +141,7 @@ func TestNullAuthentication(t *testing.T) {
 	if far, err = ah.New(); err != nil {
 		t.Fatal(err)
 	}
-	for align, want := range map[int]ipsec.Reason{4: ipsec.BadLength, 8: ipsec.NoReason} {
+	for align, want := range map[int]packet.Reason{4: packet.BadLength, 8: packet.NoReason} {
 		if pkt, err = far.SealTransport(nil, plain, ipsec.Ports{}, ipsec.Sealing{SPI: 0x1000, Seq: 1,
 			Align: align}); err != nil {
 			t.Fatal(err)
@@ -167,13 +168,13 @@ func TestLimitsAtOnce(t *testing.T) {
 		h.must(h.sa(a))
 		h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 		for seq := range uint32(3) {
-			var v ipsec.Verdict
+			var v packet.Verdict
 			if out {
 				v = h.outbound(datagram(me, peer))
 			} else {
 				v = h.inbound(h.sealed(0x1000, seq+1))
 			}
-			if seq < 2 && v.Counter != "" || seq == 2 && (v.Counter != want || v.Reason != ipsec.PacketsExpired) {
+			if seq < 2 && v.Counter != "" || seq == 2 && (v.Counter != want || v.Reason != packet.PacketsExpired) {
 				t.Errorf("%s: packet %d: %v %v %q", name, seq+1, v.Kind, v.Reason, v.Counter)
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -47,7 +47,7 @@ func TestPacketsLeaveLittleToDo(t *testing.T) {
 	h.e.Do(func() {
 		send := func(n int) {
 			for range n {
-				h.e.Outbound(&ipsec.Packet{Data: pkt}, "")
+				h.e.Outbound(&packet.Packet{Data: pkt}, "")
 			}
 		}
 		send(70_000)

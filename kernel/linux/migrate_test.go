@@ -9,6 +9,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -76,7 +77,7 @@ func TestMigrateSource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := h.inbound(pkt); v.Counter != "XfrmInTmplMismatch" && v.Kind != ipsec.Delivered {
+	if v := h.inbound(pkt); v.Counter != "XfrmInTmplMismatch" && v.Kind != packet.Delivered {
 		t.Errorf("%v %q", v.Kind, v.Counter)
 	}
 	got := read(h.s)
@@ -108,7 +109,7 @@ func TestMigrateToAnotherFamily(t *testing.T) {
 	h.must(h.sa(association{spi: 0x1000, src: me6, dst: peer6, mode: wire.LinuxModeTunnel}))
 	h.must(h.migrate(p, moving(esp, me6, peer6, me, peer)))
 	v := h.outbound(datagram(me6, peer6))
-	if v.Kind != ipsec.Transmitted || v.Inner[0]>>4 != 4 || v.Inner[9] != protoESP {
+	if v.Kind != packet.Transmitted || v.Inner[0]>>4 != 4 || v.Inner[9] != protoESP {
 		t.Errorf("an IPv6 packet for the tunnel that is IPv4 now: %v %q", v.Kind, v.Counter)
 	}
 }

@@ -6,23 +6,24 @@ import (
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // Outbound implements [engine.Kernel]: the policy says which SAs the packet needs; without them it is dropped, and key
 // management asked. There are no tunnel interfaces here, so that their name means nothing.
-func (k *Kernel) Outbound(p *ipsec.Packet, _ string) {
+func (k *Kernel) Outbound(p *packet.Packet, _ string) {
 	pkt, cause := k.protect(p)
 	if cause != noDrop {
 		k.drop(p, cause)
 		return
 	}
-	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: pkt})
+	p.End(packet.Verdict{Kind: packet.Transmitted, Inner: pkt})
 }
 
 // protect makes what goes out of a packet.
-func (k *Kernel) protect(p *ipsec.Packet) (pkt []byte, cause dropCause) {
+func (k *Kernel) protect(p *packet.Packet) (pkt []byte, cause dropCause) {
 	f, err := flowOfPacket(p.Data)
 	if err != nil {
 		return nil, dropNotIP

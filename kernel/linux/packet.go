@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -15,11 +16,11 @@ func (k *Kernel) own(a netip.Addr) bool { return a.IsLoopback() || k.e.Host().Ow
 
 // Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it
 // was protected as it should be.
-func (k *Kernel) Inbound(p *ipsec.Packet) { k.inbound(p, false) }
+func (k *Kernel) Inbound(p *packet.Packet) { k.inbound(p, false) }
 
 // inbound is Inbound; lo tells that a packet has come in over the loopback interface, which asks no policy about IPv4
 // (its disable_policy).
-func (k *Kernel) inbound(p *ipsec.Packet, lo bool) {
+func (k *Kernel) inbound(p *packet.Packet, lo bool) {
 	var path [maxTemplates]*sa
 	n, room, admitted := 0, p.Room, false
 	pkt, cause := k.ipInput(p.Data, versionOf(p.Data), lo)
@@ -58,7 +59,7 @@ func (k *Kernel) inbound(p *ipsec.Packet, lo bool) {
 			return
 		}
 	}
-	p.End(ipsec.Verdict{Kind: ipsec.Delivered, Inner: pkt})
+	p.End(packet.Verdict{Kind: packet.Delivered, Inner: pkt})
 }
 
 // noDrop says that a packet goes on.
@@ -150,7 +151,7 @@ func (k *Kernel) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok boo
 
 // open takes one layer of protection off a packet. It returns the SA, and the packet that was inside, which is put into
 // room if that is large enough.
-func (k *Kernel) open(p *ipsec.Packet, a *arrival, room []byte, lo bool) (s *sa, inner []byte, cause dropCause) {
+func (k *Kernel) open(p *packet.Packet, a *arrival, room []byte, lo bool) (s *sa, inner []byte, cause dropCause) {
 	s, ok := k.states.bySPI.Find(sadb.Key{Dst: a.Dst, SPI: a.SPI, Proto: a.proto}, nil)
 	if !ok {
 		return nil, nil, dropInNoStates

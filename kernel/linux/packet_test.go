@@ -11,6 +11,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -114,14 +115,14 @@ func TestTwoHosts(t *testing.T) {
 			}
 			for i := range 3 {
 				v := near.outbound(pkt)
-				if v.Kind != ipsec.Transmitted {
+				if v.Kind != packet.Transmitted {
 					t.Fatalf("%d: %v %q", i, v.Kind, v.Counter)
 				}
 				if next := v.Inner[9]; test.src.Is4() && next != test.proto {
 					t.Errorf("%d: protocol %d on the wire, want %d", i, next, test.proto)
 				}
 				got := far.inbound(v.Inner)
-				if got.Kind != ipsec.Delivered {
+				if got.Kind != packet.Delivered {
 					t.Fatalf("%d: %v %q", i, got.Kind, got.Counter)
 				}
 				if diff := cmp.Diff(pkt, got.Inner); diff != "" {
@@ -167,28 +168,28 @@ func TestInboundDrops(t *testing.T) {
 		name    string
 		pkt     []byte
 		counter string
-		reason  ipsec.Reason
+		reason  packet.Reason
 	}{
-		{"good", h.sealed(0x1000, 20), "", ipsec.NoReason},
-		{"too old", h.sealed(0x1000, 16), "XfrmInStateSeqError", ipsec.Replayed},
-		{"just not too old", h.sealed(0x1000, 17), "", ipsec.NoReason},
-		{"seen", h.sealed(0x1000, 20), "XfrmInStateSeqError", ipsec.Replayed},
-		{"number 0", h.sealed(0x1000, 0), "XfrmInStateSeqError", ipsec.Replayed},
-		{"wrong ICV", h.sealedAs(0x1000, 30, broken), "XfrmInStateProtoError", ipsec.BadICV},
-		{"unknown SPI", h.sealed(0x9999, 1), "XfrmInNoStates", ipsec.NoSA},
-		{"not in UDP", h.sealed(0x3000, 1), "XfrmInStateMismatch", ipsec.EncapMismatch},
-		{"in UDP", inUDP(0x3000), "", ipsec.NoReason},
-		{"in UDP though it should not", inUDP(0x1000), "XfrmInStateMismatch", ipsec.EncapMismatch},
-		{"tunnel without a policy", inner, "XfrmInNoPols", ipsec.PolicyMismatch},
-		{"not a tunnel's packet", h.sealed(0x2000, 2), "XfrmInStateModeError", ipsec.BadMode},
-		{"fragment", fragment, "", ipsec.Fragment},
+		{"good", h.sealed(0x1000, 20), "", packet.NoReason},
+		{"too old", h.sealed(0x1000, 16), "XfrmInStateSeqError", packet.Replayed},
+		{"just not too old", h.sealed(0x1000, 17), "", packet.NoReason},
+		{"seen", h.sealed(0x1000, 20), "XfrmInStateSeqError", packet.Replayed},
+		{"number 0", h.sealed(0x1000, 0), "XfrmInStateSeqError", packet.Replayed},
+		{"wrong ICV", h.sealedAs(0x1000, 30, broken), "XfrmInStateProtoError", packet.BadICV},
+		{"unknown SPI", h.sealed(0x9999, 1), "XfrmInNoStates", packet.NoSA},
+		{"not in UDP", h.sealed(0x3000, 1), "XfrmInStateMismatch", packet.EncapMismatch},
+		{"in UDP", inUDP(0x3000), "", packet.NoReason},
+		{"in UDP though it should not", inUDP(0x1000), "XfrmInStateMismatch", packet.EncapMismatch},
+		{"tunnel without a policy", inner, "XfrmInNoPols", packet.PolicyMismatch},
+		{"not a tunnel's packet", h.sealed(0x2000, 2), "XfrmInStateModeError", packet.BadMode},
+		{"fragment", fragment, "", packet.Fragment},
 		{"keepalive", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte{0xff}), "",
-			ipsec.Keepalive},
+			packet.Keepalive},
 		{"IKE", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40)), "",
-			ipsec.NoReason},
-		{"plain", plain, "", ipsec.NoReason},
-		{"nothing", nil, "", ipsec.BadHeader},
-		{"cut", h.sealed(0x1000, 40)[:30], "IpExtInTruncatedPkts", ipsec.Truncated},
+			packet.NoReason},
+		{"plain", plain, "", packet.NoReason},
+		{"nothing", nil, "", packet.BadHeader},
+		{"cut", h.sealed(0x1000, 40)[:30], "IpExtInTruncatedPkts", packet.Truncated},
 	} {
 		if v := h.inbound(test.pkt); v.Counter != test.counter || v.Reason != test.reason {
 			t.Errorf("%s: %v %v %q, want %v %q", test.name, v.Kind, v.Reason, v.Counter, test.reason, test.counter)
@@ -216,7 +217,7 @@ func TestAcquireOnce(t *testing.T) {
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	for range 3 {
-		if v := h.outbound(datagram(me, peer)); v.Counter != "XfrmOutNoStates" || v.Reason != ipsec.NoSA {
+		if v := h.outbound(datagram(me, peer)); v.Counter != "XfrmOutNoStates" || v.Reason != packet.NoSA {
 			t.Errorf("%v %v %q", v.Kind, v.Reason, v.Counter)
 		}
 	}
@@ -233,7 +234,7 @@ func TestAcquireOnce(t *testing.T) {
 	if st := h.e.Status(0); len(st.Acquires) != 0 || st.SACount != 1 {
 		t.Errorf("after the answer: %d SAs, acquires %+v", st.SACount, st.Acquires)
 	}
-	if v := h.outbound(datagram(me, peer)); v.Kind != ipsec.Transmitted {
+	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
 		t.Errorf("%v %q", v.Kind, v.Counter)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -73,7 +73,7 @@ func TestPolicyUseTime(t *testing.T) {
 		t.Errorf("before:\n%s", diff)
 	}
 	h.e.Advance(h.e.Now().Add(9 * time.Second))
-	if v := h.outbound(datagram(me, peer)); v.Kind != ipsec.Transmitted {
+	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
 		t.Errorf("%v %q", v.Kind, v.Counter)
 	}
 	if diff := cmp.Diff(wire.Lifetime{AddTime: added, UseTime: added + 9}, current()); diff != "" {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -26,7 +26,7 @@ func TestPacketsDoNotTakeTheControlLock(t *testing.T) {
 			defer close(finished)
 			for _, each := range []struct {
 				what string
-				got  ipsec.Verdict
+				got  packet.Verdict
 				want string // counter; empty: it goes on
 			}{
 				{"open", h.inbound(h.sealed(0x2002, 1)), ""},
@@ -212,7 +212,7 @@ func TestPortsChangeAtOnce(t *testing.T) {
 	seen := map[string]bool{}
 	for range 200 {
 		v := h.outbound(datagram(me, peer))
-		if v.Kind != ipsec.Transmitted || len(v.Inner) < 28 || v.Inner[9] != 17 {
+		if v.Kind != packet.Transmitted || len(v.Inner) < 28 || v.Inner[9] != 17 {
 			t.Fatalf("%v %q", v.Kind, v.Counter)
 		}
 		seen[fmt.Sprintf("%x", v.Inner[20:24])] = true

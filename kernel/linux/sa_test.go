@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -230,13 +230,13 @@ func TestSelector(t *testing.T) {
 		t.Errorf("with an SA for others: %v %q", v.Kind, v.Counter)
 	}
 	add(0x2000, "192.0.2.7") // of which 29 bits count
-	if v := h.outbound(datagram(me, peer)); v.Kind != ipsec.Transmitted {
+	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
 		t.Errorf("with an SA for it: %v %q", v.Kind, v.Counter)
 	}
 	h = newHost(t, engine.Options{})
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	h.must(h.sa(association{spi: 0x1000, src: netip.IPv4Unspecified(), dst: peer}))
-	if v := h.outbound(datagram(me, peer)); v.Kind != ipsec.Transmitted {
+	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
 		t.Errorf("with an SA from everywhere: %v %q", v.Kind, v.Counter)
 	}
 	// What comes in through an SA has to be of its flows as well.

@@ -7,8 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -57,7 +57,7 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 	if diff := cmp.Diff(want, h.policies()); diff != "" {
 		t.Errorf("policies (-want +got):\n%s", diff)
 	}
-	if v := h.outbound(datagram(me, peer)); v.Reason != ipsec.NoSA {
+	if v := h.outbound(datagram(me, peer)); v.Reason != packet.NoSA {
 		t.Errorf("a packet for the first policy: %v %v", v.Kind, v.Reason)
 	}
 	if err := h.k.LoadPolicy(
@@ -71,7 +71,7 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 	if err := h.k.LoadPolicy(strings.NewReader("spdupdate 192.0.2.1 192.0.2.2 any -P out none;"), "more"); err != nil {
 		t.Error(err)
 	}
-	if v := h.outbound(datagram(me, peer)); v.Kind != ipsec.Transmitted {
+	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
 		t.Errorf("a packet for the policy that was replaced: %v %v", v.Kind, v.Reason)
 	}
 }

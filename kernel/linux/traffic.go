@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -58,11 +59,11 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 	if t.Proto == protoTCP {
 		k.connect(pkt, bound)
 	}
-	var end ipsec.Verdict
-	k.e.Outbound(&ipsec.Packet{Data: pkt, Done: func(_ *ipsec.Packet, v ipsec.Verdict) { end = v }}, "")
-	if end.Kind == ipsec.Transmitted {
+	var end packet.Verdict
+	k.e.Outbound(&packet.Packet{Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) { end = v }}, "")
+	if end.Kind == packet.Transmitted {
 		if f, err := flowOfPacket(end.Inner); err == nil && k.own(f.Dst) {
-			in := &ipsec.Packet{Data: end.Inner, Done: func(*ipsec.Packet, ipsec.Verdict) {}}
+			in := &packet.Packet{Data: end.Inner, Done: func(*packet.Packet, packet.Verdict) {}}
 			k.e.Ledger().Inject(in)
 			k.inbound(in, true)
 		}
@@ -79,7 +80,7 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 			return wire.EOVERFLOW
 		}
 	}
-	if end.Reason == ipsec.NoRoute {
+	if end.Reason == packet.NoRoute {
 		return wire.ENETUNREACH
 	}
 	if t.Proto == protoTCP {

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -144,9 +144,9 @@ func TestSendToItself(t *testing.T) {
 		// What comes from the network is not trusted to be from the host: IP refuses such addresses, or else the policy
 		// is asked.
 		forged := linux.UDP(netip.AddrPortFrom(test.dst, 1), netip.AddrPortFrom(test.dst, 9), nil)
-		want := ipsec.BadAddress
+		want := packet.BadAddress
 		if test.dst.Is6() && !test.dst.IsLoopback() {
-			want = ipsec.PolicyDiscard
+			want = packet.PolicyDiscard
 		}
 		if v := h.inbound(forged); v.Reason != want {
 			t.Errorf("%s: forged: %v %v, want %v", test.name, v.Kind, v.Reason, want)
@@ -163,7 +163,7 @@ func TestFirstPacketOfTCP(t *testing.T) {
 	} {
 		h := newHost(t, engine.Options{})
 		var sent []byte
-		h.e.Ledger().Watch(func(_ *ipsec.Packet, v ipsec.Verdict) { sent = v.Inner })
+		h.e.Ledger().Watch(func(_ *packet.Packet, v packet.Verdict) { sent = v.Inner })
 		if got := h.k.Send(linux.Traffic{Proto: 6, Dst: dst, SrcPort: 0x1234, DstPort: 80}); got != wire.EINPROGRESS {
 			t.Errorf("%v: %v", dst, got)
 		}
@@ -187,12 +187,12 @@ func TestSendWithoutRoute(t *testing.T) {
 	h.s = h.open()
 	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: peer6,
 		req: tunnel(protoESP, netip.IPv4Unspecified(), peer)}))
-	for name, packet := range map[string]linux.Traffic{
+	for name, pkt := range map[string]linux.Traffic{
 		"by itself":       {Proto: 17, Dst: peer},
 		"by a tunnel":     {Proto: 17, Dst: peer6},
 		"TCP by a tunnel": {Proto: 6, Dst: peer6},
 	} {
-		if got := h.k.Send(packet); got != wire.ENETUNREACH {
+		if got := h.k.Send(pkt); got != wire.ENETUNREACH {
 			t.Errorf("%s: %v, want ENETUNREACH", name, got)
 		}
 	}

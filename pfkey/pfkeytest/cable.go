@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // Cable connects two hosts: every packet that one transmits arrives at the other at once, also what programs send
@@ -16,7 +16,7 @@ import (
 // is closed.
 func Cable(a, b *Host) {
 	a.t.Helper()
-	c := &cable{hosts: [2]*Host{a, b}, own: map[*ipsec.Packet]*Packet{}}
+	c := &cable{hosts: [2]*Host{a, b}, own: map[*packet.Packet]*Packet{}}
 	if a == b || !a.cable.CompareAndSwap(nil, c) {
 		a.t.Fatalf("a host can have one cable, to another host")
 		return
@@ -28,7 +28,7 @@ func Cable(a, b *Host) {
 	}
 	for i, h := range c.hosts {
 		other := c.hosts[1-i]
-		c.unwatch[i] = h.engine.Ledger().Watch(func(p *ipsec.Packet, v ipsec.Verdict) { c.carry(other, p, v) })
+		c.unwatch[i] = h.engine.Ledger().Watch(func(p *packet.Packet, v packet.Verdict) { c.carry(other, p, v) })
 	}
 }
 
@@ -39,10 +39,10 @@ type cable struct {
 
 	clock sync.Mutex // one call moves the clocks at a time
 
-	mu     sync.Mutex                // a leaf, guards what follows
-	own    map[*ipsec.Packet]*Packet // of the tests, that have not ended
-	out    bool                      // unplugged: nothing more is carried
-	flying sync.WaitGroup            // packets that are being carried
+	mu     sync.Mutex                 // a leaf, guards what follows
+	own    map[*packet.Packet]*Packet // of the tests, that have not ended
+	out    bool                       // unplugged: nothing more is carried
+	flying sync.WaitGroup             // packets that are being carried
 }
 
 // know has a packet of a test hear of its arrival.
@@ -53,11 +53,11 @@ func (c *cable) know(p *Packet) {
 }
 
 // carry takes what a packet ended as to the other host, before the packet itself hears that it has ended.
-func (c *cable) carry(to *Host, token *ipsec.Packet, v ipsec.Verdict) {
+func (c *cable) carry(to *Host, token *packet.Packet, v packet.Verdict) {
 	c.mu.Lock()
 	p, out := c.own[token], c.out
 	delete(c.own, token)
-	if out || v.Kind != ipsec.Transmitted && v.Kind != ipsec.Sent {
+	if out || v.Kind != packet.Transmitted && v.Kind != packet.Sent {
 		c.mu.Unlock()
 		return
 	}

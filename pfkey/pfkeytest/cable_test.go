@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
@@ -61,16 +61,16 @@ func TestCable(t *testing.T) {
 			sa := towards(t, ca, cb, 0)
 			plain := pfkeytest.UDP("192.0.2.1:1000", "192.0.2.2:2000", "hello")
 
-			early := a.InjectOutbound(plain).Expect(ipsec.Transmitted).Arrival()
+			early := a.InjectOutbound(plain).Expect(packet.Transmitted).Arrival()
 			if err := cb.Update(t.Context(), sa, 0); err != nil {
 				t.Fatal(err)
 			}
 			if name == "illumos" {
-				early.Expect(ipsec.Queued, ipsec.Delivered)
+				early.Expect(packet.Queued, packet.Delivered)
 			} else {
-				early.ExpectDropped(ipsec.LarvalDropped)
+				early.ExpectDropped(packet.LarvalDropped)
 			}
-			late := a.InjectOutbound(plain).Expect(ipsec.Transmitted).Arrival().Expect(ipsec.Delivered)
+			late := a.InjectOutbound(plain).Expect(packet.Transmitted).Arrival().Expect(packet.Delivered)
 			if v, _ := late.Final(); !bytes.Equal(v.Inner, plain) {
 				t.Errorf("delivered %x, want %x", v.Inner, plain)
 			}
@@ -90,7 +90,7 @@ func TestCableLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := pfkeytest.Ping("192.0.2.1", "192.0.2.2", 1)
-	waiting := a.InjectOutbound(plain).Expect(ipsec.Held)
+	waiting := a.InjectOutbound(plain).Expect(packet.Held)
 	if waiting.Arrival() != nil {
 		t.Error("a packet arrives that has not been sent")
 	}
@@ -109,7 +109,7 @@ func TestCableLater(t *testing.T) {
 	if waiting.Arrival() == nil {
 		t.Fatalf("%v, and it has not arrived", waiting)
 	}
-	waiting.Arrival().Expect(ipsec.Queued, ipsec.Delivered)
+	waiting.Arrival().Expect(packet.Queued, packet.Delivered)
 
 	address, err := pfkey.ParseAddress(a.Serve())
 	if err != nil {
@@ -124,7 +124,7 @@ func TestCableLater(t *testing.T) {
 	if _, err := port.Inject(t.Context(), plain, packetport.Outbound, ""); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := port.Recv(t.Context()); err != nil || v.Kind != ipsec.Transmitted {
+	if v, err := port.Recv(t.Context()); err != nil || v.Kind != packet.Transmitted {
 		t.Fatalf("%v %v", v, err)
 	}
 	if n := b.Engine().Ledger().Balance().Injected - before; n != 1 {
@@ -209,7 +209,7 @@ func TestCableClocksAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		arrived := new(int)
-		t.Cleanup(to.Engine().Ledger().Watch(func(*ipsec.Packet, ipsec.Verdict) {
+		t.Cleanup(to.Engine().Ledger().Watch(func(*packet.Packet, packet.Verdict) {
 			*arrived++
 			if !from.Now().Equal(to.Now()) {
 				t.Errorf("a packet sent at %v arrives at %v", from.Now(), to.Now())
@@ -237,13 +237,13 @@ func TestCableUnplugged(t *testing.T) {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	plain := pfkeytest.UDP("192.0.2.1:1", "192.0.2.2:2", "")
-	a.InjectOutbound(plain).Expect(ipsec.Transmitted).Arrival().Expect(ipsec.Delivered)
+	a.InjectOutbound(plain).Expect(packet.Transmitted).Arrival().Expect(packet.Delivered)
 	b.Close()
-	if p := a.InjectOutbound(plain).Expect(ipsec.Transmitted); p.Arrival() != nil {
+	if p := a.InjectOutbound(plain).Expect(packet.Transmitted); p.Arrival() != nil {
 		t.Error("a packet arrives at a host that is closed")
 	}
 	pfkeytest.Cable(a, c)
-	a.InjectOutbound(plain).Arrival().Expect(ipsec.Delivered)
+	a.InjectOutbound(plain).Arrival().Expect(packet.Delivered)
 }
 
 // Hosts are closed once a packet that is on its way through their cable has arrived, both of them.
@@ -252,7 +252,7 @@ func TestCableCloseWaits(t *testing.T) {
 		var b *pfkeytest.Host
 		closed := make(chan struct{}, 2)
 		a := pfkeytest.New(t, pfkeytest.Addr("192.0.2.2"))
-		b = pfkeytest.New(t, pfkeytest.Step(func(point string, _ *ipsec.Packet) {
+		b = pfkeytest.New(t, pfkeytest.Step(func(point string, _ *packet.Packet) {
 			if point != "store" {
 				return
 			}
@@ -273,6 +273,6 @@ func TestCableCloseWaits(t *testing.T) {
 		sent := a.InjectOutbound(b.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)))
 		<-closed
 		<-closed
-		sent.Arrival().Expect(ipsec.Queued, ipsec.Dropped)
+		sent.Arrival().Expect(packet.Queued, packet.Dropped)
 	})
 }

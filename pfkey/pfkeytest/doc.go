@@ -8,9 +8,9 @@
 //	client := host.Client()
 //	spi, err := client.GetSPI(ctx, ...)
 //	packet := host.Inject(host.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)))
-//	packet.Expect(ipsec.Queued) // it has arrived on the LARVAL security association
+//	packet.Expect(packet.Queued) // it has arrived on the LARVAL security association
 //	err = client.Update(ctx, sa, pfkey.NoAcquire) // completes that
-//	packet.Expect(ipsec.Queued, ipsec.Delivered)
+//	packet.Expect(packet.Queued, packet.Delivered)
 //
 // When the test ends everything is closed, and the host checks that no packet got lost.
 //

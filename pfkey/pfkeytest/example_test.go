@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -37,14 +37,14 @@ func Example() {
 		Auth: wire.IllumosAuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey),
 		Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey(encryptKey),
 	}
-	packet := host.Inject(host.Seal(sa, pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello")))
-	fmt.Println(packet)
+	pkt := host.Inject(host.Seal(sa, pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello")))
+	fmt.Println(pkt)
 
 	if err := ike.Update(ctx, sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(packet)
-	v, _ := packet.Final()
+	fmt.Println(pkt)
+	v, _ := pkt.Final()
 	fmt.Printf("%s\n", v.Inner[28:])
 	// Output:
 	// queued
@@ -95,11 +95,11 @@ func ExamplePacket() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	packet := host.Inject(host.Seal(inbound(host.Engine().Dialect(), spi), hello))
+	pkt := host.Inject(host.Seal(inbound(host.Engine().Dialect(), spi), hello))
 	host.Advance(time.Minute)
-	fmt.Println(packet)
-	v, ok := packet.Final()
-	fmt.Println(ok, v.Kind == ipsec.Dropped, v.Reason == ipsec.LarvalGone)
+	fmt.Println(pkt)
+	v, ok := pkt.Final()
+	fmt.Println(ok, v.Kind == packet.Dropped, v.Reason == packet.LarvalGone)
 	// Output:
 	// queued, dropped (larval-gone, sadb_inlarval_timeout)
 	// true true true
@@ -273,7 +273,7 @@ func ExampleHost_SAs() {
 	if err := client.Add(context.Background(), inbound(client.Dialect(), 0x1234), pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
-	host.Inject(host.Seal(inbound(client.Dialect(), 0x1234), hello)).Expect(ipsec.Delivered)
+	host.Inject(host.Seal(inbound(client.Dialect(), 0x1234), hello)).Expect(packet.Delivered)
 	for _, sa := range host.SAs() {
 		fmt.Println(sa.SAID, sa.State, "has carried", sa.Current.Bytes, "bytes")
 	}
@@ -316,9 +316,9 @@ func ExampleHost_InjectOutbound() {
 	if err := client.Add(context.Background(), sa, pfkey.NoAcquire); err != nil {
 		log.Fatal(err)
 	}
-	packet := host.InjectOutbound(pfkeytest.UDP("192.0.2.1:1000", "192.0.2.2:2000", "hello"))
-	sealed, _ := packet.Final()
-	fmt.Println(packet, sealed.Inner[9] == 50)
+	pkt := host.InjectOutbound(pfkeytest.UDP("192.0.2.1:1000", "192.0.2.2:2000", "hello"))
+	sealed, _ := pkt.Final()
+	fmt.Println(pkt, sealed.Inner[9] == 50)
 	// Output:
 	// transmitted true
 }
@@ -330,7 +330,7 @@ func ExampleHost_Inject() {
 		log.Fatal(err)
 	}
 	defer host.Close()
-	fmt.Println(host.Inject(host.Seal(inbound(host.Engine().Dialect(), 0x1234), hello)).ExpectDropped(ipsec.NoSA))
+	fmt.Println(host.Inject(host.Seal(inbound(host.Engine().Dialect(), 0x1234), hello)).ExpectDropped(packet.NoSA))
 	// Output:
 	// dropped (no-sa, XfrmInNoStates)
 }
@@ -348,9 +348,9 @@ func ExamplePacket_Wait() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	packet := host.Inject(host.Seal(inbound(host.Engine().Dialect(), spi), hello))
+	pkt := host.Inject(host.Seal(inbound(host.Engine().Dialect(), spi), hello))
 	go func() { _ = client.Update(context.Background(), inbound(client.Dialect(), spi), pfkey.NoAcquire) }()
-	v, err := packet.Wait(context.Background())
+	v, err := pkt.Wait(context.Background())
 	fmt.Println(v.Kind, err)
 	// Output:
 	// delivered <nil>

@@ -20,6 +20,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
@@ -95,22 +96,22 @@ func TestEarlyPacket(t *testing.T) {
 	client := host.Client()
 	spi := larval(t, client)
 	plain := datagram("too early")
-	early := host.Inject(seal(spi, 1, plain)).Expect(ipsec.Queued)
+	early := host.Inject(seal(spi, 1, plain)).Expect(packet.Queued)
 	if _, ok := early.Final(); ok {
 		t.Error("a waiting packet has a final verdict")
 	}
 	if err := client.Update(t.Context(), inbound(client.Dialect(), spi), 0); err != nil {
 		t.Fatal(err)
 	}
-	early.Expect(ipsec.Queued, ipsec.Delivered)
+	early.Expect(packet.Queued, packet.Delivered)
 	if v, _ := early.Final(); !bytes.Equal(v.Inner, plain) {
 		t.Errorf("delivered %x, want %x", v.Inner, plain)
 	}
-	late := host.Inject(seal(spi, 2, plain)).Expect(ipsec.Delivered)
-	if v, err := late.Wait(t.Context()); err != nil || v.Kind != ipsec.Delivered {
+	late := host.Inject(seal(spi, 2, plain)).Expect(packet.Delivered)
+	if v, err := late.Wait(t.Context()); err != nil || v.Kind != packet.Delivered {
 		t.Errorf("Wait: %v %v", v.Kind, err)
 	}
-	host.Inject(seal(spi, 2, plain)).ExpectDropped(ipsec.ReplayEarly)
+	host.Inject(seal(spi, 2, plain)).ExpectDropped(packet.ReplayEarly)
 }
 
 // A packet that the policy protects makes an ACQUIRE, and goes out when that is answered.
@@ -123,7 +124,7 @@ func TestPolicy(t *testing.T) {
 	plain := datagram("out")
 	copy(plain[12:], own.AsSlice())
 	copy(plain[16:], peer.AsSlice())
-	waiting := host.InjectOutbound(plain).Expect(ipsec.Held)
+	waiting := host.InjectOutbound(plain).Expect(packet.Held)
 	msg, err := client.Recv(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +138,7 @@ func TestPolicy(t *testing.T) {
 	if err := client.Add(t.Context(), sa, h.Seq); err != nil {
 		t.Fatal(err)
 	}
-	waiting.Expect(ipsec.Held, ipsec.Transmitted)
+	waiting.Expect(packet.Held, packet.Transmitted)
 
 	_, err = pfkeytest.NewHost(pfkeytest.Policy("{raddr 192.0.2.2} ipsec {}"))
 	if want := `pfkeytest: policy:1:26: ipsec needs auth_algs, encr_algs or encr_auth_algs before: "}"`; fmt.Sprint(
@@ -152,14 +153,14 @@ func TestAdvance(t *testing.T) {
 	host := pfkeytest.New(t, pfkeytest.Start(start), pfkeytest.Option("ipsecesp:larval_timeout=20"))
 	client := host.Client()
 	spi := larval(t, client)
-	waiting := host.Inject(seal(spi, 1, datagram("x"))).Expect(ipsec.Queued)
+	waiting := host.Inject(seal(spi, 1, datagram("x"))).Expect(packet.Queued)
 	host.Advance(10 * time.Second)
 	if got := host.Now(); !got.Equal(start.Add(10 * time.Second)) {
 		t.Errorf("the clock shows %v", got)
 	}
-	waiting.Expect(ipsec.Queued)
+	waiting.Expect(packet.Queued)
 	host.Advance(30 * time.Second)
-	waiting.ExpectDropped(ipsec.LarvalGone)
+	waiting.ExpectDropped(packet.LarvalGone)
 	if _, err := client.Get(t.Context(), inbound(client.Dialect(), spi).SAID); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("Get: %v", err)
 	}
@@ -195,13 +196,13 @@ func TestExpire(t *testing.T) {
 func TestFault(t *testing.T) {
 	for _, tt := range []struct {
 		fault string
-		want  ipsec.Kind
+		want  packet.Kind
 	}{
-		{"", ipsec.Delivered},
-		{"larval-unlocked", ipsec.Queued},
+		{"", packet.Delivered},
+		{"larval-unlocked", packet.Queued},
 	} {
 		var complete func()
-		host := pfkeytest.New(t, pfkeytest.Fault(tt.fault), pfkeytest.Step(func(point string, _ *ipsec.Packet) {
+		host := pfkeytest.New(t, pfkeytest.Fault(tt.fault), pfkeytest.Step(func(point string, _ *packet.Packet) {
 			if point == "store" && complete != nil {
 				complete()
 			}
@@ -225,7 +226,7 @@ func TestOutbound(t *testing.T) {
 	plain := datagram("x")
 	copy(plain[12:16], own.AsSlice())
 	copy(plain[16:20], peer.AsSlice())
-	p := host.InjectOutbound(plain).Expect(ipsec.Transmitted)
+	p := host.InjectOutbound(plain).Expect(packet.Transmitted)
 	if v, _ := p.Final(); !bytes.Equal(v.Inner, plain) {
 		t.Errorf("sent %x, want %x", v.Inner, plain)
 	}
@@ -287,11 +288,11 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer packets.Close()
-	early := host.Inject(seal(spi, 1, datagram("x"))).Expect(ipsec.Queued)
+	early := host.Inject(seal(spi, 1, datagram("x"))).Expect(packet.Queued)
 	if err := client.Update(t.Context(), inbound(client.Dialect(), spi), 0); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := early.Wait(t.Context()); err != nil || v.Kind != ipsec.Delivered {
+	if v, err := early.Wait(t.Context()); err != nil || v.Kind != packet.Delivered {
 		t.Errorf("%v %v", early, err)
 	}
 	port := control.NewClient(control.Path(a.Path))
@@ -367,14 +368,14 @@ func TestExpectations(t *testing.T) {
 	r := &recorder{TB: t}
 	host := pfkeytest.New(r)
 	p := host.Inject(seal(larval(t, host.Client()), 1, datagram("x")))
-	p.Expect(ipsec.Queued)
+	p.Expect(packet.Queued)
 	if len(r.failures) != 0 {
 		t.Errorf("right expectations failed: %q", r.failures)
 	}
 	p.Expect()
-	p.Expect(ipsec.Delivered)
-	p.Expect(ipsec.Queued, ipsec.Delivered)
-	p.ExpectDropped(ipsec.LarvalGone)
+	p.Expect(packet.Delivered)
+	p.Expect(packet.Queued, packet.Delivered)
+	p.ExpectDropped(packet.LarvalGone)
 	want := []string{
 		"packet 1: verdicts queued, want none",
 		"packet 1: verdicts queued, want delivered",
@@ -390,7 +391,7 @@ func TestExpectations(t *testing.T) {
 		t.Errorf("Wait: %v", err)
 	}
 	host.Close()
-	p.ExpectDropped(ipsec.Shutdown)
+	p.ExpectDropped(packet.Shutdown)
 	if got := p.String(); !strings.HasPrefix(got, "queued, dropped (shutdown") {
 		t.Errorf("String: %q", got)
 	}
@@ -428,7 +429,7 @@ func TestKernels(t *testing.T) {
 		if err := client.Update(t.Context(), inbound(client.Dialect(), spi), 0); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		host.Inject(seal(spi, 1, datagram("x"))).Expect(ipsec.Delivered)
+		host.Inject(seal(spi, 1, datagram("x"))).Expect(packet.Delivered)
 		count := 0
 		for sa, err := range client.Dump(t.Context(), wire.SATypeUnspec) {
 			if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // A HostOption changes how a [Host] is made. They have the names that pfkeyd's options have.
@@ -128,7 +128,7 @@ func Hostile(script string) HostOption {
 
 // Step has f called at named points of the race between packets and key management, from inside the code that races;
 // see engine.Options.
-func Step(f func(point string, p *ipsec.Packet)) HostOption {
+func Step(f func(point string, p *packet.Packet)) HostOption {
 	return func(c *config) error {
 		c.engine.Step = f
 		return nil

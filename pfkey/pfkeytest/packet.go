@@ -6,30 +6,34 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // A Packet is one that a test has injected, with what became of it so far. It is safe for concurrent use.
 type Packet struct {
 	host   *Host
-	packet ipsec.Packet
+	packet packet.Packet
 	ended  chan struct{}
 
 	mu       sync.Mutex
-	verdicts []ipsec.Verdict
+	verdicts []packet.Verdict
 	arrival  *Packet // at the other end of a cable
 }
 
 func (h *Host) packet(data []byte) *Packet {
 	p := &Packet{host: h, ended: make(chan struct{})}
-	p.packet = ipsec.Packet{ID: h.ids.Add(1), Data: slices.Clone(data), Done: func(_ *ipsec.Packet, v ipsec.Verdict) {
-		p.mu.Lock()
-		p.verdicts = append(p.verdicts, v)
-		p.mu.Unlock()
-		if v.Kind.Final() {
-			close(p.ended)
-		}
-	}}
+	p.packet = packet.Packet{
+		ID:   h.ids.Add(1),
+		Data: slices.Clone(data),
+		Done: func(_ *packet.Packet, v packet.Verdict) {
+			p.mu.Lock()
+			p.verdicts = append(p.verdicts, v)
+			p.mu.Unlock()
+			if v.Kind.Final() {
+				close(p.ended)
+			}
+		},
+	}
 	if c := h.cable.Load(); c != nil {
 		c.know(p)
 	}
@@ -38,17 +42,17 @@ func (h *Host) packet(data []byte) *Packet {
 
 // Verdicts returns the verdicts so far, in their order: Queued or Held any number of times, then a final one. The slice
 // belongs to the caller.
-func (p *Packet) Verdicts() []ipsec.Verdict {
+func (p *Packet) Verdicts() []packet.Verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.verdicts)
 }
 
 // Expect fails the test unless the verdicts so far are of these kinds, in this order and no others. It returns p.
-func (p *Packet) Expect(kinds ...ipsec.Kind) *Packet {
+func (p *Packet) Expect(kinds ...packet.Kind) *Packet {
 	p.host.t.Helper()
 	got := p.Verdicts()
-	if !slices.EqualFunc(got, kinds, func(v ipsec.Verdict, k ipsec.Kind) bool { return v.Kind == k }) {
+	if !slices.EqualFunc(got, kinds, func(v packet.Verdict, k packet.Kind) bool { return v.Kind == k }) {
 		names := make([]string, len(kinds))
 		for i, k := range kinds {
 			names[i] = k.String()
@@ -59,9 +63,9 @@ func (p *Packet) Expect(kinds ...ipsec.Kind) *Packet {
 }
 
 // ExpectDropped fails the test unless the packet has ended, dropped for this reason. It returns p.
-func (p *Packet) ExpectDropped(reason ipsec.Reason) *Packet {
+func (p *Packet) ExpectDropped(reason packet.Reason) *Packet {
 	p.host.t.Helper()
-	if v, ok := p.Final(); !ok || v.Kind != ipsec.Dropped || v.Reason != reason {
+	if v, ok := p.Final(); !ok || v.Kind != packet.Dropped || v.Reason != reason {
 		p.host.t.Errorf("packet %d: verdicts %s, want dropped (%s)", p.packet.ID, p, reason)
 	}
 	return p
@@ -69,18 +73,18 @@ func (p *Packet) ExpectDropped(reason ipsec.Reason) *Packet {
 
 // Final returns the final verdict; false if the packet still waits. Its Inner is the packet that was delivered or goes
 // out.
-func (p *Packet) Final() (ipsec.Verdict, bool) {
+func (p *Packet) Final() (packet.Verdict, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.verdicts); n > 0 && p.verdicts[n-1].Kind.Final() {
 		return p.verdicts[n-1], true
 	}
-	return ipsec.Verdict{}, false
+	return packet.Verdict{}, false
 }
 
 // Wait waits for the final verdict, which another goroutine or another program must bring about, or for the end of ctx,
 // whose error it returns then.
-func (p *Packet) Wait(ctx context.Context) (ipsec.Verdict, error) {
+func (p *Packet) Wait(ctx context.Context) (packet.Verdict, error) {
 	select {
 	case <-p.ended:
 	case <-ctx.Done():
@@ -88,7 +92,7 @@ func (p *Packet) Wait(ctx context.Context) (ipsec.Verdict, error) {
 	if v, ok := p.Final(); ok { // also if ctx has ended as well
 		return v, nil
 	}
-	return ipsec.Verdict{}, ctx.Err()
+	return packet.Verdict{}, ctx.Err()
 }
 
 // String lists the verdicts so far, such as "queued, dropped (larval-gone, sadb_inlarval_timeout)".
@@ -96,7 +100,7 @@ func (p *Packet) String() string {
 	var names []string
 	for _, v := range p.Verdicts() {
 		name := v.Kind.String()
-		if v.Kind == ipsec.Dropped {
+		if v.Kind == packet.Dropped {
 			name += " (" + v.Reason.String()
 			if v.Counter != "" {
 				name += ", " + v.Counter

@@ -19,9 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -74,10 +74,10 @@ func TestStart(t *testing.T) {
 			if r := host.ExpectRequest(wire.MsgRegister); int(r.Cred.PID) != program.PID() {
 				t.Errorf("process %d has registered, and %d was started", r.Cred.PID, program.PID())
 			}
-			packet := host.InjectOutbound(pfkeytest.UDP("192.0.2.1:9", "192.0.2.2:9", "hello"))
+			pkt := host.InjectOutbound(pfkeytest.UDP("192.0.2.1:9", "192.0.2.2:9", "hello"))
 			host.ExpectRequest(wire.MsgAdd)
 			if name == "illumos" { // Linux drops the first packet
-				packet.Expect(ipsec.Held, ipsec.Transmitted)
+				pkt.Expect(packet.Held, packet.Transmitted)
 			}
 			host.Advance(softly)
 			host.ExpectRequest(wire.MsgGetSPI)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -77,7 +77,7 @@ func TestSeal(t *testing.T) {
 				taken++
 				for range 2 {
 					p := host.Inject(host.Seal(sa, plain))
-					if v, ok := p.Final(); !ok || v.Kind != ipsec.Delivered || !bytes.Equal(v.Inner, plain) {
+					if v, ok := p.Final(); !ok || v.Kind != packet.Delivered || !bytes.Equal(v.Inner, plain) {
 						t.Errorf("%v: %v", sa, p)
 					}
 				}
@@ -86,7 +86,7 @@ func TestSeal(t *testing.T) {
 				t.Errorf("only %d SAs were taken", taken)
 			}
 			for _, sa := range host.SAs() { // as the kernel tells it
-				if v, _ := host.Inject(host.Seal(*sa, plain)).Final(); v.Kind != ipsec.Delivered {
+				if v, _ := host.Inject(host.Seal(*sa, plain)).Final(); v.Kind != packet.Delivered {
 					t.Errorf("%v, as the kernel shows it: %v", sa, v)
 				}
 			}
@@ -104,9 +104,9 @@ func TestSealSequence(t *testing.T) {
 	}
 	ping := pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)
 	first, second := host.Seal(sa, ping), host.Seal(sa, ping)
-	host.Inject(second).Expect(ipsec.Delivered)
-	host.Inject(first).Expect(ipsec.Delivered)
-	host.Inject(first).ExpectDropped(ipsec.ReplayEarly)
+	host.Inject(second).Expect(packet.Delivered)
+	host.Inject(first).Expect(packet.Delivered)
+	host.Inject(first).ExpectDropped(packet.ReplayEarly)
 	if diff := cmp.Diff(larval(t, pfkeytest.New(t).Client()), larval(t, client)); diff != "" {
 		t.Errorf("sealing has changed the kernel's choice\n%s", diff)
 	}
@@ -124,7 +124,7 @@ func TestSealModes(t *testing.T) {
 			t.Fatal(err)
 		}
 		plain := pfkeytest.SYN("10.0.2.2:1000", "10.0.1.1:80")
-		if v, _ := host.Inject(host.Seal(sa, plain)).Expect(ipsec.Delivered).Final(); !bytes.Equal(v.Inner, plain) {
+		if v, _ := host.Inject(host.Seal(sa, plain)).Expect(packet.Delivered).Final(); !bytes.Equal(v.Inner, plain) {
 			t.Errorf("delivered %x", v.Inner)
 		}
 	})
@@ -143,7 +143,7 @@ func TestSealModes(t *testing.T) {
 		if fmt.Sprintf("%d %x", sealed[9], sealed[20:24]) != "17 11951194" {
 			t.Errorf("it is not between ports 4501 and 4500: %x", sealed)
 		}
-		host.Inject(sealed).Expect(ipsec.Delivered)
+		host.Inject(sealed).Expect(packet.Delivered)
 	})
 	t.Run("illumos tunnel", func(t *testing.T) {
 		host := pfkeytest.New(t)
@@ -175,7 +175,7 @@ func TestSealModes(t *testing.T) {
 		if fmt.Sprintf("%d %x", sealed[9], sealed[20:24]) != "17 11951194" {
 			t.Errorf("it is not between ports 4501 and 4500: %x", sealed)
 		}
-		host.Inject(sealed).Expect(ipsec.Delivered)
+		host.Inject(sealed).Expect(packet.Delivered)
 	})
 	t.Run("IPv6", func(t *testing.T) {
 		for _, name := range kernel.Names() {
@@ -187,7 +187,7 @@ func TestSealModes(t *testing.T) {
 			if err := client.Add(t.Context(), sa, 0); err != nil {
 				t.Fatal(err)
 			}
-			host.Inject(host.Seal(sa, pfkeytest.Ping("2001:db8::2", "2001:db8::1", 1))).Expect(ipsec.Delivered)
+			host.Inject(host.Seal(sa, pfkeytest.Ping("2001:db8::2", "2001:db8::1", 1))).Expect(packet.Delivered)
 		}
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -539,12 +540,12 @@ func (p *pace) wait() time.Time {
 func (b *bencher) straight(ctx context.Context, t *tally, pkts [][]byte) {
 	var at time.Time
 	room := make([]byte, 0, len(pkts[0])+64)
-	done := func(_ *ipsec.Packet, v ipsec.Verdict) { t.add(time.Since(at), v.Kind == ipsec.Delivered) }
+	done := func(_ *packet.Packet, v packet.Verdict) { t.add(time.Since(at), v.Kind == packet.Delivered) }
 	p := b.pace()
-	var pkt ipsec.Packet
+	var pkt packet.Packet
 	for i := t.r.IntN(len(pkts)); ; i++ {
 		at = p.wait()
-		pkt = ipsec.Packet{ID: uint64(i), Data: pkts[i%len(pkts)], Room: room, Done: done}
+		pkt = packet.Packet{ID: uint64(i), Data: pkts[i%len(pkts)], Room: room, Done: done}
 		b.own.Inbound(&pkt)
 		if ctx.Err() != nil { // after one packet at least, however busy the machine is
 			return
@@ -570,7 +571,7 @@ func (b *bencher) through(ctx context.Context, c *packetport.Client, t *tally, p
 				return
 			}
 			if v.ID < window && v.Final() {
-				t.add(time.Since(sent[v.ID]), v.Kind == ipsec.Delivered)
+				t.add(time.Since(sent[v.ID]), v.Kind == packet.Delivered)
 				free <- v.ID
 			}
 		}

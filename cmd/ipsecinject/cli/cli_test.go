@@ -25,17 +25,18 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
 // fakeEngine stands in for a real one: the SPI of a packet says what becomes of it.
 type fakeEngine struct {
-	ledger  ipsec.Ledger
+	ledger  packet.Ledger
 	address string
 	srv     *packetport.Server
 
 	mu      sync.Mutex
-	held    ipsec.Queue
+	held    packet.Queue
 	packets [][]byte
 	tunnels []string
 }
@@ -57,25 +58,25 @@ func mustHex(s string) []byte {
 	return b
 }
 
-func (e *fakeEngine) Ledger() *ipsec.Ledger { return &e.ledger }
+func (e *fakeEngine) Ledger() *packet.Ledger { return &e.ledger }
 
-func (e *fakeEngine) Inbound(p *ipsec.Packet) {
+func (e *fakeEngine) Inbound(p *packet.Packet) {
 	e.ledger.Inject(p)
 	e.mu.Lock()
 	e.packets = append(e.packets, bytes.Clone(p.Data))
 	e.mu.Unlock()
 	in, err := ipsec.ParseInbound(p.Data)
 	if err != nil {
-		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.ReasonFor(err)})
+		p.End(packet.Verdict{Kind: packet.Dropped, Reason: ipsec.ReasonFor(err)})
 		return
 	}
-	deliver := ipsec.Verdict{Kind: ipsec.Delivered, Inner: inner}
+	deliver := packet.Verdict{Kind: packet.Delivered, Inner: inner}
 	switch in.SPI {
 	case spiDeliver:
 		p.End(deliver)
 	case spiQueue:
 		e.mu.Lock()
-		e.held.Push(p, ipsec.Queued, 1<<30)
+		e.held.Push(p, packet.Queued, 1<<30)
 		e.mu.Unlock()
 		p.Report()
 	case spiRelease:
@@ -84,22 +85,22 @@ func (e *fakeEngine) Inbound(p *ipsec.Packet) {
 	case spiBlock:
 		p.Done = nil
 	default:
-		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.NoSA, Counter: "esp_no_sa"})
+		p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.NoSA, Counter: "esp_no_sa"})
 	}
 }
 
-func (e *fakeEngine) Outbound(p *ipsec.Packet, tunnel string) {
+func (e *fakeEngine) Outbound(p *packet.Packet, tunnel string) {
 	e.ledger.Inject(p)
 	e.mu.Lock()
 	e.packets = append(e.packets, bytes.Clone(p.Data))
 	e.tunnels = append(e.tunnels, tunnel)
 	e.mu.Unlock()
-	p.End(ipsec.Verdict{Kind: ipsec.Transmitted, Inner: espPacket(0x5000, 1)})
+	p.End(packet.Verdict{Kind: packet.Transmitted, Inner: espPacket(0x5000, 1)})
 }
 
-func (e *fakeEngine) release(v ipsec.Verdict) {
+func (e *fakeEngine) release(v packet.Verdict) {
 	e.mu.Lock()
-	var ps []*ipsec.Packet
+	var ps []*packet.Packet
 	for p := e.held.Pop(); p != nil; p = e.held.Pop() {
 		ps = append(ps, p)
 	}
@@ -458,7 +459,7 @@ func TestWait(t *testing.T) {
 			got += string(buf[:n])
 		}
 		go io.Copy(io.Discard, pr)
-		e.release(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalGone})
+		e.release(packet.Verdict{Kind: packet.Dropped, Reason: packet.LarvalGone})
 	}()
 	var stderr bytes.Buffer
 	code := cli.Run(t.Context(), []string{"pcap", name, "--engine", e.address, "--packets", "1", "--wait", "1h"}, nil,
@@ -585,7 +586,7 @@ func TestWatch(t *testing.T) {
 		r := run(t, "send", "--engine", e.address, "--src", "192.0.2.2", "--dst", "192.0.2.1", "--spi", "0x1000",
 			"--data", "")
 		r.check(t, 0, "")
-		e.Inbound(&ipsec.Packet{ID: 70, Data: []byte("short")})
+		e.Inbound(&packet.Packet{ID: 70, Data: []byte("short")})
 		if code := <-done; code != 0 {
 			t.Errorf("exit status %d", code)
 		}

@@ -5,12 +5,12 @@ import (
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // expectation is what --expect says of every packet.
 type expectation struct {
-	kind   ipsec.Kind
+	kind   packet.Kind
 	reason string // empty: any
 }
 
@@ -20,15 +20,15 @@ func (i *injection) parseExpect() error {
 		return nil
 	}
 	verdict, reason, hasReason := strings.Cut(i.expect, "/")
-	kind, ok := ipsec.KindByName(verdict)
-	if !ok || kind == ipsec.Sent { // what the engine makes itself is no packet of ours
+	kind, ok := packet.KindByName(verdict)
+	if !ok || kind == packet.Sent { // what the engine makes itself is no packet of ours
 		return command.Usagef("--expect %q: the verdict is none of %s", i.expect, strings.Join(verdictNames(), ", "))
 	}
 	if hasReason {
-		if kind != ipsec.Dropped {
+		if kind != packet.Dropped {
 			return command.Usagef("--expect %q: only a dropped packet has a reason", i.expect)
 		}
-		if _, ok := ipsec.ReasonByName(reason); !ok || reason == "" {
+		if _, ok := packet.ReasonByName(reason); !ok || reason == "" {
 			return command.Usagef("--expect %q: no packet is dropped for that reason, but for %s", i.expect,
 				strings.Join(reasonNames(), ", "))
 		}
@@ -38,14 +38,14 @@ func (i *injection) parseExpect() error {
 }
 
 func verdictNames() (names []string) {
-	for k := ipsec.Delivered; k < ipsec.Sent; k++ {
+	for k := packet.Delivered; k < packet.Sent; k++ {
 		names = append(names, k.String())
 	}
 	return names
 }
 
 func reasonNames() (names []string) {
-	for _, r := range ipsec.Reasons() {
+	for _, r := range packet.Reasons() {
 		names = append(names, r.String())
 	}
 	return names
@@ -55,7 +55,7 @@ func reasonNames() (names []string) {
 func expectations() []string {
 	names := verdictNames()
 	for _, r := range reasonNames() {
-		names = append(names, ipsec.Dropped.String()+"/"+r)
+		names = append(names, packet.Dropped.String()+"/"+r)
 	}
 	return names
 }
@@ -66,7 +66,7 @@ type surprises struct {
 	first string // what became of the first of them
 }
 
-func (s *surprises) compare(want *expectation, id uint64, kind ipsec.Kind, reason string) {
+func (s *surprises) compare(want *expectation, id uint64, kind packet.Kind, reason string) {
 	if want == nil || kind == want.kind && (want.reason == "" || want.reason == reason) {
 		return
 	}

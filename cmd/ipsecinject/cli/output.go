@@ -11,7 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -52,7 +52,7 @@ func (e *env) printVerdict(v *packetport.Verdict) error {
 		if v.Counter != "" {
 			s = strings.TrimSpace(s + " (" + v.Counter + ")")
 		}
-		if v.Reason == ipsec.AcquireUnheard.String() {
+		if v.Reason == packet.AcquireUnheard.String() {
 			s += ": no registered program"
 		}
 		more = append(more, s)

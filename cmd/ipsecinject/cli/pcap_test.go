@@ -12,7 +12,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/internal/capture"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // served is what 'pfkeyd serve --pcap' writes, with a link type: packet 1 came in and was delivered, 2 came in and was
@@ -122,7 +122,7 @@ func TestPcapGrowing(t *testing.T) {
 	const fileHeader = 24
 	e := start(t, nil)
 	written := 0
-	e.ledger.Watch(func(p *ipsec.Packet, _ ipsec.Verdict) {
+	e.ledger.Watch(func(p *packet.Packet, _ packet.Verdict) {
 		if written++; written > 100 {
 			return // or the test would not end
 		}

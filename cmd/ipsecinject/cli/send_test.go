@@ -16,6 +16,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -299,7 +300,7 @@ func TestSendVerdicts(t *testing.T) {
 	if diff := cmp.Diff([]string{"tun1"}, e.tunnels); diff != "" {
 		t.Error(diff)
 	}
-	e.release(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Shutdown})
+	e.release(packet.Verdict{Kind: packet.Dropped, Reason: packet.Shutdown})
 }
 
 // More packets than the engine's queue for us could hold verdicts of: none is lost.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -111,8 +111,8 @@ type session struct {
 	mu         sync.Mutex // guards what follows
 	waiting    map[uint64]bool
 	unanswered int
-	tally      map[ipsec.Kind]int // of final verdicts
-	held       map[uint64]ipsec.Kind
+	tally      map[packet.Kind]int // of final verdicts
+	held       map[uint64]packet.Kind
 	surprises  surprises
 }
 
@@ -130,8 +130,8 @@ func (e *env) open(ctx context.Context, how *injection) (*session, error) {
 		done:    make(chan struct{}),
 		stop:    stop,
 		waiting: map[uint64]bool{},
-		tally:   map[ipsec.Kind]int{},
-		held:    map[uint64]ipsec.Kind{},
+		tally:   map[packet.Kind]int{},
+		held:    map[uint64]packet.Kind{},
 	}
 	go func() { // ends with stop or the connection; close waits for it
 		defer close(s.done)
@@ -185,7 +185,7 @@ func (s *session) receive(ctx context.Context) error {
 }
 
 // inject sends one packet under an id that no packet without final verdict has.
-func (s *session) inject(ctx context.Context, id uint64, packet []byte) error {
+func (s *session) inject(ctx context.Context, id uint64, pkt []byte) error {
 	t := time.NewTimer(silence)
 	defer t.Stop()
 	select {
@@ -201,7 +201,7 @@ func (s *session) inject(ctx context.Context, id uint64, packet []byte) error {
 	s.waiting[id] = false
 	s.unanswered++
 	s.mu.Unlock()
-	err := s.client.InjectAs(ctx, id, packet, s.how.direction(), s.how.tunnel)
+	err := s.client.InjectAs(ctx, id, pkt, s.how.direction(), s.how.tunnel)
 	var frame *packetport.FrameError
 	switch {
 	case err == nil:
@@ -274,7 +274,7 @@ func (s *session) summary(extra string) {
 	defer s.mu.Unlock()
 	var parts []string
 	total := len(s.waiting)
-	for k := ipsec.Delivered; k <= ipsec.Sent; k++ {
+	for k := packet.Delivered; k <= packet.Sent; k++ {
 		if n := s.tally[k]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, k))
 			total += n

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -24,14 +24,14 @@ func (d *demo) overtaken(ctx context.Context) error {
 	}
 	d.screen.line("responder", "message 2: HASH(2), SA, Nr: please use that SPI", "")
 	d.screen.line("initiator", "has its keys now, and uses them at once", "")
-	if err := d.inject(ctx, ipsec.Queued, ""); err != nil {
+	if err := d.inject(ctx, packet.Queued, ""); err != nil {
 		return err
 	}
 	d.screen.line("initiator", "message 3: HASH(3)", "")
 	if err := d.promote(ctx); err != nil {
 		return err
 	}
-	return d.expect(ctx, ipsec.Delivered, "")
+	return d.expect(ctx, packet.Delivered, "")
 }
 
 // replaced shows how much an illumos keeps: the newest packet.
@@ -39,17 +39,17 @@ func (d *demo) replaced(ctx context.Context) error {
 	if err := d.startOver(ctx); err != nil {
 		return err
 	}
-	if err := d.inject(ctx, ipsec.Queued, ""); err != nil {
+	if err := d.inject(ctx, packet.Queued, ""); err != nil {
 		return err
 	}
 	// Which of the two verdicts comes first is the engine's business.
-	if err := d.inject(ctx, ipsec.Queued, ipsec.LarvalReplaced.String()); err != nil {
+	if err := d.inject(ctx, packet.Queued, packet.LarvalReplaced.String()); err != nil {
 		return err
 	}
 	if err := d.promote(ctx); err != nil {
 		return err
 	}
-	return d.expect(ctx, ipsec.Delivered, "")
+	return d.expect(ctx, packet.Delivered, "")
 }
 
 // timedOut lets message 3 be lost.
@@ -57,7 +57,7 @@ func (d *demo) timedOut(ctx context.Context) error {
 	if err := d.startOver(ctx); err != nil {
 		return err
 	}
-	if err := d.inject(ctx, ipsec.Queued, ""); err != nil {
+	if err := d.inject(ctx, packet.Queued, ""); err != nil {
 		return err
 	}
 	for _, by := range []time.Duration{90 * time.Second, 8 * time.Second} {
@@ -67,7 +67,7 @@ func (d *demo) timedOut(ctx context.Context) error {
 		d.screen.elapsed += by
 	}
 	d.screen.line("kernel", "the first ageing pass after 90 s finds the LARVAL SA", "")
-	if err := d.expect(ctx, ipsec.Dropped, ipsec.LarvalGone.String()); err != nil {
+	if err := d.expect(ctx, packet.Dropped, packet.LarvalGone.String()); err != nil {
 		return err
 	}
 	_, err := d.responder.Get(ctx, d.id())
@@ -146,7 +146,7 @@ func (d *demo) showMessages() {
 
 // inject sends the initiator's next packet. Its first verdict must be want; with replaces, an older packet must end,
 // with that reason, too.
-func (d *demo) inject(ctx context.Context, want ipsec.Kind, replaces string) error {
+func (d *demo) inject(ctx context.Context, want packet.Kind, replaces string) error {
 	p := d.capture.packets[d.sent]
 	d.sent++
 	if _, err := d.wire.Inject(ctx, p.data, packetport.Inbound, ""); err != nil {
@@ -166,13 +166,13 @@ func (d *demo) inject(ctx context.Context, want ipsec.Kind, replaces string) err
 		vs[i] = v
 	}
 	slices.SortFunc(vs, func(a, b packetport.Verdict) int { return int(a.ID) - int(b.ID) })
-	d.judge(vs[0], d.sent-1, ipsec.Dropped, replaces)
+	d.judge(vs[0], d.sent-1, packet.Dropped, replaces)
 	d.judge(vs[1], d.sent, want, "")
 	return nil
 }
 
 // expect waits for the next verdict, which must be that of the packet sent last.
-func (d *demo) expect(ctx context.Context, want ipsec.Kind, reason string) error {
+func (d *demo) expect(ctx context.Context, want packet.Kind, reason string) error {
 	v, err := d.wire.Recv(ctx)
 	if err != nil {
 		return err
@@ -182,20 +182,20 @@ func (d *demo) expect(ctx context.Context, want ipsec.Kind, reason string) error
 }
 
 // judge prints a verdict, and compares it with what it should be, down to the bytes of the inner packet.
-func (d *demo) judge(v packetport.Verdict, packet int, want ipsec.Kind, reason string) {
+func (d *demo) judge(v packetport.Verdict, n int, want packet.Kind, reason string) {
 	what := ""
 	switch v.Kind {
-	case ipsec.Queued:
+	case packet.Queued:
 		what = "waits on the LARVAL SA"
-	case ipsec.Delivered:
+	case packet.Delivered:
 		what = packetport.Line(v.Inner)
-	case ipsec.Dropped:
+	case packet.Dropped:
 		what = fmt.Sprintf("%s (%s)", v.Reason, v.Counter)
 	}
 	d.screen.line(fmt.Sprintf("packet %d", v.ID), what, v.Kind.String())
-	good := int(v.ID) == packet && v.Kind == want && v.Reason == reason
-	if good && v.Kind == ipsec.Delivered {
-		good = slices.Equal(v.Inner, d.capture.packets[packet-1].inner)
+	good := int(v.ID) == n && v.Kind == want && v.Reason == reason
+	if good && v.Kind == packet.Delivered {
+		good = slices.Equal(v.Inner, d.capture.packets[n-1].inner)
 	}
 	if good {
 		return
@@ -204,8 +204,8 @@ func (d *demo) judge(v packetport.Verdict, packet int, want ipsec.Kind, reason s
 	if reason != "" {
 		should += " " + reason
 	}
-	d.screen.wrong("this should be packet %d, %s", packet, should)
-	d.failed("packet %d is %s, and should be %s", packet, v.Kind, should)
+	d.screen.wrong("this should be packet %d, %s", n, should)
+	d.failed("packet %d is %s, and should be %s", n, v.Kind, should)
 }
 
 // failed notes a packet that ended otherwise than it should.
@@ -220,11 +220,12 @@ func (d *demo) balance(ctx context.Context) error {
 		return err
 	}
 	b := st.Ledger
-	verdicts := func(k ipsec.Kind) uint64 { return b.Verdicts[k.String()] }
-	reasons := func(r ipsec.Reason) uint64 { return b.Reasons[r.String()] }
+	verdicts := func(k packet.Kind) uint64 { return b.Verdicts[k.String()] }
+	reasons := func(r packet.Reason) uint64 { return b.Reasons[r.String()] }
 	d.screen.text("\nledger: %d injected = %d ended + %d held + %d in flight\n"+
 		"        %d delivered, %d dropped (%d replaced, %d timed out)", b.Injected, b.Ended, b.Held, b.InFlight,
-		verdicts(ipsec.Delivered), verdicts(ipsec.Dropped), reasons(ipsec.LarvalReplaced), reasons(ipsec.LarvalGone))
+		verdicts(packet.Delivered), verdicts(packet.Dropped), reasons(packet.LarvalReplaced),
+		reasons(packet.LarvalGone))
 	if b.Injected != uint64(d.sent) || b.Ended != b.Injected || b.Held != 0 || b.InFlight != 0 {
 		return errors.New("the ledger does not add up")
 	}

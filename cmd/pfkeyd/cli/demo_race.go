@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/racelab"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -120,7 +120,7 @@ func rowsOf(run *racelab.Run, lines []racelab.Line) []row {
 		r, step := &rows[len(rows)-1], run.Steps[i]
 		r.messages = append(r.messages, messagesOf(step.Messages)...)
 		for _, v := range step.Verdicts {
-			if v.Kind != ipsec.Queued { // one that waits is in the last column
+			if v.Kind != packet.Queued { // one that waits is in the last column
 				r.ends = append(r.ends, v.String())
 			}
 		}

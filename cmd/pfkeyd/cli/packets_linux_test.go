@@ -20,6 +20,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -498,7 +499,7 @@ func (r *rig) toThem(ctx context.Context, plain []byte, from, to netip.Addr, con
 	if _, err := r.port.Inject(ctx, plain, packetport.Outbound, ""); err != nil {
 		return err
 	}
-	if v, err := r.verdict(ctx, false); err != nil || v.Kind != ipsec.Transmitted {
+	if v, err := r.verdict(ctx, false); err != nil || v.Kind != packet.Transmitted {
 		return fmt.Errorf("%v %s %s, error %v", v.Kind, v.Reason, v.Counter, err)
 	}
 	return r.them.hears(to, from, content)
@@ -510,7 +511,7 @@ func (r *rig) toUs(ctx context.Context, from, to netip.Addr, content []byte) ([]
 		return nil, fmt.Errorf("%w; %s", err, troubles())
 	}
 	v, err := r.verdict(ctx, true)
-	if err != nil || v.Kind != ipsec.Delivered {
+	if err != nil || v.Kind != packet.Delivered {
 		return nil, fmt.Errorf("%v %s %s, error %v", v.Kind, v.Reason, v.Counter, err)
 	}
 	return v.Inner, nil
@@ -525,7 +526,7 @@ func (r *rig) verdict(ctx context.Context, wire bool) (packetport.Verdict, error
 		if err != nil {
 			return v, fmt.Errorf("%w; %s", err, troubles())
 		}
-		if v.Final() && v.Watched == wire && (!wire || v.HasSPI && v.Kind != ipsec.Transmitted) {
+		if v.Final() && v.Watched == wire && (!wire || v.HasSPI && v.Kind != packet.Transmitted) {
 			return v, nil
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/internal/refusals"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -83,7 +83,7 @@ func TestPacketsRefused(t *testing.T) {
 			}
 			// The device hands the packet over before Write returns. A program that gets it may need a moment more.
 			delivered := them.heard(six)
-			for until := time.Now().Add(wireTime); !delivered && r.Reason == ipsec.NoReason &&
+			for until := time.Now().Add(wireTime); !delivered && r.Reason == packet.NoReason &&
 				time.Now().Before(until); {
 				delivered = them.heard(six)
 			}

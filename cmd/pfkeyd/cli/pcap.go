@@ -15,7 +15,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/capture"
 	"github.com/pfkeyd/pfkeyd/internal/files"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -124,13 +124,13 @@ func (p *packetPcap) begin(kernel string) (err error) {
 }
 
 // Inbound implements [packetport.Target].
-func (p *packetPcap) Inbound(pkt *ipsec.Packet) {
+func (p *packetPcap) Inbound(pkt *packet.Packet) {
 	p.put(pcapRecord{where: onWire, id: pkt.ID, data: pkt.Data})
 	p.Target.Inbound(pkt)
 }
 
 // Outbound implements [packetport.Target].
-func (p *packetPcap) Outbound(pkt *ipsec.Packet, tunnel string) {
+func (p *packetPcap) Outbound(pkt *packet.Packet, tunnel string) {
 	r := pcapRecord{where: onHost, outbound: true, id: pkt.ID, data: pkt.Data}
 	if tunnel != "" {
 		r.comment = "tunnel " + tunnel
@@ -140,13 +140,13 @@ func (p *packetPcap) Outbound(pkt *ipsec.Packet, tunnel string) {
 }
 
 // ended hears the final verdict of every packet.
-func (p *packetPcap) ended(pkt *ipsec.Packet, v ipsec.Verdict) {
+func (p *packetPcap) ended(pkt *packet.Packet, v packet.Verdict) {
 	switch v.Kind {
-	case ipsec.Delivered:
+	case packet.Delivered:
 		p.put(pcapRecord{where: onHost, id: pkt.ID, data: v.Inner})
-	case ipsec.Transmitted, ipsec.Sent:
+	case packet.Transmitted, packet.Sent:
 		p.put(pcapRecord{where: onWire, outbound: true, id: pkt.ID, data: v.Inner})
-	case ipsec.Dropped:
+	case packet.Dropped:
 		comment := v.Reason.String()
 		if v.Counter != "" {
 			comment += " (" + v.Counter + ")"

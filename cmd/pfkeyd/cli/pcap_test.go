@@ -23,6 +23,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 var (
@@ -122,19 +123,19 @@ func TestPcapLive(t *testing.T) {
 
 	plain, sealed, back := datagram(here, there, "out"), unknown(t), datagram(there, here, "back")
 	hex := func(b []byte) string { return fmt.Sprintf("%x", b) }
-	p.Outbound(&ipsec.Packet{ID: 1, Data: plain}, "ip.tun0")
+	p.Outbound(&packet.Packet{ID: 1, Data: plain}, "ip.tun0")
 	want := []seen{{Where: "host", Out: true, ID: 1, Comment: "tunnel ip.tun0", Data: hex(plain)},
 		{Where: "wire", Out: true, ID: 1, Data: hex(plain)}}
 	if diff := cmp.Diff(want, readPcap(t, r, 2)); diff != "" {
 		t.Errorf("out (-want +got)\n%s", diff)
 	}
-	p.Inbound(&ipsec.Packet{ID: 2, Data: sealed})
+	p.Inbound(&packet.Packet{ID: 2, Data: sealed})
 	want = []seen{{Where: "wire", ID: 2, Data: hex(sealed)},
 		{Where: "dropped", ID: 2, Comment: "no-sa (XfrmInNoStates)", Data: hex(sealed)}}
 	if diff := cmp.Diff(want, readPcap(t, r, 2)); diff != "" {
 		t.Errorf("in, with nobody to open it (-want +got)\n%s", diff)
 	}
-	e.Inbound(&ipsec.Packet{ID: 3, Data: back}) // by another way: only what comes of it is seen
+	e.Inbound(&packet.Packet{ID: 3, Data: back}) // by another way: only what comes of it is seen
 	e.Emit(plain)
 	want = []seen{{Where: "host", ID: 3, Data: hex(back)}, {Where: "wire", Out: true, Data: hex(plain)}}
 	if diff := cmp.Diff(want, readPcap(t, r, 2)); diff != "" {
@@ -144,7 +145,7 @@ func TestPcapLive(t *testing.T) {
 	// What was put before the end is there after it.
 	const more = 100
 	for i := range more {
-		p.Outbound(&ipsec.Packet{ID: uint64(10 + i), Data: plain}, "")
+		p.Outbound(&packet.Packet{ID: uint64(10 + i), Data: plain}, "")
 	}
 	closed := make(chan error)
 	go func() { closed <- p.close(t.Context()) }()
@@ -179,7 +180,7 @@ func TestPcapFull(t *testing.T) {
 	sent := 0
 	lost := func() uint64 { return p.Counters().(pcapCounters).Lost }
 	for lost() == 0 {
-		p.Inbound(&ipsec.Packet{ID: 1, Data: big})
+		p.Inbound(&packet.Packet{ID: 1, Data: big})
 		sent += 2
 	}
 	r, err := pcapgo.NewNgReader(read, pcapgo.DefaultNgReaderOptions)
@@ -202,7 +203,7 @@ func TestPcapFull(t *testing.T) {
 	for got < sent-int(all) {
 		next()
 	}
-	p.Inbound(&ipsec.Packet{ID: 2, Data: datagram(there, here, "")})
+	p.Inbound(&packet.Packet{ID: 2, Data: datagram(there, here, "")})
 	next()
 	next()
 	if missing != all {
@@ -228,11 +229,11 @@ func TestPcapReaderGone(t *testing.T) {
 		t.Skip("no /dev/fd here: ", err)
 	}
 	read.Close()
-	p.Inbound(&ipsec.Packet{ID: 1, Data: datagram(there, here, "")})
+	p.Inbound(&packet.Packet{ID: 1, Data: datagram(there, here, "")})
 	if err := <-told; !errors.Is(err, unix.EPIPE) {
 		t.Errorf("told %v", err)
 	}
-	p.Inbound(&ipsec.Packet{ID: 2, Data: datagram(there, here, "")})
+	p.Inbound(&packet.Packet{ID: 2, Data: datagram(there, here, "")})
 	if n := e.Ledger().Balance().Verdicts["delivered"]; n != 2 {
 		t.Errorf("%d packets delivered, want 2", n)
 	}
@@ -255,7 +256,7 @@ func TestPcapNobodyReads(t *testing.T) {
 		t.Skip("no /dev/fd here: ", err)
 	}
 	for range 10 {
-		p.Inbound(&ipsec.Packet{ID: 1, Data: datagram(there, here, string(make([]byte, 60000)))})
+		p.Inbound(&packet.Packet{ID: 1, Data: datagram(there, here, string(make([]byte, 60000)))})
 	}
 	over, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
@@ -274,10 +275,10 @@ func TestPcapOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	here6, there6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
-	p.Outbound(&ipsec.Packet{ID: 1, Data: datagram(here, there, "out")}, "")
-	p.Inbound(&ipsec.Packet{ID: 2, Data: unknown(t)})
-	p.Inbound(&ipsec.Packet{ID: 3, Data: datagram(there6, here6, "six")})
-	p.Inbound(&ipsec.Packet{ID: 4, Data: []byte("0 is no version of IP")})
+	p.Outbound(&packet.Packet{ID: 1, Data: datagram(here, there, "out")}, "")
+	p.Inbound(&packet.Packet{ID: 2, Data: unknown(t)})
+	p.Inbound(&packet.Packet{ID: 3, Data: datagram(there6, here6, "six")})
+	p.Inbound(&packet.Packet{ID: 4, Data: []byte("0 is no version of IP")})
 	if err := p.close(t.Context()); err != nil {
 		t.Fatal(err)
 	}

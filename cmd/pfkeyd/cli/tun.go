@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -122,7 +122,7 @@ func (l *tunLink) read(d tunDevice) {
 			}
 			return
 		}
-		p := &ipsec.Packet{ID: tunFirstID + l.lastID.Add(1), Data: append([]byte(nil), buf[:n]...)}
+		p := &packet.Packet{ID: tunFirstID + l.lastID.Add(1), Data: append([]byte(nil), buf[:n]...)}
 		if d == l.wire && (d != l.host || l.arrives(p.Data)) {
 			l.wireRead.Add(1)
 			l.target.Inbound(p)
@@ -146,18 +146,18 @@ func (l *tunLink) arrives(pkt []byte) bool {
 }
 
 // ended hears the final verdict of every packet.
-func (l *tunLink) ended(p *ipsec.Packet, v ipsec.Verdict) {
+func (l *tunLink) ended(p *packet.Packet, v packet.Verdict) {
 	d, count := l.host, &l.hostWritten
 	switch v.Kind {
-	case ipsec.Delivered:
-	case ipsec.Transmitted, ipsec.Sent:
+	case packet.Delivered:
+	case packet.Transmitted, packet.Sent:
 		d, count = l.wire, &l.wireWritten
 	default:
 		return
 	}
 	switch {
 	case d == nil:
-	case l.host == l.wire && p.ID > tunFirstID && v.Kind != ipsec.Sent && string(p.Data) == string(v.Inner):
+	case l.host == l.wire && p.ID > tunFirstID && v.Kind != packet.Sent && string(p.Data) == string(v.Inner):
 		l.returned.Add(1) // the machine would route it back in
 	default:
 		if _, err := d.Write(v.Inner); err != nil {

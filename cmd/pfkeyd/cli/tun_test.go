@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // fakeTUN is a TUN device as an engine sees it.
@@ -68,7 +68,7 @@ func TestTUNTwo(t *testing.T) {
 	wire.in <- unknown(t)
 
 	// What comes in by the packet port, or is made by the engine, has the same ways out.
-	e.Inbound(&ipsec.Packet{Data: in})
+	e.Inbound(&packet.Packet{Data: in})
 	same(t, "injected", <-host.out, in)
 	e.Emit(out)
 	same(t, "made by the engine", <-wire.out, out)
@@ -93,7 +93,7 @@ func TestTUNOne(t *testing.T) {
 	both.in <- out
 	both.in <- in
 	both.in <- unknown(t) // for an own address: it comes in, and nobody can open it
-	e.Outbound(&ipsec.Packet{ID: 1, Data: out}, "")
+	e.Outbound(&packet.Packet{ID: 1, Data: out}, "")
 	same(t, "injected", <-both.out, out)
 	l.stop()
 	if diff := cmp.Diff(any(tunCounters{HostRead: 1, WireRead: 2, WireWritten: 1, Returned: 2}),

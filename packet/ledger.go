@@ -1,4 +1,4 @@
-package ipsec
+package packet
 
 import (
 	"sync"
@@ -15,7 +15,7 @@ const stripes = 8
 //
 // It also bounds the memory of the packets that wait: all queues of an engine together hold no more bytes than its
 // limit, and a [Queue] gives back a packet that would be too much. A packet counts for its Data, its Room, its Made and
-// [PacketWeight], from the moment it is put into a queue until it is taken out.
+// [Weight], from the moment it is put into a queue until it is taken out.
 type Ledger struct {
 	lanes [stripes]stripe
 

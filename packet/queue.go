@@ -1,4 +1,4 @@
-package ipsec
+package packet
 
 // Queue is a first-in first-out list of packets that wait; whatever is in one counts as held in the ledger. It
 // allocates nothing: a packet is in one queue at most and carries its own link. The zero value is empty. It has no

@@ -1,4 +1,4 @@
-package ipsec_test
+package packet_test
 
 import (
 	"math/rand/v2"
@@ -9,28 +9,28 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // TestConservation moves packets through a queue on many goroutines, and wants injected = ended + held + in flight at
 // every reading, and all of them ended at rest.
 func TestConservation(t *testing.T) {
 	const workers, each = 8, 2000
-	var l ipsec.Ledger
+	var l packet.Ledger
 	var watched atomic.Uint64
-	defer l.Watch(func(*ipsec.Packet, ipsec.Verdict) { watched.Add(1) })()
+	defer l.Watch(func(*packet.Packet, packet.Verdict) { watched.Add(1) })()
 
 	// What an SA is: a lock, and packets that wait under it.
 	var mu sync.Mutex
-	var queue ipsec.Queue
-	take := func() *ipsec.Packet {
+	var queue packet.Queue
+	take := func() *packet.Packet {
 		mu.Lock()
 		defer mu.Unlock()
 		return queue.Pop()
 	}
 	var heard atomic.Uint64
 	var wrong atomic.Uint64
-	done := func(p *ipsec.Packet, v ipsec.Verdict) {
+	done := func(p *packet.Packet, v packet.Verdict) {
 		if v.Kind.Final() {
 			heard.Add(1)
 		}
@@ -57,17 +57,17 @@ func TestConservation(t *testing.T) {
 		ws.Go(func() {
 			r := rand.New(rand.NewPCG(7, uint64(w)))
 			for i := range each {
-				p := &ipsec.Packet{ID: uint64(w*each + i), Data: []byte("packet"), Done: done}
+				p := &packet.Packet{ID: uint64(w*each + i), Data: []byte("packet"), Done: done}
 				l.Inject(p)
 				switch r.IntN(4) {
 				case 0:
-					p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+					p.End(packet.Verdict{Kind: packet.Delivered})
 				case 1:
-					p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.NoSA})
+					p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.NoSA})
 				default:
-					kind := ipsec.Queued
+					kind := packet.Queued
 					if r.IntN(2) == 0 {
-						kind = ipsec.Held
+						kind = packet.Held
 					}
 					mu.Lock()
 					queue.Push(p, kind, 1<<30)
@@ -76,7 +76,7 @@ func TestConservation(t *testing.T) {
 				}
 				if r.IntN(2) == 0 {
 					if p := take(); p != nil {
-						p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.LarvalReplaced})
+						p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.LarvalReplaced})
 					}
 				}
 			}
@@ -89,7 +89,7 @@ func TestConservation(t *testing.T) {
 		t.Errorf("at rest, %d in the queue: %+v", held, b)
 	}
 	for p := take(); p != nil; p = take() {
-		p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+		p.End(packet.Verdict{Kind: packet.Delivered})
 	}
 	close(stop)
 	readers.Wait()
@@ -110,60 +110,60 @@ func TestConservation(t *testing.T) {
 // TestQueuedBeforeFinal lets the one who queues report while another ends the packet. Whatever the order, Done hears
 // Queued first.
 func TestQueuedBeforeFinal(t *testing.T) {
-	var l ipsec.Ledger
+	var l packet.Ledger
 	for i := range 3000 {
-		var got []ipsec.Kind // Done is called by one goroutine at a time
-		p := &ipsec.Packet{ID: uint64(i), Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = append(got, v.Kind) }}
+		var got []packet.Kind // Done is called by one goroutine at a time
+		p := &packet.Packet{ID: uint64(i), Done: func(_ *packet.Packet, v packet.Verdict) { got = append(got, v.Kind) }}
 		l.Inject(p)
-		var q ipsec.Queue
-		q.Push(p, ipsec.Queued, 1)
+		var q packet.Queue
+		q.Push(p, packet.Queued, 1)
 		var wg sync.WaitGroup
 		wg.Go(p.Report)
 		wg.Go(func() {
-			q.Pop().End(ipsec.Verdict{Kind: ipsec.Delivered})
+			q.Pop().End(packet.Verdict{Kind: packet.Delivered})
 		})
 		wg.Wait()
-		if diff := cmp.Diff([]ipsec.Kind{ipsec.Queued, ipsec.Delivered}, got); diff != "" {
+		if diff := cmp.Diff([]packet.Kind{packet.Queued, packet.Delivered}, got); diff != "" {
 			t.Fatalf("round %d (-want +got):\n%s", i, diff)
 		}
 	}
 }
 
 func TestReportAfterEnd(t *testing.T) {
-	var l ipsec.Ledger
-	var got []ipsec.Kind
-	p := &ipsec.Packet{Done: func(_ *ipsec.Packet, v ipsec.Verdict) { got = append(got, v.Kind) }}
+	var l packet.Ledger
+	var got []packet.Kind
+	p := &packet.Packet{Done: func(_ *packet.Packet, v packet.Verdict) { got = append(got, v.Kind) }}
 	l.Inject(p)
-	var q ipsec.Queue
-	q.Push(p, ipsec.Held, 1)
+	var q packet.Queue
+	q.Push(p, packet.Held, 1)
 	p.Report()
 	p.Report()
 	q.Pop()
-	q.Push(p, ipsec.Queued, 1)
+	q.Push(p, packet.Queued, 1)
 	q.Pop()
-	p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.Shutdown})
+	p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.Shutdown})
 	p.Report()
-	if diff := cmp.Diff([]ipsec.Kind{ipsec.Held, ipsec.Queued, ipsec.Dropped}, got); diff != "" {
+	if diff := cmp.Diff([]packet.Kind{packet.Held, packet.Queued, packet.Dropped}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 func TestQueue(t *testing.T) {
-	var l ipsec.Ledger
-	ids := func(q *ipsec.Queue) (ids []uint64) {
+	var l packet.Ledger
+	ids := func(q *packet.Queue) (ids []uint64) {
 		for p := range q.All {
 			ids = append(ids, p.ID)
 		}
 		return ids
 	}
-	var q ipsec.Queue
+	var q packet.Queue
 	if q.Pop() != nil || q.Len() != 0 {
 		t.Fatal("the zero queue is not empty")
 	}
 	for id := range uint64(4) {
-		p := &ipsec.Packet{ID: id}
+		p := &packet.Packet{ID: id}
 		l.Inject(p)
-		q.Push(p, ipsec.Queued, 4)
+		q.Push(p, packet.Queued, 4)
 	}
 	for range q.All {
 		break // an early end is allowed
@@ -172,7 +172,7 @@ func TestQueue(t *testing.T) {
 		t.Errorf("popped %d first", got.ID)
 	}
 	moved := q
-	q = ipsec.Queue{}
+	q = packet.Queue{}
 	if diff := cmp.Diff([]uint64{1, 2, 3}, ids(&moved)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -184,19 +184,19 @@ func TestQueue(t *testing.T) {
 			t.Fatalf("popped %v, want %d", p, want)
 		}
 	}
-	p := &ipsec.Packet{ID: 9}
+	p := &packet.Packet{ID: 9}
 	l.Inject(p)
-	moved.Push(p, ipsec.Held, 2) // an emptied queue goes on
+	moved.Push(p, packet.Held, 2) // an emptied queue goes on
 	if moved.Pop() != p || moved.Pop() != nil {
 		t.Error("an emptied queue does not go on")
 	}
 }
 
 func TestSecondEndPanics(t *testing.T) {
-	var l ipsec.Ledger
-	p := &ipsec.Packet{}
+	var l packet.Ledger
+	p := &packet.Packet{}
 	l.Inject(p)
-	p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+	p.End(packet.Verdict{Kind: packet.Delivered})
 	defer func() {
 		if recover() == nil {
 			t.Error("a second End did not panic")
@@ -205,25 +205,25 @@ func TestSecondEndPanics(t *testing.T) {
 			t.Errorf("ended %d times", b.Ended)
 		}
 	}()
-	p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+	p.End(packet.Verdict{Kind: packet.Delivered})
 }
 
 func TestWatchers(t *testing.T) {
-	var l ipsec.Ledger
+	var l packet.Ledger
 	var first, second []uint64
 	end := func(id uint64) {
-		p := &ipsec.Packet{ID: id}
+		p := &packet.Packet{ID: id}
 		l.Inject(p)
-		p.End(ipsec.Verdict{Kind: ipsec.Dropped, Reason: ipsec.BadICV})
+		p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.BadICV})
 	}
 	end(1)
-	stopFirst := l.Watch(func(p *ipsec.Packet, v ipsec.Verdict) {
-		if v.Reason == ipsec.BadICV {
+	stopFirst := l.Watch(func(p *packet.Packet, v packet.Verdict) {
+		if v.Reason == packet.BadICV {
 			first = append(first, p.ID)
 		}
 	})
 	end(2)
-	stopSecond := l.Watch(func(p *ipsec.Packet, _ ipsec.Verdict) { second = append(second, p.ID) })
+	stopSecond := l.Watch(func(p *packet.Packet, _ packet.Verdict) { second = append(second, p.ID) })
 	end(3)
 	stopFirst()
 	stopFirst()
@@ -237,17 +237,17 @@ func TestWatchers(t *testing.T) {
 
 // TestWatchersComeAndGo starts and stops watchers while packets end; one that is never stopped misses none.
 func TestWatchersComeAndGo(t *testing.T) {
-	var l ipsec.Ledger
+	var l packet.Ledger
 	var all atomic.Uint64
-	l.Watch(func(*ipsec.Packet, ipsec.Verdict) { all.Add(1) })
+	l.Watch(func(*packet.Packet, packet.Verdict) { all.Add(1) })
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
 			for i := range 500 {
-				stop := l.Watch(func(*ipsec.Packet, ipsec.Verdict) {})
-				p := &ipsec.Packet{ID: uint64(w*500 + i)}
+				stop := l.Watch(func(*packet.Packet, packet.Verdict) {})
+				p := &packet.Packet{ID: uint64(w*500 + i)}
 				l.Inject(p)
-				p.End(ipsec.Verdict{Kind: ipsec.Delivered})
+				p.End(packet.Verdict{Kind: packet.Delivered})
 				stop()
 			}
 		})
@@ -260,53 +260,44 @@ func TestWatchersComeAndGo(t *testing.T) {
 
 func TestRegistry(t *testing.T) {
 	seen := map[string]bool{}
-	for _, r := range ipsec.Reasons() {
+	for _, r := range packet.Reasons() {
 		name := r.String()
 		if name == "" || seen[name] {
 			t.Errorf("reason %d has the name %q", r, name)
 		}
 		seen[name] = true
-		if got, ok := ipsec.ReasonByName(name); !ok || got != r {
+		if got, ok := packet.ReasonByName(name); !ok || got != r {
 			t.Errorf("ReasonByName(%q) = %d, %v", name, got, ok)
 		}
 	}
-	if _, ok := ipsec.ReasonByName("no such reason"); ok {
+	if _, ok := packet.ReasonByName("no such reason"); ok {
 		t.Error("found a reason that does not exist")
 	}
-	for _, k := range []ipsec.Kind{ipsec.Delivered, ipsec.Transmitted, ipsec.Queued, ipsec.Held, ipsec.Dropped,
-		ipsec.Sent} {
-		if got, ok := ipsec.KindByName(k.String()); !ok || got != k {
+	for _, k := range []packet.Kind{packet.Delivered, packet.Transmitted, packet.Queued, packet.Held, packet.Dropped,
+		packet.Sent} {
+		if got, ok := packet.KindByName(k.String()); !ok || got != k {
 			t.Errorf("KindByName(%q) = %d, %v", k, got, ok)
 		}
 	}
-	if _, ok := ipsec.KindByName(""); ok {
+	if _, ok := packet.KindByName(""); ok {
 		t.Error("found a kind without a name")
-	}
-	for err, want := range map[error]ipsec.Reason{
-		nil: ipsec.NoReason, ipsec.ErrICV: ipsec.BadICV, ipsec.ErrLength: ipsec.CryptoFailed,
-		ipsec.ErrAHLen:    ipsec.BadLength,
-		ipsec.ErrFragment: ipsec.Fragment, ipsec.ErrKeepalive: ipsec.Keepalive, ipsec.ErrShort: ipsec.BadHeader,
-	} {
-		if got := ipsec.ReasonFor(err); got != want {
-			t.Errorf("ReasonFor(%v) = %v, want %v", err, got, want)
-		}
 	}
 }
 
 // push puts a packet of so many bytes into q.
-func push(l *ipsec.Ledger, q *ipsec.Queue, id uint64, bytes, depth int) (p, out *ipsec.Packet) {
-	p = &ipsec.Packet{ID: id, Data: make([]byte, bytes)}
+func push(l *packet.Ledger, q *packet.Queue, id uint64, bytes, depth int) (p, out *packet.Packet) {
+	p = &packet.Packet{ID: id, Data: make([]byte, bytes)}
 	l.Inject(p)
-	return p, q.Push(p, ipsec.Queued, depth)
+	return p, q.Push(p, packet.Queued, depth)
 }
 
 // TestHeldLimit: what the queues of an engine hold together has a limit. A packet over it comes back, and nothing has
 // changed.
 func TestHeldLimit(t *testing.T) {
-	const w = ipsec.PacketWeight
-	var l ipsec.Ledger
+	const w = packet.Weight
+	var l packet.Ledger
 	l.LimitHeld(2*w + 300)
-	var a, b ipsec.Queue
+	var a, b packet.Queue
 	want := func(what string, held uint64, bytes int64) {
 		t.Helper()
 		if got := l.Balance(); got.Held != held || got.HeldBytes != bytes || got.HeldLimit != 2*w+300 {
@@ -349,9 +340,9 @@ func TestHeldLimit(t *testing.T) {
 	want("empty", 0, 0)
 
 	// Where it is opened, and what has been made of it, wait with it.
-	p := &ipsec.Packet{Data: make([]byte, 10), Room: make([]byte, 0, 20), Made: make([]byte, 5, 30)}
+	p := &packet.Packet{Data: make([]byte, 10), Room: make([]byte, 0, 20), Made: make([]byte, 5, 30)}
 	l.Inject(p)
-	a.Push(p, ipsec.Held, 1)
+	a.Push(p, packet.Held, 1)
 	want("a room", 1, w+60)
 	a.Pop()
 	want("empty again", 0, 0)
@@ -359,15 +350,15 @@ func TestHeldLimit(t *testing.T) {
 
 // TestHeldLimitOnManyThreads: there is never more than the limit, and at the end everything has been given back.
 func TestHeldLimitOnManyThreads(t *testing.T) {
-	const most = 10 * (ipsec.PacketWeight + 100)
-	var l ipsec.Ledger
+	const most = 10 * (packet.Weight + 100)
+	var l packet.Ledger
 	l.LimitHeld(most)
 	var ws sync.WaitGroup
 	var refused, replaced, over atomic.Uint64
 	for w := range 4 {
 		ws.Go(func() {
 			r := rand.New(rand.NewPCG(7, uint64(w)))
-			var q ipsec.Queue
+			var q packet.Queue
 			for i := range 5000 {
 				switch p, out := push(&l, &q, uint64(i), r.IntN(200), 5); {
 				case out == p:

@@ -1,4 +1,4 @@
-package ipsec
+package packet
 
 import (
 	"sync"
@@ -43,12 +43,12 @@ const Lanes = stripes
 // for each lane are not written by several cores in turn, which costs more than the counting.
 func (p *Packet) Lane() int { return int(p.lane) }
 
-// PacketWeight is what a packet that waits counts for beyond its bytes, so that small ones are bounded as well.
-const PacketWeight = 256
+// Weight is what a packet that waits counts for beyond its bytes, so that small ones are bounded as well.
+const Weight = 256
 
 // weigh is the memory that the packet takes while it waits, in bytes.
 func (p *Packet) weigh() int64 {
-	return int64(PacketWeight + len(p.Data) + cap(p.Room) + cap(p.Made))
+	return int64(Weight + len(p.Data) + cap(p.Room) + cap(p.Made))
 }
 
 // wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held.
@@ -78,7 +78,7 @@ func (p *Packet) reportWaits() {
 // End gives the final verdict, exactly once: a second call is a bug of the engine and panics. No lock may be held.
 func (p *Packet) End(v Verdict) {
 	if p.ended.Swap(true) {
-		panic("ipsec: packet ended twice")
+		panic("packet: packet ended twice")
 	}
 	if p.waits.Load() != 0 { // else nobody else can be about to report
 		p.report.Lock()
