@@ -337,10 +337,10 @@ func (c *capture) throughKernel(j *judge, t InProcess, dir string) error {
 	}
 	defer from.m.Close()
 	defer to.m.Close()
-	if err := from.policy(c, sa, wire.LinuxDirOut); err != nil {
+	if err := from.policy(c, sa, wire.KAMEDirOut); err != nil {
 		return err
 	}
-	for _, d := range []uint8{wire.LinuxDirIn, wire.LinuxDirForward} {
+	for _, d := range []uint8{wire.KAMEDirIn, wire.LinuxDirForward} {
 		if err := to.policy(c, sa, d); err != nil {
 			return err
 		}
@@ -417,7 +417,7 @@ func (e *captureEnd) boot(c *capture, t InProcess, sa *captureSA, own netip.Addr
 	}
 	e.d = e.m.Dialect()
 	if c.UDPEncap {
-		if errno := e.m.(Network).Encap(netip.AddrPortFrom(own, c.UDPPort), int(wire.LinuxNATTESP)); errno != wire.OK {
+		if errno := e.m.(Network).Encap(netip.AddrPortFrom(own, c.UDPPort), int(wire.KAMENATTESP)); errno != wire.OK {
 			return fmt.Errorf("UDP port %d: %v", c.UDPPort, errno)
 		}
 	}
@@ -472,18 +472,18 @@ func (c *capture) add(d *wire.Dialect, sa *captureSA) []byte {
 	}
 	b = d.AppendSA2(b, wire.SA2{Mode: c.mode()})
 	if c.UDPEncap {
-		b = d.AppendNATTType(b, wire.NATTType{Type: wire.LinuxNATTESP})
-		b = d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: c.UDPPort})
-		b = d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: c.UDPPort})
+		b = d.AppendNATTType(b, wire.NATTType{Type: wire.KAMENATTESP})
+		b = d.AppendNATTPort(b, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: c.UDPPort})
+		b = d.AppendNATTPort(b, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: c.UDPPort})
 	}
 	return d.Finish(b)
 }
 
 func (c *capture) mode() uint8 {
 	if c.Mode == "tunnel" {
-		return wire.LinuxModeTunnel
+		return wire.ModeTunnel
 	}
-	return wire.LinuxModeTransport
+	return wire.ModeTransport
 }
 
 // policy demands the SA for whatever the capture has inside; the datagrams that carry it need no other.
@@ -492,7 +492,7 @@ func (e *captureEnd) policy(c *capture, sa *captureSA, dir uint8) error {
 	if len(c.Packets[0].Inner) > 0 && c.Packets[0].Inner[0]>>4 == 6 {
 		any = netip.IPv6Unspecified()
 	}
-	r := wire.IPsecRequest{Proto: uint16(ipsec.ESP), Mode: c.mode(), Level: wire.LinuxLevelRequire}
+	r := wire.IPsecRequest{Proto: uint16(ipsec.ESP), Mode: c.mode(), Level: wire.KAMELevelRequire}
 	if c.Proto == "ah" {
 		r.Proto = uint16(ipsec.AH)
 	}
@@ -501,17 +501,17 @@ func (e *captureEnd) policy(c *capture, sa *captureSA, dir uint8) error {
 	}
 	if c.UDPEncap && any.Is4() == sa.Dst.Is4() {
 		outer := wire.Address{Addr: any, Proto: 17, Port: c.UDPPort}
-		if err := e.addPolicy(outer, outer, wire.Policy{Type: wire.LinuxPolicyNone, Direction: dir}); err != nil {
+		if err := e.addPolicy(outer, outer, wire.Policy{Type: wire.KAMEPolicyNone, Direction: dir}); err != nil {
 			return err
 		}
 	}
 	inner := wire.Address{Addr: any}
-	return e.addPolicy(inner, inner, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: dir, Priority: 1,
+	return e.addPolicy(inner, inner, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: dir, Priority: 1,
 		Requests: []wire.IPsecRequest{r}})
 }
 
 func (e *captureEnd) addPolicy(src, dst wire.Address, p wire.Policy) error {
-	b := e.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 2, PID: 1})
+	b := e.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.KAMEMsgXSPDAdd, Seq: 2, PID: 1})
 	b = e.d.AppendAddress(b, wire.ExtAddressSrc, src)
 	b = e.d.AppendAddress(b, wire.ExtAddressDst, dst)
 	return e.request(e.d.Finish(e.d.AppendPolicy(b, p)))

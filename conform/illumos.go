@@ -197,36 +197,36 @@ func illumosTunnel(a *Action) (t illumos.Tunnel, err error) {
 
 // illumosMACs and illumosCiphers are the algorithms that the recorded packets are protected with.
 var illumosMACs = map[uint8]*ipsec.MAC{
-	wire.IllumosAuthMD5HMAC:    ipsec.HMACMD5,
-	wire.IllumosAuthSHA1HMAC:   ipsec.HMACSHA1,
-	wire.IllumosAuthSHA256HMAC: ipsec.HMACSHA256,
-	wire.IllumosAuthSHA384HMAC: ipsec.HMACSHA384,
-	wire.IllumosAuthSHA512HMAC: ipsec.HMACSHA512,
+	wire.AuthMD5HMAC:    ipsec.HMACMD5,
+	wire.AuthSHA1HMAC:   ipsec.HMACSHA1,
+	wire.AuthSHA256HMAC: ipsec.HMACSHA256,
+	wire.AuthSHA384HMAC: ipsec.HMACSHA384,
+	wire.AuthSHA512HMAC: ipsec.HMACSHA512,
 }
 
 var illumosCiphers = map[uint8]struct {
 	cipher *ipsec.Cipher
 	icv    int
 }{
-	wire.IllumosEncNone:     {ipsec.NULL, 0},
-	wire.IllumosEncDESCBC:   {ipsec.DESCBC, 0},
-	wire.IllumosEnc3DESCBC:  {ipsec.TripleDES, 0},
-	wire.IllumosEncBlowfish: {ipsec.BlowfishCBC, 0},
-	wire.IllumosEncNull:     {ipsec.NULL, 0},
-	wire.IllumosEncAESCBC:   {ipsec.AESCBC, 0},
-	wire.IllumosEncAESCCM8:  {ipsec.AESCCM, 8},
-	wire.IllumosEncAESCCM12: {ipsec.AESCCM, 12},
-	wire.IllumosEncAESCCM16: {ipsec.AESCCM, 16},
-	wire.IllumosEncAESGCM8:  {ipsec.AESGCM, 8},
-	wire.IllumosEncAESGCM12: {ipsec.AESGCM, 12},
-	wire.IllumosEncAESGCM16: {ipsec.AESGCM, 16},
+	wire.EncNone:        {ipsec.NULL, 0},
+	wire.EncDESCBC:      {ipsec.DESCBC, 0},
+	wire.Enc3DESCBC:     {ipsec.TripleDES, 0},
+	wire.EncBlowfishCBC: {ipsec.BlowfishCBC, 0},
+	wire.EncNull:        {ipsec.NULL, 0},
+	wire.EncAESCBC:      {ipsec.AESCBC, 0},
+	wire.EncAESCCM8:     {ipsec.AESCCM, 8},
+	wire.EncAESCCM12:    {ipsec.AESCCM, 12},
+	wire.EncAESCCM16:    {ipsec.AESCCM, 16},
+	wire.EncAESGCM8:     {ipsec.AESGCM, 8},
+	wire.EncAESGCM12:    {ipsec.AESGCM, 12},
+	wire.EncAESGCM16:    {ipsec.AESGCM, 16},
 }
 
 // illumosSuite builds the suite of an SA as PF_KEY states it here: the key of a cipher is followed by its salt and, if
 // the reserved field of the extension says so, by bits of the first IV.
 func illumosSuite(p protection) (*ipsec.Suite, error) {
 	s := &ipsec.Suite{Proto: p.proto}
-	if p.auth != wire.IllumosAuthNone {
+	if p.auth != wire.AuthNone {
 		if s.MAC = illumosMACs[p.auth]; s.MAC == nil {
 			return nil, fmt.Errorf("unknown authentication algorithm %d", p.auth)
 		}

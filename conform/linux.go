@@ -32,8 +32,8 @@ func init() {
 		spis:     wire.SPIRange{Min: 0x100, Max: 0x0fffffff},
 		converse: Conversations,
 
-		flushes:   []wire.MsgType{wire.MsgFlush, wire.LinuxMsgXSPDFlush},
-		countdown: []wire.MsgType{wire.MsgDump, wire.LinuxMsgXSPDDump},
+		flushes:   []wire.MsgType{wire.MsgFlush, wire.KAMEMsgXSPDFlush},
+		countdown: []wire.MsgType{wire.MsgDump, wire.KAMEMsgXSPDDump},
 		named:     namesPolicy,
 		numbers:   policyNumbers,
 

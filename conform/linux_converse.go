@@ -136,9 +136,9 @@ func (g *talker) burst(s string) {
 		}
 	case 2:
 		for range 3 + g.IntN(20) {
-			g.send(s, g.policy(pick(g, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate)))
+			g.send(s, g.policy(pick(g, wire.KAMEMsgXSPDAdd, wire.KAMEMsgXSPDUpdate)))
 		}
-		g.send(s, g.finish(g.header(wire.LinuxMsgXSPDDump, 0)))
+		g.send(s, g.finish(g.header(wire.KAMEMsgXSPDDump, 0)))
 	}
 	for i := range g.sc.Steps[first:] {
 		g.sc.Steps[first+i].NoRx = true
@@ -146,7 +146,7 @@ func (g *talker) burst(s string) {
 	for range g.IntN(4) {
 		g.step(Action{Op: "recv", Socket: pick(g, g.socks...), N: new(1 + g.IntN(12))})
 		if g.chance(40) {
-			g.send(s, g.finish(g.header(pick(g, wire.MsgDump, wire.LinuxMsgXSPDDump, wire.MsgFlush), 0)))
+			g.send(s, g.finish(g.header(pick(g, wire.MsgDump, wire.KAMEMsgXSPDDump, wire.MsgFlush), 0)))
 			g.sc.Steps[len(g.sc.Steps)-1].NoRx = true
 		}
 	}
@@ -183,7 +183,7 @@ func (g *talker) foretellable(msg []byte) bool {
 // movesTwice says whether two moves of a MIGRATE start at the same IPv4 addresses. The original refuses that or not, as
 // it happens: it compares 16 bytes of each address, and has written four of them.
 func (g *talker) movesTwice(msg []byte) bool {
-	x, ok := g.d.Find(msg, wire.LinuxExtXPolicy)
+	x, ok := g.d.Find(msg, wire.KAMEExtXPolicy)
 	if !ok {
 		return false
 	}
@@ -238,23 +238,23 @@ func (g *talker) message(s string) {
 		msg[2] = byte(pick(g, 0, 1, 22))
 		g.send(s, msg)
 	case n < 66:
-		g.send(s, g.naming(pick(g, wire.MsgExpire, wire.LinuxMsgXPChange, wire.LinuxMsgXSPDAcquire,
-			wire.LinuxMsgXSPDExpire, wire.LinuxMsgXNATTNewMapping, wire.MsgXPromisc,
+		g.send(s, g.naming(pick(g, wire.MsgExpire, wire.KAMEMsgXPChange, wire.KAMEMsgXSPDAcquire,
+			wire.KAMEMsgXSPDExpire, wire.KAMEMsgXNATTNewMapping, wire.MsgXPromisc,
 			wire.MsgRegister, wire.MsgFlush), g.satype()))
 	case n < 78:
-		g.send(s, g.policy(pick(g, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate,
-			wire.LinuxMsgXSPDSetIdx)))
+		g.send(s, g.policy(pick(g, wire.KAMEMsgXSPDAdd, wire.KAMEMsgXSPDAdd, wire.KAMEMsgXSPDUpdate,
+			wire.KAMEMsgXSPDSetIdx)))
 	case n < 82:
-		g.send(s, g.policy(wire.LinuxMsgXSPDDelete))
+		g.send(s, g.policy(wire.KAMEMsgXSPDDelete))
 	case n < 89:
-		b := g.header(pick(g, wire.LinuxMsgXSPDGet, wire.LinuxMsgXSPDDelete2), 0)
+		b := g.header(pick(g, wire.KAMEMsgXSPDGet, wire.KAMEMsgXSPDDelete2), 0)
 		id := uint32(g.IntN(6)*8 + g.IntN(4))
-		g.send(s, g.finish(g.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: uint8(g.IntN(4)),
+		g.send(s, g.finish(g.d.AppendPolicy(b, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: uint8(g.IntN(4)),
 			ID: id})))
 	case n < 93:
-		g.send(s, g.finish(g.header(wire.LinuxMsgXSPDDump, 0)))
+		g.send(s, g.finish(g.header(wire.KAMEMsgXSPDDump, 0)))
 	case n < 94:
-		g.send(s, g.finish(g.header(wire.LinuxMsgXSPDFlush, g.satype())))
+		g.send(s, g.finish(g.header(wire.KAMEMsgXSPDFlush, g.satype())))
 	case n < 98:
 		g.send(s, g.migrate())
 	default:
@@ -429,13 +429,13 @@ func (g *talker) add(t wire.MsgType, satype int) []byte {
 			return g.d.AppendNATTType(b, wire.NATTType{Type: uint8(pick(g, 0, 1, 2, 2, 2, 3))})
 		})
 		ext(80, func(b []byte) []byte {
-			return g.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: uint16(pick(g, 0, 4500, 500))})
+			return g.d.AppendNATTPort(b, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: uint16(pick(g, 0, 4500, 500))})
 		})
 		ext(80, func(b []byte) []byte {
-			return g.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: uint16(pick(g, 0, 4500, 10000))})
+			return g.d.AppendNATTPort(b, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: uint16(pick(g, 0, 4500, 10000))})
 		})
 		ext(20, func(b []byte) []byte {
-			return g.d.AppendAddress(b, wire.LinuxExtXNATTOA, wire.Address{Addr: src, PrefixLen: uint8(src.BitLen())})
+			return g.d.AppendAddress(b, wire.KAMEExtXNATTOA, wire.Address{Addr: src, PrefixLen: uint8(src.BitLen())})
 		})
 	}
 	ext(3, func(b []byte) []byte {
@@ -527,7 +527,7 @@ func (g *talker) request() wire.IPsecRequest {
 	if g.chance(4) {
 		r.Proto, r.Mode, r.Level = uint16(pick(g, 0, 6, 43, 60, 306)), uint8(g.IntN(6)), uint8(g.IntN(6))
 	}
-	if r.Mode == wire.LinuxModeTunnel || g.chance(5) {
+	if r.Mode == wire.ModeTunnel || g.chance(5) {
 		src, dst := g.endpoints()
 		r.Src, r.Dst = wire.Sockaddr{Addr: src}, wire.Sockaddr{Addr: dst}
 	}
@@ -552,8 +552,8 @@ func (g *talker) policy(t wire.MsgType) []byte {
 		}
 		b = g.d.AppendAddress(b, x.t, a)
 	}
-	p := wire.Policy{Type: pick(g, wire.LinuxPolicyIPsec, wire.LinuxPolicyIPsec, wire.LinuxPolicyIPsec,
-		wire.LinuxPolicyDiscard, wire.LinuxPolicyNone),
+	p := wire.Policy{Type: pick(g, wire.KAMEPolicyIPsec, wire.KAMEPolicyIPsec, wire.KAMEPolicyIPsec,
+		wire.KAMEPolicyDiscard, wire.KAMEPolicyNone),
 		Direction: uint8(pick(g, 2, 2, 2, 1, 3)), Priority: pick[uint32](g, 0, 0, 100, 1<<31), ID: uint32(g.IntN(30))}
 	if g.chance(3) {
 		p.Type, p.Direction = uint16(g.IntN(6)), uint8(g.IntN(6))
@@ -579,7 +579,7 @@ func (g *talker) migrate() []byte {
 	b := g.header(wire.LinuxMsgXMigrate, g.satype())
 	src, dst := g.endpoints()
 	b = g.addresses(b, src, dst)
-	p := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: uint8(pick(g, 1, 2, 2, 3, 0))}
+	p := wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: uint8(pick(g, 1, 2, 2, 3, 0))}
 	for range pick(g, 1, 1, 1, 2) {
 		old := g.request()
 		// the higher ones are the kernel's to give, and it counts them for the whole machine

@@ -69,12 +69,12 @@ func (g *talker) encapsulated(t wire.MsgType, to netip.AddrPort) []byte {
 	}
 	if g.chance(90) {
 		b = g.d.AppendNATTType(b, wire.NATTType{Type: uint8(pick(g, 2, 2, 2, 2, 1))})
-		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort,
+		b = g.d.AppendNATTPort(b, wire.KAMEExtXNATTSPort,
 			wire.NATTPort{Port: uint16(pick(g, encapPort, encapPort, 5555, 0))})
-		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort,
+		b = g.d.AppendNATTPort(b, wire.KAMEExtXNATTDPort,
 			wire.NATTPort{Port: uint16(pick(g, encapPort, encapPort, encapPort, 4501))})
 		if g.chance(20) {
-			b = g.d.AppendAddress(b, wire.LinuxExtXNATTOA, wire.Address{Addr: src, PrefixLen: uint8(src.BitLen())})
+			b = g.d.AppendAddress(b, wire.KAMEExtXNATTOA, wire.Address{Addr: src, PrefixLen: uint8(src.BitLen())})
 		}
 	}
 	return g.finish(b)
@@ -152,7 +152,7 @@ func (g *talker) transmit() *Scenario {
 		case g.chance(30):
 			g.send(s, g.finish(g.header(wire.MsgDump, 0)))
 		case g.chance(20):
-			g.send(s, g.finish(g.header(wire.LinuxMsgXSPDDump, 0)))
+			g.send(s, g.finish(g.header(wire.KAMEMsgXSPDDump, 0)))
 		case g.chance(20):
 			g.send(s, g.outPolicy(v6))
 		default:
@@ -173,12 +173,12 @@ func outEnds(v6 bool) (src, dst, gateway netip.Addr) {
 
 func (g *talker) outPolicy(v6 bool) []byte {
 	src, dst, gateway := outEnds(v6)
-	b := g.header(pick(g, wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate), 0)
+	b := g.header(pick(g, wire.KAMEMsgXSPDAdd, wire.KAMEMsgXSPDUpdate), 0)
 	proto := uint8(pick(g, 255, 255, 255, 17, 6))
 	bits := pick(g, src.BitLen(), src.BitLen(), src.BitLen()-8)
 	b = g.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: src, PrefixLen: uint8(bits), Proto: proto})
 	b = g.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: dst, PrefixLen: uint8(bits), Proto: proto})
-	p := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, Priority: uint32(pick(g, 0, 0, 100))}
+	p := wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirOut, Priority: uint32(pick(g, 0, 0, 100))}
 	for more := pick(g, 1, 1, 1, 2, 3) - 1; more >= 0; more-- {
 		protos := []int{50, 50, 51, 108}
 		if more > 0 {
@@ -186,7 +186,7 @@ func (g *talker) outPolicy(v6 bool) []byte {
 		}
 		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: uint8(pick(g, 1, 1, 1, 2, 2, 3)),
 			Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
-		if r.Mode == wire.LinuxModeTunnel {
+		if r.Mode == wire.ModeTunnel {
 			r.Src.Addr, r.Dst.Addr = src, pick(g, gateway, gateway, dst)
 			if g.chance(10) {
 				r.Src.Addr, r.Dst.Addr, _ = outEnds(!v6)
@@ -237,8 +237,8 @@ func (g *talker) outSA(v6 bool) []byte {
 	}
 	if satype == 3 && g.chance(10) {
 		b = g.d.AppendNATTType(b, wire.NATTType{Type: uint8(pick(g, 2, 2, 1))})
-		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: encapPort})
-		b = g.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: encapPort})
+		b = g.d.AppendNATTPort(b, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: encapPort})
+		b = g.d.AppendNATTPort(b, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: encapPort})
 	}
 	return g.finish(b)
 }

@@ -49,11 +49,11 @@ func mostRoutes(a *Action) int {
 // markLinuxExt marks reqids, and ports that the kernel chose.
 func markLinuxExt(k *marker, h wire.Header, x wire.Ext, copied bool, mark marking) {
 	switch x.Type {
-	case wire.LinuxExtXPolicy:
+	case wire.KAMEExtXPolicy:
 		if !copied {
 			k.policy(x, h.Type, mark)
 		}
-	case wire.LinuxExtXSA2:
+	case wire.KAMEExtXSA2:
 		if v, err := k.f.dialect.ParseSA2(x.Raw); err == nil && k.reqids[v.ReqID] {
 			mark(x.Offset+12, 4, "reqid")
 		}
@@ -67,9 +67,9 @@ func markLinuxExt(k *marker, h wire.Header, x wire.Ext, copied bool, mark markin
 }
 
 // counted are the messages that say how many references a policy has, in their reserved field.
-var counted = []wire.MsgType{wire.LinuxMsgXSPDAdd, wire.LinuxMsgXSPDUpdate, wire.LinuxMsgXSPDDelete,
-	wire.LinuxMsgXSPDDelete2, wire.LinuxMsgXSPDGet,
-	wire.LinuxMsgXSPDDump}
+var counted = []wire.MsgType{wire.KAMEMsgXSPDAdd, wire.KAMEMsgXSPDUpdate, wire.KAMEMsgXSPDDelete,
+	wire.KAMEMsgXSPDDelete2, wire.KAMEMsgXSPDGet,
+	wire.KAMEMsgXSPDDump}
 
 // policy marks the reqids that the kernel chose. MIGRATE only repeats those that it was given.
 func (k *marker) policy(x wire.Ext, t wire.MsgType, mark marking) {
@@ -96,7 +96,7 @@ func (k *marker) policy(x wire.Ext, t wire.MsgType, mark marking) {
 
 // namesPolicy says why a message that names a policy by its number cannot be sent to a running engine.
 func namesPolicy(d *wire.Dialect, msg []byte) string {
-	if h, err := d.Header(msg); err == nil && (h.Type == wire.LinuxMsgXSPDGet || h.Type == wire.LinuxMsgXSPDDelete2) {
+	if h, err := d.Header(msg); err == nil && (h.Type == wire.KAMEMsgXSPDGet || h.Type == wire.KAMEMsgXSPDDelete2) {
 		return "a running engine goes on counting its policies, so their numbers in a request do not fit"
 	}
 	return ""
@@ -108,7 +108,7 @@ func policyNumbers(d *wire.Dialect, msg []byte) (spans []Span) {
 		if err != nil {
 			break
 		}
-		if x.Type == wire.LinuxExtXPolicy && len(x.Raw) >= 12 && d.Order.Uint32(x.Raw[8:]) != 0 {
+		if x.Type == wire.KAMEExtXPolicy && len(x.Raw) >= 12 && d.Order.Uint32(x.Raw[8:]) != 0 {
 			spans = append(spans, Span{x.Offset + 8, 4, "policy"})
 		}
 	}

@@ -297,13 +297,13 @@ func TestExplainPolicy(t *testing.T) {
 	host := func(last byte) wire.Address {
 		return wire.Address{Addr: netip.AddrFrom4([4]byte{10, 0, 0, last}), PrefixLen: 32}
 	}
-	m := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 1})
+	m := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.KAMEMsgXSPDAdd, Seq: 1})
 	m = d.AppendAddress(m, wire.ExtAddressSrc, host(1))
 	m = d.AppendAddress(m, wire.ExtAddressDst, host(2))
 	m = d.Finish(d.AppendPolicy(m, wire.Policy{
-		Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut,
+		Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirOut,
 		Requests: []wire.IPsecRequest{
-			{Proto: 50, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
+			{Proto: 50, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire},
 		},
 	}))
 	r := start{args: []string{"--kernel", "linux", "explain", hex.EncodeToString(m)}}.run(t)
@@ -329,7 +329,7 @@ func TestExplainPolicy(t *testing.T) {
 		}
 	}
 	setIdx := slices.Clone(m)
-	setIdx[1] = uint8(wire.LinuxMsgXSPDSetIdx)
+	setIdx[1] = uint8(wire.KAMEMsgXSPDSetIdx)
 	r = start{args: []string{"--kernel", "linux", "explain", hex.EncodeToString(setIdx)}}.run(t)
 	if strings.Contains(r.stdout, "unused") || !strings.Contains(r.stdout, "add a policy") {
 		t.Errorf("X_SPDSETIDX:\n%s", r.stdout)

@@ -17,7 +17,7 @@ func (s *session) linux() bool { return s.dial.Name == wire.Linux().Name }
 var modes = []struct {
 	name string
 	mode uint8
-}{{"transport", wire.LinuxModeTransport}, {"tunnel", wire.LinuxModeTunnel}, {"beet", wire.LinuxModeBEET}}
+}{{"transport", wire.ModeTransport}, {"tunnel", wire.ModeTunnel}, {"beet", wire.ModeBEET}}
 
 func modeNames() (names []string) {
 	for _, m := range modes {
@@ -97,16 +97,16 @@ func (l *linuxAddition) appendEncap(d *wire.Dialect, m []byte) []byte {
 		}
 		return wire.NATTPort{Port: p}
 	}
-	m = d.AppendNATTType(m, wire.NATTType{Type: wire.LinuxNATTESP})
-	m = d.AppendNATTPort(m, wire.LinuxExtXNATTSPort, port(l.sport))
-	return d.AppendNATTPort(m, wire.LinuxExtXNATTDPort, port(l.dport))
+	m = d.AppendNATTType(m, wire.NATTType{Type: wire.KAMENATTESP})
+	m = d.AppendNATTPort(m, wire.KAMEExtXNATTSPort, port(l.sport))
+	return d.AppendNATTPort(m, wire.KAMEExtXNATTDPort, port(l.dport))
 }
 
 // linuxExtension saves an extension of Linux, if the language has words for it.
 func (e *entry) linuxExtension(raw []byte, t wire.ExtType) (saved bool) {
 	d := e.s.dial
 	switch t {
-	case wire.LinuxExtXSA2:
+	case wire.KAMEExtXSA2:
 		v, err := d.ParseSA2(raw)
 		if err != nil {
 			return false
@@ -117,7 +117,7 @@ func (e *entry) linuxExtension(raw []byte, t wire.ExtType) (saved bool) {
 				text = "mode " + m.name + " "
 			}
 		}
-		if text == "" && v.Mode != wire.LinuxModeAny {
+		if text == "" && v.Mode != wire.ModeAny {
 			return false
 		}
 		if v.ReqID != 0 {
@@ -127,19 +127,19 @@ func (e *entry) linuxExtension(raw []byte, t wire.ExtType) (saved bool) {
 			e.printf("    %s\\\n", text)
 		}
 		return true // the sequence number is that of the SA that was, as the replay window is
-	case wire.LinuxExtXNATTType:
-		if v, err := d.ParseNATTType(raw); err != nil || v.Type != wire.LinuxNATTESP {
+	case wire.KAMEExtXNATTType:
+		if v, err := d.ParseNATTType(raw); err != nil || v.Type != wire.KAMENATTESP {
 			return false
 		}
 		e.printf("    encap udp \\\n")
 		return true
-	case wire.LinuxExtXNATTSPort, wire.LinuxExtXNATTDPort:
+	case wire.KAMEExtXNATTSPort, wire.KAMEExtXNATTDPort:
 		v, err := d.ParseNATTPort(raw)
 		if err != nil {
 			return false
 		}
 		name := "nat_sport"
-		if t == wire.LinuxExtXNATTDPort {
+		if t == wire.KAMEExtXNATTDPort {
 			name = "nat_dport"
 		}
 		e.printf("    %s %d \\\n", name, v.Port)

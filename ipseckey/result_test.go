@@ -213,8 +213,8 @@ func TestForeign(t *testing.T) {
 	sa = d.AppendAddress(sa, wire.ExtAddressSrc, wire.Address{Addr: mustAddr("192.0.2.1"), PrefixLen: 32})
 	sa = d.AppendAddress(sa, wire.ExtAddressDst, wire.Address{Addr: mustAddr("192.0.2.2"), PrefixLen: 32})
 	sa = d.AppendSA2(sa, wire.SA2{Mode: 2, ReqID: 7})
-	sa = d.AppendNATTPort(sa, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: 4500})
-	oa := d.AppendAddress(nil, wire.LinuxExtXNATTOA, wire.Address{Addr: mustAddr("192.0.2.3")})
+	sa = d.AppendNATTPort(sa, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: 4500})
+	oa := d.AppendAddress(nil, wire.KAMEExtXNATTOA, wire.Address{Addr: mustAddr("192.0.2.3")})
 	sa = append(sa, oa...)
 	answer := func(h wire.Header, m []byte) [][]byte {
 		h.Seq = 0

@@ -20,9 +20,9 @@ var benched = []struct {
 	sa   wire.SA
 	end  int
 }{
-	{"illumos", wire.SA{Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC,
+	{"illumos", wire.SA{Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC,
 		Flags: wire.IllumosFlagXInbound}, 1},
-	{"linux", wire.SA{Auth: wire.AuthSHA1HMAC, Encrypt: wire.LinuxEncAESCBC}, 0},
+	{"linux", wire.SA{Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC}, 0},
 }
 
 var privileged = pfkey.Cred{Privileged: true}

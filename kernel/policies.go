@@ -43,11 +43,11 @@ func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
 	local, remote := end(r.Src, r.SrcPort), end(r.Dst, r.DstPort)
 	typ, templates := templatesOf(&r.Actions[0])
 	if r.Dir != illumos.In {
-		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirOut, Src: local, Dst: remote, Type: typ,
+		policies = append(policies, &pfkey.Policy{Direction: wire.KAMEDirOut, Src: local, Dst: remote, Type: typ,
 			Priority: priority, Templates: templates})
 	}
 	if r.Dir != illumos.Out {
-		policies = append(policies, &pfkey.Policy{Direction: wire.LinuxDirIn, Src: remote, Dst: local, Type: typ,
+		policies = append(policies, &pfkey.Policy{Direction: wire.KAMEDirIn, Src: remote, Dst: local, Type: typ,
 			Priority: priority, Templates: templates})
 	}
 	return policies
@@ -57,16 +57,16 @@ func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
 func templatesOf(a *illumos.Action) (typ uint16, templates []wire.IPsecRequest) {
 	switch a.Type {
 	case illumos.Bypass:
-		return wire.LinuxPolicyNone, nil
+		return wire.KAMEPolicyNone, nil
 	case illumos.Discard:
-		return wire.LinuxPolicyDiscard, nil
+		return wire.KAMEPolicyDiscard, nil
 	}
-	t := wire.IPsecRequest{Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}
+	t := wire.IPsecRequest{Mode: wire.ModeTransport, Level: wire.KAMELevelRequire}
 	if a.Unique {
-		t.Level = wire.LinuxLevelUnique
+		t.Level = wire.KAMELevelUnique
 	}
 	if a.SelfEncap {
-		t.Mode = wire.LinuxModeTunnel
+		t.Mode = wire.ModeTunnel
 	}
 	if a.ESP != illumos.NotUsed || a.ESPAuth != illumos.NotUsed {
 		t.Proto = 50
@@ -76,5 +76,5 @@ func templatesOf(a *illumos.Action) (typ uint16, templates []wire.IPsecRequest) 
 		t.Proto = 51
 		templates = append(templates, t)
 	}
-	return wire.LinuxPolicyIPsec, templates
+	return wire.KAMEPolicyIPsec, templates
 }

@@ -43,7 +43,7 @@ func esp(spi wire.SPI) pfkey.SA {
 		SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: west, Dst: east},
 		Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey([]byte("twenty bytes of key.")),
 		// illumos has the same number for it
-		Encrypt: wire.LinuxEncAESCBC, EncryptKey: pfkey.NewKey([]byte("Sixteen byte key")),
+		Encrypt: wire.EncAESCBC, EncryptKey: pfkey.NewKey([]byte("Sixteen byte key")),
 	}
 }
 
@@ -57,12 +57,12 @@ func must(err error) {
 // tunnel is a policy: what goes from one network to another is put into a tunnel from west to east.
 func tunnel() pfkey.Policy {
 	return pfkey.Policy{
-		Direction: wire.LinuxDirOut,
+		Direction: wire.KAMEDirOut,
 		Src:       pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")),
 		Dst:       pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
-		Type:      wire.LinuxPolicyIPsec,
+		Type:      wire.KAMEPolicyIPsec,
 		Templates: []wire.IPsecRequest{{
-			Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire,
+			Proto: 50, Mode: wire.ModeTunnel, Level: wire.KAMELevelRequire,
 			Src: wire.Sockaddr{Addr: west.Addr}, Dst: wire.Sockaddr{Addr: east.Addr},
 		}},
 	}
@@ -374,14 +374,14 @@ func ExampleClient_DumpPolicies() {
 	defer host.Close()
 	ctx := context.Background()
 	out, in := tunnel(), tunnel()
-	in.Direction, in.Src, in.Dst = wire.LinuxDirIn, out.Dst, out.Src
+	in.Direction, in.Src, in.Dst = wire.KAMEDirIn, out.Dst, out.Src
 	for _, p := range []pfkey.Policy{out, in} {
 		_, err := client.AddPolicy(ctx, p)
 		must(err)
 	}
 	for p, err := range client.DumpPolicies(ctx) {
 		must(err)
-		fmt.Println(p.Direction == wire.LinuxDirIn, p.Src.Addr, p.Dst.Addr)
+		fmt.Println(p.Direction == wire.KAMEDirIn, p.Src.Addr, p.Dst.Addr)
 	}
 	// Output:
 	// true 10.2.0.0 10.1.0.0
@@ -609,7 +609,7 @@ func ExampleParseSA() {
 func ExampleParsePolicy() {
 	d := wire.Linux()
 	msg := d.Finish(tunnel().AppendExtensions(d,
-		d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd})))
+		d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.KAMEMsgXSPDAdd})))
 	p, err := pfkey.ParsePolicy(d, msg)
 	must(err)
 	fmt.Println(p.Src.Addr, p.Dst.Addr, len(p.Templates))

@@ -108,8 +108,8 @@ func ExampleNewClientOn() {
 			Src: pfkey.Host(netip.MustParseAddr("192.0.2.1")), Dst: pfkey.Host(netip.MustParseAddr("192.0.2.2")),
 		},
 		State: wire.StateMature,
-		Auth:  wire.IllumosAuthSHA1HMAC, AuthKey: pfkey.NewKey([]byte("twenty bytes of key.")),
-		Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey([]byte("Sixteen byte key")),
+		Auth:  wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey([]byte("twenty bytes of key.")),
+		Encrypt: wire.EncAESCBC, EncryptKey: pfkey.NewKey([]byte("Sixteen byte key")),
 	}
 	fmt.Println(sa)
 	fmt.Println("added:", client.Add(ctx, sa, 0))

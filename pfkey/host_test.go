@@ -41,7 +41,7 @@ func TestHostLife(t *testing.T) {
 		t.Fatalf("GetSPI: %s %v", spi, err)
 	}
 	sa := sampleSA(spi)
-	sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel, ReqID: 77}
+	sa.SA2 = &wire.SA2{Mode: wire.ModeTunnel, ReqID: 77}
 	if err := c.Update(ctx, sa, 0); err != nil {
 		t.Fatalf("Update: %v", err)
 	}

@@ -92,13 +92,13 @@ func checkPolicies(t *testing.T, c *pfkey.Client) {
 		t.Errorf("at first there are %v", got)
 	}
 	p := pfkey.Policy{
-		Direction: wire.LinuxDirOut,
+		Direction: wire.KAMEDirOut,
 		Src:       pfkey.Prefix(netip.MustParsePrefix("192.0.2.0/24")),
 		Dst:       pfkey.Prefix(netip.MustParsePrefix("198.51.100.0/24")),
-		Type:      wire.LinuxPolicyIPsec, Priority: 0x80000000,
+		Type:      wire.KAMEPolicyIPsec, Priority: 0x80000000,
 		Templates: []wire.IPsecRequest{
-			{Proto: 51, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
-			{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 77,
+			{Proto: 51, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire},
+			{Proto: 50, Mode: wire.ModeTunnel, Level: wire.KAMELevelUnique, ReqID: 77,
 				Src: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::1")},
 				Dst: wire.Sockaddr{Addr: netip.MustParseAddr("2001:db8::2")}},
 		},
@@ -125,7 +125,7 @@ func checkPolicies(t *testing.T, c *pfkey.Client) {
 		t.Errorf("UpdatePolicy: %d %v, want %d", id, err, p.ID)
 	}
 	in := p
-	in.Direction = wire.LinuxDirIn
+	in.Direction = wire.KAMEDirIn
 	if in.ID, err = c.SetPolicyIndex(ctx, in); err != nil {
 		t.Errorf("SetPolicyIndex: %v", err)
 	}
@@ -174,11 +174,11 @@ func TestMigrate(t *testing.T) {
 func checkMigrate(t *testing.T, c *pfkey.Client) {
 	ctx := t.Context()
 	request := func(src, dst string) wire.IPsecRequest {
-		return wire.IPsecRequest{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 5,
+		return wire.IPsecRequest{Proto: 50, Mode: wire.ModeTunnel, Level: wire.KAMELevelUnique, ReqID: 5,
 			Src: wire.Sockaddr{Addr: netip.MustParseAddr(src)}, Dst: wire.Sockaddr{Addr: netip.MustParseAddr(dst)}}
 	}
 	p := pfkey.Policy{
-		Direction: wire.LinuxDirOut, Type: wire.LinuxPolicyIPsec,
+		Direction: wire.KAMEDirOut, Type: wire.KAMEPolicyIPsec,
 		Templates: []wire.IPsecRequest{request("192.0.2.1", "192.0.2.2")},
 		Src:       pfkey.Prefix(netip.MustParsePrefix("10.1.0.0/16")),
 		Dst:       pfkey.Prefix(netip.MustParsePrefix("10.2.0.0/16")),
@@ -195,7 +195,7 @@ func checkMigrate(t *testing.T, c *pfkey.Client) {
 		t.Fatal(err)
 	}
 	sa := sampleSA(0x1234)
-	sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel, ReqID: 5}
+	sa.SA2 = &wire.SA2{Mode: wire.ModeTunnel, ReqID: 5}
 	if err := c.Add(ctx, sa, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestInverseAcquire(t *testing.T) {
 		if a.Src.Addr != src.Addr || a.Dst.Addr != dst.Addr || a.PID != c.PID() || a.Extended == nil ||
 			len(a.Extended.Combs) != 1 {
 			t.Errorf("%+v", a)
-		} else if algs := a.Extended.Combs[0].Algs; len(algs) != 2 || algs[1].Alg != wire.IllumosEncAESCBC {
+		} else if algs := a.Extended.Combs[0].Algs; len(algs) != 2 || algs[1].Alg != wire.EncAESCBC {
 			t.Errorf("algorithms %v", algs)
 		}
 		if _, err := c.InverseAcquire(t.Context(), pfkey.Acquire{Src: dst, Dst: src}); !errors.Is(err, unix.ENOENT) {
@@ -462,13 +462,13 @@ func TestWatch(t *testing.T) {
 			}
 			switch kernel {
 			case "linux":
-				if a.Policy == nil || a.Policy.Direction != wire.LinuxDirOut {
+				if a.Policy == nil || a.Policy.Direction != wire.KAMEDirOut {
 					t.Errorf("policy %+v", a.Policy)
 				} else if p, err := c.GetPolicy(ctx, a.Policy.ID); err != nil || p.Dst.Addr != dst.Addr {
 					t.Errorf("the policy behind it: %+v %v", p, err)
 				}
 			case "illumos":
-				if len(a.Proposal.Combs) != 1 || a.Proposal.Combs[0].Encrypt != wire.IllumosEncAESCBC ||
+				if len(a.Proposal.Combs) != 1 || a.Proposal.Combs[0].Encrypt != wire.EncAESCBC ||
 					a.Dst.Port != 2000 || a.Src.Proto != 17 {
 					t.Errorf("proposal %+v, for %+v", a.Proposal, a.Dst)
 				}
@@ -518,9 +518,9 @@ func TestNewMapping(t *testing.T) {
 	}
 	sa := sampleSA(0x1234)
 	sa.Src, sa.Dst = dst, src
-	sa.Extra = d.AppendNATTType(nil, wire.NATTType{Type: wire.LinuxNATTESP})
-	sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: 4500})
-	sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: 4500})
+	sa.Extra = d.AppendNATTType(nil, wire.NATTType{Type: wire.KAMENATTESP})
+	sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: 4500})
+	sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: 4500})
 	if err := c.Add(t.Context(), sa, 7); err != nil {
 		t.Fatal(err)
 	}
@@ -579,10 +579,10 @@ func TestWatchMalformed(t *testing.T) {
 	}
 	// The last of a NEW_MAPPING's ports is missing.
 	d := wire.Linux()
-	msg := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.LinuxMsgXNATTNewMapping, SAType: 3})
+	msg := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.KAMEMsgXNATTNewMapping, SAType: 3})
 	msg = d.AppendSA(msg, wire.SA{SPI: 1})
 	msg = d.AppendAddress(d.AppendAddress(msg, wire.ExtAddressSrc, src), wire.ExtAddressDst, dst)
-	msg = d.AppendNATTPort(msg, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: 1})
+	msg = d.AppendNATTPort(msg, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: 1})
 	if e, err := pfkey.ParseEvent(d, d.Finish(msg)); err == nil || !strings.Contains(err.Error(), "X_NAT_T_DPORT") {
 		t.Errorf("%v %v", e, err)
 	}

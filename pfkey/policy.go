@@ -12,12 +12,12 @@ import (
 // Policy is a security policy: which packets, and what is to become of them. Only dialects with X_POLICY have such
 // messages (Linux; illumos keeps its policies elsewhere).
 type Policy struct {
-	Direction  uint8               // wire.LinuxDirOut, ...
+	Direction  uint8               // wire.KAMEDirOut, ...
 	Src, Dst   wire.Address        // which packets: networks, ports, and a protocol, the same in both; see [Prefix]
-	Type       uint16              // wire.LinuxPolicyIPsec, ...
+	Type       uint16              // wire.KAMEPolicyIPsec, ...
 	Priority   uint32              // smaller wins; the kernel's own number, not setkey's signed one
 	ID         uint32              // chosen by the kernel
-	Templates  []wire.IPsecRequest // of LinuxPolicyIPsec: what packets need, the innermost first
+	Templates  []wire.IPsecRequest // of KAMEPolicyIPsec: what packets need, the innermost first
 	Hard, Soft *wire.Lifetime      // nil: no limits
 	Current    *wire.Lifetime      // answers only: when it was added and last used
 
@@ -209,7 +209,7 @@ func (c *Client) Migrate(ctx context.Context, p Policy, moves ...Move) error {
 	if err != nil {
 		return err
 	}
-	v := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: p.Direction}
+	v := wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: p.Direction}
 	for _, m := range moves {
 		v.Requests = append(v.Requests, m.From, m.To)
 	}

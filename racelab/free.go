@@ -306,7 +306,7 @@ func (m *machine) respond(ctx context.Context, id pfkey.SAID, delay time.Duratio
 	if _, err := m.responder.WriteTo([]byte("message 2"), m.initiator.LocalAddr()); err != nil {
 		return err
 	}
-	sa := pfkey.SA{SAID: id, Replay: 32, Encrypt: wire.IllumosEncAESGCM16,
+	sa := pfkey.SA{SAID: id, Replay: 32, Encrypt: wire.EncAESGCM16,
 		EncryptKey: pfkey.NewKey(slices.Concat(encryptKey, salt)),
 		Hard:       &wire.Lifetime{AddTime: 28800}}
 	var message [16]byte

@@ -136,7 +136,7 @@ func getSPIMessage(spi wire.SPI) []byte {
 
 func updateMessage(spi wire.SPI, limits bool, replay uint8) []byte {
 	return message(wire.MsgUpdate, func(d *wire.Dialect, m []byte) []byte {
-		m = d.AppendSA(m, wire.SA{SPI: spi, Replay: replay, State: wire.StateMature, Encrypt: wire.IllumosEncAESGCM16})
+		m = d.AppendSA(m, wire.SA{SPI: spi, Replay: replay, State: wire.StateMature, Encrypt: wire.EncAESGCM16})
 		m = d.AppendKey(m, wire.ExtKeyEncrypt, pfkey.NewKey(slices.Concat(encryptKey, salt)))
 		if limits {
 			m = d.AppendLifetime(m, wire.ExtLifetimeHard, wire.Lifetime{AddTime: 28800})

@@ -86,15 +86,15 @@ func codecOf(d *dialect, t wire.ExtType) (codec, bool) {
 		return codec{}, false
 	}
 	switch t {
-	case wire.LinuxExtXPolicy:
+	case wire.KAMEExtXPolicy:
 		return plain((*dialect).ParsePolicy, (*dialect).AppendPolicy), true
-	case wire.LinuxExtXSA2:
+	case wire.KAMEExtXSA2:
 		return plain((*dialect).ParseSA2, (*dialect).AppendSA2), true
-	case wire.LinuxExtXNATTType:
+	case wire.KAMEExtXNATTType:
 		return plain((*dialect).ParseNATTType, (*dialect).AppendNATTType), true
-	case wire.LinuxExtXNATTSPort, wire.LinuxExtXNATTDPort:
+	case wire.KAMEExtXNATTSPort, wire.KAMEExtXNATTDPort:
 		return typed(t, (*dialect).ParseNATTPort, (*dialect).AppendNATTPort), true
-	case wire.LinuxExtXNATTOA:
+	case wire.KAMEExtXNATTOA:
 		return address, true
 	case wire.LinuxExtXSecCtx:
 		return plain((*dialect).ParseSecCtx, (*dialect).AppendSecCtx), true

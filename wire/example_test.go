@@ -26,7 +26,7 @@ func Example() {
 func ExampleDialect_Walk() {
 	d := wire.Linux()
 	b := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgGet, SAType: wire.SATypeESP})
-	b = d.AppendSA(b, wire.SA{SPI: 0x1000, State: wire.StateMature, Encrypt: wire.LinuxEncAESCBC})
+	b = d.AppendSA(b, wire.SA{SPI: 0x1000, State: wire.StateMature, Encrypt: wire.EncAESCBC})
 	b = d.AppendKey(b, wire.ExtKeyEncrypt, wire.Key{Bits: 128, Data: []byte("0123456789abcdef")})
 	msg := d.Finish(b)
 
@@ -65,7 +65,7 @@ func ExampleDialect_WithOrder() {
 func ExampleDialect_Format() {
 	d := wire.Linux().WithOrder(binary.LittleEndian)
 	b := d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgDump, Seq: 7, PID: 1234})
-	b = d.AppendNATTType(b, wire.NATTType{Type: wire.LinuxNATTESP})
+	b = d.AppendNATTType(b, wire.NATTType{Type: wire.KAMENATTESP})
 	d.Format(os.Stdout, d.Finish(b), wire.FormatOptions{})
 	// Output:
 	// base header, 16 bytes

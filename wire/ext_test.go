@@ -135,19 +135,19 @@ var linux = []layout{
 	{"SPI range, host order", wire.ExtSPIRange, wire.SPIRange{Min: 0x100, Max: 0x1fff},
 		"0200 1000 00010000 ff1f0000 00000000",
 		"0002 0010 00000100 00001fff 00000000"},
-	{"SA2", wire.LinuxExtXSA2, wire.SA2{Mode: wire.LinuxModeTunnel, Sequence: 3, ReqID: 0x4001},
+	{"SA2", wire.KAMEExtXSA2, wire.SA2{Mode: wire.ModeTunnel, Sequence: 3, ReqID: 0x4001},
 		"0200 1300 02 000000 03000000 01400000",
 		"0002 0013 02 000000 00000003 00004001"},
-	{"policy without requests", wire.LinuxExtXPolicy, wire.Policy{Type: wire.LinuxPolicyDiscard,
-		Direction: wire.LinuxDirOut, Reserved: 1, ID: 9, Priority: 0x80000000},
+	{"policy without requests", wire.KAMEExtXPolicy, wire.Policy{Type: wire.KAMEPolicyDiscard,
+		Direction: wire.KAMEDirOut, Reserved: 1, ID: 9, Priority: 0x80000000},
 		"0200 1200 0000 02 01 09000000 00000080",
 		"0002 0012 0000 02 01 00000009 80000000"},
-	{"policy", wire.LinuxExtXPolicy, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirIn,
+	{"policy", wire.KAMEExtXPolicy, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirIn,
 		Requests: []wire.IPsecRequest{
-			{Proto: 51, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire},
-			{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUnique, ReqID: 7,
+			{Proto: 51, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire},
+			{Proto: 50, Mode: wire.ModeTunnel, Level: wire.KAMELevelUnique, ReqID: 7,
 				Src: wire.Sockaddr{Addr: addr("192.0.2.1"), Port: 4500}, Dst: wire.Sockaddr{Addr: addr("192.0.2.2")}},
-			{Proto: 108, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelUse,
+			{Proto: 108, Mode: wire.ModeTunnel, Level: wire.KAMELevelUse,
 				Src: wire.Sockaddr{Addr: addr("2001:db8::1"), Scope: 1}, Dst: wire.Sockaddr{Addr: addr("2001:db8::2")},
 				Tail: []byte{9}},
 			{Proto: 50, Tail: []byte{0xff, 0xff, 1}},
@@ -164,11 +164,11 @@ var linux = []layout{
 			"0049 006c 02 01 0000 00000000 00000000 000a 0000 00000000 20010db8000000000000000000000001 00000001 " +
 			"000a 0000 00000000 20010db8000000000000000000000002 00000000 09 " +
 			"0013 0032 00 00 0000 00000000 00000000 ffff01 00000000"},
-	{"NAT-T type", wire.LinuxExtXNATTType, wire.NATTType{Type: wire.LinuxNATTESP}, "0100 1400 02 000000",
+	{"NAT-T type", wire.KAMEExtXNATTType, wire.NATTType{Type: wire.KAMENATTESP}, "0100 1400 02 000000",
 		"0001 0014 02 000000"},
-	{"NAT-T port, network order", wire.LinuxExtXNATTSPort, wire.NATTPort{Port: 4500}, "0100 1500 1194 0000",
+	{"NAT-T port, network order", wire.KAMEExtXNATTSPort, wire.NATTPort{Port: 4500}, "0100 1500 1194 0000",
 		"0001 0015 1194 0000"},
-	{"original address", wire.LinuxExtXNATTOA, wire.Address{PrefixLen: 32, Addr: addr("10.0.0.1")},
+	{"original address", wire.KAMEExtXNATTOA, wire.Address{PrefixLen: 32, Addr: addr("10.0.0.1")},
 		"0300 1700 00 20 0000 0200 0000 0a000001 0000000000000000",
 		"0003 0017 00 20 0000 0002 0000 0a000001 0000000000000000"},
 	{"security context", wire.LinuxExtXSecCtx, wire.SecCtx{Alg: 1, DOI: 2, Context: []byte("s0\x00")},
@@ -386,7 +386,7 @@ func TestAppendTooLong(t *testing.T) {
 		types = append(types, x.Type)
 	}
 	want := []wire.ExtType{wire.ExtIdentitySrc, wire.ExtKeyAuth, wire.LinuxExtXSecCtx, wire.ExtSensitivity,
-		wire.LinuxExtXPolicy}
+		wire.KAMEExtXPolicy}
 	if diff := cmp.Diff(want, types); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -425,7 +425,7 @@ func TestViewsHaveNoRoom(t *testing.T) {
 		case wire.LinuxExtXSecCtx:
 			c, _ := d.ParseSecCtx(x.Raw)
 			views["context"] = c.Context
-		case wire.LinuxExtXPolicy:
+		case wire.KAMEExtXPolicy:
 			p, _ := d.ParsePolicy(x.Raw)
 			views["tail"] = p.Requests[0].Tail
 		}

@@ -128,7 +128,7 @@ func TestListThatSwallowsAKey(t *testing.T) {
 func TestNumbersThatLookLikeAKey(t *testing.T) {
 	for _, d := range variants() {
 		b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: wire.SATypeAH})
-		b = d.AppendSA(b, wire.SA{SPI: 1, Replay: 32, State: wire.StateMature, Auth: wire.LinuxAuthAESXCBCMAC})
+		b = d.AppendSA(b, wire.SA{SPI: 1, Replay: 32, State: wire.StateMature, Auth: wire.AuthAESXCBCMAC})
 		b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: addr("192.0.2.1"), Port: 9})
 		b = d.AppendLifetime(b, wire.ExtLifetimeHard, wire.Lifetime{Bytes: 0x00080002, AddTime: 0x00090003, UseTime: 1})
 		b = d.Finish(b)

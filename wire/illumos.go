@@ -25,9 +25,6 @@ const (
 	IllumosExtXStrAuth         ExtType = 28 // since 2024
 )
 
-// IllumosSATypeXTCPSig is the SA type of TCP signatures, since 2024.
-const IllumosSATypeXTCPSig SAType = 4
-
 // SA states of illumos beyond the RFC.
 const (
 	IllumosStateXActiveElsewhere State = 4 // another node of the cluster handles it
@@ -37,7 +34,6 @@ const (
 
 // SA flags of illumos.
 const (
-	IllumosFlagPFS       uint32 = 0x00000001
 	IllumosFlagNoReplay  uint32 = 0x00000002
 	IllumosFlagXNatted   uint32 = 0x00001000
 	IllumosFlagXTCPSig   uint32 = 0x00002000 // since 2024
@@ -59,33 +55,6 @@ const (
 	IllumosFlagXAAlg1    uint32 = 0x20000000
 	IllumosFlagXUnique   uint32 = 0x40000000 // selectors narrow the SA
 	IllumosFlagXUsed     uint32 = 0x80000000
-)
-
-// Authentication algorithms of illumos.
-const (
-	IllumosAuthNone       uint8 = 0
-	IllumosAuthMD5        uint8 = 1 // TCP signatures only, since 2024
-	IllumosAuthMD5HMAC    uint8 = 2
-	IllumosAuthSHA1HMAC   uint8 = 3
-	IllumosAuthSHA256HMAC uint8 = 5
-	IllumosAuthSHA384HMAC uint8 = 6
-	IllumosAuthSHA512HMAC uint8 = 7
-)
-
-// Encryption algorithms of illumos. The number behind CCM and GCM is the size of the ICV in bytes.
-const (
-	IllumosEncNone     uint8 = 0
-	IllumosEncDESCBC   uint8 = 2
-	IllumosEnc3DESCBC  uint8 = 3
-	IllumosEncBlowfish uint8 = 7
-	IllumosEncNull     uint8 = 11
-	IllumosEncAESCBC   uint8 = 12
-	IllumosEncAESCCM8  uint8 = 14
-	IllumosEncAESCCM12 uint8 = 15
-	IllumosEncAESCCM16 uint8 = 16
-	IllumosEncAESGCM8  uint8 = 18
-	IllumosEncAESGCM12 uint8 = 19
-	IllumosEncAESGCM16 uint8 = 20
 )
 
 // Identity types of illumos beyond the RFC.

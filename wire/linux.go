@@ -1,38 +1,14 @@
 package wire
 
-// Message types of Linux beyond the RFC.
-const (
-	LinuxMsgXPChange        MsgType = 12
-	LinuxMsgXSPDUpdate      MsgType = 13
-	LinuxMsgXSPDAdd         MsgType = 14
-	LinuxMsgXSPDDelete      MsgType = 15
-	LinuxMsgXSPDGet         MsgType = 16
-	LinuxMsgXSPDAcquire     MsgType = 17
-	LinuxMsgXSPDDump        MsgType = 18
-	LinuxMsgXSPDFlush       MsgType = 19
-	LinuxMsgXSPDSetIdx      MsgType = 20
-	LinuxMsgXSPDExpire      MsgType = 21
-	LinuxMsgXSPDDelete2     MsgType = 22
-	LinuxMsgXNATTNewMapping MsgType = 23
-	LinuxMsgXMigrate        MsgType = 24
-)
+// Message types of Linux beyond KAME's.
+const LinuxMsgXMigrate MsgType = 24
 
-// Extension types of Linux beyond the RFC.
+// Extension types of Linux beyond KAME's.
 const (
-	LinuxExtXKMPrivate ExtType = 17
-	LinuxExtXPolicy    ExtType = 18
-	LinuxExtXSA2       ExtType = 19
-	LinuxExtXNATTType  ExtType = 20
-	LinuxExtXNATTSPort ExtType = 21
-	LinuxExtXNATTDPort ExtType = 22
-	LinuxExtXNATTOA    ExtType = 23 // an address: the original one behind the NAT
 	LinuxExtXSecCtx    ExtType = 24
 	LinuxExtXKMAddress ExtType = 25
 	LinuxExtXFilter    ExtType = 26
 )
-
-// LinuxSATypeIPComp is the SA type of IP compression.
-const LinuxSATypeIPComp SAType = 9
 
 // SA flags of Linux that the kernel keeps.
 const (
@@ -41,89 +17,11 @@ const (
 	LinuxFlagNoECN      uint32 = 0x80000000
 )
 
-// Authentication algorithms of Linux.
-const (
-	LinuxAuthNone          uint8 = 0
-	LinuxAuthMD5HMAC       uint8 = 2
-	LinuxAuthSHA1HMAC      uint8 = 3
-	LinuxAuthSHA256HMAC    uint8 = 5
-	LinuxAuthSHA384HMAC    uint8 = 6
-	LinuxAuthSHA512HMAC    uint8 = 7
-	LinuxAuthRIPEMD160HMAC uint8 = 8
-	LinuxAuthAESXCBCMAC    uint8 = 9
-	LinuxAuthSM3HMAC       uint8 = 10
-	LinuxAuthNull          uint8 = 251
-)
+// ModeBEET is a mode of Linux.
+const ModeBEET uint8 = 3
 
-// Encryption algorithms of Linux. The number behind CCM and GCM is the size of the ICV in bytes.
-const (
-	LinuxEncNone        uint8 = 0
-	LinuxEncDESCBC      uint8 = 2
-	LinuxEnc3DESCBC     uint8 = 3
-	LinuxEncCAST128CBC  uint8 = 6
-	LinuxEncBlowfishCBC uint8 = 7
-	LinuxEncNull        uint8 = 11
-	LinuxEncAESCBC      uint8 = 12
-	LinuxEncAESCTR      uint8 = 13
-	LinuxEncAESCCM8     uint8 = 14
-	LinuxEncAESCCM12    uint8 = 15
-	LinuxEncAESCCM16    uint8 = 16
-	LinuxEncAESGCM8     uint8 = 18
-	LinuxEncAESGCM12    uint8 = 19
-	LinuxEncAESGCM16    uint8 = 20
-	LinuxEncCamelliaCBC uint8 = 22
-	LinuxEncNullAESGMAC uint8 = 23
-	LinuxEncSM4CBC      uint8 = 24
-	LinuxEncSerpentCBC  uint8 = 252
-	LinuxEncTwofishCBC  uint8 = 253
-)
-
-// Compression algorithms of Linux, in the encryption field of IPCOMP SAs.
-const (
-	LinuxCompOUI     uint8 = 1
-	LinuxCompDeflate uint8 = 2
-	LinuxCompLZS     uint8 = 3
-	LinuxCompLZJH    uint8 = 4
-)
-
-// Modes of an SA and of an IPsec request.
-const (
-	LinuxModeAny       uint8 = 0
-	LinuxModeTransport uint8 = 1
-	LinuxModeTunnel    uint8 = 2
-	LinuxModeBEET      uint8 = 3
-)
-
-// Policy types.
-const (
-	LinuxPolicyDiscard uint16 = 0
-	LinuxPolicyNone    uint16 = 1
-	LinuxPolicyIPsec   uint16 = 2
-	LinuxPolicyEntrust uint16 = 3 // of sockets only
-	LinuxPolicyBypass  uint16 = 4 // of sockets only
-)
-
-// Directions of a policy.
-const (
-	LinuxDirAny     uint8 = 0
-	LinuxDirIn      uint8 = 1
-	LinuxDirOut     uint8 = 2
-	LinuxDirForward uint8 = 3
-)
-
-// Levels of an IPsec request.
-const (
-	LinuxLevelDefault uint8 = 0
-	LinuxLevelUse     uint8 = 1
-	LinuxLevelRequire uint8 = 2
-	LinuxLevelUnique  uint8 = 3
-)
-
-// NAT-T encapsulations.
-const (
-	LinuxNATTNonIKE uint8 = 1 // the draft with the non-IKE marker
-	LinuxNATTESP    uint8 = 2 // RFC 3948
-)
+// LinuxDirForward is the direction of packets on their way through, beside KAME's.
+const LinuxDirForward uint8 = 3
 
 var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, tables{
 	msgs: []name{
@@ -154,22 +52,22 @@ var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, ta
 
 func linuxExts() []extRow {
 	return append(rfcExtRows(ruleAddressExact, nil),
-		extRow{typ: LinuxExtXKMPrivate, name: "X_KMPRIVATE", fields: []field{{"reserved", 4, nil}}},
-		extRow{typ: LinuxExtXPolicy, name: "X_POLICY", fields: []field{
+		extRow{typ: KAMEExtXKMPrivate, name: "X_KMPRIVATE", fields: []field{{"reserved", 4, nil}}},
+		extRow{typ: KAMEExtXPolicy, name: "X_POLICY", fields: []field{
 			{"policytype", 2, asPolicyType}, {"direction", 1, asDir}, {"reserved", 1, nil}, {"id", 4, nil},
 			{"priority", 4, asHex},
 		}, rule: rulePolicy, tail: tailPolicy, brief: briefPolicy},
-		extRow{typ: LinuxExtXSA2, name: "X_SA2", fields: []field{
+		extRow{typ: KAMEExtXSA2, name: "X_SA2", fields: []field{
 			{"mode", 1, asMode}, {"reserved", 3, asBytes}, {"sequence", 4, nil}, {"reqid", 4, nil},
 		}, brief: briefSA2},
-		extRow{typ: LinuxExtXNATTType, name: "X_NAT_T_TYPE", fields: []field{{"natttype", 1, asNATT},
+		extRow{typ: KAMEExtXNATTType, name: "X_NAT_T_TYPE", fields: []field{{"natttype", 1, asNATT},
 			{"reserved", 3, asBytes}},
 			brief: briefNATTType},
-		extRow{typ: LinuxExtXNATTSPort, name: "X_NAT_T_SPORT", fields: nattPortFields,
+		extRow{typ: KAMEExtXNATTSPort, name: "X_NAT_T_SPORT", fields: nattPortFields,
 			brief: briefNATTPort("nattsport")},
-		extRow{typ: LinuxExtXNATTDPort, name: "X_NAT_T_DPORT", fields: nattPortFields,
+		extRow{typ: KAMEExtXNATTDPort, name: "X_NAT_T_DPORT", fields: nattPortFields,
 			brief: briefNATTPort("nattdport")},
-		addressRow(LinuxExtXNATTOA, "X_NAT_T_OA", "nattoa", ruleAddressExact),
+		addressRow(KAMEExtXNATTOA, "X_NAT_T_OA", "nattoa", ruleAddressExact),
 		extRow{typ: LinuxExtXSecCtx, name: "X_SEC_CTX", fields: []field{
 			{"alg", 1, nil}, {"doi", 1, nil}, {"length", 2, nil},
 		}, rule: ruleSecCtx, tail: tailSecCtx, brief: briefSecCtx},

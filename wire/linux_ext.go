@@ -16,14 +16,14 @@ const (
 
 // SA2 is Linux' X_SA2: what the SA extension has no room for.
 type SA2 struct {
-	Mode     uint8 // LinuxModeTransport, ...
+	Mode     uint8 // ModeTransport, ...
 	Sequence uint32
 	ReqID    uint32
 }
 
 // AppendSA2 appends the extension to b, 16 bytes.
 func (d *Dialect) AppendSA2(b []byte, v SA2) []byte {
-	b, p := d.newExt(b, LinuxExtXSA2, sa2Len)
+	b, p := d.newExt(b, KAMEExtXSA2, sa2Len)
 	p[4] = v.Mode
 	d.put32(p[8:], v.Sequence)
 	d.put32(p[12:], v.ReqID)
@@ -40,8 +40,8 @@ func (d *Dialect) ParseSA2(raw []byte) (SA2, error) {
 
 // Policy is Linux' X_POLICY.
 type Policy struct {
-	Type      uint16 // LinuxPolicyIPsec, ...
-	Direction uint8  // LinuxDirIn, ...
+	Type      uint16 // KAMEPolicyIPsec, ...
+	Direction uint8  // KAMEDirIn, ...
 	Reserved  uint8
 	ID        uint32
 	Priority  uint32 // smaller wins
@@ -51,8 +51,8 @@ type Policy struct {
 // IPsecRequest is one transform that a policy asks for.
 type IPsecRequest struct {
 	Proto uint16 // IP protocol: 50, 51, 108, ...
-	Mode  uint8  // LinuxModeTransport, ...
-	Level uint8  // LinuxLevelRequire, ...
+	Mode  uint8  // ModeTransport, ...
+	Level uint8  // KAMELevelRequire, ...
 	ReqID uint32
 	// Src and Dst are the endpoints, both or neither. From ParsePolicy they are set whenever two sockaddrs of known
 	// families stand behind the fixed part, whatever Mode says.
@@ -63,7 +63,7 @@ type IPsecRequest struct {
 // AppendPolicy appends the extension to b: 16 bytes, the requests back to back, zeros up to a word.
 func (d *Dialect) AppendPolicy(b []byte, v Policy) []byte {
 	start := len(b)
-	b, p := d.newExt(b, LinuxExtXPolicy, policyLen)
+	b, p := d.newExt(b, KAMEExtXPolicy, policyLen)
 	d.put16(p[4:], v.Type)
 	p[6], p[7] = v.Direction, v.Reserved
 	d.put32(p[8:], v.ID)
@@ -128,11 +128,11 @@ func (d *Dialect) ParsePolicy(raw []byte) (Policy, error) {
 }
 
 // NATTType is Linux' X_NAT_T_TYPE.
-type NATTType struct{ Type uint8 } // LinuxNATTESP, ...
+type NATTType struct{ Type uint8 } // KAMENATTESP, ...
 
 // AppendNATTType appends the extension to b, 8 bytes.
 func (d *Dialect) AppendNATTType(b []byte, v NATTType) []byte {
-	b, p := d.newExt(b, LinuxExtXNATTType, nattTypeLen)
+	b, p := d.newExt(b, KAMEExtXNATTType, nattTypeLen)
 	p[4] = v.Type
 	return b
 }

@@ -124,13 +124,13 @@ func ruleProposal(d *Dialect, raw []byte) error {
 // rulePolicy wants endpoints in every request for a tunnel.
 func rulePolicy(d *Dialect, raw []byte) error {
 	v, err := d.ParsePolicy(raw)
-	if err != nil || v.Type != LinuxPolicyIPsec {
+	if err != nil || v.Type != KAMEPolicyIPsec {
 		return err
 	}
 	off := policyLen
 	for _, r := range v.Requests {
 		end := off + int(d.u16(raw[off:]))
-		if r.Mode == LinuxModeTunnel {
+		if r.Mode == ModeTunnel {
 			if _, _, _, err := d.parsePair(raw[off+ipsecRequestLen : end]); err != nil {
 				return d.fail(raw, off+ipsecRequestLen, err)
 			}

@@ -57,15 +57,17 @@ func (t ExtType) String() string { return nameOf(uint64(t), rfcExts) }
 // SAType is the type of a security association, sadb_msg_satype (RFC 2367 section 3.3).
 type SAType uint8
 
-// SA types of RFC 2367 section 3.3.
+// SA types of RFC 2367 section 3.3, and of dialects.
 const (
 	SATypeUnspec SAType = 0
 	SATypeAH     SAType = 2
 	SATypeESP    SAType = 3
+	SATypeTCPSig SAType = 4 // TCP signatures: illumos, since 2024
 	SATypeRSVP   SAType = 5
 	SATypeOSPFv2 SAType = 6
 	SATypeRIPv2  SAType = 7
 	SATypeMIP    SAType = 8
+	SATypeIPComp SAType = 9 // IP compression: all but illumos
 )
 
 // String names the types of the RFC; [Dialect.SATypeName] knows those of a dialect too.
@@ -104,14 +106,3 @@ const (
 
 // SA flags of RFC 2367 section 2.3.1. Whether a kernel honours them is another matter.
 const FlagPFS uint32 = 1
-
-// Authentication and encryption algorithms of RFC 2367 section 3.5; every dialect uses these numbers for them.
-const (
-	AuthNone     uint8 = 0
-	AuthMD5HMAC  uint8 = 2
-	AuthSHA1HMAC uint8 = 3
-	EncNone      uint8 = 0
-	EncDESCBC    uint8 = 2
-	Enc3DESCBC   uint8 = 3
-	EncNull      uint8 = 11
-)

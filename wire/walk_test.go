@@ -191,7 +191,7 @@ func TestNoAllocations(t *testing.T) {
 				}
 			}
 		}},
-		{"find", func() { d.Find(msg, wire.LinuxExtXSA2) }},
+		{"find", func() { d.Find(msg, wire.KAMEExtXSA2) }},
 		{"build", func() {
 			b := d.AppendHeader(buf[:0], wire.Header{Version: 2})
 			b = d.AppendSA(b, wire.SA{SPI: 1})

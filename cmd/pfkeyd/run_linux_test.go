@@ -131,8 +131,8 @@ func keyclientSA() pfkey.SA {
 			Src: wire.Address{Addr: documentation(1), PrefixLen: 32}, Dst: wire.Address{Addr: documentation(2),
 				PrefixLen: 32},
 		},
-		Auth: wire.LinuxAuthSHA1HMAC, AuthKey: pfkey.NewKey(append(slices.Clone(keyclientKey), "more"...)),
-		Encrypt: wire.LinuxEncAESCBC, EncryptKey: pfkey.NewKey(keyclientKey),
+		Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey(append(slices.Clone(keyclientKey), "more"...)),
+		Encrypt: wire.EncAESCBC, EncryptKey: pfkey.NewKey(keyclientKey),
 	}
 }
 

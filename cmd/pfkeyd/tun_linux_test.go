@@ -168,8 +168,8 @@ func TestServeTUN(t *testing.T) {
 		{Type: wire.SATypeESP, SPI: spiIn, Src: pfkey.Host(peer), Dst: pfkey.Host(engine)},
 	} {
 		err := c.Add(ctx, pfkey.SA{
-			SAID: sa, Auth: wire.LinuxAuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey), Encrypt: wire.LinuxEncAESCBC,
-			EncryptKey: pfkey.NewKey(keyclientKey), SA2: &wire.SA2{Mode: wire.LinuxModeTunnel},
+			SAID: sa, Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey), Encrypt: wire.EncAESCBC,
+			EncryptKey: pfkey.NewKey(keyclientKey), SA2: &wire.SA2{Mode: wire.ModeTunnel},
 		}, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -71,8 +71,8 @@ func openHost(ctx context.Context, address string, addr, peer netip.Addr, speed 
 // administrator must have done it.
 func (h *host) protect(ctx context.Context) error {
 	p := pfkey.Policy{
-		Direction: wire.LinuxDirOut, Src: pfkey.Host(h.addr), Dst: pfkey.Host(h.peer), Type: wire.LinuxPolicyIPsec,
-		Templates: []wire.IPsecRequest{{Proto: 50, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}},
+		Direction: wire.KAMEDirOut, Src: pfkey.Host(h.addr), Dst: pfkey.Host(h.peer), Type: wire.KAMEPolicyIPsec,
+		Templates: []wire.IPsecRequest{{Proto: 50, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire}},
 	}
 	_, err := h.client.UpdatePolicy(ctx, p)
 	if errors.Is(err, errors.ErrUnsupported) {

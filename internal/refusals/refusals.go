@@ -95,9 +95,9 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 			sa := pfkey.SA{
 				SAID:   pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(src), Dst: pfkey.Host(dst)},
 				Replay: 32,
-				Auth:   wire.LinuxAuthMD5HMAC, AuthKey: pfkey.NewKey(key), Encrypt: wire.LinuxEncNull,
+				Auth:   wire.AuthMD5HMAC, AuthKey: pfkey.NewKey(key), Encrypt: wire.EncNull,
 				EncryptKey: wire.Key{Data: []byte{}},
-				SA2:        &wire.SA2{Mode: wire.LinuxModeTransport},
+				SA2:        &wire.SA2{Mode: wire.ModeTransport},
 			}
 			if change != nil {
 				change(&sa)
@@ -108,30 +108,30 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 		}
 		add(spiNull, nil)
 		add(spiCBC, func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxEncAESCBC, pfkey.NewKey(keyBytes(16)),
-				wire.LinuxAuthSHA1HMAC, pfkey.NewKey(keyBytes(20))
+			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.EncAESCBC, pfkey.NewKey(keyBytes(16)),
+				wire.AuthSHA1HMAC, pfkey.NewKey(keyBytes(20))
 		})
 		add(spiBare, func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxEncAESCBC, pfkey.NewKey(keyBytes(16)), 0,
+			sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.EncAESCBC, pfkey.NewKey(keyBytes(16)), 0,
 				wire.Key{}
 		})
 		add(spiAH, func(sa *pfkey.SA) { sa.Type, sa.Encrypt, sa.EncryptKey = wire.SATypeAH, 0, wire.Key{} })
 		add(spiAHNull, func(sa *pfkey.SA) {
 			sa.Type, sa.Encrypt, sa.EncryptKey = wire.SATypeAH, 0, wire.Key{}
-			sa.Auth, sa.AuthKey = wire.LinuxAuthNull, wire.Key{Data: []byte{}}
+			sa.Auth, sa.AuthKey = wire.AuthNull, wire.Key{Data: []byte{}}
 		})
 		add(spiAH512, func(sa *pfkey.SA) {
 			sa.Type, sa.Encrypt, sa.EncryptKey = wire.SATypeAH, 0, wire.Key{}
-			sa.Auth, sa.AuthKey = wire.LinuxAuthSHA512HMAC, pfkey.NewKey(keyBytes(64))
+			sa.Auth, sa.AuthKey = wire.AuthSHA512HMAC, pfkey.NewKey(keyBytes(64))
 		})
-		add(spiTunnel, func(sa *pfkey.SA) { sa.SA2.Mode = wire.LinuxModeTunnel })
+		add(spiTunnel, func(sa *pfkey.SA) { sa.SA2.Mode = wire.ModeTunnel })
 		add(spiUDP, func(sa *pfkey.SA) {
-			sa.Extra = d.AppendNATTType(sa.Extra, wire.NATTType{Type: wire.LinuxNATTESP})
-			sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: ipsec.NATTPort})
-			sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: ipsec.NATTPort})
+			sa.Extra = d.AppendNATTType(sa.Extra, wire.NATTType{Type: wire.KAMENATTESP})
+			sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: ipsec.NATTPort})
+			sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: ipsec.NATTPort})
 		})
 		add(spiComp, func(sa *pfkey.SA) {
-			sa.Type, sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.LinuxSATypeIPComp, wire.LinuxCompDeflate,
+			sa.Type, sa.Encrypt, sa.EncryptKey, sa.Auth, sa.AuthKey = wire.SATypeIPComp, wire.CompDeflate,
 				wire.Key{}, 0, wire.Key{}
 			sa.Replay = 0
 		})
@@ -149,14 +149,14 @@ func SetUp(t testing.TB, c *pfkey.Client) {
 			l.Proto = 17
 			return l
 		}
-		tmpl := wire.IPsecRequest{Proto: 50, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire,
+		tmpl := wire.IPsecRequest{Proto: 50, Mode: wire.ModeTunnel, Level: wire.KAMELevelRequire,
 			Src: wire.Sockaddr{Addr: src}, Dst: wire.Sockaddr{Addr: dst}}
 		for _, p := range []pfkey.Policy{
-			{Type: wire.LinuxPolicyIPsec, Src: host(senderInner[six]), Dst: host(hostInner[six]),
+			{Type: wire.KAMEPolicyIPsec, Src: host(senderInner[six]), Dst: host(hostInner[six]),
 				Templates: []wire.IPsecRequest{tmpl}},
-			{Type: wire.LinuxPolicyDiscard, Src: host(senderInner[six]), Dst: host(dst)},
+			{Type: wire.KAMEPolicyDiscard, Src: host(senderInner[six]), Dst: host(dst)},
 		} {
-			p.Direction = wire.LinuxDirIn
+			p.Direction = wire.KAMEDirIn
 			if _, err := c.AddPolicy(ctx, p); err != nil {
 				t.Fatal(err)
 			}

@@ -20,7 +20,7 @@ func TestArrivalAgainstAdd(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	ctx := context.Background()
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC),
+	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.EncAESCBC),
 		ESPAuth: int(wire.AuthSHA1HMAC)}}}))
 	if _, err := h.client.Register(ctx, wire.SATypeESP); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestArrivalAgainstAdd(t *testing.T) {
 func TestAcquireTimesOut(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC),
+	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.EncAESCBC),
 		ESPAuth: int(wire.AuthSHA1HMAC)}}}))
 	if _, err := h.client.Register(context.Background(), wire.SATypeESP); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestAcquireUnheard(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := h.e.Kernel().(*illumos.Kernel)
 	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{
-		{AH: illumos.NotUsed, ESP: int(wire.IllumosEncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)},
+		{AH: illumos.NotUsed, ESP: int(wire.EncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)},
 	}}))
 	pkt := append([]byte(nil), plain...)
 	src := me.As4()

@@ -31,13 +31,13 @@ func (k *Kernel) checkAdd(p *protocol, r *request) result {
 	goodState := state == sadb.Mature || state == stateActiveElsewhere
 	if p.isESP() {
 		switch {
-		case !r.has(wire.ExtKeyEncrypt) && sa.Encrypt != wire.IllumosEncNull:
+		case !r.has(wire.ExtKeyEncrypt) && sa.Encrypt != wire.EncNull:
 			return missing(wire.ExtKeyEncrypt)
 		case !goodState:
 			return einval(wire.IllumosDiagBadSAState)
-		case sa.Encrypt == wire.IllumosEncNone:
+		case sa.Encrypt == wire.EncNone:
 			return einval(wire.IllumosDiagBadEAlg)
-		case sa.Encrypt == wire.IllumosEncNull && sa.Auth == wire.IllumosAuthNone:
+		case sa.Encrypt == wire.EncNull && sa.Auth == wire.AuthNone:
 			return einval(wire.IllumosDiagBadAAlg)
 		}
 	} else {
@@ -46,7 +46,7 @@ func (k *Kernel) checkAdd(p *protocol, r *request) result {
 			return missing(wire.ExtKeyAuth)
 		case !goodState:
 			return einval(wire.IllumosDiagBadSAState)
-		case sa.Encrypt != wire.IllumosEncNone:
+		case sa.Encrypt != wire.EncNone:
 			return einval(wire.IllumosDiagEncrNotSupp)
 		}
 	}
@@ -104,7 +104,7 @@ func (k *Kernel) checkEncryptKey(r *request, id uint8) result {
 	key := k.readKey(r.ext[wire.ExtKeyEncrypt])
 	bits := int(key.Bits) - int(key.Reserved) - alg.saltLen*8
 	switch {
-	case id == wire.IllumosEncNull || !alg.keySizeOK(bits):
+	case id == wire.EncNull || !alg.keySizeOK(bits):
 		return einval(wire.IllumosDiagBadEKeyBits)
 	case alg.weak == nil:
 	case key.Bits != alg.minBits: // the framework is shown the IV as part of the key

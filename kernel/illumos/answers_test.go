@@ -95,9 +95,9 @@ func replayValue(n uint32) ext {
 }
 
 var (
-	espSA = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC,
-		Encrypt: wire.IllumosEncAESCBC}
-	ahSA = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC}
+	espSA = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC,
+		Encrypt: wire.EncAESCBC}
+	ahSA = wire.SA{SPI: 0x1001, Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC}
 
 	authExt    = key(wire.ExtKeyAuth, authKey, 0)
 	encryptExt = key(wire.ExtKeyEncrypt, encryptKey, 0)
@@ -235,7 +235,7 @@ func TestOrderOfChecks(t *testing.T) {
 		{"EINVAL BAD_LABEL", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"), encryptExt, assoc(espSA),
 			empty(wire.ExtSensitivity), key(wire.ExtKeyAuth, []byte{1}, 0))},
 		{"EINVAL BAD_EKEYBITS", message(wire.MsgAdd, esp, src("192.0.2.2"), dst("192.0.2.1"),
-			change(espSA, func(s *wire.SA) { s.Encrypt, s.Auth = wire.IllumosEncDESCBC, 0 }),
+			change(espSA, func(s *wire.SA) { s.Encrypt, s.Auth = wire.EncDESCBC, 0 }),
 			// weak, but the IV is taken for a part of the key
 			key(wire.ExtKeyEncrypt, []byte{1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2}, 64))},
 		{"EOPNOTSUPP", message(wire.MsgAdd, ah, src("192.0.2.2"), dst("192.0.2.1"), authExt, assoc(ahSA),
@@ -403,7 +403,7 @@ func body(msg []byte) string { return fmt.Sprintf("%x", msg[wire.HeaderLen:]) }
 func TestCopies(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	gcm := change(espSA, func(s *wire.SA) {
-		s.Auth, s.Encrypt, s.Flags = 0, wire.IllumosEncAESGCM16,
+		s.Auth, s.Encrypt, s.Flags = 0, wire.EncAESGCM16,
 			wire.IllumosFlagXTunnel|wire.IllumosFlagXInbound|wire.IllumosFlagXOutbound|
 				wire.IllumosFlagXNattLoc|wire.IllumosFlagXNattRem
 	})
@@ -646,7 +646,7 @@ func TestChoice(t *testing.T) {
 		{"another source", flow, []ext{addressOf(wire.ExtAddressSrc, "192.0.2.5", 7, 17, 0), to, assoc(espSA), authExt,
 			encryptExt}, packet.Held},
 		{"another algorithm", flow,
-			[]ext{from, to, change(espSA, func(s *wire.SA) { s.Auth = wire.IllumosAuthMD5HMAC }),
+			[]ext{from, to, change(espSA, func(s *wire.SA) { s.Auth = wire.AuthMD5HMAC }),
 				key(wire.ExtKeyAuth, authKey[:16], 0), encryptExt}, packet.Held},
 		{"this cookie", "{raddr 192.0.2.2} ipsec {encr_algs aes km_proto ike km_cookie 7}",
 			[]ext{from, to, assoc(espSA), authExt, encryptExt, cookie(1, 7)}, packet.Transmitted},
@@ -777,7 +777,7 @@ func TestPassesFromStart(t *testing.T) {
 func TestWeakFirstKey(t *testing.T) {
 	k := newTalk(t, engine.Options{})
 	three := slices.Concat([]byte{1, 1, 1, 1, 1, 1, 1, 1}, []byte("second k"), []byte("third ke"))
-	sa := change(espSA, func(s *wire.SA) { s.Encrypt, s.Auth = wire.IllumosEnc3DESCBC, 0 })
+	sa := change(espSA, func(s *wire.SA) { s.Encrypt, s.Auth = wire.Enc3DESCBC, 0 })
 	k.must(message(wire.MsgAdd, wire.SATypeESP, src("192.0.2.2"), dst("192.0.2.1"), sa,
 		key(wire.ExtKeyEncrypt, three, 0)))
 	raw := find(t, k.must(get(wire.SATypeESP, "192.0.2.2", "192.0.2.1", espSA)), wire.ExtKeyEncrypt)

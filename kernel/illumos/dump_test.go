@@ -187,10 +187,10 @@ func aChange(r *rand.Rand) []byte {
 	if r.IntN(3) == 0 {
 		from, to = src("192.0.2.1"), dst([]string{"192.0.2.2", "192.0.2.3"}[r.IntN(2)])
 	}
-	v := wire.SA{SPI: spi, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC}
+	v := wire.SA{SPI: spi, Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC}
 	exts := []ext{from, to, authExt}
 	if satype == wire.SATypeESP {
-		v.Encrypt = wire.IllumosEncAESCBC
+		v.Encrypt = wire.EncAESCBC
 		exts = append(exts, encryptExt)
 	}
 	limits := []ext{lifetime(wire.ExtLifetimeHard, wire.Lifetime{AddTime: 40 + uint64(r.IntN(400)), Bytes: 200}),

@@ -621,7 +621,7 @@ func (p *policyParser) checkAction(a *Action, verb, end word, seen map[string]bo
 		return p.f.at(end, "%s needs auth_algs, encr_algs or encr_auth_algs before", verb.text)
 	}
 	if a.ESP == NotUsed && a.ESPAuth != NotUsed {
-		a.ESP = int(wire.IllumosEncNull)
+		a.ESP = int(wire.EncNull)
 	}
 	if a.AH == NotUsed && a.ESP == NotUsed {
 		return p.f.at(end, "%s uses no algorithm at all before", verb.text)
@@ -630,15 +630,15 @@ func (p *policyParser) checkAction(a *Action, verb, end word, seen map[string]bo
 }
 
 var authNames = map[string]uint8{
-	"md5": wire.IllumosAuthMD5HMAC, "sha": wire.IllumosAuthSHA1HMAC, "sha1": wire.IllumosAuthSHA1HMAC,
-	"hmac-sha": wire.IllumosAuthSHA1HMAC,
-	"sha256":   wire.IllumosAuthSHA256HMAC, "sha384": wire.IllumosAuthSHA384HMAC, "sha512": wire.IllumosAuthSHA512HMAC,
+	"md5": wire.AuthMD5HMAC, "sha": wire.AuthSHA1HMAC, "sha1": wire.AuthSHA1HMAC,
+	"hmac-sha": wire.AuthSHA1HMAC,
+	"sha256":   wire.AuthSHA256HMAC, "sha384": wire.AuthSHA384HMAC, "sha512": wire.AuthSHA512HMAC,
 }
 
 var encryptNames = map[string]uint8{
-	"aes": wire.IllumosEncAESCBC, "des": wire.IllumosEncDESCBC, "3des": wire.IllumosEnc3DESCBC,
-	"blowfish": wire.IllumosEncBlowfish,
-	"aes-ccm":  wire.IllumosEncAESCCM16, "aes-gcm": wire.IllumosEncAESGCM16,
+	"aes": wire.EncAESCBC, "des": wire.EncDESCBC, "3des": wire.Enc3DESCBC,
+	"blowfish": wire.EncBlowfishCBC,
+	"aes-ccm":  wire.EncAESCCM16, "aes-gcm": wire.EncAESGCM16,
 }
 
 // algorithm reads NAME, NUMBER, any or none, with or without (LENGTHS) behind it.

@@ -125,13 +125,13 @@ func bareCBC(newHash func() hash.Hash, key []byte, seal bool) func(size int) fun
 var sha256Key = []byte("0123456789abcdef0123456789abcdef")
 
 var protections = []protection{
-	{"gcm", wire.AuthNone, wire.IllumosEncAESGCM16, nil, slices.Concat(encryptKey, []byte("salt")), gcm, bareGCM(false),
+	{"gcm", wire.AuthNone, wire.EncAESGCM16, nil, slices.Concat(encryptKey, []byte("salt")), gcm, bareGCM(false),
 		bareGCM(true)},
-	{"cbc-sha1", wire.AuthSHA1HMAC, wire.IllumosEncAESCBC, authKey, encryptKey,
+	{"cbc-sha1", wire.AuthSHA1HMAC, wire.EncAESCBC, authKey, encryptKey,
 		ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA1,
 			AuthKey: ipsec.NewKey(authKey)},
 		bareCBC(sha1.New, authKey, false), bareCBC(sha1.New, authKey, true)},
-	{"cbc-sha256", wire.IllumosAuthSHA256HMAC, wire.IllumosEncAESCBC, sha256Key, encryptKey,
+	{"cbc-sha256", wire.AuthSHA256HMAC, wire.EncAESCBC, sha256Key, encryptKey,
 		ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESCBC, Key: ipsec.NewKey(encryptKey), MAC: ipsec.HMACSHA256,
 			AuthKey: ipsec.NewKey(sha256Key)},
 		bareCBC(sha256.New, sha256Key, false), bareCBC(sha256.New, sha256Key, true)},

@@ -252,7 +252,7 @@ func (r *real) message(a action) []byte {
 	case "delete":
 		m = d.AppendSA(m, wire.SA{SPI: spiOf(a.sa)})
 	default:
-		m = d.AppendSA(m, wire.SA{SPI: spiOf(a.sa), State: wire.StateMature, Encrypt: wire.IllumosEncAESGCM16})
+		m = d.AppendSA(m, wire.SA{SPI: spiOf(a.sa), State: wire.StateMature, Encrypt: wire.EncAESGCM16})
 		m = d.AppendKey(m, wire.ExtKeyEncrypt, pfkey.NewKey([]byte(string(encryptKey)+"salt")))
 		m = d.AppendLifetime(m, wire.ExtLifetimeHard, wire.Lifetime{AddTime: hardLimit})
 	}

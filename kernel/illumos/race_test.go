@@ -64,7 +64,7 @@ func (h *host) id(spi wire.SPI) pfkey.SAID {
 }
 
 func (h *host) sa(spi wire.SPI) pfkey.SA {
-	return pfkey.SA{SAID: h.id(spi), Replay: 32, Auth: wire.AuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC,
+	return pfkey.SA{SAID: h.id(spi), Replay: 32, Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC,
 		AuthKey: pfkey.NewKey(authKey), EncryptKey: pfkey.NewKey(encryptKey), Hard: &wire.Lifetime{AddTime: 3600},
 		Soft: &wire.Lifetime{AddTime: 3000}}
 }

@@ -43,7 +43,7 @@ func TestProposedKeyLengths(t *testing.T) {
 			lo, hi uint16
 		}{{c.Auth, c.AuthMinBits, c.AuthMaxBits}, {c.Encrypt, c.EncryptMinBits, c.EncryptMaxBits}} {
 			// NULL has no key, whatever the RFC says of algorithms that are used
-			none := r.alg == 0 || r.alg == wire.IllumosEncNull
+			none := r.alg == 0 || r.alg == wire.EncNull
 			if none != (r.lo|r.hi == 0) || r.lo > r.hi || !none && r.lo == 0 {
 				t.Errorf("%s: algorithm %d with keys of %d to %d bits", algs, r.alg, r.lo, r.hi)
 			}

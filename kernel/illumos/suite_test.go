@@ -20,7 +20,7 @@ func TestSuite(t *testing.T) {
 		address.Port = port
 		return d.AppendAddress(nil, typ, address)
 	}
-	esp := pfkey.SA{Auth: wire.IllumosAuthSHA1HMAC, AuthKey: a(20), Encrypt: wire.IllumosEncAESCBC, EncryptKey: a(16)}
+	esp := pfkey.SA{Auth: wire.AuthSHA1HMAC, AuthKey: a(20), Encrypt: wire.EncAESCBC, EncryptKey: a(16)}
 	esp.SAID = pfkey.SAID{Type: wire.SATypeESP, Src: pfkey.Host(netip.MustParseAddr("192.0.2.2"))}
 	for _, tt := range []struct {
 		want   string
@@ -28,15 +28,15 @@ func TestSuite(t *testing.T) {
 	}{
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(*pfkey.SA) {}},
 		{"esp aes-gcm-256 icv-64, salt 4, transport, ports {0 0}", func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey = wire.IllumosEncAESGCM8, a(36) // and what is said of authentication is not used
+			sa.Encrypt, sa.EncryptKey = wire.EncAESGCM8, a(36) // and what is said of authentication is not used
 		}},
 		{"esp aes-gcm-128 icv-128, salt 4, transport, ports {0 0}", func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey = wire.IllumosEncAESGCM16, a(28)
+			sa.Encrypt, sa.EncryptKey = wire.EncAESGCM16, a(28)
 			sa.EncryptKey.Reserved = 64 // bits of the first IV, behind the salt
 		}},
 		{"esp null-0 hmac-sha256 icv-128, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
-			sa.Auth, sa.AuthKey = wire.IllumosAuthSHA256HMAC, a(32)
-			sa.Encrypt, sa.EncryptKey = wire.IllumosEncNull, wire.Key{}
+			sa.Auth, sa.AuthKey = wire.AuthSHA256HMAC, a(32)
+			sa.Encrypt, sa.EncryptKey = wire.EncNull, wire.Key{}
 		}},
 		{"esp aes-cbc-128 icv-0, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
 			sa.Auth, sa.AuthKey = 0, wire.Key{}
@@ -57,10 +57,10 @@ func TestSuite(t *testing.T) {
 		{"illumos has no authentication algorithm 99", func(sa *pfkey.SA) { sa.Auth = 99 }},
 		{"illumos has no encryption algorithm 99", func(sa *pfkey.SA) { sa.Encrypt = 99 }},
 		{"the encryption key is shorter than its salt", func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey = wire.IllumosEncAESGCM16, a(3)
+			sa.Encrypt, sa.EncryptKey = wire.EncAESGCM16, a(3)
 		}},
 		{"the encryption key is shorter than its salt", func(sa *pfkey.SA) {
-			sa.Encrypt, sa.EncryptKey = wire.IllumosEncAESGCM16, wire.Key{Bits: 160, Data: make([]byte, 8)}
+			sa.Encrypt, sa.EncryptKey = wire.EncAESGCM16, wire.Key{Bits: 160, Data: make([]byte, 8)}
 		}},
 		{"SA type unspec is neither esp nor ah", func(sa *pfkey.SA) { sa.Type = 0 }},
 	} {

@@ -74,7 +74,7 @@ func (k *Kernel) acquireMessage(l lack, s *sa) message {
 		SAType: satypeOf(s.proto), Seq: wire.Seq(s.seq)})
 	b = k.appendEnd(b, wire.ExtAddressSrc, s.src)
 	b = k.appendEnd(b, wire.ExtAddressDst, s.dst)
-	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirOut, ID: l.policy.id,
+	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirOut, ID: l.policy.id,
 		Priority: l.policy.rank.priority})
 	if s.proto == protoAH || s.proto == protoESP {
 		p := wire.Proposal{Replay: window}

@@ -16,8 +16,8 @@ func TestAcquireForRequestID(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 	req := transport(protoESP)
-	req[0].Level, req[0].ReqID = wire.LinuxLevelUnique, 7
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: req}))
+	req[0].Level, req[0].ReqID = wire.KAMELevelUnique, 7
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: req}))
 	h.must(h.sa(association{spi: 0x1000, src: me, dst: peer}))
 	if v := h.outbound(datagram(me, peer)); v.Counter != "XfrmOutNoStates" {
 		t.Errorf("with an SA of another request id: %v %q", v.Kind, v.Counter)
@@ -26,7 +26,7 @@ func TestAcquireForRequestID(t *testing.T) {
 		t.Fatalf("%d ACQUIREs, want 1", len(got))
 	}
 	larval := h.must(h.bare(wire.MsgDump, 0))
-	x, _ := h.d().Find(larval, wire.LinuxExtXSA2)
+	x, _ := h.d().Find(larval, wire.KAMEExtXSA2)
 	if v, err := h.d().ParseSA2(x.Raw); err != nil || v.ReqID != 7 {
 		t.Errorf("the LARVAL SA: %s", h.d().Line(larval))
 	}
@@ -55,11 +55,11 @@ func TestRefusedAcquire(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t, engine.Options{})
 			for _, dst := range []string{"192.0.2.3", "192.0.2.4"} {
-				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: netip.MustParseAddr(dst),
+				h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: netip.MustParseAddr(dst),
 					req: tunnel(protoESP, me, peer)}))
 			}
 			for _, dst := range []string{"2001:db8::2", "2001:db8::3"} {
-				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: netip.MustParseAddr(dst),
+				h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me6, dst: netip.MustParseAddr(dst),
 					req: tunnel(protoESP, me6, peer6)}))
 			}
 			h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
@@ -81,7 +81,7 @@ func TestRefusedAcquire(t *testing.T) {
 // other.
 func TestChoiceOfSA(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	spi := func() wire.SPI {
 		t.Helper()
 		v := h.outbound(datagram(me, peer))

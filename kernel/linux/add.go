@@ -51,8 +51,8 @@ func (k *Kernel) saOf(r *request) (made *sa, errno wire.Errno) {
 		return nil, wire.EINVAL
 	}
 	authKey, encryptKey := k.key(r, wire.ExtKeyAuth), k.key(r, wire.ExtKeyEncrypt)
-	if r.has(wire.ExtKeyAuth) && v.Auth != wire.LinuxAuthNull && authKey.Bits == 0 ||
-		r.has(wire.ExtKeyEncrypt) && v.Encrypt != wire.LinuxEncNull && encryptKey.Bits == 0 {
+	if r.has(wire.ExtKeyAuth) && v.Auth != wire.AuthNull && authKey.Bits == 0 ||
+		r.has(wire.ExtKeyEncrypt) && v.Encrypt != wire.EncNull && encryptKey.Bits == 0 {
 		return nil, wire.EINVAL
 	}
 	const flags = wire.LinuxFlagNoECN | wire.LinuxFlagDecapDSCP | wire.LinuxFlagNoPMTUDisc
@@ -83,7 +83,7 @@ func (k *Kernel) saOf(r *request) (made *sa, errno wire.Errno) {
 		p := k.address(r, wire.ExtAddressProxy)
 		s.sel = &selector{src: raw(p.Addr), srcBits: p.PrefixLen, v6: p.Addr.Is6()}
 	}
-	if r.has(wire.LinuxExtXNATTType) {
+	if r.has(wire.KAMEExtXNATTType) {
 		s.encap.Store(k.encapOf(r))
 	}
 	if errno := s.check(); errno != wire.OK {
@@ -96,7 +96,7 @@ func (k *Kernel) saOf(r *request) (made *sa, errno wire.Errno) {
 // setEncrypt takes over the encryption algorithm, or for IPCOMP that of compression, which has no key.
 func (s *sa) setEncrypt(id uint8, key wire.Key) wire.Errno {
 	if s.proto == protoComp {
-		if id != wire.LinuxCompDeflate {
+		if id != wire.CompDeflate {
 			return wire.ENOSYS
 		}
 		s.compress = id
@@ -120,9 +120,9 @@ func (k *Kernel) key(r *request, t wire.ExtType) (v wire.Key) {
 
 // encapOf reads the NAT-T extensions. Ports that are not given are 0.
 func (k *Kernel) encapOf(r *request) *encap {
-	v, _ := k.d.ParseNATTType(r.ext[wire.LinuxExtXNATTType])
+	v, _ := k.d.ParseNATTType(r.ext[wire.KAMEExtXNATTType])
 	e := &encap{typ: v.Type}
-	for t, to := range map[wire.ExtType]*uint16{wire.LinuxExtXNATTSPort: &e.sport, wire.LinuxExtXNATTDPort: &e.dport} {
+	for t, to := range map[wire.ExtType]*uint16{wire.KAMEExtXNATTSPort: &e.sport, wire.KAMEExtXNATTDPort: &e.dport} {
 		if r.has(t) {
 			p, _ := k.d.ParseNATTPort(r.ext[t])
 			*to = p.Port
@@ -143,7 +143,7 @@ func (s *sa) check() wire.Errno {
 		if a == nil || !a.takes(len(s.encryptKey())) || s.auth != 0 && !authAlg(s.auth).takes(len(s.authKey())) {
 			return wire.EINVAL
 		}
-		if encap != nil && encap.typ != wire.LinuxNATTNonIKE && encap.typ != wire.LinuxNATTESP {
+		if encap != nil && encap.typ != wire.KAMENATTNonIKE && encap.typ != wire.KAMENATTESP {
 			return wire.EINVAL
 		}
 	case protoAH:

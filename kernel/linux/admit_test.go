@@ -28,11 +28,11 @@ func (h *host) sealedIn(spi wire.SPI, seq uint32, o ipsec.Outer, inner []byte) [
 // TestAdmit: a packet has to have come through the SAs that its policy asks for.
 func TestAdmit(t *testing.T) {
 	use := func(req []wire.IPsecRequest) []wire.IPsecRequest {
-		req[0].Level = wire.LinuxLevelUse
+		req[0].Level = wire.KAMELevelUse
 		return req
 	}
 	unique := func(req []wire.IPsecRequest) []wire.IPsecRequest {
-		req[0].Level, req[0].ReqID = wire.LinuxLevelUnique, 7
+		req[0].Level, req[0].ReqID = wire.KAMELevelUnique, 7
 		return req
 	}
 	const bare, inTransport, inTunnel = 0, 1, 2
@@ -65,9 +65,9 @@ func TestAdmit(t *testing.T) {
 		{"nothing, but it came by a tunnel", nil, inTunnel, "XfrmInTmplMismatch"},
 	} {
 		h := newHost(t, engine.Options{})
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: test.req}))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: test.req}))
 		h.must(h.sa(association{spi: 0x1000}))
-		h.must(h.sa(association{spi: 0x2000, mode: wire.LinuxModeTunnel}))
+		h.must(h.sa(association{spi: 0x2000, mode: wire.ModeTunnel}))
 		pkt := [][]byte{plain, h.sealed(0x1000, 1), h.sealedIn(0x2000, 1, ipsec.Outer{}, plain)}[test.took]
 		if v := h.inbound(pkt); v.Counter != test.want || (v.Kind == packet.Delivered) != (test.want == "") {
 			t.Errorf("%s: %v %q, want %q", test.name, v.Kind, v.Counter, test.want)
@@ -89,8 +89,8 @@ func TestTrafficClass(t *testing.T) {
 		{noECN | decap, 0x2a, 0x43, 0x42},
 	} {
 		h := newHost(t, engine.Options{})
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: tunnel(protoESP, peer, me)}))
-		h.must(h.sa(association{spi: 0x1000, mode: wire.LinuxModeTunnel, flags: test.flags}))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: tunnel(protoESP, peer, me)}))
+		h.must(h.sa(association{spi: 0x1000, mode: wire.ModeTunnel, flags: test.flags}))
 		inner := datagram(peer, me)
 		ipsec.SetTOS(inner, test.inner)
 		pkt := h.sealedIn(0x1000, 1, ipsec.Outer{}, inner)
@@ -128,8 +128,8 @@ func TestReplayWindow(t *testing.T) {
 // TestIPCompThreshold: what is short, or would not become shorter, goes out as it is.
 func TestIPCompThreshold(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoComp)}))
-	h.must(h.sa(association{satype: wire.LinuxSATypeIPComp, spi: 0x100, src: me, dst: peer}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoComp)}))
+	h.must(h.sa(association{satype: wire.SATypeIPComp, spi: 0x100, src: me, dst: peer}))
 	var noise []byte
 	for i := range 10 {
 		s := sha256.Sum256([]byte{byte(i)})
@@ -157,7 +157,7 @@ func TestIPCompThreshold(t *testing.T) {
 // TestClosedSocket: a socket that is closed is registered no more, nor promiscuous.
 func TestClosedSocket(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	s := h.open()
 	for _, msg := range [][]byte{h.bare(wire.MsgRegister, wire.SATypeESP), h.bare(wire.MsgXPromisc, 1)} {
 		s.Send(msg, privileged)

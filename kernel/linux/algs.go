@@ -30,42 +30,42 @@ func between(least, most int) func(int) bool {
 // The algorithms in the order of REGISTER and of proposals. To add one: a row, and its implementation in package ipsec.
 var (
 	authAlgs = []algorithm{
-		{id: wire.LinuxAuthNull, mac: ipsec.NullMAC},
-		{id: wire.LinuxAuthMD5HMAC, minBits: 128, maxBits: 128, icvLen: 12, mac: ipsec.HMACMD5},
-		{id: wire.LinuxAuthSHA1HMAC, minBits: 160, maxBits: 160, icvLen: 12, mac: ipsec.HMACSHA1},
-		{id: wire.LinuxAuthSHA256HMAC, minBits: 256, maxBits: 256, icvLen: 12, mac: ipsec.HMACSHA256},
-		{id: wire.LinuxAuthSHA384HMAC, minBits: 384, maxBits: 384, icvLen: 24, mac: ipsec.HMACSHA384},
-		{id: wire.LinuxAuthSHA512HMAC, minBits: 512, maxBits: 512, icvLen: 32, mac: ipsec.HMACSHA512},
-		{id: wire.LinuxAuthRIPEMD160HMAC, minBits: 160, maxBits: 160, icvLen: 12, mac: ipsec.HMACRIPEMD160},
-		{id: wire.LinuxAuthAESXCBCMAC, minBits: 128, maxBits: 128, icvLen: 12, mac: ipsec.AESXCBC,
+		{id: wire.AuthNull, mac: ipsec.NullMAC},
+		{id: wire.AuthMD5HMAC, minBits: 128, maxBits: 128, icvLen: 12, mac: ipsec.HMACMD5},
+		{id: wire.AuthSHA1HMAC, minBits: 160, maxBits: 160, icvLen: 12, mac: ipsec.HMACSHA1},
+		{id: wire.AuthSHA256HMAC, minBits: 256, maxBits: 256, icvLen: 12, mac: ipsec.HMACSHA256},
+		{id: wire.AuthSHA384HMAC, minBits: 384, maxBits: 384, icvLen: 24, mac: ipsec.HMACSHA384},
+		{id: wire.AuthSHA512HMAC, minBits: 512, maxBits: 512, icvLen: 32, mac: ipsec.HMACSHA512},
+		{id: wire.AuthRIPEMD160HMAC, minBits: 160, maxBits: 160, icvLen: 12, mac: ipsec.HMACRIPEMD160},
+		{id: wire.AuthAESXCBCMAC, minBits: 128, maxBits: 128, icvLen: 12, mac: ipsec.AESXCBC,
 			keyOK: exactly(16, 24, 32)},
 	}
 	encryptAlgs = []algorithm{
-		{id: wire.LinuxEncNull, cipher: ipsec.NULL, keyOK: exactly(0)},
-		{id: wire.LinuxEncDESCBC, ivLen: 8, minBits: 64, maxBits: 64, cipher: ipsec.DESCBC, keyOK: exactly(8)},
-		{id: wire.LinuxEnc3DESCBC, ivLen: 8, minBits: 192, maxBits: 192, cipher: ipsec.TripleDES, keyOK: exactly(24)},
-		{id: wire.LinuxEncCAST128CBC, ivLen: 8, minBits: 40, maxBits: 128, cipher: ipsec.CAST128CBC,
+		{id: wire.EncNull, cipher: ipsec.NULL, keyOK: exactly(0)},
+		{id: wire.EncDESCBC, ivLen: 8, minBits: 64, maxBits: 64, cipher: ipsec.DESCBC, keyOK: exactly(8)},
+		{id: wire.Enc3DESCBC, ivLen: 8, minBits: 192, maxBits: 192, cipher: ipsec.TripleDES, keyOK: exactly(24)},
+		{id: wire.EncCAST128CBC, ivLen: 8, minBits: 40, maxBits: 128, cipher: ipsec.CAST128CBC,
 			keyOK: between(5, 16)},
-		{id: wire.LinuxEncBlowfishCBC, ivLen: 8, minBits: 40, maxBits: 448, cipher: ipsec.BlowfishCBC,
+		{id: wire.EncBlowfishCBC, ivLen: 8, minBits: 40, maxBits: 448, cipher: ipsec.BlowfishCBC,
 			keyOK: between(4, 56)},
-		{id: wire.LinuxEncAESCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.AESCBC,
+		{id: wire.EncAESCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.AESCBC,
 			keyOK: exactly(16, 24, 32)},
-		{id: wire.LinuxEncSerpentCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.SerpentCBC,
+		{id: wire.EncSerpentCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.SerpentCBC,
 			keyOK: between(0, 32)},
-		{id: wire.LinuxEncCamelliaCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.CamelliaCBC,
+		{id: wire.EncCamelliaCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.CamelliaCBC,
 			keyOK: exactly(16, 24, 32)},
-		{id: wire.LinuxEncTwofishCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.TwofishCBC,
+		{id: wire.EncTwofishCBC, ivLen: 8, minBits: 128, maxBits: 256, cipher: ipsec.TwofishCBC,
 			keyOK: exactly(16, 24, 32)},
-		{id: wire.LinuxEncAESCTR, ivLen: 8, minBits: 160, maxBits: 288, cipher: ipsec.AESCTR,
+		{id: wire.EncAESCTR, ivLen: 8, minBits: 160, maxBits: 288, cipher: ipsec.AESCTR,
 			keyOK: exactly(20, 28, 36)},
 	}
 )
 
 // Highest numbers of algorithms.
 const (
-	authMax     = wire.LinuxAuthNull
-	encryptMax  = wire.LinuxEncTwofishCBC
-	compressMax = wire.LinuxCompLZJH
+	authMax     = wire.AuthNull
+	encryptMax  = wire.EncTwofishCBC
+	compressMax = wire.CompLZJH
 )
 
 func findAlg(table []algorithm, id uint8) *algorithm {

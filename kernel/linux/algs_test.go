@@ -39,28 +39,28 @@ func TestKeyLengths(t *testing.T) {
 		auth         uint8
 		takes, other []int
 	}{
-		{"null", wire.LinuxEncNull, 0, []int{0}, []int{none, 8, 128}},
-		{"des", wire.LinuxEncDESCBC, 0, []int{64, 57}, []int{0, none, 56, 65, 128}},
-		{"3des", wire.LinuxEnc3DESCBC, 0, []int{192}, []int{64, 128, 184, 200}},
-		{"cast128", wire.LinuxEncCAST128CBC, 0, []int{40, 64, 128}, []int{32, 136}},
-		{"blowfish", wire.LinuxEncBlowfishCBC, 0, []int{40, 128, 448}, []int{456}},
-		{"aes", wire.LinuxEncAESCBC, 0, []int{128, 192, 256, 121}, []int{120, 136, 160, 224, 264}},
-		{"aes-ctr", wire.LinuxEncAESCTR, 0, []int{160, 224, 288}, []int{128, 192, 256, 296}},
-		{"camellia", wire.LinuxEncCamelliaCBC, 0, []int{128, 192, 256}, []int{120, 160, 200, 264}},
-		{"serpent", wire.LinuxEncSerpentCBC, 0, []int{128, 192, 256}, []int{264}},
-		{"twofish", wire.LinuxEncTwofishCBC, 0, []int{128, 192, 256}, []int{120, 160, 200, 264}},
-		{"md5", 0, wire.LinuxAuthMD5HMAC, []int{none, 1, 128, 800}, []int{0}},
-		{"sha1", 0, wire.LinuxAuthSHA1HMAC, []int{none, 1, 160, 800}, []int{0}},
-		{"sha256", 0, wire.LinuxAuthSHA256HMAC, []int{none, 1, 256, 800}, []int{0}},
-		{"xcbc", 0, wire.LinuxAuthAESXCBCMAC, []int{128, 192, 256}, []int{0, none, 120, 136, 160, 264}},
-		{"no authentication", 0, wire.LinuxAuthNull, []int{none, 0, 128}, nil},
+		{"null", wire.EncNull, 0, []int{0}, []int{none, 8, 128}},
+		{"des", wire.EncDESCBC, 0, []int{64, 57}, []int{0, none, 56, 65, 128}},
+		{"3des", wire.Enc3DESCBC, 0, []int{192}, []int{64, 128, 184, 200}},
+		{"cast128", wire.EncCAST128CBC, 0, []int{40, 64, 128}, []int{32, 136}},
+		{"blowfish", wire.EncBlowfishCBC, 0, []int{40, 128, 448}, []int{456}},
+		{"aes", wire.EncAESCBC, 0, []int{128, 192, 256, 121}, []int{120, 136, 160, 224, 264}},
+		{"aes-ctr", wire.EncAESCTR, 0, []int{160, 224, 288}, []int{128, 192, 256, 296}},
+		{"camellia", wire.EncCamelliaCBC, 0, []int{128, 192, 256}, []int{120, 160, 200, 264}},
+		{"serpent", wire.EncSerpentCBC, 0, []int{128, 192, 256}, []int{264}},
+		{"twofish", wire.EncTwofishCBC, 0, []int{128, 192, 256}, []int{120, 160, 200, 264}},
+		{"md5", 0, wire.AuthMD5HMAC, []int{none, 1, 128, 800}, []int{0}},
+		{"sha1", 0, wire.AuthSHA1HMAC, []int{none, 1, 160, 800}, []int{0}},
+		{"sha256", 0, wire.AuthSHA256HMAC, []int{none, 1, 256, 800}, []int{0}},
+		{"xcbc", 0, wire.AuthAESXCBCMAC, []int{128, 192, 256}, []int{0, none, 120, 136, 160, 264}},
+		{"no authentication", 0, wire.AuthNull, []int{none, 0, 128}, nil},
 	} {
 		h := newHost(t, engine.Options{})
 		spi := wire.SPI(0x1000)
 		add := func(bits int) wire.Errno {
 			spi++
 			if test.auth != 0 {
-				return h.errno(h.keyed(spi, wire.LinuxEncNull, 0, test.auth, bits))
+				return h.errno(h.keyed(spi, wire.EncNull, 0, test.auth, bits))
 			}
 			return h.errno(h.keyed(spi, test.encrypt, bits, 0, none))
 		}
@@ -86,20 +86,20 @@ func TestEveryAlgorithm(t *testing.T) {
 		auth        uint8
 		authBits    int
 	}{
-		{"des", wire.LinuxEncDESCBC, 64, wire.LinuxAuthMD5HMAC, 128},
-		{"3des", wire.LinuxEnc3DESCBC, 192, wire.LinuxAuthSHA1HMAC, 160},
-		{"cast128", wire.LinuxEncCAST128CBC, 128, wire.LinuxAuthSHA256HMAC, 256},
-		{"blowfish", wire.LinuxEncBlowfishCBC, 448, wire.LinuxAuthSHA384HMAC, 384},
-		{"aes", wire.LinuxEncAESCBC, 256, wire.LinuxAuthSHA512HMAC, 512},
-		{"aes-ctr", wire.LinuxEncAESCTR, 288, wire.LinuxAuthRIPEMD160HMAC, 160},
-		{"camellia", wire.LinuxEncCamelliaCBC, 192, wire.LinuxAuthAESXCBCMAC, 128},
-		{"serpent", wire.LinuxEncSerpentCBC, 256, wire.LinuxAuthNull, 0},
-		{"twofish", wire.LinuxEncTwofishCBC, 128, 0, -1},
-		{"null", wire.LinuxEncNull, 0, wire.LinuxAuthSHA1HMAC, 160},
+		{"des", wire.EncDESCBC, 64, wire.AuthMD5HMAC, 128},
+		{"3des", wire.Enc3DESCBC, 192, wire.AuthSHA1HMAC, 160},
+		{"cast128", wire.EncCAST128CBC, 128, wire.AuthSHA256HMAC, 256},
+		{"blowfish", wire.EncBlowfishCBC, 448, wire.AuthSHA384HMAC, 384},
+		{"aes", wire.EncAESCBC, 256, wire.AuthSHA512HMAC, 512},
+		{"aes-ctr", wire.EncAESCTR, 288, wire.AuthRIPEMD160HMAC, 160},
+		{"camellia", wire.EncCamelliaCBC, 192, wire.AuthAESXCBCMAC, 128},
+		{"serpent", wire.EncSerpentCBC, 256, wire.AuthNull, 0},
+		{"twofish", wire.EncTwofishCBC, 128, 0, -1},
+		{"null", wire.EncNull, 0, wire.AuthSHA1HMAC, 160},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			near, far := newHost(t, engine.Options{}), newPeer(t)
-			near.must(near.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer,
+			near.must(near.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer,
 				req: transport(protoESP)}))
 			for _, h := range []*host{near, far} {
 				h.must(h.keyed(0x1000, test.encrypt, test.encryptBits, test.auth, test.authBits))
@@ -109,7 +109,7 @@ func TestEveryAlgorithm(t *testing.T) {
 			if v.Kind != packet.Transmitted {
 				t.Fatalf("%v %q", v.Kind, v.Counter)
 			}
-			if clear := bytes.Contains(v.Inner, pkt[20:]); clear != (test.encrypt == wire.LinuxEncNull) {
+			if clear := bytes.Contains(v.Inner, pkt[20:]); clear != (test.encrypt == wire.EncNull) {
 				t.Errorf("the payload can be read: %v", clear)
 			}
 			if got := far.inbound(v.Inner); got.Kind != packet.Delivered || cmp.Diff(pkt, got.Inner) != "" {

@@ -34,7 +34,7 @@ func BenchmarkInbound1400(b *testing.B) {
 // BenchmarkOutbound1400 is the other way: policy, the SA for its template, and the cipher.
 func BenchmarkOutbound1400(b *testing.B) {
 	h := newHost(b, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	h.must(h.sa(association{spi: 0x5555, src: me, dst: peer}))
 	pkt := payload1400()
 	copy(pkt[12:], me.AsSlice())

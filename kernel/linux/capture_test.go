@@ -49,20 +49,20 @@ type capture struct {
 }
 
 var (
-	authNumbers = map[string]uint8{"hmac(md5)": wire.LinuxAuthMD5HMAC, "hmac(sha1)": wire.LinuxAuthSHA1HMAC,
-		"hmac(sha256)": wire.LinuxAuthSHA256HMAC,
-		"hmac(sha384)": wire.LinuxAuthSHA384HMAC, "hmac(sha512)": wire.LinuxAuthSHA512HMAC,
-		"hmac(rmd160)": wire.LinuxAuthRIPEMD160HMAC,
-		"xcbc(aes)":    wire.LinuxAuthAESXCBCMAC}
+	authNumbers = map[string]uint8{"hmac(md5)": wire.AuthMD5HMAC, "hmac(sha1)": wire.AuthSHA1HMAC,
+		"hmac(sha256)": wire.AuthSHA256HMAC,
+		"hmac(sha384)": wire.AuthSHA384HMAC, "hmac(sha512)": wire.AuthSHA512HMAC,
+		"hmac(rmd160)": wire.AuthRIPEMD160HMAC,
+		"xcbc(aes)":    wire.AuthAESXCBCMAC}
 	icvBits = map[string]int{"hmac(sha384)": 192, "hmac(sha512)": 256}
 
-	encryptNumbers = map[string]uint8{"ecb(cipher_null)": wire.LinuxEncNull, "cbc(des)": wire.LinuxEncDESCBC,
-		"cbc(des3_ede)": wire.LinuxEnc3DESCBC,
-		"cbc(cast5)":    wire.LinuxEncCAST128CBC, "cbc(blowfish)": wire.LinuxEncBlowfishCBC,
-		"cbc(aes)":          wire.LinuxEncAESCBC,
-		"rfc3686(ctr(aes))": wire.LinuxEncAESCTR, "cbc(camellia)": wire.LinuxEncCamelliaCBC,
-		"cbc(serpent)": wire.LinuxEncSerpentCBC,
-		"cbc(twofish)": wire.LinuxEncTwofishCBC}
+	encryptNumbers = map[string]uint8{"ecb(cipher_null)": wire.EncNull, "cbc(des)": wire.EncDESCBC,
+		"cbc(des3_ede)": wire.Enc3DESCBC,
+		"cbc(cast5)":    wire.EncCAST128CBC, "cbc(blowfish)": wire.EncBlowfishCBC,
+		"cbc(aes)":          wire.EncAESCBC,
+		"rfc3686(ctr(aes))": wire.EncAESCTR, "cbc(camellia)": wire.EncCamelliaCBC,
+		"cbc(serpent)": wire.EncSerpentCBC,
+		"cbc(twofish)": wire.EncTwofishCBC}
 )
 
 // message is the ADD of an SA; false if PF_KEY cannot make it.
@@ -103,7 +103,7 @@ func (c *capture) message(d *wire.Dialect, i int) ([]byte, bool) {
 		pfkey.Host(sa.Dst))
 	b = append(b, keys...)
 	if c.Mode == "tunnel" {
-		b = d.AppendSA2(b, wire.SA2{Mode: wire.LinuxModeTunnel})
+		b = d.AppendSA2(b, wire.SA2{Mode: wire.ModeTunnel})
 		// The selector has the family of what is inside.
 		inner, _ := hex.DecodeString(c.Packets[0].Inner)
 		any := netip.IPv4Unspecified()
@@ -113,8 +113,8 @@ func (c *capture) message(d *wire.Dialect, i int) ([]byte, bool) {
 		b = d.AppendAddress(b, wire.ExtAddressProxy, wire.Address{Addr: any})
 	}
 	if c.UDPPort != 0 {
-		b = d.AppendNATTType(b, wire.NATTType{Type: wire.LinuxNATTESP})
-		for _, t := range []wire.ExtType{wire.LinuxExtXNATTSPort, wire.LinuxExtXNATTDPort} {
+		b = d.AppendNATTType(b, wire.NATTType{Type: wire.KAMENATTESP})
+		for _, t := range []wire.ExtType{wire.KAMEExtXNATTSPort, wire.KAMEExtXNATTDPort} {
 			b = d.AppendNATTPort(b, t, wire.NATTPort{Port: c.UDPPort})
 		}
 	}
@@ -231,7 +231,7 @@ func clearHeaders(pkt []byte) []byte {
 // policy lets everything through an SA, in its direction.
 func (c *capture) policy(h *host, i int, out bool) []byte {
 	d, sa := h.d(), &c.SAs[i]
-	q := wire.IPsecRequest{Proto: protoESP, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}
+	q := wire.IPsecRequest{Proto: protoESP, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire}
 	if c.Proto == "ah" {
 		q.Proto = protoAH
 	}
@@ -240,18 +240,18 @@ func (c *capture) policy(h *host, i int, out bool) []byte {
 	if inner[0]>>4 == 6 {
 		any = netip.IPv6Unspecified()
 	}
-	v := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirForward}
+	v := wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.LinuxDirForward}
 	if c.Mode == "tunnel" {
-		q.Mode = wire.LinuxModeTunnel
+		q.Mode = wire.ModeTunnel
 		q.Src, q.Dst = wire.Sockaddr{Addr: sa.Src}, wire.Sockaddr{Addr: sa.Dst}
 	} else {
-		v.Direction = wire.LinuxDirIn
+		v.Direction = wire.KAMEDirIn
 	}
 	if out {
-		v.Direction = wire.LinuxDirOut
+		v.Direction = wire.KAMEDirOut
 	}
 	v.Requests = []wire.IPsecRequest{q}
-	b := d.AppendPolicy(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.LinuxMsgXSPDUpdate}), v)
+	b := d.AppendPolicy(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.KAMEMsgXSPDUpdate}), v)
 	for _, t := range []wire.ExtType{wire.ExtAddressSrc, wire.ExtAddressDst} {
 		b = d.AppendAddress(b, t, wire.Address{Proto: 255, Addr: any})
 	}

@@ -24,7 +24,7 @@ const (
 	espHeaderLen = 8
 )
 
-// Encap makes a UDP socket whose option UDP_ENCAP is kind: [wire.LinuxNATTESP], [wire.LinuxNATTNonIKE], 0 for none, or
+// Encap makes a UDP socket whose option UDP_ENCAP is kind: [wire.KAMENATTESP], [wire.KAMENATTNonIKE], 0 for none, or
 // 3 (UDP_ENCAP_L2TPINUDP), which takes no ESP out either. Bound to the unspecified address, it is for every one of the
 // family.
 func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
@@ -33,7 +33,7 @@ func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno {
 	switch {
 	case kind == l2tp:
 		kind = 0
-	case kind < 0 || kind > int(wire.LinuxNATTESP):
+	case kind < 0 || kind > int(wire.KAMENATTESP):
 		kind, errno = 0, wire.ENOPROTOOPT // the socket is there all the same
 	}
 	k.encaps.mu.Lock()
@@ -52,7 +52,7 @@ func (t *encapTable) kind(dst netip.Addr, port uint16) (kind uint8, bypass bool)
 	defer t.mu.RUnlock()
 	if t.own == nil {
 		if port == ipsec.NATTPort {
-			return wire.LinuxNATTESP, true
+			return wire.KAMENATTESP, true
 		}
 		return 0, false
 	}
@@ -79,7 +79,7 @@ func inspect(pkt []byte, off int, kind uint8) (what encapsulated, skip int) {
 		return keepalive, 0
 	}
 	skip = udpLen
-	if kind == wire.LinuxNATTNonIKE {
+	if kind == wire.KAMENATTNonIKE {
 		if len(data) <= nonIKELen+espHeaderLen || binary.BigEndian.Uint64(data) != 0 {
 			return notESP, 0
 		}

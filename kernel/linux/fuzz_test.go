@@ -25,15 +25,15 @@ func FuzzConversation(f *testing.F) {
 		item(0, h.sa(association{typ: wire.MsgUpdate, spi: 0x1000, hard: limits})), item(2, h.sealed(0x1000, 1)),
 		item(2, h.sealed(0x1000, 2)), item(4, []byte{40}), item(1, h.bare(wire.MsgDump, 0))))
 	f.Add(slices.Concat(item(1, h.bare(wire.MsgRegister, 3)),
-		item(0, h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)})),
-		item(3, datagram(me, peer)), item(0, h.bare(wire.LinuxMsgXSPDDump, 0)), item(4, []byte{200})))
+		item(0, h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)})),
+		item(3, datagram(me, peer)), item(0, h.bare(wire.KAMEMsgXSPDDump, 0)), item(4, []byte{200})))
 	f.Add(slices.Concat(item(0, h.sa(association{spi: 5, mode: 2})),
-		item(0, h.policy(wire.LinuxMsgXSPDUpdate, policy{out: true, src: me, dst: peer,
+		item(0, h.policy(wire.KAMEMsgXSPDUpdate, policy{out: true, src: me, dst: peer,
 			req: tunnel(protoESP, me, peer)})),
 		item(0, h.policy(wire.LinuxMsgXMigrate, policy{out: true, src: me, dst: peer,
 			req: append(tunnel(protoESP, me, peer), tunnel(protoESP, me, third)...)})),
 		item(0, h.bare(wire.MsgFlush, 0))))
-	f.Add(slices.Concat(item(0, h.sa(association{satype: wire.LinuxSATypeIPComp, spi: 9})),
+	f.Add(slices.Concat(item(0, h.sa(association{satype: wire.SATypeIPComp, spi: 9})),
 		item(1, h.bare(wire.MsgXPromisc, 1)), item(0, h.sa(association{spi: 7, natt: 2})),
 		item(0, h.sa(association{typ: wire.MsgDelete, spi: 7}))))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -66,7 +66,7 @@ func FuzzConversation(f *testing.F) {
 		}
 		atRest(t, h.e)
 		h.send(h.bare(wire.MsgFlush, 0))
-		h.send(h.bare(wire.LinuxMsgXSPDFlush, 0))
+		h.send(h.bare(wire.KAMEMsgXSPDFlush, 0))
 		read(h.s)
 		read(second)
 		if st := h.e.Status(0); st.SACount != 0 || len(st.SAs) != 0 || len(st.Acquires) != 0 {
@@ -87,7 +87,7 @@ func (h *host) wellFormed(m []byte) {
 		return
 	}
 	switch hdr.Type {
-	case wire.MsgAcquire, wire.MsgExpire, wire.MsgGetSPI, wire.MsgDump, wire.LinuxMsgXNATTNewMapping:
+	case wire.MsgAcquire, wire.MsgExpire, wire.MsgGetSPI, wire.MsgDump, wire.KAMEMsgXNATTNewMapping:
 	default:
 		return
 	}

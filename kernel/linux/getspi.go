@@ -57,10 +57,10 @@ func (k *Kernel) getSPI(r *request) wire.Errno {
 
 // modeAndReqID reads X_SA2.
 func (k *Kernel) modeAndReqID(r *request) (mode, uint32, bool) {
-	if !r.has(wire.LinuxExtXSA2) {
+	if !r.has(wire.KAMEExtXSA2) {
 		return modeTransport, 0, true
 	}
-	v, _ := k.d.ParseSA2(r.ext[wire.LinuxExtXSA2])
+	v, _ := k.d.ParseSA2(r.ext[wire.KAMEExtXSA2])
 	m, ok := modeOf(v.Mode)
 	return m, v.ReqID, ok
 }

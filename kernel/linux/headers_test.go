@@ -21,10 +21,10 @@ func TestTransformBehindExtensionHeaders(t *testing.T) {
 		h := newHost(t, engine.Options{Addrs: []netip.Addr{src}})
 		satype := wire.SATypeESP
 		if own == protoComp {
-			satype = wire.LinuxSATypeIPComp
+			satype = wire.SATypeIPComp
 		}
 		h.must(h.sa(association{satype: satype, spi: 0x1000, src: src, dst: dst}))
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: src, dst: dst, req: transport(uint16(own))}))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: src, dst: dst, req: transport(uint16(own))}))
 		for _, tt := range []struct{ headers, kept []uint8 }{
 			{nil, nil},
 			{[]uint8{dstOpts}, []uint8{dstOpts}},

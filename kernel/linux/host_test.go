@@ -143,16 +143,16 @@ func (h *host) sa(a association) []byte {
 	}
 	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: a.typ, SAType: a.satype, Seq: a.seq, PID: 1})
 	v := wire.SA{SPI: a.spi, Replay: a.replay, Flags: a.flags}
-	if a.satype != wire.LinuxSATypeIPComp {
+	if a.satype != wire.SATypeIPComp {
 		v.Auth = wire.AuthSHA1HMAC
 	}
 	switch {
 	case a.encrypt != 0:
 		v.Encrypt = a.encrypt
 	case a.satype == wire.SATypeESP:
-		v.Encrypt = wire.LinuxEncAESCBC
-	case a.satype == wire.LinuxSATypeIPComp:
-		v.Encrypt = wire.LinuxCompDeflate
+		v.Encrypt = wire.EncAESCBC
+	case a.satype == wire.SATypeIPComp:
+		v.Encrypt = wire.CompDeflate
 	}
 	b = d.AppendSA(b, v)
 	b = d.AppendAddress(b, wire.ExtAddressSrc, pfkey.Host(a.src))
@@ -174,8 +174,8 @@ func (h *host) sa(a association) []byte {
 		b = d.AppendSA2(b, wire.SA2{Mode: a.mode})
 		if a.natt != 0 {
 			b = d.AppendNATTType(b, wire.NATTType{Type: a.natt})
-			b = d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: a.sport})
-			b = d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: a.dport})
+			b = d.AppendNATTPort(b, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: a.sport})
+			b = d.AppendNATTPort(b, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: a.dport})
 		}
 	}
 	return d.Finish(b)
@@ -202,22 +202,22 @@ type policy struct {
 }
 
 func transport(proto uint16) []wire.IPsecRequest {
-	return []wire.IPsecRequest{{Proto: proto, Mode: wire.LinuxModeTransport, Level: wire.LinuxLevelRequire}}
+	return []wire.IPsecRequest{{Proto: proto, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire}}
 }
 
 func tunnel(proto uint16, src, dst netip.Addr) []wire.IPsecRequest {
-	return []wire.IPsecRequest{{Proto: proto, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire,
+	return []wire.IPsecRequest{{Proto: proto, Mode: wire.ModeTunnel, Level: wire.KAMELevelRequire,
 		Src: wire.Sockaddr{Addr: src}, Dst: wire.Sockaddr{Addr: dst}}}
 }
 
 func (h *host) policy(typ wire.MsgType, p policy) []byte {
 	d := h.d()
-	v := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: wire.LinuxDirIn, Requests: p.req}
+	v := wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirIn, Requests: p.req}
 	if p.out {
-		v.Direction = wire.LinuxDirOut
+		v.Direction = wire.KAMEDirOut
 	}
 	if p.discard {
-		v.Type = wire.LinuxPolicyDiscard
+		v.Type = wire.KAMEPolicyDiscard
 	}
 	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: typ, PID: 1})
 	b = d.AppendPolicy(b, v)

@@ -97,10 +97,10 @@ func TestShortDatagramToNATT(t *testing.T) {
 			t.Errorf("a socket of kind %d: %v, want %v", kind, got, want)
 		}
 	}
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
 	ike := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40))
 	fresh := newHost(t, engine.Options{})
-	fresh.must(fresh.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
+	fresh.must(fresh.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
 	if v := fresh.inbound(ike); v.Kind != packet.Delivered {
 		t.Errorf("IKE to the socket of a daemon, whatever the policy: %v %v", v.Kind, v.Reason)
 	}
@@ -120,7 +120,7 @@ func TestNullAuthentication(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	d := h.d()
 	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: wire.SATypeAH, PID: 1})
-	b = d.AppendSA(b, wire.SA{SPI: 0x1000, Auth: wire.LinuxAuthNull})
+	b = d.AppendSA(b, wire.SA{SPI: 0x1000, Auth: wire.AuthNull})
 	b = d.AppendAddress(b, wire.ExtAddressSrc, pfkey.Host(peer))
 	b = d.AppendAddress(b, wire.ExtAddressDst, pfkey.Host(me))
 	h.must(d.Finish(d.AppendKey(b, wire.ExtKeyAuth, wire.Key{})))
@@ -163,7 +163,7 @@ func TestLimitsAtOnce(t *testing.T) {
 		if out {
 			a.src, a.dst = me, peer
 			want = "XfrmOutStateExpired"
-			h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+			h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 		}
 		h.must(h.sa(a))
 		h.must(h.bare(wire.MsgRegister, wire.SATypeESP))

@@ -42,7 +42,7 @@ func TestMemoryOfDumps(t *testing.T) {
 func TestPacketsLeaveLittleToDo(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	pkt := datagram(me, peer)
 	h.e.Do(func() {
 		send := func(n int) {
@@ -68,7 +68,7 @@ func TestStatusListsSomeAcquires(t *testing.T) {
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 	for _, dst := range []string{"192.0.2.2", "192.0.2.3", "192.0.2.4"} {
 		dst := netip.MustParseAddr(dst)
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: dst, req: transport(protoESP)}))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: dst, req: transport(protoESP)}))
 		h.outbound(datagram(me, dst))
 	}
 	for limit, want := range map[int]int{0: 3, 2: 2, 5: 3} {

@@ -76,8 +76,8 @@ func (k *Kernel) appendSA(b []byte, h wire.Header, s *sa, st sadb.State, u usage
 	b = k.d.AppendSA2(b, wire.SA2{Mode: m, ReqID: s.reqID})
 	if e := s.encap.Load(); e != nil {
 		b = k.d.AppendNATTType(b, wire.NATTType{Type: e.typ})
-		b = k.d.AppendNATTPort(b, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: e.sport})
-		b = k.d.AppendNATTPort(b, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: e.dport})
+		b = k.d.AppendNATTPort(b, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: e.sport})
+		b = k.d.AppendNATTPort(b, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: e.dport})
 	}
 	k.d.Finish(b[start:])
 	return b

@@ -36,11 +36,11 @@ func (k *Kernel) migrate(r *request) wire.Errno {
 		km = &wire.KMAddress{Reserved: k.d.Order.Uint32(raw[4:]), Local: wire.Sockaddr{Addr: local},
 			Remote: wire.Sockaddr{Addr: remote}}
 	}
-	moves, errno := k.moves(r.ext[wire.LinuxExtXPolicy][16:])
+	moves, errno := k.moves(r.ext[wire.KAMEExtXPolicy][16:])
 	if errno != wire.OK {
 		return errno
 	}
-	if !movable(moves) || v.Direction == wire.LinuxDirAny {
+	if !movable(moves) || v.Direction == wire.KAMEDirAny {
 		return wire.EINVAL
 	}
 	p := k.policies.bySel[v.Direction-1][sel]
@@ -224,11 +224,11 @@ func (k *Kernel) migrateMessage(sel spd.Selector, dir uint8, ms []move, km *wire
 		Addr: sel.Src.Addr()})
 	b = k.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Proto: sel.Proto, PrefixLen: uint8(sel.Dst.Bits()),
 		Addr: sel.Dst.Addr()})
-	v := wire.Policy{Type: wire.LinuxPolicyIPsec, Direction: dir}
+	v := wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: dir}
 	for _, m := range ms {
-		q := wire.IPsecRequest{Proto: uint16(m.proto), Level: wire.LinuxLevelRequire, ReqID: m.reqID}
+		q := wire.IPsecRequest{Proto: uint16(m.proto), Level: wire.KAMELevelRequire, ReqID: m.reqID}
 		if m.reqID != 0 {
-			q.Level = wire.LinuxLevelUnique
+			q.Level = wire.KAMELevelUnique
 		}
 		q.Mode, _ = m.mode.wire()
 		q.Src, q.Dst = wire.Sockaddr{Addr: m.oldSrc}, wire.Sockaddr{Addr: m.oldDst}

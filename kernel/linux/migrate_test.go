@@ -34,18 +34,18 @@ func (h *host) errno(msg []byte) wire.Errno {
 	return e
 }
 
-var esp = wire.IPsecRequest{Proto: protoESP, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire}
+var esp = wire.IPsecRequest{Proto: protoESP, Mode: wire.ModeTunnel, Level: wire.KAMELevelRequire}
 
 // TestMigrateKeeps: an SA that moves is what it was, but for its ends.
 func TestMigrateKeeps(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: tunnel(protoESP, me, peer)}))
-	sa := association{spi: 0x1000, src: me, dst: peer, mode: wire.LinuxModeTunnel, replay: 8,
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: tunnel(protoESP, me, peer)}))
+	sa := association{spi: 0x1000, src: me, dst: peer, mode: wire.ModeTunnel, replay: 8,
 		flags: wire.LinuxFlagNoECN | wire.LinuxFlagDecapDSCP,
 		soft:  &wire.Lifetime{Bytes: 1000, AddTime: 100, UseTime: 10}, hard: &wire.Lifetime{Allocations: 70,
 			Bytes:   2000,
 			AddTime: 200, UseTime: 20},
-		natt: wire.LinuxNATTESP, sport: 4500, dport: 4501}
+		natt: wire.KAMENATTESP, sport: 4500, dport: 4501}
 	// With a PROXY, so that the SA's selector is not the one it has otherwise.
 	h.must(h.d().Finish(h.d().AppendAddress(h.sa(sa), wire.ExtAddressProxy,
 		wire.Address{PrefixLen: 24, Addr: netip.MustParseAddr("198.51.100.0")})))
@@ -67,8 +67,8 @@ func TestMigrateKeeps(t *testing.T) {
 // destination and protocol, and the number of the message that made it, which a new mapping of NAT-T bears.
 func TestMigrateSource(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: tunnel(protoESP, peer, me)}))
-	h.must(h.sa(association{spi: 0x1000, mode: wire.LinuxModeTunnel, natt: wire.LinuxNATTESP, sport: 4500, dport: 4500,
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: tunnel(protoESP, peer, me)}))
+	h.must(h.sa(association{spi: 0x1000, mode: wire.ModeTunnel, natt: wire.KAMENATTESP, sport: 4500, dport: 4500,
 		seq: 77}))
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 	h.must(h.migrate(policy{src: peer, dst: me}, moving(esp, peer, me, third, me)))
@@ -81,7 +81,7 @@ func TestMigrateSource(t *testing.T) {
 		t.Errorf("%v %q", v.Kind, v.Counter)
 	}
 	got := read(h.s)
-	if diff := cmp.Diff([]int{77}, h.seqs(got, wire.LinuxMsgXNATTNewMapping)); diff != "" {
+	if diff := cmp.Diff([]int{77}, h.seqs(got, wire.KAMEMsgXNATTNewMapping)); diff != "" {
 		t.Fatal(diff)
 	}
 	if line := h.d().Line(got[0]); !strings.Contains(line, "src="+third.String()) {
@@ -92,12 +92,12 @@ func TestMigrateSource(t *testing.T) {
 // TestMigrateIPComp moves an SA without keys.
 func TestMigrateIPComp(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	comp := wire.IPsecRequest{Proto: protoComp, Mode: wire.LinuxModeTunnel, Level: wire.LinuxLevelRequire}
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: tunnel(protoComp, me, peer)}))
-	h.must(h.sa(association{satype: wire.LinuxSATypeIPComp, spi: 0x100, src: me, dst: peer,
-		mode: wire.LinuxModeTunnel}))
+	comp := wire.IPsecRequest{Proto: protoComp, Mode: wire.ModeTunnel, Level: wire.KAMELevelRequire}
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: tunnel(protoComp, me, peer)}))
+	h.must(h.sa(association{satype: wire.SATypeIPComp, spi: 0x100, src: me, dst: peer,
+		mode: wire.ModeTunnel}))
 	h.must(h.migrate(policy{out: true, src: me, dst: peer}, moving(comp, me, peer, me, third)))
-	h.must(h.sa(association{typ: wire.MsgGet, satype: wire.LinuxSATypeIPComp, spi: 0x100, src: me, dst: third}))
+	h.must(h.sa(association{typ: wire.MsgGet, satype: wire.SATypeIPComp, spi: 0x100, src: me, dst: third}))
 }
 
 // TestMigrateToAnotherFamily: the flows for which an SA is stay those of the family that it was made for.
@@ -105,8 +105,8 @@ func TestMigrateToAnotherFamily(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	p := policy{out: true, src: me6, dst: peer6, req: tunnel(protoESP, me6, peer6)}
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, p))
-	h.must(h.sa(association{spi: 0x1000, src: me6, dst: peer6, mode: wire.LinuxModeTunnel}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, p))
+	h.must(h.sa(association{spi: 0x1000, src: me6, dst: peer6, mode: wire.ModeTunnel}))
 	h.must(h.migrate(p, moving(esp, me6, peer6, me, peer)))
 	v := h.outbound(datagram(me6, peer6))
 	if v.Kind != packet.Transmitted || v.Inner[0]>>4 != 4 || v.Inner[9] != protoESP {
@@ -118,7 +118,7 @@ func TestMigrateToAnotherFamily(t *testing.T) {
 func TestMigrateSaysKMAddress(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	p := policy{out: true, src: me, dst: peer, req: tunnel(protoESP, me, peer)}
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, p))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, p))
 	want := wire.KMAddress{Reserved: 0x01020304, Local: wire.Sockaddr{Addr: me}, Remote: wire.Sockaddr{Addr: third}}
 	got := h.must(h.d().Finish(h.d().AppendKMAddress(h.migrate(p, moving(esp, me, peer, me, third)), want)))
 	x, ok := h.d().Find(got, wire.LinuxExtXKMAddress)
@@ -137,14 +137,14 @@ func TestMigrateRefuses(t *testing.T) {
 		"it is longer than the rest":   func(msg []byte, at int) { msg[at] = 200 },
 		"it is shorter than it can be": func(msg []byte, at int) { msg[at] = 8 },
 		"its ends are of two families": func(msg []byte, at int) { msg[at+16] = 10 },
-		"its mode is another one":      func(msg []byte, at int) { msg[at+4] = wire.LinuxModeTransport },
+		"its mode is another one":      func(msg []byte, at int) { msg[at+4] = wire.ModeTransport },
 		"the mode of both is none":     func(msg []byte, at int) { msg[at+4], msg[at-48+4] = 9, 9 },
 	} {
 		h := newHost(t, engine.Options{})
 		p := policy{out: true, src: me, dst: peer, req: tunnel(protoESP, me, peer)}
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, p))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, p))
 		msg := h.migrate(p, moving(esp, me, peer, me, third))
-		x, _ := h.d().Find(msg, wire.LinuxExtXPolicy)
+		x, _ := h.d().Find(msg, wire.KAMEExtXPolicy)
 		spoil(msg, x.Offset+16+48)
 		if got := h.errno(msg); got != wire.EINVAL {
 			t.Errorf("%s: %v, want EINVAL", name, got)

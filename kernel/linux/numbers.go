@@ -43,11 +43,11 @@ const (
 // modeOf reads a mode of PF_KEY.
 func modeOf(m uint8) (mode, bool) {
 	switch m {
-	case wire.LinuxModeAny, wire.LinuxModeTransport:
+	case wire.ModeAny, wire.ModeTransport:
 		return modeTransport, true
-	case wire.LinuxModeTunnel:
+	case wire.ModeTunnel:
 		return modeTunnel, true
-	case wire.LinuxModeBEET:
+	case wire.ModeBEET:
 		return modeBEET, true
 	}
 	return 0, false
@@ -57,11 +57,11 @@ func modeOf(m uint8) (mode, bool) {
 func (m mode) wire() (uint8, bool) {
 	switch m {
 	case modeTransport:
-		return wire.LinuxModeTransport, true
+		return wire.ModeTransport, true
 	case modeTunnel:
-		return wire.LinuxModeTunnel, true
+		return wire.ModeTunnel, true
 	case modeBEET:
-		return wire.LinuxModeBEET, true
+		return wire.ModeBEET, true
 	}
 	return 0, false
 }
@@ -78,7 +78,7 @@ func protoOf(t wire.SAType) (uint8, bool) {
 		return protoAH, true
 	case wire.SATypeESP:
 		return protoESP, true
-	case wire.LinuxSATypeIPComp:
+	case wire.SATypeIPComp:
 		return protoComp, true
 	}
 	return 0, false
@@ -92,7 +92,7 @@ func satypeOf(proto uint8) wire.SAType {
 	case protoESP:
 		return wire.SATypeESP
 	case protoComp:
-		return wire.LinuxSATypeIPComp
+		return wire.SATypeIPComp
 	}
 	return wire.SATypeUnspec
 }

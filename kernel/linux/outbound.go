@@ -221,7 +221,7 @@ func (k *Kernel) sealWith(s *sa, e *encap, pkt, room []byte, seq uint64) ([]byte
 	default:
 		return nil, dropOutBadHeader
 	}
-	if e != nil && e.typ == wire.LinuxNATTNonIKE {
+	if e != nil && e.typ == wire.KAMENATTNonIKE {
 		sealed = withMarker(sealed)
 	}
 	return sealed, noDrop

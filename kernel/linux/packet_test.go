@@ -32,13 +32,13 @@ func TestTwoHosts(t *testing.T) {
 	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	esp := association{spi: 0x1000, replay: 32}
 	ah := association{satype: wire.SATypeAH, spi: 0x2000, replay: 32}
-	comp := association{satype: wire.LinuxSATypeIPComp, spi: 0x300}
+	comp := association{satype: wire.SATypeIPComp, spi: 0x300}
 	with := func(a association, f func(*association)) association {
 		f(&a)
 		return a
 	}
 	tunnelled := func(a association) association {
-		return with(a, func(a *association) { a.mode = wire.LinuxModeTunnel })
+		return with(a, func(a *association) { a.mode = wire.ModeTunnel })
 	}
 	natt := func(typ uint8) association {
 		return with(esp, func(a *association) { a.natt, a.sport, a.dport = typ, 4500, 4500 })
@@ -70,15 +70,15 @@ func TestTwoHosts(t *testing.T) {
 			reqs: append(tunnel(protoESP, me, peer), transport(protoAH)...), proto: protoAH},
 		{name: "tunnel from the unspecified address", src: me, dst: peer, sas: []association{tunnelled(esp)},
 			reqs: tunnel(protoESP, netip.IPv4Unspecified(), peer), proto: protoESP},
-		{name: "esp in udp", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTESP)}, reqs: transport(protoESP),
+		{name: "esp in udp", src: me, dst: peer, sas: []association{natt(wire.KAMENATTESP)}, reqs: transport(protoESP),
 			proto: 17, encap: 2},
-		{name: "esp6 in udp", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTESP)},
+		{name: "esp6 in udp", src: me6, dst: peer6, sas: []association{natt(wire.KAMENATTESP)},
 			reqs: transport(protoESP), proto: 17, encap: 2},
-		{name: "esp6 in udp, non-ike", src: me6, dst: peer6, sas: []association{natt(wire.LinuxNATTNonIKE)},
+		{name: "esp6 in udp, non-ike", src: me6, dst: peer6, sas: []association{natt(wire.KAMENATTNonIKE)},
 			reqs: transport(protoESP), proto: 17, encap: 1},
-		{name: "esp in udp, non-ike", src: me, dst: peer, sas: []association{natt(wire.LinuxNATTNonIKE)},
+		{name: "esp in udp, non-ike", src: me, dst: peer, sas: []association{natt(wire.KAMENATTNonIKE)},
 			reqs: transport(protoESP), proto: 17, encap: 1},
-		{name: "esp tunnel in udp", src: me, dst: peer, sas: []association{tunnelled(natt(wire.LinuxNATTESP))},
+		{name: "esp tunnel in udp", src: me, dst: peer, sas: []association{tunnelled(natt(wire.KAMENATTESP))},
 			reqs: tunnel(protoESP, me, peer), proto: 17, encap: 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestTwoHosts(t *testing.T) {
 					a.src, a.dst = test.src, test.dst
 					h.must(h.sa(a))
 				}
-				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: h == near, src: test.src, dst: test.dst,
+				h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: h == near, src: test.src, dst: test.dst,
 					req: test.reqs}))
 			}
 			pkt := datagram(test.src, test.dst)
@@ -103,8 +103,8 @@ func TestTwoHosts(t *testing.T) {
 				if v := far.inbound(near.outbound(pkt).Inner); v.Counter != "XfrmInTmplMismatch" {
 					t.Errorf("in UDP, which nothing protects: %v %q", v.Kind, v.Counter)
 				}
-				b := far.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.LinuxMsgXSPDAdd, PID: 1})
-				b = far.d().AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyNone, Direction: wire.LinuxDirIn})
+				b := far.d().AppendHeader(nil, wire.Header{Version: 2, Type: wire.KAMEMsgXSPDAdd, PID: 1})
+				b = far.d().AppendPolicy(b, wire.Policy{Type: wire.KAMEPolicyNone, Direction: wire.KAMEDirIn})
 				// not between hosts, and the first of its kind: it is taken though it is younger
 				bits := uint8(test.src.BitLen()) - 1
 				b = far.d().AppendAddress(b, wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: bits,
@@ -148,8 +148,8 @@ func TestTwoHosts(t *testing.T) {
 func TestInboundDrops(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.sa(association{spi: 0x1000, replay: 4}))
-	h.must(h.sa(association{spi: 0x2000, mode: wire.LinuxModeTunnel}))
-	h.must(h.sa(association{spi: 0x3000, natt: wire.LinuxNATTESP, sport: 4500, dport: 4500}))
+	h.must(h.sa(association{spi: 0x2000, mode: wire.ModeTunnel}))
+	h.must(h.sa(association{spi: 0x3000, natt: wire.KAMENATTESP, sport: 4500, dport: 4500}))
 	broken := h.sealed(0x1000, 9)
 	broken[len(broken)-1] ^= 1
 	inUDP := func(spi wire.SPI) []byte {
@@ -215,7 +215,7 @@ func (h *host) sealedAs(spi wire.SPI, seq uint32, broken []byte) []byte {
 func TestAcquireOnce(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	for range 3 {
 		if v := h.outbound(datagram(me, peer)); v.Counter != "XfrmOutNoStates" || v.Reason != packet.NoSA {
 			t.Errorf("%v %v %q", v.Kind, v.Reason, v.Counter)
@@ -230,7 +230,7 @@ func TestAcquireOnce(t *testing.T) {
 		t.Errorf("status %+v", st.Acquires)
 	}
 	// The ADD that answers it takes the LARVAL SA's place.
-	h.must(h.sa(association{spi: 0x77, src: me, dst: peer, seq: hdr.Seq, mode: wire.LinuxModeTransport}))
+	h.must(h.sa(association{spi: 0x77, src: me, dst: peer, seq: hdr.Seq, mode: wire.ModeTransport}))
 	if st := h.e.Status(0); len(st.Acquires) != 0 || st.SACount != 1 {
 		t.Errorf("after the answer: %d SAs, acquires %+v", st.SACount, st.Acquires)
 	}

@@ -23,31 +23,31 @@ func (r *request) has(t wire.ExtType) bool { return r.ext[t] != nil }
 
 // handlers are those of the messages that have one.
 var handlers = [msgMax + 1]func(*Kernel, *request) wire.Errno{
-	wire.MsgReserved:             nil,
-	wire.MsgGetSPI:               (*Kernel).getSPI,
-	wire.MsgUpdate:               (*Kernel).add,
-	wire.MsgAdd:                  (*Kernel).add,
-	wire.MsgDelete:               (*Kernel).deleteSA,
-	wire.MsgGet:                  (*Kernel).get,
-	wire.MsgAcquire:              (*Kernel).acquireAnswer,
-	wire.MsgRegister:             (*Kernel).register,
-	wire.MsgFlush:                (*Kernel).flush,
-	wire.MsgDump:                 (*Kernel).dump,
-	wire.MsgXPromisc:             (*Kernel).promisc,
-	wire.LinuxMsgXSPDUpdate:      (*Kernel).policyAdd,
-	wire.LinuxMsgXSPDAdd:         (*Kernel).policyAdd,
-	wire.LinuxMsgXSPDSetIdx:      (*Kernel).policyAdd,
-	wire.LinuxMsgXSPDDelete:      (*Kernel).policyDelete,
-	wire.LinuxMsgXSPDGet:         (*Kernel).policyGet,
-	wire.LinuxMsgXSPDDelete2:     (*Kernel).policyGet,
-	wire.LinuxMsgXSPDDump:        (*Kernel).policyDump,
-	wire.LinuxMsgXSPDFlush:       (*Kernel).policyFlush,
-	wire.LinuxMsgXMigrate:        (*Kernel).migrate,
-	wire.MsgExpire:               nil,
-	wire.LinuxMsgXPChange:        nil,
-	wire.LinuxMsgXSPDAcquire:     nil,
-	wire.LinuxMsgXSPDExpire:      nil,
-	wire.LinuxMsgXNATTNewMapping: nil,
+	wire.MsgReserved:            nil,
+	wire.MsgGetSPI:              (*Kernel).getSPI,
+	wire.MsgUpdate:              (*Kernel).add,
+	wire.MsgAdd:                 (*Kernel).add,
+	wire.MsgDelete:              (*Kernel).deleteSA,
+	wire.MsgGet:                 (*Kernel).get,
+	wire.MsgAcquire:             (*Kernel).acquireAnswer,
+	wire.MsgRegister:            (*Kernel).register,
+	wire.MsgFlush:               (*Kernel).flush,
+	wire.MsgDump:                (*Kernel).dump,
+	wire.MsgXPromisc:            (*Kernel).promisc,
+	wire.KAMEMsgXSPDUpdate:      (*Kernel).policyAdd,
+	wire.KAMEMsgXSPDAdd:         (*Kernel).policyAdd,
+	wire.KAMEMsgXSPDSetIdx:      (*Kernel).policyAdd,
+	wire.KAMEMsgXSPDDelete:      (*Kernel).policyDelete,
+	wire.KAMEMsgXSPDGet:         (*Kernel).policyGet,
+	wire.KAMEMsgXSPDDelete2:     (*Kernel).policyGet,
+	wire.KAMEMsgXSPDDump:        (*Kernel).policyDump,
+	wire.KAMEMsgXSPDFlush:       (*Kernel).policyFlush,
+	wire.LinuxMsgXMigrate:       (*Kernel).migrate,
+	wire.MsgExpire:              nil,
+	wire.KAMEMsgXPChange:        nil,
+	wire.KAMEMsgXSPDAcquire:     nil,
+	wire.KAMEMsgXSPDExpire:      nil,
+	wire.KAMEMsgXNATTNewMapping: nil,
 }
 
 // sendReserve is what a send buffer keeps back.
@@ -120,9 +120,9 @@ var leastSize = [extMax + 1]int{
 	wire.ExtSA: 16, wire.ExtLifetimeCurrent: 32, wire.ExtLifetimeHard: 32, wire.ExtLifetimeSoft: 32,
 	wire.ExtAddressSrc: 8, wire.ExtAddressDst: 8, wire.ExtAddressProxy: 8, wire.ExtKeyAuth: 8, wire.ExtKeyEncrypt: 8,
 	wire.ExtIdentitySrc: 16, wire.ExtIdentityDst: 16, wire.ExtSensitivity: 16, wire.ExtProposal: 8,
-	wire.ExtSupportedAuth: 8, wire.ExtSupportedEncrypt: 8, wire.ExtSPIRange: 16, wire.LinuxExtXKMPrivate: 8,
-	wire.LinuxExtXPolicy: 16, wire.LinuxExtXSA2: 16, wire.LinuxExtXNATTType: 8, wire.LinuxExtXNATTSPort: 8,
-	wire.LinuxExtXNATTDPort: 8, wire.LinuxExtXNATTOA: 8, wire.LinuxExtXSecCtx: 8, wire.LinuxExtXKMAddress: 8,
+	wire.ExtSupportedAuth: 8, wire.ExtSupportedEncrypt: 8, wire.ExtSPIRange: 16, wire.KAMEExtXKMPrivate: 8,
+	wire.KAMEExtXPolicy: 16, wire.KAMEExtXSA2: 16, wire.KAMEExtXNATTType: 8, wire.KAMEExtXNATTSPort: 8,
+	wire.KAMEExtXNATTDPort: 8, wire.KAMEExtXNATTOA: 8, wire.LinuxExtXSecCtx: 8, wire.LinuxExtXKMAddress: 8,
 	wire.LinuxExtXFilter: 40,
 }
 
@@ -148,7 +148,7 @@ const secCtxMax = 4096
 
 func (k *Kernel) wellFormed(e wire.Ext) bool {
 	switch e.Type {
-	case wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtAddressProxy, wire.LinuxExtXNATTOA:
+	case wire.ExtAddressSrc, wire.ExtAddressDst, wire.ExtAddressProxy, wire.KAMEExtXNATTOA:
 		switch family, _ := k.d.AddressFamily(e.Raw); family {
 		case k.d.AFInet:
 			return len(e.Raw) == 24 && e.Raw[5] <= 32

@@ -211,7 +211,7 @@ func (k *Kernel) references(p *policy) int {
 // policyRule reads X_POLICY without its id, which the kernel chooses, and its requests, and the selector.
 func (k *Kernel) policyRule(r *request) (sel spd.Selector, v wire.Policy, errno wire.Errno) {
 	src, dst, ok := k.ends(r)
-	raw := r.ext[wire.LinuxExtXPolicy]
+	raw := r.ext[wire.KAMEExtXPolicy]
 	if !ok || raw == nil {
 		return sel, v, wire.EINVAL
 	}
@@ -223,7 +223,7 @@ func (k *Kernel) policyRule(r *request) (sel spd.Selector, v wire.Policy, errno 
 	return sel, v, wire.OK
 }
 
-func badDirection(d uint8) bool { return d == wire.LinuxDirAny || d > wire.LinuxDirForward }
+func badDirection(d uint8) bool { return d == wire.KAMEDirAny || d > wire.LinuxDirForward }
 
 // policyAdd handles SPDADD, SPDSETIDX, which is the same, and SPDUPDATE.
 func (k *Kernel) policyAdd(r *request) wire.Errno {
@@ -231,26 +231,26 @@ func (k *Kernel) policyAdd(r *request) wire.Errno {
 	if errno != wire.OK {
 		return errno
 	}
-	if v.Type > wire.LinuxPolicyIPsec || badDirection(v.Direction) {
+	if v.Type > wire.KAMEPolicyIPsec || badDirection(v.Direction) {
 		return wire.EINVAL
 	}
-	p := &policy{sel: sel, dir: direction(v.Direction - 1), block: v.Type == wire.LinuxPolicyDiscard,
+	p := &policy{sel: sel, dir: direction(v.Direction - 1), block: v.Type == wire.KAMEPolicyDiscard,
 		limits: k.limitsOf(r)}
 	p.rank.priority = v.Priority
 	var templates []template
-	if v.Type == wire.LinuxPolicyIPsec {
-		if templates, errno = k.templates(p, r.ext[wire.LinuxExtXPolicy][16:]); errno != wire.OK {
+	if v.Type == wire.KAMEPolicyIPsec {
+		if templates, errno = k.templates(p, r.ext[wire.KAMEExtXPolicy][16:]); errno != wire.OK {
 			return errno
 		}
 	}
 	p.templates.Store(&templates)
-	update := r.hdr.Type == wire.LinuxMsgXSPDUpdate
+	update := r.hdr.Type == wire.KAMEMsgXSPDUpdate
 	if errno := k.insertPolicy(p, !update); errno != wire.OK {
 		return errno
 	}
 	h := resultHeader(r)
 	if !update {
-		h.Type = wire.LinuxMsgXSPDAdd
+		h.Type = wire.KAMEMsgXSPDAdd
 	}
 	k.tellPolicy(h, p)
 	return wire.OK
@@ -319,19 +319,19 @@ func (k *Kernel) template(p *policy, q ipsecRequest, ends []byte) (t template, e
 	m, ok := modeOf(q.mode)
 	proto := uint8(q.proto)
 	switch {
-	case q.mode == wire.LinuxModeAny, !ok:
+	case q.mode == wire.ModeAny, !ok:
 		return t, wire.EINVAL
 	case !saProto(proto) && proto != protoRouting && proto != protoDstOpts:
 		return t, wire.EINVAL
 	}
 	t = template{proto: proto, mode: m, v6: p.v6()}
 	switch q.level {
-	case wire.LinuxLevelUse:
+	case wire.KAMELevelUse:
 		if m.encapsulates() && p.dir == out {
 			return t, wire.EINVAL
 		}
 		t.optional = true
-	case wire.LinuxLevelUnique:
+	case wire.KAMELevelUnique:
 		if t.reqID = q.reqID; t.reqID == 0 || t.reqID > manualReqIDMax {
 			t.reqID = k.newReqID()
 		}
@@ -368,7 +368,7 @@ func (k *Kernel) policyDelete(r *request) wire.Errno {
 
 // policyGet handles SPDGET and SPDDELETE2, which name a policy by its id.
 func (k *Kernel) policyGet(r *request) wire.Errno {
-	raw := r.ext[wire.LinuxExtXPolicy]
+	raw := r.ext[wire.KAMEExtXPolicy]
 	if raw == nil {
 		return wire.EINVAL
 	}
@@ -380,7 +380,7 @@ func (k *Kernel) policyGet(r *request) wire.Errno {
 	if p == nil {
 		return wire.ENOENT
 	}
-	if r.hdr.Type == wire.LinuxMsgXSPDDelete2 {
+	if r.hdr.Type == wire.KAMEMsgXSPDDelete2 {
 		k.removePolicy(p)
 		k.tellPolicy(resultHeader(r), p)
 		return wire.OK
@@ -453,11 +453,11 @@ func (k *Kernel) policyMessage(h wire.Header, p *policy, extra int) (message, bo
 	templates := *p.templates.Load()
 	switch {
 	case p.block:
-		v.Type = wire.LinuxPolicyDiscard
+		v.Type = wire.KAMEPolicyDiscard
 	case len(templates) > 0:
-		v.Type = wire.LinuxPolicyIPsec
+		v.Type = wire.KAMEPolicyIPsec
 	default:
-		v.Type = wire.LinuxPolicyNone
+		v.Type = wire.KAMEPolicyNone
 	}
 	// The original computes the length as if every template had addresses, and takes those of the others off again, but
 	// in the size of the last ones seen.
@@ -491,12 +491,12 @@ func pairLen(v6 bool) int {
 
 // requestOf describes a template; false if its mode is none of PF_KEY's.
 func requestOf(t template) (q wire.IPsecRequest, ok bool) {
-	q = wire.IPsecRequest{Proto: uint16(t.proto), Level: wire.LinuxLevelRequire, ReqID: t.reqID}
+	q = wire.IPsecRequest{Proto: uint16(t.proto), Level: wire.KAMELevelRequire, ReqID: t.reqID}
 	if t.reqID != 0 {
-		q.Level = wire.LinuxLevelUnique
+		q.Level = wire.KAMELevelUnique
 	}
 	if t.optional {
-		q.Level = wire.LinuxLevelUse
+		q.Level = wire.KAMELevelUse
 	}
 	if q.Mode, ok = t.mode.wire(); !ok {
 		return q, false
@@ -533,7 +533,7 @@ func (k *Kernel) AddOutputPolicy(o OutputPolicy) (errno wire.Errno) {
 	p.templates.Store(&[]template{t})
 	k.e.Do(func() {
 		if errno = k.insertPolicy(p, true); errno == wire.OK {
-			k.tellPolicy(wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd, Seq: 1}, p)
+			k.tellPolicy(wire.Header{Version: wire.Version, Type: wire.KAMEMsgXSPDAdd, Seq: 1}, p)
 		}
 	})
 	return errno

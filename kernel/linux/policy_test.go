@@ -17,7 +17,7 @@ import (
 
 // spdGet asks for a policy by its id.
 func (h *host) spdGet(id uint32) []byte {
-	return h.d().Finish(h.d().AppendPolicy(h.bare(wire.LinuxMsgXSPDGet, 0), wire.Policy{ID: id}))
+	return h.d().Finish(h.d().AppendPolicy(h.bare(wire.KAMEMsgXSPDGet, 0), wire.Policy{ID: id}))
 }
 
 // TestPolicyReferences: sadb_msg_reserved counts the policy's timer, which runs for a second, and on where there is a
@@ -37,7 +37,7 @@ func TestPolicyReferences(t *testing.T) {
 		{"hard, from the first use", wire.ExtLifetimeHard, wire.Lifetime{UseTime: 100}, 3},
 	} {
 		h := newHost(t, engine.Options{})
-		add := h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)})
+		add := h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)})
 		h.must(h.d().Finish(h.d().AppendLifetime(add, test.typ, test.l)))
 		references := func() uint16 {
 			hdr, err := h.d().Header(h.must(h.spdGet(1)))
@@ -59,7 +59,7 @@ func TestPolicyReferences(t *testing.T) {
 // TestPolicyUseTime: a policy says when a packet has met it.
 func TestPolicyUseTime(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer}))
 	added := uint64(h.e.Now().Unix())
 	current := func() wire.Lifetime {
 		x, _ := h.d().Find(h.must(h.spdGet(1)), wire.ExtLifetimeCurrent)
@@ -85,13 +85,13 @@ func TestPolicyUseTime(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	six := policy{out: true, src: me, dst: third, req: slices.Repeat(transport(protoESP), 6)}
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, six))
-	msg := h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: slices.Repeat(transport(protoESP),
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, six))
+	msg := h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: slices.Repeat(transport(protoESP),
 		7)})
 	if got := h.errno(msg); got != wire.ELOOP {
 		t.Errorf("seven: %v, want ELOOP", got)
 	}
-	x, _ := h.d().Find(msg, wire.LinuxExtXPolicy)
+	x, _ := h.d().Find(msg, wire.KAMEExtXPolicy)
 	msg[x.Offset+16+6*16] = 17 // longer than what is there
 	if got := h.errno(msg); got != wire.EINVAL {
 		t.Errorf("seven, the last one too long: %v, want EINVAL", got)
@@ -146,7 +146,7 @@ func TestLoadPolicySays(t *testing.T) {
 	}
 	got := read(h.s)
 	for _, m := range got {
-		if hdr, err := h.d().Header(m); err != nil || hdr.Version != wire.Version || hdr.Type != wire.LinuxMsgXSPDAdd {
+		if hdr, err := h.d().Header(m); err != nil || hdr.Version != wire.Version || hdr.Type != wire.KAMEMsgXSPDAdd {
 			t.Errorf("%s", h.d().Line(m))
 		}
 	}

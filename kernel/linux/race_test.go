@@ -18,8 +18,8 @@ func TestPacketsDoNotTakeTheControlLock(t *testing.T) {
 	h.must(h.sa(association{spi: 0x2002}))
 	h.must(h.sa(association{spi: 0x3003, hard: &wire.Lifetime{Allocations: 1}}))
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: third, discard: true}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: third, discard: true}))
 	finished := make(chan struct{})
 	h.e.Do(func() {
 		go func() {
@@ -165,13 +165,13 @@ func TestEverythingAtOnce(t *testing.T) {
 			return h.sa(association{spi: spi(i) + 0x1000, src: me, dst: peer, hard: &wire.Lifetime{Allocations: 3}})
 		},
 		func(i int) []byte {
-			typ := wire.LinuxMsgXSPDUpdate
+			typ := wire.KAMEMsgXSPDUpdate
 			if i%5 == 4 {
-				typ = wire.LinuxMsgXSPDDelete
+				typ = wire.KAMEMsgXSPDDelete
 			}
 			return h.policy(typ, policy{out: true, src: me, dst: peer, req: transport(protoESP)})
 		},
-		func(int) []byte { return h.bare(wire.LinuxMsgXSPDDump, 0) })
+		func(int) []byte { return h.bare(wire.KAMEMsgXSPDDump, 0) })
 	socket(func(i int) []byte {
 		if i%20 == 19 {
 			return h.bare(wire.MsgFlush, 0)
@@ -195,9 +195,9 @@ func TestEverythingAtOnce(t *testing.T) {
 // ones.
 func TestPortsChangeAtOnce(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	a := association{spi: 0x1000, src: me, dst: peer, natt: wire.LinuxNATTESP, sport: 1111, dport: 2222}
+	a := association{spi: 0x1000, src: me, dst: peer, natt: wire.KAMENATTESP, sport: 1111, dport: 2222}
 	h.must(h.sa(a))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := range 100 {

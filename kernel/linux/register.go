@@ -3,7 +3,7 @@ package linux
 import "github.com/pfkeyd/pfkeyd/wire"
 
 // satypeMax is the highest SA type.
-const satypeMax = wire.LinuxSATypeIPComp
+const satypeMax = wire.SATypeIPComp
 
 // register answers with the algorithms, to the sender and to everybody who is registered. SA type 0 registers for
 // nothing.

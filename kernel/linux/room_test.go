@@ -15,7 +15,7 @@ import (
 func (h *host) echo(n int) []byte {
 	b := h.bare(wire.MsgXPromisc, 0)
 	if ext := n - wire.HeaderLen; ext > 0 {
-		b = h.d().AppendExtHeader(b, wire.LinuxExtXKMPrivate, ext)
+		b = h.d().AppendExtHeader(b, wire.KAMEExtXKMPrivate, ext)
 		b = append(b, make([]byte, ext-4)...)
 	}
 	return h.d().Finish(b)
@@ -44,7 +44,7 @@ func TestRoom(t *testing.T) {
 		return func(h *host, _ pfkey.Socket) {
 			src := third
 			for range 5 {
-				h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: src, dst: me, req: req}))
+				h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: src, dst: me, req: req}))
 				src = src.Next()
 			}
 		}
@@ -86,7 +86,7 @@ func TestRoom(t *testing.T) {
 		{"SPDADD", policies(transport(protoESP)), 2}, // as if the request had addresses
 		{"SPDADD with a tunnel", policies(tunnel(protoESP, peer, me)), 2},
 		{"MIGRATE", func(h *host, listener pfkey.Socket) {
-			h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: peer6, req: transport(protoESP)}))
+			h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me6, dst: peer6, req: transport(protoESP)}))
 			read(listener)
 			for range 5 {
 				h.must(h.migrate(policy{out: true, src: me6, dst: peer6}, moving(transport(protoESP)[0], me6, peer6,
@@ -144,7 +144,7 @@ func TestDumpOfNothingWithoutRoom(t *testing.T) {
 // again.
 func TestAcquireWithoutRoom(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
 	if errno := h.s.SetOption(pfkey.OptionRecvBuffer, 1); errno != wire.OK {
 		t.Fatal(errno)

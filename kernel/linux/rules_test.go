@@ -99,7 +99,7 @@ func TestWhichPolicy(t *testing.T) {
 	}
 	message := func(typ wire.MsgType, o *rule) []byte {
 		b := d.AppendHeader(nil, wire.Header{Version: 2, Type: typ, PID: 1})
-		b = d.AppendPolicy(b, wire.Policy{Type: wire.LinuxPolicyNone, Direction: wire.LinuxDirOut,
+		b = d.AppendPolicy(b, wire.Policy{Type: wire.KAMEPolicyNone, Direction: wire.KAMEDirOut,
 			Priority: o.priority})
 		proto := o.sel.Proto
 		if proto == 0 {
@@ -135,7 +135,7 @@ func TestWhichPolicy(t *testing.T) {
 			if old >= 0 && list[old].priority == one.priority {
 				one.order = list[old].order
 			}
-			x, _ := d.Find(h.must(message(wire.LinuxMsgXSPDUpdate, &one)), wire.LinuxExtXPolicy)
+			x, _ := d.Find(h.must(message(wire.KAMEMsgXSPDUpdate, &one)), wire.KAMEExtXPolicy)
 			v, err := d.ParsePolicy(x.Raw)
 			if err != nil {
 				t.Fatal(err)
@@ -150,7 +150,7 @@ func TestWhichPolicy(t *testing.T) {
 			}
 		case r.IntN(3) == 0:
 			j := r.IntN(len(list))
-			h.must(message(wire.LinuxMsgXSPDDelete, &list[j]))
+			h.must(message(wire.KAMEMsgXSPDDelete, &list[j]))
 			list = slices.Delete(list, j, j+1)
 		}
 		h.e.Advance(h.e.Now().Add(time.Second))
@@ -173,7 +173,7 @@ func BenchmarkWhichPolicy(b *testing.B) {
 	peer := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
 	const n = 100_000
 	for i := range n {
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer(i), discard: true}))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer(i), discard: true}))
 	}
 	packets := make([][]byte, n)
 	for i := range packets {

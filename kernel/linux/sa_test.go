@@ -40,7 +40,7 @@ func (h *host) dumped(typ wire.SAType, exts ...func([]byte) []byte) (all []wire.
 func TestUpdateMature(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	plain := association{spi: 0x1000, soft: &wire.Lifetime{Allocations: 1}, hard: &wire.Lifetime{}}
-	natt := association{spi: 0x2000, natt: wire.LinuxNATTESP, sport: 4500, dport: 4501}
+	natt := association{spi: 0x2000, natt: wire.KAMENATTESP, sport: 4500, dport: 4501}
 	h.must(h.sa(plain))
 	h.must(h.sa(natt))
 	for seq := range uint32(2) {
@@ -59,7 +59,7 @@ func TestUpdateMature(t *testing.T) {
 		t.Errorf("after:\n%s", diff)
 	}
 	got := h.must(h.sa(association{typ: wire.MsgGet, spi: 0x2000}))
-	for typ, want := range map[wire.ExtType]uint16{wire.LinuxExtXNATTSPort: 5500, wire.LinuxExtXNATTDPort: 5501} {
+	for typ, want := range map[wire.ExtType]uint16{wire.KAMEExtXNATTSPort: 5500, wire.KAMEExtXNATTDPort: 5501} {
 		x, _ := h.d().Find(got, typ)
 		if v, err := h.d().ParseNATTPort(x.Raw); err != nil || v.Port != want {
 			t.Errorf("port %d, want %d", v.Port, want)
@@ -74,8 +74,8 @@ func TestUpdateMature(t *testing.T) {
 		}
 	}
 	for name, a := range map[string]association{
-		"NAT-T comes": {spi: 0x1000, natt: wire.LinuxNATTESP}, "NAT-T goes": {spi: 0x2000},
-		"NAT-T of another type": {spi: 0x2000, natt: wire.LinuxNATTNonIKE},
+		"NAT-T comes": {spi: 0x1000, natt: wire.KAMENATTESP}, "NAT-T goes": {spi: 0x2000},
+		"NAT-T of another type": {spi: 0x2000, natt: wire.KAMENATTNonIKE},
 	} {
 		a.typ = wire.MsgUpdate
 		if got := h.errno(h.sa(a)); got != wire.EINVAL {
@@ -87,10 +87,10 @@ func TestUpdateMature(t *testing.T) {
 // TestNeedsKeys: the extensions for the keys have to be there, even for algorithms that have none.
 func TestNeedsKeys(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	if got := h.errno(h.keyed(0x1000, wire.LinuxEncNull, -1, 0, -1)); got != wire.EINVAL {
+	if got := h.errno(h.keyed(0x1000, wire.EncNull, -1, 0, -1)); got != wire.EINVAL {
 		t.Errorf("ESP: %v, want EINVAL", got)
 	}
-	ah := h.keyed(0x1000, 0, -1, wire.LinuxAuthNull, -1)
+	ah := h.keyed(0x1000, 0, -1, wire.AuthNull, -1)
 	ah[3] = byte(wire.SATypeAH)
 	if got := h.errno(ah); got != wire.EINVAL {
 		t.Errorf("AH: %v, want EINVAL", got)
@@ -111,10 +111,10 @@ func TestAnswersToAcquire(t *testing.T) {
 		want []wire.SA
 	}{
 		{"ADD", func(h *host, seq wire.Seq) []byte {
-			return h.sa(association{spi: 0x1000, src: third, dst: peer, mode: wire.LinuxModeTunnel, seq: seq})
+			return h.sa(association{spi: 0x1000, src: third, dst: peer, mode: wire.ModeTunnel, seq: seq})
 		}, []wire.SA{{SPI: 0x1000, State: wire.StateMature}}},
 		{"ADD with another number", func(h *host, seq wire.Seq) []byte {
-			return h.sa(association{spi: 0x1000, src: third, dst: peer, mode: wire.LinuxModeTunnel, seq: seq + 1})
+			return h.sa(association{spi: 0x1000, src: third, dst: peer, mode: wire.ModeTunnel, seq: seq + 1})
 		}, []wire.SA{{SPI: 0x1000, State: wire.StateMature}, larval}},
 		{"ADD for another destination", func(h *host, seq wire.Seq) []byte {
 			return h.sa(association{spi: 0x1000, src: me, dst: third, seq: seq})
@@ -139,7 +139,7 @@ func TestAnswersToAcquire(t *testing.T) {
 	} {
 		h := newHost(t, engine.Options{})
 		h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 		h.outbound(datagram(me, peer))
 		seq := h.seqs(read(h.s), wire.MsgAcquire)
 		h.send(test.do(h, wire.Seq(seq[0])))
@@ -217,10 +217,10 @@ func TestSelector(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	far := netip.MustParseAddr("198.51.100.9")
 	for _, dst := range []netip.Addr{peer, third} {
-		h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: dst, req: tunnel(protoESP, me, far)}))
+		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: dst, req: tunnel(protoESP, me, far)}))
 	}
 	add := func(spi wire.SPI, proxy string) {
-		msg := h.sa(association{spi: spi, src: me, dst: far, mode: wire.LinuxModeTunnel})
+		msg := h.sa(association{spi: spi, src: me, dst: far, mode: wire.ModeTunnel})
 		msg = h.d().AppendAddress(msg, wire.ExtAddressProxy,
 			wire.Address{PrefixLen: 29, Addr: netip.MustParseAddr(proxy)})
 		h.must(h.d().Finish(msg))
@@ -234,7 +234,7 @@ func TestSelector(t *testing.T) {
 		t.Errorf("with an SA for it: %v %q", v.Kind, v.Counter)
 	}
 	h = newHost(t, engine.Options{})
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	h.must(h.sa(association{spi: 0x1000, src: netip.IPv4Unspecified(), dst: peer}))
 	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
 		t.Errorf("with an SA from everywhere: %v %q", v.Kind, v.Counter)

@@ -83,7 +83,7 @@ func (k *Kernel) addPolicies(all []statement, file string) error {
 			}
 		}
 		k.insertPolicy(st.policy, !st.update)
-		k.tellPolicy(wire.Header{Version: wire.Version, Type: wire.LinuxMsgXSPDAdd}, st.policy)
+		k.tellPolicy(wire.Header{Version: wire.Version, Type: wire.KAMEMsgXSPDAdd}, st.policy)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ var _ engine.PolicyLoader = (*linux.Kernel)(nil)
 
 // policies lists what SPDDUMP tells, oldest first, without times and counts.
 func (h *host) policies() (lines []string) {
-	h.send(h.bare(wire.LinuxMsgXSPDDump, 0))
+	h.send(h.bare(wire.KAMEMsgXSPDDump, 0))
 	for _, m := range read(h.s) {
 		if m[2] != 0 {
 			return nil

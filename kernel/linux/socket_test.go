@@ -39,7 +39,7 @@ func TestPacedDump(t *testing.T) {
 		t.Fatal(errno)
 	}
 	reader.Send(h.bare(wire.MsgDump, 0), privileged)
-	reader.Send(h.bare(wire.LinuxMsgXSPDDump, 0), privileged)
+	reader.Send(h.bare(wire.KAMEMsgXSPDDump, 0), privileged)
 	seen := map[wire.SPI]int{}
 	var seqs []int
 	busy := 0
@@ -51,7 +51,7 @@ func TestPacedDump(t *testing.T) {
 		}
 		hdr, _ := h.d().Header(buf[:k])
 		switch {
-		case hdr.Type == wire.LinuxMsgXSPDDump && hdr.Errno == h.d().ErrnoNumber(wire.EBUSY):
+		case hdr.Type == wire.KAMEMsgXSPDDump && hdr.Errno == h.d().ErrnoNumber(wire.EBUSY):
 			busy++
 			continue
 		case hdr.Type != wire.MsgDump:
@@ -86,7 +86,7 @@ func TestPacedDump(t *testing.T) {
 		t.Errorf("the last message has number %d", seqs[len(seqs)-1])
 	}
 	// It is over: the next one is answered.
-	reader.Send(h.bare(wire.LinuxMsgXSPDDump, 0), privileged)
+	reader.Send(h.bare(wire.KAMEMsgXSPDDump, 0), privileged)
 	if got := read(reader); len(got) != 1 || got[0][2] != h.d().ErrnoNumber(wire.ENOENT) {
 		t.Errorf("the next dump: %d messages", len(got))
 	}
@@ -203,8 +203,8 @@ func TestDumpOfWhatCannotBeSaid(t *testing.T) {
 		Mode: routeOptimization}); errno != wire.OK {
 		t.Fatal(errno)
 	}
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: third, req: transport(protoESP)}))
-	h.send(h.bare(wire.LinuxMsgXSPDDump, 0))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: third, req: transport(protoESP)}))
+	h.send(h.bare(wire.KAMEMsgXSPDDump, 0))
 	got := read(h.s)
 	if len(got) != 2 {
 		t.Fatalf("%d messages, want 2", len(got))

@@ -21,7 +21,7 @@ func TestStatus(t *testing.T) {
 	}
 	h.must(h.sa(association{satype: wire.SATypeAH, spi: 0x2000, src: me, dst: peer}))
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	h.outbound(datagram(me, peer))
 	seq := h.seqs(read(h.s), wire.MsgAcquire)
 	h.send(h.bare(wire.MsgXPromisc, 1))

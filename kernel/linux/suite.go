@@ -28,20 +28,20 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 	fillSuite(s, sa.Auth, sa.Encrypt, sa.AuthKey.Data, sa.EncryptKey.Data)
 	if sa.SA2 != nil {
 		switch sa.SA2.Mode {
-		case wire.LinuxModeAny, wire.LinuxModeTransport:
-		case wire.LinuxModeTunnel:
+		case wire.ModeAny, wire.ModeTransport:
+		case wire.ModeTunnel:
 			tunnel = true
 		default:
 			return nil, false, udp, fmt.Errorf("mode %d is neither transport nor tunnel", sa.SA2.Mode)
 		}
 	}
 	msg := d.Finish(append(make([]byte, wire.HeaderLen), sa.Extra...)) // to be walked over
-	if x, ok := d.Find(msg, wire.LinuxExtXNATTType); ok {
+	if x, ok := d.Find(msg, wire.KAMEExtXNATTType); ok {
 		v, err := d.ParseNATTType(x.Raw)
-		if err != nil || v.Type != wire.LinuxNATTESP {
+		if err != nil || v.Type != wire.KAMENATTESP {
 			return nil, false, udp, fmt.Errorf("UDP encapsulation of type %d is not that of RFC 3948", v.Type)
 		}
-		ports := map[wire.ExtType]*uint16{wire.LinuxExtXNATTSPort: &udp.Src, wire.LinuxExtXNATTDPort: &udp.Dst}
+		ports := map[wire.ExtType]*uint16{wire.KAMEExtXNATTSPort: &udp.Src, wire.KAMEExtXNATTDPort: &udp.Dst}
 		for t, to := range ports {
 			if x, ok := d.Find(msg, t); ok {
 				p, _ := d.ParseNATTPort(x.Raw)

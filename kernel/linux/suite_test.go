@@ -17,14 +17,14 @@ func TestSuite(t *testing.T) {
 	natt := func(typ uint8, source, destination uint16) (x pfkey.Extensions) {
 		x = d.AppendNATTType(x, wire.NATTType{Type: typ})
 		if source != 0 {
-			x = d.AppendNATTPort(x, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: source})
+			x = d.AppendNATTPort(x, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: source})
 		}
 		if destination != 0 {
-			x = d.AppendNATTPort(x, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: destination})
+			x = d.AppendNATTPort(x, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: destination})
 		}
 		return x
 	}
-	esp := pfkey.SA{Auth: wire.LinuxAuthSHA1HMAC, AuthKey: a(20), Encrypt: wire.LinuxEncAESCBC, EncryptKey: a(16)}
+	esp := pfkey.SA{Auth: wire.AuthSHA1HMAC, AuthKey: a(20), Encrypt: wire.EncAESCBC, EncryptKey: a(16)}
 	esp.SAID = pfkey.SAID{Type: wire.SATypeESP, Src: pfkey.Host(netip.MustParseAddr("192.0.2.2"))}
 	for _, tt := range []struct {
 		want   string
@@ -32,28 +32,28 @@ func TestSuite(t *testing.T) {
 	}{
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(*pfkey.SA) {}},
 		{"esp aes-ctr-128 icv-0, salt 4, transport, ports {0 0}", func(sa *pfkey.SA) {
-			sa.Auth, sa.AuthKey, sa.Encrypt, sa.EncryptKey = 0, wire.Key{}, wire.LinuxEncAESCTR, a(20)
+			sa.Auth, sa.AuthKey, sa.Encrypt, sa.EncryptKey = 0, wire.Key{}, wire.EncAESCTR, a(20)
 		}},
 		{"esp null-0 hmac-sha256 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
-			sa.Auth, sa.AuthKey, sa.Encrypt, sa.EncryptKey = wire.LinuxAuthSHA256HMAC, a(32), wire.LinuxEncNull, a(0)
+			sa.Auth, sa.AuthKey, sa.Encrypt, sa.EncryptKey = wire.AuthSHA256HMAC, a(32), wire.EncNull, a(0)
 		}},
 		{"ah hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
 			sa.Type, sa.Encrypt = wire.SATypeAH, 99
 		}},
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, tunnel, ports {0 0}", func(sa *pfkey.SA) {
-			sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel}
+			sa.SA2 = &wire.SA2{Mode: wire.ModeTunnel}
 		}},
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, transport, ports {0 0}", func(sa *pfkey.SA) {
-			sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTransport}
+			sa.SA2 = &wire.SA2{Mode: wire.ModeTransport}
 		}},
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, transport, ports {4501 4500}", func(sa *pfkey.SA) {
-			sa.Extra = natt(wire.LinuxNATTESP, 4501, 4500)
+			sa.Extra = natt(wire.KAMENATTESP, 4501, 4500)
 		}},
 		{"esp aes-cbc-128 hmac-sha1 icv-96, salt 0, transport, ports {0 4500}", func(sa *pfkey.SA) {
-			sa.Extra = natt(wire.LinuxNATTESP, 0, 4500)
+			sa.Extra = natt(wire.KAMENATTESP, 0, 4500)
 		}},
 		{"UDP encapsulation of type 1 is not that of RFC 3948", func(sa *pfkey.SA) {
-			sa.Extra = natt(wire.LinuxNATTNonIKE, 1, 1)
+			sa.Extra = natt(wire.KAMENATTNonIKE, 1, 1)
 		}},
 		{"mode 4 is neither transport nor tunnel", func(sa *pfkey.SA) { sa.SA2 = &wire.SA2{Mode: 4} }},
 		{"linux has no authentication algorithm 99", func(sa *pfkey.SA) { sa.Auth, sa.Encrypt = 99, 99 }},

@@ -87,9 +87,9 @@ func TestConnectLooks(t *testing.T) {
 				p.src, p.dst = me6, peer6
 			}
 			if test.optional {
-				p.req[0].Level = wire.LinuxLevelUse
+				p.req[0].Level = wire.KAMELevelUse
 			}
-			h.must(h.policy(wire.LinuxMsgXSPDAdd, p))
+			h.must(h.policy(wire.KAMEMsgXSPDAdd, p))
 			references := func() uint64 {
 				hdr, err := h.d().Header(h.must(h.spdGet(1)))
 				if err != nil {
@@ -185,7 +185,7 @@ func TestSendWithoutRoute(t *testing.T) {
 	}
 	h := &host{t: t, e: e, k: e.Kernel().(*linux.Kernel)}
 	h.s = h.open()
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me6, dst: peer6,
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me6, dst: peer6,
 		req: tunnel(protoESP, netip.IPv4Unspecified(), peer)}))
 	for name, pkt := range map[string]linux.Traffic{
 		"by itself":       {Proto: 17, Dst: peer},

@@ -14,8 +14,8 @@ func TestWhoHears(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.sa(association{spi: 0x1000}))
 	h.must(h.sa(association{spi: 0x1001}))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
-	h.must(h.policy(wire.LinuxMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	other, registered := h.open(), h.open()
 	registered.Send(h.bare(wire.MsgRegister, wire.SATypeAH), privileged)
 	read(registered)
@@ -32,16 +32,16 @@ func TestWhoHears(t *testing.T) {
 		{"GETSPI", func() { h.send(h.getSPI(0x3000)) }, 1, 0, 0},
 		{"GET", func() { h.send(h.sa(association{typ: wire.MsgGet, spi: 0x1000})) }, 1, 0, 0},
 		{"DUMP", func() { h.send(h.bare(wire.MsgDump, 0)) }, 3, 0, 0},
-		{"SPDGET", func() { h.send(byID(wire.LinuxMsgXSPDGet)) }, 1, 0, 0},
-		{"SPDDUMP", func() { h.send(h.bare(wire.LinuxMsgXSPDDump, 0)) }, 2, 0, 0},
+		{"SPDGET", func() { h.send(byID(wire.KAMEMsgXSPDGet)) }, 1, 0, 0},
+		{"SPDDUMP", func() { h.send(h.bare(wire.KAMEMsgXSPDDump, 0)) }, 2, 0, 0},
 		{"ACQUIRE", func() { h.outbound(datagram(me, peer)) }, 0, 0, 1},
 		{"REGISTER", func() { h.send(h.bare(wire.MsgRegister, 0)) }, 1, 0, 1},
 		{"ADD", func() { h.send(h.sa(association{spi: 0x4000})) }, 1, 1, 1},
 		{"UPDATE", func() { h.send(h.sa(association{typ: wire.MsgUpdate, spi: 0x4000})) }, 1, 1, 1},
 		{"DELETE", func() { h.send(h.sa(association{typ: wire.MsgDelete, spi: 0x4000})) }, 1, 1, 1},
-		{"SPDDELETE2", func() { h.send(byID(wire.LinuxMsgXSPDDelete2)) }, 1, 1, 1},
-		{"SPDFLUSH", func() { h.send(h.bare(wire.LinuxMsgXSPDFlush, 0)) }, 2, 1, 1},
-		{"SPDFLUSH of nothing", func() { h.send(h.bare(wire.LinuxMsgXSPDFlush, 0)) }, 1, 0, 0},
+		{"SPDDELETE2", func() { h.send(byID(wire.KAMEMsgXSPDDelete2)) }, 1, 1, 1},
+		{"SPDFLUSH", func() { h.send(h.bare(wire.KAMEMsgXSPDFlush, 0)) }, 2, 1, 1},
+		{"SPDFLUSH of nothing", func() { h.send(h.bare(wire.KAMEMsgXSPDFlush, 0)) }, 1, 0, 0},
 		{"FLUSH", func() { h.send(h.bare(wire.MsgFlush, 0)) }, 2, 1, 1},
 		{"FLUSH of nothing", func() { h.send(h.bare(wire.MsgFlush, 0)) }, 1, 0, 0},
 		{"X_PROMISC", func() { h.send(h.echo(32)) }, 1, 1, 1},

@@ -99,7 +99,7 @@ func outcome(c *careless, sa pfkey.SA) (s string) {
 func carelessSA(spi wire.SPI) pfkey.SA {
 	return pfkey.SA{
 		SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: pfkey.Host(peer), Dst: pfkey.Host(own)},
-		Auth: wire.IllumosAuthSHA1HMAC, Encrypt: wire.IllumosEncNull,
+		Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncNull,
 		AuthKey: pfkey.NewKey([]byte("twenty bytes of a key"[:20])),
 	}
 }

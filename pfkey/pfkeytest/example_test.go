@@ -34,8 +34,8 @@ func Example() {
 	}
 	sa := pfkey.SA{
 		SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: src, Dst: dst},
-		Auth: wire.IllumosAuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey),
-		Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey(encryptKey),
+		Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey(authKey),
+		Encrypt: wire.EncAESCBC, EncryptKey: pfkey.NewKey(encryptKey),
 	}
 	pkt := host.Inject(host.Seal(sa, pfkeytest.UDP("192.0.2.2:1000", "192.0.2.1:2000", "hello")))
 	fmt.Println(pkt)
@@ -293,7 +293,7 @@ func ExampleHost_Policies() {
 			log.Fatal(err)
 		}
 		for _, p := range host.Policies() {
-			fmt.Println(p.Direction == wire.LinuxDirOut, p.Dst.Addr, p.Templates[0].Proto)
+			fmt.Println(p.Direction == wire.KAMEDirOut, p.Dst.Addr, p.Templates[0].Proto)
 		}
 		host.Close()
 	}

@@ -391,17 +391,17 @@ func TestPolicies(t *testing.T) {
 	}{
 		{"linux",
 			"spdadd 192.0.2.1 192.0.2.0/24[80] tcp -P out ipsec esp/transport//require ah/transport//require;\nspdadd ::/0 2001:db8::1 any -P in discard;", []row{
-				{wire.LinuxDirForward, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil}, // setkey adds it
-				{wire.LinuxDirIn, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil},
-				{wire.LinuxDirOut, "192.0.2.1/32:0", "192.0.2.0/24:80", wire.LinuxPolicyIPsec, []uint16{50, 51}},
+				{wire.LinuxDirForward, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil}, // setkey adds it
+				{wire.KAMEDirIn, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil},
+				{wire.KAMEDirOut, "192.0.2.1/32:0", "192.0.2.0/24:80", wire.KAMEPolicyIPsec, []uint16{50, 51}},
 			}},
 		{"illumos",
 			"{raddr 192.0.2.0/24 rport 80 ulp tcp} ipsec {encr_algs aes auth_algs sha1}\n{laddr 2001:db8::1 dir in} drop {}\n{raddr 192.0.2.9 dir out} pass {}", []row{
 				// ipsecconf puts them first
-				{wire.LinuxDirOut, "0.0.0.0/0:0", "192.0.2.9/32:0", wire.LinuxPolicyNone, nil},
-				{wire.LinuxDirOut, "0.0.0.0/0:0", "192.0.2.0/24:80", wire.LinuxPolicyIPsec, []uint16{50, 51}},
-				{wire.LinuxDirIn, "192.0.2.0/24:80", "0.0.0.0/0:0", wire.LinuxPolicyIPsec, []uint16{50, 51}},
-				{wire.LinuxDirIn, "::/0:0", "2001:db8::1/128:0", wire.LinuxPolicyDiscard, nil},
+				{wire.KAMEDirOut, "0.0.0.0/0:0", "192.0.2.9/32:0", wire.KAMEPolicyNone, nil},
+				{wire.KAMEDirOut, "0.0.0.0/0:0", "192.0.2.0/24:80", wire.KAMEPolicyIPsec, []uint16{50, 51}},
+				{wire.KAMEDirIn, "192.0.2.0/24:80", "0.0.0.0/0:0", wire.KAMEPolicyIPsec, []uint16{50, 51}},
+				{wire.KAMEDirIn, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil},
 			}},
 	} {
 		t.Run(tt.kernel, func(t *testing.T) {

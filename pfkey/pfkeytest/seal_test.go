@@ -119,7 +119,7 @@ func TestSealModes(t *testing.T) {
 			"spdadd 10.0.2.0/24 10.0.1.0/24 any -P in ipsec esp/tunnel/192.0.2.2-192.0.2.1/require;"))
 		client := host.Client()
 		sa := inbound(client.Dialect(), 0x1000)
-		sa.SA2 = &wire.SA2{Mode: wire.LinuxModeTunnel}
+		sa.SA2 = &wire.SA2{Mode: wire.ModeTunnel}
 		if err := client.Add(t.Context(), sa, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -133,9 +133,9 @@ func TestSealModes(t *testing.T) {
 		client := host.Client()
 		d := client.Dialect()
 		sa := inbound(d, 0x1000)
-		sa.Extra = d.AppendNATTType(sa.Extra, wire.NATTType{Type: wire.LinuxNATTESP})
-		sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: 4501})
-		sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: 4500})
+		sa.Extra = d.AppendNATTType(sa.Extra, wire.NATTType{Type: wire.KAMENATTESP})
+		sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: 4501})
+		sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: 4500})
 		if err := client.Add(t.Context(), sa, 0); err != nil {
 			t.Fatal(err)
 		}

@@ -31,11 +31,11 @@ func TestSendFromEngine(t *testing.T) {
 		return code, stdout.String() + stderr.String()
 	}
 	for i, sa := range []pfkey.SA{
-		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncAESGCM16, EncryptKey: pfkey.NewKey(key[:20])},
-		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncAESCCM12, EncryptKey: pfkey.NewKey(key[:19])},
-		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncAESCBC, EncryptKey: pfkey.NewKey(key[:16]),
-			Auth: wire.IllumosAuthSHA256HMAC, AuthKey: pfkey.NewKey(key)},
-		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.IllumosEncNull, Auth: wire.AuthSHA1HMAC,
+		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.EncAESGCM16, EncryptKey: pfkey.NewKey(key[:20])},
+		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.EncAESCCM12, EncryptKey: pfkey.NewKey(key[:19])},
+		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.EncAESCBC, EncryptKey: pfkey.NewKey(key[:16]),
+			Auth: wire.AuthSHA256HMAC, AuthKey: pfkey.NewKey(key)},
+		{SAID: pfkey.SAID{Type: wire.SATypeESP}, Encrypt: wire.EncNull, Auth: wire.AuthSHA1HMAC,
 			AuthKey: pfkey.NewKey(key[:20])},
 		{SAID: pfkey.SAID{Type: wire.SATypeAH}, Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey(key[:20])},
 	} {
@@ -75,7 +75,7 @@ func TestSendAHToLinux(t *testing.T) {
 	err := h.Client().Add(t.Context(), pfkey.SA{
 		SAID: pfkey.SAID{Type: wire.SATypeAH, SPI: 0x1000, Src: pfkey.Host(netip.MustParseAddr("192.0.2.2")),
 			Dst: pfkey.Host(netip.MustParseAddr("192.0.2.1"))},
-		Auth: wire.LinuxAuthSHA512HMAC, AuthKey: pfkey.NewKey(key),
+		Auth: wire.AuthSHA512HMAC, AuthKey: pfkey.NewKey(key),
 	}, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -87,8 +87,8 @@ func TestAgainstKernel(t *testing.T) {
 		}
 		go io.Copy(io.Discard, pr)
 		request(wire.MsgUpdate, func(b []byte) []byte {
-			b = d.AppendSA(b, wire.SA{SPI: 0x1000, Replay: 32, State: wire.StateMature, Auth: wire.IllumosAuthSHA1HMAC,
-				Encrypt: wire.IllumosEncAESCBC})
+			b = d.AppendSA(b, wire.SA{SPI: 0x1000, Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC,
+				Encrypt: wire.EncAESCBC})
 			b = d.AppendKey(b, wire.ExtKeyAuth, wire.Key{Bits: 160, Data: mustHex(key(20))})
 			return d.AppendKey(b, wire.ExtKeyEncrypt, wire.Key{Bits: 128, Data: mustHex(key(16))})
 		})

@@ -107,7 +107,7 @@ func (d *demo) reserve(ctx context.Context) error {
 func (d *demo) promote(ctx context.Context) error {
 	sa := d.capture.sa
 	err := d.responder.Update(ctx, pfkey.SA{
-		SAID: d.id(), Replay: 32, Auth: wire.AuthSHA1HMAC, Encrypt: wire.IllumosEncAESCBC,
+		SAID: d.id(), Replay: 32, Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC,
 		AuthKey: pfkey.NewKey(sa.authKey), EncryptKey: pfkey.NewKey(sa.encryptKey),
 		Hard: &wire.Lifetime{AddTime: 28800}, Soft: &wire.Lifetime{AddTime: 24000},
 	}, 0)

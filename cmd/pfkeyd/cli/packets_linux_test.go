@@ -325,13 +325,13 @@ func pfkeySuites(t *testing.T, c *pfkey.Client) (list []pfkeySuite) {
 	d := c.Dialect()
 	bytesOf := func(a wire.Alg) []int {
 		switch a.ID {
-		case wire.LinuxEncAESCBC, wire.LinuxEncCamelliaCBC, wire.LinuxEncSerpentCBC, wire.LinuxEncTwofishCBC:
+		case wire.EncAESCBC, wire.EncCamelliaCBC, wire.EncSerpentCBC, wire.EncTwofishCBC:
 			return []int{16, 24, 32}
-		case wire.LinuxEncAESCTR:
+		case wire.EncAESCTR:
 			return []int{20, 28, 36}
-		case wire.LinuxEncCAST128CBC:
+		case wire.EncCAST128CBC:
 			return []int{11, 16}
-		case wire.LinuxEncBlowfishCBC:
+		case wire.EncBlowfishCBC:
 			return []int{5, 16, 56}
 		}
 		return []int{int(a.MaxBits) / 8}
@@ -339,7 +339,7 @@ func pfkeySuites(t *testing.T, c *pfkey.Client) (list []pfkeySuite) {
 	for _, enc := range algs.Encrypt {
 		for _, size := range bytesOf(enc) {
 			for _, auth := range algs.Auth {
-				if enc.ID == wire.LinuxEncNull && auth.ID == wire.LinuxAuthNull {
+				if enc.ID == wire.EncNull && auth.ID == wire.AuthNull {
 					continue // there is nothing to see in it
 				}
 				list = append(list, pfkeySuite{
@@ -350,25 +350,25 @@ func pfkeySuites(t *testing.T, c *pfkey.Client) (list []pfkeySuite) {
 		}
 	}
 	for _, auth := range algs.Auth {
-		if auth.ID != wire.LinuxAuthNull {
+		if auth.ID != wire.AuthNull {
 			list = append(list, pfkeySuite{name: "ah " + d.AuthName(auth.ID), auth: auth.ID,
 				authKey: keyBytes(int(auth.MaxBits) / 8)})
 		}
 	}
 	// What the kernel takes beyond what it lists.
 	for _, size := range []int{24, 32} {
-		list = append(list, pfkeySuite{name: fmt.Sprintf("ah aes-xcbc-mac-%d", 8*size), auth: wire.LinuxAuthAESXCBCMAC,
+		list = append(list, pfkeySuite{name: fmt.Sprintf("ah aes-xcbc-mac-%d", 8*size), auth: wire.AuthAESXCBCMAC,
 			authKey: keyBytes(size)})
 	}
 	for _, size := range []int{1, 20, 31} {
-		list = append(list, pfkeySuite{name: fmt.Sprintf("esp serpent-%d", 8*size), auth: wire.LinuxAuthSHA1HMAC,
+		list = append(list, pfkeySuite{name: fmt.Sprintf("esp serpent-%d", 8*size), auth: wire.AuthSHA1HMAC,
 			authKey: keyBytes(20),
-			encrypt: wire.LinuxEncSerpentCBC, encrKey: keyBytes(size)})
+			encrypt: wire.EncSerpentCBC, encrKey: keyBytes(size)})
 	}
 	return append(list,
-		pfkeySuite{name: "esp blowfish-32", auth: wire.LinuxAuthSHA1HMAC, authKey: keyBytes(20),
-			encrypt: wire.LinuxEncBlowfishCBC, encrKey: keyBytes(4)},
-		pfkeySuite{name: "ah hmac-sha1, long key", auth: wire.LinuxAuthSHA1HMAC, authKey: keyBytes(100)})
+		pfkeySuite{name: "esp blowfish-32", auth: wire.AuthSHA1HMAC, authKey: keyBytes(20),
+			encrypt: wire.EncBlowfishCBC, encrKey: keyBytes(4)},
+		pfkeySuite{name: "ah hmac-sha1, long key", auth: wire.AuthSHA1HMAC, authKey: keyBytes(100)})
 }
 
 // setPolicies has each end protect what goes to the other, and want it protected.
@@ -383,11 +383,11 @@ func (r *rig) setPolicies(ctx context.Context, w way, proto uint8) error {
 		if c == r.theirs {
 			near, far, from, to = far, near, to, from
 		}
-		template := wire.IPsecRequest{Proto: uint16(proto), Mode: wire.LinuxModeTransport,
-			Level: wire.LinuxLevelRequire}
-		for _, dir := range []uint8{wire.LinuxDirOut, wire.LinuxDirIn} {
+		template := wire.IPsecRequest{Proto: uint16(proto), Mode: wire.ModeTransport,
+			Level: wire.KAMELevelRequire}
+		for _, dir := range []uint8{wire.KAMEDirOut, wire.KAMEDirIn} {
 			src, dst, end, other := near, far, from, to
-			if dir == wire.LinuxDirIn {
+			if dir == wire.KAMEDirIn {
 				src, dst, end, other = far, near, to, from
 			}
 			// Not UDP as such, which may be what is around ESP.
@@ -398,7 +398,7 @@ func (r *rig) setPolicies(ctx context.Context, w way, proto uint8) error {
 					l.Port = theirsPort
 				}
 				switch {
-				case r.portsIn == nil || dir == wire.LinuxDirOut:
+				case r.portsIn == nil || dir == wire.KAMEDirOut:
 				case a == src:
 					l.Port = r.portsIn[0]
 				default:
@@ -407,10 +407,10 @@ func (r *rig) setPolicies(ctx context.Context, w way, proto uint8) error {
 				return l
 			}
 			if w.tunnel {
-				template.Mode = wire.LinuxModeTunnel
+				template.Mode = wire.ModeTunnel
 				template.Src, template.Dst = wire.Sockaddr{Addr: end}, wire.Sockaddr{Addr: other}
 			}
-			_, err := c.AddPolicy(ctx, pfkey.Policy{Direction: dir, Type: wire.LinuxPolicyIPsec, Src: selector(src),
+			_, err := c.AddPolicy(ctx, pfkey.Policy{Direction: dir, Type: wire.KAMEPolicyIPsec, Src: selector(src),
 				Dst:       selector(dst),
 				Templates: []wire.IPsecRequest{template}})
 			if err != nil {
@@ -437,13 +437,13 @@ func (r *rig) makeSAs(ctx context.Context, s *pfkeySuite, w way) error {
 				Replay: 32,
 				Auth:   s.auth, AuthKey: pfkey.NewKey(s.authKey), Encrypt: s.encrypt,
 				EncryptKey: pfkey.NewKey(s.encrKey),
-				SA2:        &wire.SA2{Mode: wire.LinuxModeTransport},
+				SA2:        &wire.SA2{Mode: wire.ModeTransport},
 			}
 			if s.ah() {
 				sa.Type, sa.EncryptKey = wire.SATypeAH, wire.Key{}
 			}
 			if w.tunnel {
-				sa.SA2.Mode = wire.LinuxModeTunnel
+				sa.SA2.Mode = wire.ModeTunnel
 			}
 			d := c.Dialect()
 			if w.inner6 != w.outer6 {
@@ -455,9 +455,9 @@ func (r *rig) makeSAs(ctx context.Context, s *pfkeySuite, w way) error {
 				sa.Extra = d.AppendAddress(sa.Extra, wire.ExtAddressProxy, pfkey.Host(inner))
 			}
 			if w.udp {
-				sa.Extra = d.AppendNATTType(sa.Extra, wire.NATTType{Type: wire.LinuxNATTESP})
-				sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTSPort, wire.NATTPort{Port: ipsec.NATTPort})
-				sa.Extra = d.AppendNATTPort(sa.Extra, wire.LinuxExtXNATTDPort, wire.NATTPort{Port: ipsec.NATTPort})
+				sa.Extra = d.AppendNATTType(sa.Extra, wire.NATTType{Type: wire.KAMENATTESP})
+				sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTSPort, wire.NATTPort{Port: ipsec.NATTPort})
+				sa.Extra = d.AppendNATTPort(sa.Extra, wire.KAMEExtXNATTDPort, wire.NATTPort{Port: ipsec.NATTPort})
 			}
 			if err := c.Add(ctx, sa, 0); err != nil {
 				return fmt.Errorf("ADD: %w", err)
