@@ -107,7 +107,7 @@ func (k *Kernel) hold(pkt *packet.Packet, sealed []byte, p *protocol, n *need, g
 		return true
 	}
 	a = &acquire{next: f.acquires[bucket], p: p, seq: seq, need: *n, expire: k.now() + p.tun(tunAcquireTimeout)}
-	if int64(k.acquires.n) >= k.tun.limit(limAcquires) || a.queue.Push(pkt, packet.Held, acquireMaxPackets) != nil {
+	if int64(k.acquires.n) >= k.limit(limAcquires) || a.queue.Push(pkt, packet.Held, acquireMaxPackets) != nil {
 		k.acquires.mu.Unlock()
 		k.drop(pkt, dropAcquireNoMem)
 		return true

@@ -326,7 +326,7 @@ func (k *Kernel) pendingFor(c *client) *dump {
 // enough is how many bytes in the queue of a socket that is to hear a dump are as good as all of it: it would not take
 // anything else behind them.
 func (k *Kernel) enough(c *client) int {
-	return max(stepBytes, c.recvHiwat, int(k.tun.keysock[tunRecvLowat]))
+	return max(stepBytes, c.recvHiwat, k.keysock(tunRecvLowat))
 }
 
 // feedStep makes some more of the dumps that a socket is to hear, unless enough of them waits; false: it does, or there

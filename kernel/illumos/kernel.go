@@ -16,7 +16,7 @@ type Kernel struct {
 	e     *engine.Engine
 	d     *wire.Dialect
 	fault sadb.Fault
-	tun   tunables
+	tun   *engine.Tunables
 
 	ah, esp *protocol
 	inbound sadb.Index[*sa] // the inbound tables as packets see them
@@ -49,10 +49,10 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	}
 	k := &Kernel{e: e, d: wire.Illumos(), fault: fault, boot: e.Now().Unix()}
 	k.lastPass = k.boot
-	if err := k.tun.set(o.Tunables); err != nil {
+	if k.tun, err = newTunables(o.Tunables); err != nil {
 		return nil, fmt.Errorf("illumos: %w", err)
 	}
-	e.Ledger().LimitHeld(k.tun.limit(limHeld))
+	e.Ledger().LimitHeld(k.limit(limHeld))
 	k.acqSeq.Store(0xffffffff)
 	k.ah = newProtocol(k, wire.SATypeAH)
 	k.esp = newProtocol(k, wire.SATypeESP)
@@ -117,7 +117,7 @@ func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errn
 		return wire.EPROTONOSUPPORT
 	case !c.Privileged:
 		return wire.EPERM
-	case int64(len(k.e.Sockets())) >= k.tun.limit(limSockets):
+	case int64(len(k.e.Sockets())) >= k.limit(limSockets):
 		return wire.ENOMEM
 	}
 	s.Data = k.newClient(s)
@@ -148,7 +148,7 @@ func (k *Kernel) Next() (time.Time, bool) {
 	if k.due == 0 {
 		return time.Time{}, false
 	}
-	interval := k.tun.ageInterval()
+	interval := k.ageInterval()
 	k.lastPass = min(k.lastPass, k.now()) // the clock may have been set back: no pass is one of the future
 	t := max(k.due, k.lastPass+1)
 	passes := (t - k.boot + interval - 1) / interval

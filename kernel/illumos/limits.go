@@ -33,7 +33,7 @@ func (k *Kernel) sas() (n int) {
 
 // noRoomFor says whether n more SAs with so many bytes of identities are more than there may be.
 func (k *Kernel) noRoomFor(n, stored int) bool {
-	return int64(k.sas()+n) > k.tun.limit(limSAs) || stored != 0 && int64(k.stored+stored) > k.tun.limit(limIdentities)
+	return int64(k.sas()+n) > k.limit(limSAs) || stored != 0 && int64(k.stored+stored) > k.limit(limIdentities)
 }
 
 // queued is the memory that waits in the receive queues of all sockets, in bytes.
@@ -58,7 +58,7 @@ func (k *Kernel) noRoomForDump(reader *client) bool {
 			each += queuePlace
 		}
 	}
-	return k.queued()+k.pendingBytes()+int64(k.sas()+1)*each+int64(k.stored) > k.tun.limit(limQueued)
+	return k.queued()+k.pendingBytes()+int64(k.sas()+1)*each+int64(k.stored) > k.limit(limQueued)
 }
 
 var noMemory = result{errno: wire.ENOMEM}

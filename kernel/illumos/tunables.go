@@ -1,20 +1,9 @@
 package illumos
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
-
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
-
-// tunable is one knob of ndd(8) or ipadm(8) that has an effect here.
-type tunable struct {
-	name          string
-	min, max, def uint32
-}
 
 const (
 	tunAgeInterval = iota // ms
@@ -33,20 +22,21 @@ const (
 	tunPerProtocol
 )
 
-var protocolTunables = [tunPerProtocol]tunable{
-	tunAgeInterval:    {"age_interval", 125, 32000, 8000},
-	tunReapDelay:      {"reap_delay", 1, 10, 1},
-	tunReplaySize:     {"replay_size", 1, 256, 64},
-	tunAcquireTimeout: {"acquire_timeout", 1, 300, 15},
-	tunLarvalTimeout:  {"larval_timeout", 1, 1800, 90},
-	tunSoftBytes:      {"default_soft_bytes", 0, 1<<32 - 1, 0},
-	tunHardBytes:      {"default_hard_bytes", 0, 1<<32 - 1, 0},
-	tunSoftAddTime:    {"default_soft_addtime", 0, 1<<32 - 1, 24000},
-	tunHardAddTime:    {"default_hard_addtime", 0, 1<<32 - 1, 28800},
-	tunSoftUseTime:    {"default_soft_usetime", 0, 1<<32 - 1, 0},
-	tunHardUseTime:    {"default_hard_usetime", 0, 1<<32 - 1, 0},
-	tunPaddingCheck:   {"padding_check", 0, 2, 1},
-	tunNATKeepalive:   {"nat_keepalive_interval", 0, 600, 20},
+// protocolTunables are knobs of ndd(8) or ipadm(8) that have an effect here.
+var protocolTunables = [tunPerProtocol]engine.Tunable{
+	tunAgeInterval:    {Name: "age_interval", Min: 125, Max: 32000, Default: 8000},
+	tunReapDelay:      {Name: "reap_delay", Min: 1, Max: 10, Default: 1},
+	tunReplaySize:     {Name: "replay_size", Min: 1, Max: 256, Default: 64},
+	tunAcquireTimeout: {Name: "acquire_timeout", Min: 1, Max: 300, Default: 15},
+	tunLarvalTimeout:  {Name: "larval_timeout", Min: 1, Max: 1800, Default: 90},
+	tunSoftBytes:      {Name: "default_soft_bytes", Min: 0, Max: 1<<32 - 1, Default: 0},
+	tunHardBytes:      {Name: "default_hard_bytes", Min: 0, Max: 1<<32 - 1, Default: 0},
+	tunSoftAddTime:    {Name: "default_soft_addtime", Min: 0, Max: 1<<32 - 1, Default: 24000},
+	tunHardAddTime:    {Name: "default_hard_addtime", Min: 0, Max: 1<<32 - 1, Default: 28800},
+	tunSoftUseTime:    {Name: "default_soft_usetime", Min: 0, Max: 1<<32 - 1, Default: 0},
+	tunHardUseTime:    {Name: "default_hard_usetime", Min: 0, Max: 1<<32 - 1, Default: 0},
+	tunPaddingCheck:   {Name: "padding_check", Min: 0, Max: 2, Default: 1},
+	tunNATKeepalive:   {Name: "nat_keepalive_interval", Min: 0, Max: 600, Default: 20},
 }
 
 const (
@@ -54,14 +44,14 @@ const (
 	tunSendHiwat
 	tunRecvLowat
 	tunMaxBuf
-	tunKeysock
+	tunKeysockEnd
 )
 
-var keysockTunables = [tunKeysock]tunable{
-	tunRecvHiwat: {"recv_hiwat", 4096, 65536, 8192},
-	tunSendHiwat: {"xmit_hiwat", 4096, 65536, 8192},
-	tunRecvLowat: {"recv_lowat", 0, 65536, 1024},
-	tunMaxBuf:    {"max_buf", 65536, 1 << 30, 262144},
+var keysockTunables = [tunKeysockEnd]engine.Tunable{
+	tunRecvHiwat: {Name: "recv_hiwat", Min: 4096, Max: 65536, Default: 8192},
+	tunSendHiwat: {Name: "xmit_hiwat", Min: 4096, Max: 65536, Default: 8192},
+	tunRecvLowat: {Name: "recv_lowat", Min: 0, Max: 65536, Default: 1024},
+	tunMaxBuf:    {Name: "max_buf", Min: 65536, Max: 1 << 30, Default: 262144},
 }
 
 const (
@@ -75,103 +65,50 @@ const (
 )
 
 // limits are bounds of ours, see limits.go.
-var limits = [limEnd]tunable{
-	limSAs:        {"max_sas", 1, 1 << 24, 1 << 22},
-	limSockets:    {"max_sockets", 1, 1 << 16, 1024},
-	limAcquires:   {"max_acquires", 1, 1 << 24, 65536},
-	limIdentities: {"max_identities", 0, 1<<32 - 1, 64 << 20},
-	limQueued:     {"max_queued", 0, 1<<32 - 1, 3 << 30},
-	limHeld:       {"max_held", 1, 1<<32 - 1, packet.DefaultHeldLimit},
+var limits = [limEnd]engine.Tunable{
+	limSAs:        {Name: "max_sas", Min: 1, Max: 1 << 24, Default: 1 << 22},
+	limSockets:    {Name: "max_sockets", Min: 1, Max: 1 << 16, Default: 1024},
+	limAcquires:   {Name: "max_acquires", Min: 1, Max: 1 << 24, Default: 65536},
+	limIdentities: {Name: "max_identities", Min: 0, Max: 1<<32 - 1, Default: 64 << 20},
+	limQueued:     {Name: "max_queued", Min: 0, Max: 1<<32 - 1, Default: 3 << 30},
+	limHeld:       {Name: "max_held", Min: 1, Max: 1<<32 - 1, Default: packet.DefaultHeldLimit},
 }
 
 // acquireMaxPackets is ipsacq_maxpackets, a variable of the kernel rather than a tunable: packets per acquire record.
 const acquireMaxPackets = 4
 
-// tunables are the values in force, fixed when the engine starts. Names are MODULE:NAME, such as
+// newTunables gives the tunables their values, which are fixed from then on. Names are MODULE:NAME, such as
 // ipsecesp:larval_timeout; without a module the name is meant for both ESP and AH.
-type tunables struct {
-	ah, esp [tunPerProtocol]uint32
-	keysock [tunKeysock]uint32
-	limits  [limEnd]uint32
+func newTunables(values map[string]string) (*engine.Tunables, error) {
+	return engine.NewTunables(values,
+		engine.Module{Name: "ipsecah", Rows: protocolTunables[:tunPaddingCheck]},
+		engine.Module{Name: "ipsecesp", Rows: protocolTunables[:]},
+		engine.Module{Name: "keysock", Rows: keysockTunables[:]},
+		engine.Module{Name: "pfkeyd", Rows: limits[:]})
 }
 
-func (t *tunables) limit(i int) int64 { return int64(t.limits[i]) }
+// Where the tunables of each module begin.
+const (
+	tunAH      = 0
+	tunESP     = tunAH + tunPaddingCheck // AH has only those before this one
+	tunKeysock = tunESP + tunPerProtocol
+	tunLimits  = tunKeysock + tunKeysockEnd
+)
 
-func (t *tunables) set(values map[string]string) error {
-	for i, row := range protocolTunables {
-		t.ah[i], t.esp[i] = row.def, row.def
-	}
-	for i, row := range keysockTunables {
-		t.keysock[i] = row.def
-	}
-	for i, row := range limits {
-		t.limits[i] = row.def
-	}
-	for _, name := range slices.Sorted(maps.Keys(values)) { // so that of several errors the same one is told
-		if err := t.setOne(name, values[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (k *Kernel) keysock(i int) int { return int(k.tun.Get(tunKeysock + i)) }
 
-func (t *tunables) setOne(name, value string) error {
-	module, short, ok := strings.Cut(name, ":")
-	if !ok {
-		module, short = "", name
-	}
-	known := false
-	for _, m := range []struct {
-		name string
-		rows []tunable
-		into []uint32
-	}{
-		{"ipsecah", protocolTunables[:tunPaddingCheck], t.ah[:]},
-		{"ipsecesp", protocolTunables[:], t.esp[:]},
-		{"keysock", keysockTunables[:], t.keysock[:]},
-		{"pfkeyd", limits[:], t.limits[:]},
-	} {
-		for i, row := range m.rows {
-			if row.name != short || module != "" && module != m.name {
-				continue
-			}
-			known = true
-			n, err := strconv.ParseUint(value, 0, 32)
-			if err != nil || uint32(n) < row.min || uint32(n) > row.max {
-				return fmt.Errorf("tunable %s: %q is not a number from %d to %d", name, value, row.min, row.max)
-			}
-			m.into[i] = uint32(n)
-		}
-	}
-	if !known {
-		return fmt.Errorf("unknown tunable %q (known: %s)", name, strings.Join(tunableNames(), ", "))
-	}
-	return nil
-}
-
-func tunableNames() (names []string) {
-	for _, row := range protocolTunables {
-		names = append(names, row.name)
-	}
-	for _, row := range keysockTunables {
-		names = append(names, "keysock:"+row.name)
-	}
-	for _, row := range limits {
-		names = append(names, "pfkeyd:"+row.name)
-	}
-	return names
-}
+func (k *Kernel) limit(i int) int64 { return k.tun.Get(tunLimits + i) }
 
 // ageInterval is the time between two passes of the ager, in seconds, at least one. The original doubles it under load;
 // that is not emulated, nor are intervals that differ between AH and ESP: the shorter one counts.
-func (t *tunables) ageInterval() int64 {
-	return max(1, int64(min(t.ah[tunAgeInterval], t.esp[tunAgeInterval]))/1000)
+func (k *Kernel) ageInterval() int64 {
+	return max(1, min(k.ah.tun(tunAgeInterval), k.esp.tun(tunAgeInterval))/1000)
 }
 
 // tun returns a tunable of the protocol.
 func (p *protocol) tun(i int) int64 {
 	if p.isESP() {
-		return int64(p.k.tun.esp[i])
+		return p.k.tun.Get(tunESP + i)
 	}
-	return int64(p.k.tun.ah[i])
+	return p.k.tun.Get(tunAH + i)
 }

@@ -21,7 +21,7 @@ type client struct {
 }
 
 func (k *Kernel) newClient(s *engine.Socket) *client {
-	return &client{s: s, recvHiwat: int(k.tun.keysock[tunRecvHiwat]), sendHiwat: int(k.tun.keysock[tunSendHiwat])}
+	return &client{s: s, recvHiwat: k.keysock(tunRecvHiwat), sendHiwat: k.keysock(tunSendHiwat)}
 }
 
 func clientOf(s *engine.Socket) *client { return s.Data.(*client) }
@@ -97,12 +97,12 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
 	c, queued := clientOf(s), s.Queued()
 	if c.full {
-		c.full = s.Reads() == c.readsWhenFull || queued >= int(k.tun.keysock[tunRecvLowat])
+		c.full = s.Reads() == c.readsWhenFull || queued >= k.keysock(tunRecvLowat)
 	}
 	if !c.full && queued >= c.recvHiwat {
 		c.full, c.readsWhenFull = true, s.Reads()
 	}
-	return !c.full || dump && k.queued() < k.tun.limit(limQueued)
+	return !c.full || dump && k.queued() < k.limit(limQueued)
 }
 
 // Receive implements [engine.Kernel].
@@ -119,7 +119,7 @@ func (k *Kernel) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Er
 		c.noLoop = value == 0
 		return wire.OK
 	case pfkey.OptionSendBuffer, pfkey.OptionRecvBuffer:
-		if value < 0 || value > int(k.tun.keysock[tunMaxBuf]) {
+		if value < 0 || value > k.keysock(tunMaxBuf) {
 			return wire.ENOBUFS
 		}
 		if o == pfkey.OptionSendBuffer {

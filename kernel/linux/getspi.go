@@ -69,13 +69,13 @@ func (k *Kernel) modeAndReqID(r *request) (mode, uint32, bool) {
 func (k *Kernel) newLarval(key flowKey, sel *selector) *sa {
 	s := &sa{proto: key.proto, mode: key.mode, src: key.src, dst: key.dst, reqID: key.reqID, sel: sel, limits: noLimits,
 		addTime: k.now()}
-	s.limits.hard.addTime = uint64(k.tun[tunAcqExpires])
+	s.limits.hard.addTime = uint64(k.tun.Get(tunAcqExpires))
 	return s
 }
 
 // larvalLifetime is how long a LARVAL SA lives.
 func (k *Kernel) larvalLifetime() time.Duration {
-	return time.Duration(k.tun[tunAcqExpires]) * time.Second
+	return time.Duration(k.tun.Get(tunAcqExpires)) * time.Second
 }
 
 // pickSPI gives a LARVAL SA an SPI from a range unless it has one. Small ranges may fail although an SPI is free: there

@@ -24,7 +24,7 @@ const (
 type Kernel struct {
 	e   *engine.Engine
 	d   *wire.Dialect
-	tun tunables
+	tun *engine.Tunables
 
 	states   stateTable
 	policies policyTable
@@ -48,7 +48,8 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 		return nil, fmt.Errorf("linux: fault %v is one of the larval queue, which this kernel has not", fault)
 	}
 	k := &Kernel{e: e, d: wire.Linux(), reqID: manualReqIDMax}
-	if err := k.tun.set(o.Tunables); err != nil {
+	var err error
+	if k.tun, err = engine.NewTunables(o.Tunables, engine.Module{Rows: tunableRows[:]}); err != nil {
 		return nil, fmt.Errorf("linux: %w", err)
 	}
 	k.states.init(k.d.Order)

@@ -18,7 +18,7 @@ type client struct {
 }
 
 func (k *Kernel) newClient(s *engine.Socket) *client {
-	return &client{s: s, recvBuf: k.tun[tunRecvDefault], sendBuf: k.tun[tunSendDefault]}
+	return &client{s: s, recvBuf: int(k.tun.Get(tunRecvDefault)), sendBuf: int(k.tun.Get(tunSendDefault))}
 }
 
 func clientOf(s *engine.Socket) *client { return s.Data.(*client) }
@@ -114,9 +114,9 @@ func (k *Kernel) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Er
 	}
 	switch o {
 	case pfkey.OptionRecvBuffer:
-		c.recvBuf = size(k.tun[tunRecvMax], leastRecvBuf)
+		c.recvBuf = size(int(k.tun.Get(tunRecvMax)), leastRecvBuf)
 	case pfkey.OptionSendBuffer:
-		c.sendBuf = size(k.tun[tunSendMax], leastSendBuf)
+		c.sendBuf = size(int(k.tun.Get(tunSendMax)), leastSendBuf)
 	default:
 		return wire.ENOPROTOOPT
 	}
