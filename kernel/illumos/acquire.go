@@ -94,7 +94,7 @@ func (k *Kernel) hold(pkt *packet.Packet, sealed []byte, p *protocol, n *need, g
 	}
 	if a != nil {
 		out := a.queue.Push(pkt, packet.Held, acquireMaxPackets)
-		raise(&k.counters.qhiwater, uint64(a.queue.Len()))
+		raise(&k.qhiwater, uint64(a.queue.Len()))
 		k.acquires.mu.Unlock()
 		if out == pkt {
 			k.drop(pkt, dropAcquireNoMem)
@@ -115,7 +115,7 @@ func (k *Kernel) hold(pkt *packet.Packet, sealed []byte, p *protocol, n *need, g
 	f.acquires[bucket] = a
 	k.acquires.n++
 	k.acquires.mu.Unlock()
-	k.counters.add(p, acquireRequests, 1)
+	k.countFor(p, acquireRequests, 1)
 	pkt.Report()
 	k.e.Post(func() { k.ask(f, a) })
 	return true

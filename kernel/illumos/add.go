@@ -185,7 +185,7 @@ func (k *Kernel) addOrComplete(p *protocol, f *family, r *request, v wire.SA, ds
 
 // giveUp ends the packets of an ACQUIRE whose answer has failed.
 func (k *Kernel) giveUp(a *acquire) {
-	k.counters.add(a.p, outDiscards, uint64(a.queue.Len()))
+	k.countFor(a.p, outDiscards, uint64(a.queue.Len()))
 	k.endHeld(a.queue, dropAcquireTimeout)
 }
 

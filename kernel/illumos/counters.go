@@ -2,8 +2,8 @@ package illumos
 
 import (
 	"strings"
-	"sync/atomic"
 
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
@@ -91,63 +91,63 @@ const noDrop = dropsEnd
 
 // dropRows say how each cause is counted. A name that begins with an underscore gets the protocol's in front, and a
 // star stands for it.
-var dropRows = [dropsEnd]struct {
-	name   string
-	reason packet.Reason
-}{
-	dropLarvalTimeout:  {"sadb_inlarval_timeout", packet.LarvalGone},
-	dropLarvalReplace:  {"sadb_inlarval_replace", packet.LarvalReplaced},
-	dropIdleOverflow:   {"sadb_inidle_overflow", packet.IdleOverflow},
-	dropIdleTimeout:    {"sadb_inidle_timeout", packet.IdleGone},
-	dropAcquireNoMem:   {"sadb_acquire_nomem", packet.AcquireNoMemory},
-	dropAcquireTooFull: {"sadb_acquire_toofull", packet.AcquireFull},
-	dropAcquireTimeout: {"sadb_acquire_timeout", packet.AcquireGone},
+var dropRows = [dropsEnd]engine.Cause{
+	dropLarvalTimeout:  {Counter: "sadb_inlarval_timeout", Reason: packet.LarvalGone},
+	dropLarvalReplace:  {Counter: "sadb_inlarval_replace", Reason: packet.LarvalReplaced},
+	dropIdleOverflow:   {Counter: "sadb_inidle_overflow", Reason: packet.IdleOverflow},
+	dropIdleTimeout:    {Counter: "sadb_inidle_timeout", Reason: packet.IdleGone},
+	dropAcquireNoMem:   {Counter: "sadb_acquire_nomem", Reason: packet.AcquireNoMemory},
+	dropAcquireTooFull: {Counter: "sadb_acquire_toofull", Reason: packet.AcquireFull},
+	dropAcquireTimeout: {Counter: "sadb_acquire_timeout", Reason: packet.AcquireGone},
 	// The kernel tells no difference, people want one.
-	dropAcquireUnheard:  {"sadb_acquire_timeout", packet.AcquireUnheard},
-	dropNoSA:            {"_no_sa", packet.NoSA},
-	dropEarlyReplay:     {"_early_replay", packet.ReplayEarly},
-	dropReplay:          {"_replay", packet.Replayed},
-	dropBytesExpire:     {"_bytes_expire", packet.BytesExpired},
-	dropBadAuth:         {"_bad_auth", packet.BadICV},
-	dropCryptoFailed:    {"_crypto_failed", packet.CryptoFailed},
-	dropBadPadLen:       {"_bad_padlen", packet.BadPadLength},
-	dropBadPadding:      {"_bad_padding", packet.BadPadding},
-	dropIVWrap:          {"_iv_wrap", packet.IVExhausted},
-	dropBadLength:       {"_bad_length", packet.BadLength},
-	dropBadV4Opts:       {"_bad_v4_opts", packet.BadHeader},
-	dropBadV6Hdrs:       {"_bad_v6_hdrs", packet.BadHeader},
-	dropNoMem:           {"_nomem", packet.BadLength},
-	dropNATTKeepalive:   {"_nat_t_ka", packet.Keepalive},
-	dropNATTBad:         {"_nat_t_ipsec", packet.BadHeader},
-	dropExplicit:        {"spd_explicit", packet.PolicyDiscard},
-	dropInnerMismatch:   {"spd*_innermismatch", packet.PolicyMismatch},
-	dropBadHeader:       {"ipIfStatsInDiscards", packet.BadHeader},
-	dropFragment:        {"ipIfStatsInDiscards", packet.Fragment},
-	dropHeader:          {"ipIfStatsInHdrErrors", packet.BadHeader},
-	dropChecksum:        {"ipIfStatsInCksumErrs", packet.BadChecksum},
-	dropTruncated:       {"ipIfStatsInTruncatedPkts", packet.Truncated},
-	dropAddress:         {"ipIfStatsInAddrErrors", packet.BadAddress},
-	dropOption:          {"ipIfStatsInHdrErrors", packet.BadOption},
-	dropMalformedOption: {"", packet.BadOption}, // an ICMP error tells of it
-	dropSourceRoute:     {"ipIfStatsForwProhibits", packet.SourceRoute},
-	dropRouting:         {"ipIfStatsInAddrErrors", packet.SourceRoute},
-	dropOutDiscards:     {"ipIfStatsOutDiscards", packet.BadHeader},
-	dropNoMemory:        {"ipIfStatsInDiscards", packet.NoMemory},
-	dropTaskRefused:     {"", packet.TaskRefused},
-	dropShutdown:        {"", packet.Shutdown},
+	dropAcquireUnheard:  {Counter: "sadb_acquire_timeout", Reason: packet.AcquireUnheard},
+	dropNoSA:            {Counter: "_no_sa", Reason: packet.NoSA},
+	dropEarlyReplay:     {Counter: "_early_replay", Reason: packet.ReplayEarly},
+	dropReplay:          {Counter: "_replay", Reason: packet.Replayed},
+	dropBytesExpire:     {Counter: "_bytes_expire", Reason: packet.BytesExpired},
+	dropBadAuth:         {Counter: "_bad_auth", Reason: packet.BadICV},
+	dropCryptoFailed:    {Counter: "_crypto_failed", Reason: packet.CryptoFailed},
+	dropBadPadLen:       {Counter: "_bad_padlen", Reason: packet.BadPadLength},
+	dropBadPadding:      {Counter: "_bad_padding", Reason: packet.BadPadding},
+	dropIVWrap:          {Counter: "_iv_wrap", Reason: packet.IVExhausted},
+	dropBadLength:       {Counter: "_bad_length", Reason: packet.BadLength},
+	dropBadV4Opts:       {Counter: "_bad_v4_opts", Reason: packet.BadHeader},
+	dropBadV6Hdrs:       {Counter: "_bad_v6_hdrs", Reason: packet.BadHeader},
+	dropNoMem:           {Counter: "_nomem", Reason: packet.BadLength},
+	dropNATTKeepalive:   {Counter: "_nat_t_ka", Reason: packet.Keepalive},
+	dropNATTBad:         {Counter: "_nat_t_ipsec", Reason: packet.BadHeader},
+	dropExplicit:        {Counter: "spd_explicit", Reason: packet.PolicyDiscard},
+	dropInnerMismatch:   {Counter: "spd*_innermismatch", Reason: packet.PolicyMismatch},
+	dropBadHeader:       {Counter: "ipIfStatsInDiscards", Reason: packet.BadHeader},
+	dropFragment:        {Counter: "ipIfStatsInDiscards", Reason: packet.Fragment},
+	dropHeader:          {Counter: "ipIfStatsInHdrErrors", Reason: packet.BadHeader},
+	dropChecksum:        {Counter: "ipIfStatsInCksumErrs", Reason: packet.BadChecksum},
+	dropTruncated:       {Counter: "ipIfStatsInTruncatedPkts", Reason: packet.Truncated},
+	dropAddress:         {Counter: "ipIfStatsInAddrErrors", Reason: packet.BadAddress},
+	dropOption:          {Counter: "ipIfStatsInHdrErrors", Reason: packet.BadOption},
+	dropMalformedOption: {Reason: packet.BadOption}, // an ICMP error tells of it
+	dropSourceRoute:     {Counter: "ipIfStatsForwProhibits", Reason: packet.SourceRoute},
+	dropRouting:         {Counter: "ipIfStatsInAddrErrors", Reason: packet.SourceRoute},
+	dropOutDiscards:     {Counter: "ipIfStatsOutDiscards", Reason: packet.BadHeader},
+	dropNoMemory:        {Counter: "ipIfStatsInDiscards", Reason: packet.NoMemory},
+	dropTaskRefused:     {Reason: packet.TaskRefused},
+	dropShutdown:        {Reason: packet.Shutdown},
 }
 
-// counters are the kstats. They are atomic, because packets count without a lock, and kept in lanes, because packets on
-// several cores count at once.
-type counters struct {
-	lanes    [packet.Lanes]lane
-	drops    [2][dropsEnd]atomic.Uint64 // AH, ESP; those that name no protocol are counted under ESP
-	qhiwater atomic.Uint64              // most packets seen on one acquire record
-}
-
-type lane struct {
-	of [2][countersEnd]atomic.Uint64 // AH, ESP
-	_  [64]byte
+// causes are those of AH and then those of ESP, which have names of their own; what names no protocol is counted under
+// ESP.
+func causes() *engine.Causes {
+	var rows []engine.Cause
+	for _, proto := range []string{"ah", "esp"} {
+		for _, row := range dropRows {
+			if strings.HasPrefix(row.Counter, "_") {
+				row.Counter = proto + row.Counter
+			}
+			row.Counter = strings.Replace(row.Counter, "*", "_"+proto, 1)
+			rows = append(rows, row)
+		}
+	}
+	return engine.NewCauses(rows)
 }
 
 // index is the place of a protocol where there is one for each.
@@ -158,40 +158,14 @@ func (p *protocol) index() int {
 	return 0
 }
 
-// add counts what belongs to no packet.
-func (c *counters) add(p *protocol, n counter, delta uint64) { c.lanes[0].of[p.index()][n].Add(delta) }
+// kstat is the place of a counter: those of AH come first.
+func (p *protocol) kstat(n counter) int { return p.index()*int(countersEnd) + int(n) }
+
+// countFor counts what belongs to no packet.
+func (k *Kernel) countFor(p *protocol, n counter, delta uint64) { k.counters.Add(p.kstat(n), delta) }
 
 // count counts one for a packet.
-func (k *Kernel) count(pkt *packet.Packet, p *protocol, n counter) {
-	k.counters.lanes[pkt.Lane()].of[p.index()][n].Add(1)
-}
-
-// read is the sum of a counter's lanes.
-func (c *counters) read(index int, n counter) (sum uint64) {
-	for i := range c.lanes {
-		sum += c.lanes[i].of[index][n].Load()
-	}
-	return sum
-}
-
-func dropName(esp bool, c dropCause) string {
-	name, proto := dropRows[c].name, "ah"
-	if esp {
-		proto = "esp"
-	}
-	if strings.HasPrefix(name, "_") {
-		return proto + name
-	}
-	return strings.Replace(name, "*", "_"+proto, 1)
-}
-
-// dropNames are made once: a flood of bad packets makes no garbage.
-var dropNames = func() (names [2][dropsEnd]string) {
-	for c := range dropsEnd {
-		names[0][c], names[1][c] = dropName(false, c), dropName(true, c)
-	}
-	return names
-}()
+func (k *Kernel) count(pkt *packet.Packet, p *protocol, n counter) { k.counters.Count(pkt, p.kstat(n)) }
 
 // Counters reads the kstats that are not zero, by group and name, such as esp/keysock_in or ipdrop/esp_no_sa.
 func (k *Kernel) Counters() map[string]uint64 {
@@ -202,23 +176,21 @@ func (k *Kernel) Counters() map[string]uint64 {
 		}
 	}
 	for i := range countersEnd {
-		name := counterNames[i]
+		esp, ah := k.counters.Read(k.esp.kstat(i)), k.counters.Read(k.ah.kstat(i))
 		if i < inRequests {
-			put("esp/"+name, k.counters.read(1, i))
-			put("ah/"+name, k.counters.read(0, i))
+			put("esp/"+counterNames[i], esp)
+			put("ah/"+counterNames[i], ah)
 		} else {
-			put("ipsec/esp_stat_"+name, k.counters.read(1, i))
-			put("ipsec/ah_stat_"+name, k.counters.read(0, i))
+			put("ipsec/esp_stat_"+counterNames[i], esp)
+			put("ipsec/ah_stat_"+counterNames[i], ah)
 		}
 	}
-	for i := range k.counters.drops {
-		for c := range dropsEnd {
-			if name := dropNames[i][c]; name != "" && !strings.HasPrefix(name, "ipIf") {
-				put("ipdrop/"+name, k.counters.drops[i][c].Load())
-			}
+	for name, n := range k.drops.Counters {
+		if !strings.HasPrefix(name, "ipIf") {
+			put("ipdrop/"+name, n)
 		}
 	}
-	put("ipsec/sadb_acquire_qhiwater", k.counters.qhiwater.Load())
+	put("ipsec/sadb_acquire_qhiwater", k.qhiwater.Load())
 	return m
 }
 
@@ -227,7 +199,5 @@ func (k *Kernel) drop(p *packet.Packet, c dropCause) { k.dropFor(k.esp, p, c) }
 
 // dropFor ends a packet of ESP or AH. No lock is held.
 func (k *Kernel) dropFor(proto *protocol, p *packet.Packet, c dropCause) {
-	i := proto.index()
-	k.counters.drops[i][c].Add(1)
-	p.End(packet.Verdict{Kind: packet.Dropped, Reason: dropRows[c].reason, Counter: dropNames[i][c]})
+	k.drops.Drop(p, proto.index()*int(dropsEnd)+int(c))
 }

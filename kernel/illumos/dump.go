@@ -95,7 +95,7 @@ func (k *Kernel) startDump(over []*protocol, r *request) {
 		d.timeout = v.Timeout
 	}
 	for _, p := range over {
-		k.counters.add(p, keysockIn, 1)
+		k.countFor(p, keysockIn, 1)
 		for _, f := range p.families() {
 			d.tables = append(d.tables, &f.out, &f.in)
 			d.left += f.out.n + f.in.n

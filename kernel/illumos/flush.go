@@ -27,7 +27,7 @@ func (k *Kernel) fanOut(r *request) {
 		return
 	}
 	for _, p := range over {
-		k.counters.add(p, keysockIn, 1)
+		k.countFor(p, keysockIn, 1)
 		for _, f := range p.families() {
 			f.flush(dropLarvalTimeout)
 		}

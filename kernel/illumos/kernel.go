@@ -23,7 +23,9 @@ type Kernel struct {
 
 	acquires acquireTable
 	policy   policyTable
-	counters counters
+	drops    *engine.Causes
+	counters *engine.Counters
+	qhiwater atomic.Uint64 // most packets seen on one acquire record
 
 	dumps      []*dump       // not made to their end yet, in the order of asking
 	dumpNumber uint64        // of the newest
@@ -47,7 +49,8 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{e: e, d: wire.Illumos(), fault: fault, boot: e.Now().Unix()}
+	k := &Kernel{e: e, d: wire.Illumos(), fault: fault, boot: e.Now().Unix(), drops: causes(),
+		counters: engine.NewCounters(2 * int(countersEnd))}
 	k.lastPass = k.boot
 	if k.tun, err = newTunables(o.Tunables); err != nil {
 		return nil, fmt.Errorf("illumos: %w", err)

@@ -72,6 +72,6 @@ func (k *Kernel) renumber(s *sa, port uint16) {
 				s.conf.Store(&c)
 			}
 		}
-		k.counters.add(s.p, portRenumbers, 1)
+		k.countFor(s.p, portRenumbers, 1)
 	})
 }

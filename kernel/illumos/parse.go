@@ -264,7 +264,7 @@ func (k *Kernel) passDown(r *request) {
 
 // consume is the entry of ESP and AH: their common checks, then the handler of the type. A failure is answered here.
 func (k *Kernel) consume(p *protocol, r *request) {
-	k.counters.add(p, keysockIn, 1)
+	k.countFor(p, keysockIn, 1)
 	if res := k.handle(p, r); res.failed() {
 		k.passUp(k.errorMessage(r, res), r.sender, fromConsumer)
 	}

@@ -1,15 +1,13 @@
 package linux
 
 import (
-	"sync/atomic"
-
+	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
-// dropCause is why a packet was dropped. Several causes may be counted in one counter of the original, which has fewer.
-// Its other counters (XfrmInError, XfrmInPolError, XfrmFwdHdrError, XfrmOutError, XfrmOutBundleGenError,
-// XfrmOutBundleCheckError, XfrmOutStateModeError, XfrmOutPolDead, XfrmOutPolError) count what does not happen here: a
-// lack of memory, routes that go away, offloading, other kinds of policies.
+// dropCause is why a packet was dropped. The original's other counters (XfrmInError, XfrmInPolError, XfrmFwdHdrError,
+// XfrmOutError, XfrmOutBundleGenError, XfrmOutBundleCheckError, XfrmOutStateModeError, XfrmOutPolDead, XfrmOutPolError)
+// count what does not happen here: a lack of memory, routes that go away, offloading, other kinds of policies.
 type dropCause uint8
 
 const (
@@ -69,79 +67,71 @@ const (
 )
 
 // dropRows say how a cause is counted: in a counter of /proc/net/xfrm_stat, or in one of IP's under the name that
-// nstat(8) has for it; also is counted besides. What has no name is not counted there.
-var dropRows = [dropsEnd]struct {
-	name, also string
-	reason     packet.Reason
-}{
-	dropInBufferError:     {"XfrmInBufferError", "", packet.TooManyLayers},
-	dropInHdrError:        {"XfrmInHdrError", "", packet.BadHeader},
-	dropInNoStates:        {"XfrmInNoStates", "", packet.NoSA},
-	dropBadICV:            {"XfrmInStateProtoError", "", packet.BadICV},
-	dropCryptoFailed:      {"XfrmInStateProtoError", "", packet.CryptoFailed},
-	dropBadPadLength:      {"XfrmInStateProtoError", "", packet.BadPadLength},
-	dropShortESP:          {"XfrmInStateProtoError", "", packet.BadLength},
-	dropDummy:             {"XfrmInStateProtoError", "", packet.Dummy},
-	dropAHLength:          {"XfrmInStateProtoError", "", packet.BadLength},
-	dropAHHeader:          {"XfrmInStateProtoError", "", packet.BadHeader},
-	dropBadCompression:    {"XfrmInStateProtoError", "", packet.BadCompression},
-	dropInStateModeError:  {"XfrmInStateModeError", "", packet.BadMode},
-	dropInStateSeqError:   {"XfrmInStateSeqError", "", packet.Replayed},
-	dropInBytesExpired:    {"XfrmInStateExpired", "", packet.BytesExpired},
-	dropInPacketsExpired:  {"XfrmInStateExpired", "", packet.PacketsExpired},
-	dropEncapMismatch:     {"XfrmInStateMismatch", "", packet.EncapMismatch},
-	dropSelectorMismatch:  {"XfrmInStateMismatch", "", packet.SelectorMismatch},
-	dropInStateInvalid:    {"XfrmInStateInvalid", "", packet.NoSA},
-	dropInTmplMismatch:    {"XfrmInTmplMismatch", "", packet.PolicyMismatch},
-	dropInNoPols:          {"XfrmInNoPols", "", packet.PolicyMismatch},
-	dropInPolBlock:        {"XfrmInPolBlock", "", packet.PolicyDiscard},
-	dropOutNoStates:       {"XfrmOutNoStates", "", packet.NoSA},
-	dropOutCryptoFailed:   {"XfrmOutStateProtoError", "", packet.CryptoFailed},
-	dropOutFragment:       {"XfrmOutStateProtoError", "", packet.Fragment},
-	dropOutTooLong:        {"XfrmOutStateProtoError", "", packet.BadLength},
-	dropOutBadHeader:      {"XfrmOutStateProtoError", "", packet.BadHeader},
-	dropOutStateSeqError:  {"XfrmOutStateSeqError", "", packet.Replayed},
-	dropOutBytesExpired:   {"XfrmOutStateExpired", "", packet.BytesExpired},
-	dropOutPacketsExpired: {"XfrmOutStateExpired", "", packet.PacketsExpired},
-	dropOutPolBlock:       {"XfrmOutPolBlock", "", packet.PolicyDiscard},
-	dropOutStateInvalid:   {"XfrmOutStateInvalid", "", packet.NoSA},
-	dropAcquireError:      {"XfrmAcquireError", "", packet.LarvalDropped},
-	dropFragment:          {"", "", packet.Fragment},
-	dropNoRoute:           {"", "", packet.NoRoute},
-	dropNotIP:             {"", "", packet.BadHeader},
-	dropKeepalive:         {"", "", packet.Keepalive},
-	dropShortEncap:        {"", "", packet.BadLength},
-	dropHeader4:           {"IpInHdrErrors", "", packet.BadHeader},
-	dropChecksum:          {"IpExtInCsumErrors", "IpInHdrErrors", packet.BadChecksum},
-	dropOption4:           {"IpInHdrErrors", "", packet.BadOption},
-	dropTruncated4:        {"IpExtInTruncatedPkts", "", packet.Truncated},
-	dropAddress4:          {"", "", packet.BadAddress},
-	dropSourceRoute4:      {"", "", packet.SourceRoute},
-	dropHeader6:           {"Ip6InHdrErrors", "", packet.BadHeader},
-	dropOption6:           {"Ip6InHdrErrors", "", packet.BadOption},
-	dropTruncated6:        {"Ip6InTruncatedPkts", "", packet.Truncated},
-	dropAddress6:          {"Ip6InHdrErrors", "", packet.BadAddress},
-	dropNextHeader6:       {"Ip6InUnknownProtos", "", packet.BadHeader},
-	dropRouting6:          {"Ip6InHdrErrors", "", packet.SourceRoute},
-	dropSegments6:         {"", "", packet.SourceRoute},
-	dropMobile6:           {"Ip6InAddrErrors", "", packet.SourceRoute},
-	dropUnknownMobile6:    {"Ip6InAddrErrors", "XfrmInNoStates", packet.SourceRoute},
+// nstat(8) has for it. What has no name is not counted there.
+var dropRows = [dropsEnd]engine.Cause{
+	dropInBufferError:     {Counter: "XfrmInBufferError", Reason: packet.TooManyLayers},
+	dropInHdrError:        {Counter: "XfrmInHdrError", Reason: packet.BadHeader},
+	dropInNoStates:        {Counter: "XfrmInNoStates", Reason: packet.NoSA},
+	dropBadICV:            {Counter: "XfrmInStateProtoError", Reason: packet.BadICV},
+	dropCryptoFailed:      {Counter: "XfrmInStateProtoError", Reason: packet.CryptoFailed},
+	dropBadPadLength:      {Counter: "XfrmInStateProtoError", Reason: packet.BadPadLength},
+	dropShortESP:          {Counter: "XfrmInStateProtoError", Reason: packet.BadLength},
+	dropDummy:             {Counter: "XfrmInStateProtoError", Reason: packet.Dummy},
+	dropAHLength:          {Counter: "XfrmInStateProtoError", Reason: packet.BadLength},
+	dropAHHeader:          {Counter: "XfrmInStateProtoError", Reason: packet.BadHeader},
+	dropBadCompression:    {Counter: "XfrmInStateProtoError", Reason: packet.BadCompression},
+	dropInStateModeError:  {Counter: "XfrmInStateModeError", Reason: packet.BadMode},
+	dropInStateSeqError:   {Counter: "XfrmInStateSeqError", Reason: packet.Replayed},
+	dropInBytesExpired:    {Counter: "XfrmInStateExpired", Reason: packet.BytesExpired},
+	dropInPacketsExpired:  {Counter: "XfrmInStateExpired", Reason: packet.PacketsExpired},
+	dropEncapMismatch:     {Counter: "XfrmInStateMismatch", Reason: packet.EncapMismatch},
+	dropSelectorMismatch:  {Counter: "XfrmInStateMismatch", Reason: packet.SelectorMismatch},
+	dropInStateInvalid:    {Counter: "XfrmInStateInvalid", Reason: packet.NoSA},
+	dropInTmplMismatch:    {Counter: "XfrmInTmplMismatch", Reason: packet.PolicyMismatch},
+	dropInNoPols:          {Counter: "XfrmInNoPols", Reason: packet.PolicyMismatch},
+	dropInPolBlock:        {Counter: "XfrmInPolBlock", Reason: packet.PolicyDiscard},
+	dropOutNoStates:       {Counter: "XfrmOutNoStates", Reason: packet.NoSA},
+	dropOutCryptoFailed:   {Counter: "XfrmOutStateProtoError", Reason: packet.CryptoFailed},
+	dropOutFragment:       {Counter: "XfrmOutStateProtoError", Reason: packet.Fragment},
+	dropOutTooLong:        {Counter: "XfrmOutStateProtoError", Reason: packet.BadLength},
+	dropOutBadHeader:      {Counter: "XfrmOutStateProtoError", Reason: packet.BadHeader},
+	dropOutStateSeqError:  {Counter: "XfrmOutStateSeqError", Reason: packet.Replayed},
+	dropOutBytesExpired:   {Counter: "XfrmOutStateExpired", Reason: packet.BytesExpired},
+	dropOutPacketsExpired: {Counter: "XfrmOutStateExpired", Reason: packet.PacketsExpired},
+	dropOutPolBlock:       {Counter: "XfrmOutPolBlock", Reason: packet.PolicyDiscard},
+	dropOutStateInvalid:   {Counter: "XfrmOutStateInvalid", Reason: packet.NoSA},
+	dropAcquireError:      {Counter: "XfrmAcquireError", Reason: packet.LarvalDropped},
+	dropFragment:          {Reason: packet.Fragment},
+	dropNoRoute:           {Reason: packet.NoRoute},
+	dropNotIP:             {Reason: packet.BadHeader},
+	dropKeepalive:         {Reason: packet.Keepalive},
+	dropShortEncap:        {Reason: packet.BadLength},
+	dropHeader4:           {Counter: "IpInHdrErrors", Reason: packet.BadHeader},
+	dropChecksum:          {Counter: "IpExtInCsumErrors", Also: "IpInHdrErrors", Reason: packet.BadChecksum},
+	dropOption4:           {Counter: "IpInHdrErrors", Reason: packet.BadOption},
+	dropTruncated4:        {Counter: "IpExtInTruncatedPkts", Reason: packet.Truncated},
+	dropAddress4:          {Reason: packet.BadAddress},
+	dropSourceRoute4:      {Reason: packet.SourceRoute},
+	dropHeader6:           {Counter: "Ip6InHdrErrors", Reason: packet.BadHeader},
+	dropOption6:           {Counter: "Ip6InHdrErrors", Reason: packet.BadOption},
+	dropTruncated6:        {Counter: "Ip6InTruncatedPkts", Reason: packet.Truncated},
+	dropAddress6:          {Counter: "Ip6InHdrErrors", Reason: packet.BadAddress},
+	dropNextHeader6:       {Counter: "Ip6InUnknownProtos", Reason: packet.BadHeader},
+	dropRouting6:          {Counter: "Ip6InHdrErrors", Reason: packet.SourceRoute},
+	dropSegments6:         {Reason: packet.SourceRoute},
+	dropMobile6:           {Counter: "Ip6InAddrErrors", Reason: packet.SourceRoute},
+	dropUnknownMobile6:    {Counter: "Ip6InAddrErrors", Also: "XfrmInNoStates", Reason: packet.SourceRoute},
 }
-
-// counters are atomic, because packets count without a lock.
-type counters [dropsEnd]atomic.Uint64
 
 // Counters reads the counters of /proc/net/xfrm_stat, and those of IP that count what it drops, which are not zero, by
 // name.
 func (k *Kernel) Counters() map[string]uint64 {
 	m := map[string]uint64{}
-	for i := range k.counters {
-		n := k.counters[i].Load()
-		for _, name := range []string{dropRows[i].name, dropRows[i].also} {
-			if n != 0 && name != "" {
-				m[name] += n
-			}
-		}
+	for name, n := range k.drops.Counters {
+		m[name] += n
 	}
 	return m
 }
+
+// drop ends a packet. No lock is held.
+func (k *Kernel) drop(p *packet.Packet, c dropCause) { k.drops.Drop(p, int(c)) }

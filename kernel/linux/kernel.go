@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -30,7 +29,7 @@ type Kernel struct {
 	policies policyTable
 	timers   engine.Timers
 	encaps   encapTable
-	counters counters
+	drops    *engine.Causes
 
 	request     request      // the one being handled
 	registered  atomic.Int32 // sockets that have registered any SA type; written under the control lock
@@ -47,7 +46,7 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	} else if fault != sadb.NoFault {
 		return nil, fmt.Errorf("linux: fault %v is one of the larval queue, which this kernel has not", fault)
 	}
-	k := &Kernel{e: e, d: wire.Linux(), reqID: manualReqIDMax}
+	k := &Kernel{e: e, d: wire.Linux(), drops: engine.NewCauses(dropRows[:]), reqID: manualReqIDMax}
 	var err error
 	if k.tun, err = engine.NewTunables(o.Tunables, engine.Module{Rows: tunableRows[:]}); err != nil {
 		return nil, fmt.Errorf("linux: %w", err)
@@ -107,9 +106,3 @@ func (k *Kernel) Next() (time.Time, bool) { return k.timers.Next() }
 
 // Age implements [engine.Kernel]: it runs the timers that are due.
 func (k *Kernel) Age(now time.Time, _ bool) { k.timers.Run(now) }
-
-// drop ends a packet. No lock is held.
-func (k *Kernel) drop(p *packet.Packet, c dropCause) {
-	k.counters[c].Add(1)
-	p.End(packet.Verdict{Kind: packet.Dropped, Reason: dropRows[c].reason, Counter: dropRows[c].name})
-}

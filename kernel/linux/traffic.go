@@ -69,13 +69,13 @@ func (k *Kernel) Send(t Traffic) pfkey.Errno {
 		}
 	}
 	switch end.Counter {
-	case dropRows[dropOutPolBlock].name:
+	case dropRows[dropOutPolBlock].Counter:
 		return wire.EPERM
-	case dropRows[dropOutBytesExpired].name, dropRows[dropOutStateInvalid].name:
+	case dropRows[dropOutBytesExpired].Counter, dropRows[dropOutStateInvalid].Counter:
 		if t.Proto != protoTCP {
 			return wire.EINVAL
 		}
-	case dropRows[dropOutStateSeqError].name:
+	case dropRows[dropOutStateSeqError].Counter:
 		if t.Proto != protoTCP {
 			return wire.EOVERFLOW
 		}
@@ -122,7 +122,7 @@ func (k *Kernel) connect(pkt []byte, bound bool) {
 			return
 		}
 		p.routes.add(k.e.Now())
-		k.counters[dropOutNoStates].Add(1)
+		k.drops.Count(int(dropOutNoStates))
 	}
 }
 
