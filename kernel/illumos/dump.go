@@ -36,10 +36,10 @@ type dump struct {
 	last place // of the SA it has come to last
 
 	preserved preservedSAs
-	left      int    // SAs it has not come to
-	made      int    // messages
-	bytes     int    // of these
-	piece     []byte // of memory, that messages share
+	left      int // SAs it has not come to
+	made      int // messages
+	bytes     int // of these
+	memory    engine.Arena
 }
 
 // place is where an SA stands in the order of a DUMP.
@@ -84,7 +84,6 @@ func (h *preservedSAs) Pop() any {
 const (
 	stepBytes  = 32 << 10 // that one step makes, about
 	stepVisits = 1024     // SAs that one step looks at
-	pieceBytes = 16 << 10 // the largest piece, unless a message is larger
 )
 
 // startDump describes every SA of the consumers, keys included, to whoever asks.
@@ -254,16 +253,9 @@ func (d *dump) shows(s *sa) bool {
 	return (s.in.isOutbound() || s.peerSA.Load() == nil) && (d.timeout == 0 || s.idleFor(d.asked) <= d.timeout)
 }
 
-// describe makes the message about an SA. Messages share pieces of memory, so that a large database costs few of them.
-// Each piece is twice as large as the one before: a message that waits unread keeps all of its piece, and a DUMP of one
-// SA must not keep the largest.
+// describe makes the message about an SA.
 func (d *dump) describe(k *Kernel, s *sa) []byte {
-	if need := roomFor(s); cap(d.piece)-len(d.piece) < need {
-		d.piece = make([]byte, 0, max(min(2*cap(d.piece), pieceBytes), need))
-	}
-	start := len(d.piece)
-	d.piece = k.appendSA(d.piece, d.hdr, s, true)
-	return d.piece[start:len(d.piece):len(d.piece)]
+	return d.memory.Message(roomFor(s), func(b []byte) []byte { return k.appendSA(b, d.hdr, s, true) })
 }
 
 // preserve is called before an SA changes in what a DUMP shows, or its place does: those that have not come to it get

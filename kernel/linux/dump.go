@@ -18,6 +18,9 @@ type dump struct {
 	make  func(n *node, seq uint32) (message, wire.Errno)
 }
 
+// typicalSA is how many bytes a message that describes an SA mostly has at most.
+const typicalSA = 320
+
 // dump handles DUMP.
 func (k *Kernel) dump(r *request) wire.Errno {
 	if r.sender.dump != nil {
@@ -33,7 +36,7 @@ func (k *Kernel) dump(r *request) wire.Errno {
 			return wire.EINVAL
 		}
 	}
-	h, memory := resultHeader(r), &arena{}
+	h, memory := resultHeader(r), &engine.Arena{}
 	return k.startDump(&dump{
 		list:  &k.states.all,
 		shows: func(n *node) bool { return protoMatches(n.s.proto, proto) && k.filtered(&f, n.s) },
@@ -42,33 +45,10 @@ func (k *Kernel) dump(r *request) wire.Errno {
 				return message{}, wire.EINVAL
 			}
 			h.Seq = wire.Seq(seq)
-			b := memory.message(func(b []byte) []byte { return k.appendNow(b, h, n.s, true) })
+			b := memory.Message(typicalSA, func(b []byte) []byte { return k.appendNow(b, h, n.s, true) })
 			return message{bytes: b, size: len(b)}, wire.OK
 		},
 	}, r.sender)
-}
-
-// arena gives the messages of a DUMP shared pieces of memory, so that a large database costs few of them. Each piece is
-// twice as large as the one before: a message that waits unread keeps all of its piece, and a DUMP of one SA must not
-// keep the largest.
-type arena struct {
-	piece []byte
-	size  int // of the last piece
-}
-
-const (
-	arenaPiece   = 32 << 10 // the largest
-	arenaMessage = 320      // bytes, of a typical message; a larger one makes its piece grow
-)
-
-func (a *arena) message(build func([]byte) []byte) []byte {
-	if cap(a.piece)-len(a.piece) < arenaMessage {
-		a.size = min(max(2*a.size, arenaMessage), arenaPiece)
-		a.piece = make([]byte, 0, a.size)
-	}
-	start := len(a.piece)
-	a.piece = build(a.piece)
-	return a.piece[start:len(a.piece):len(a.piece)]
 }
 
 // filtered tells whether the filter lets an SA through. Addresses are compared as the raw bits that they are.
