@@ -270,8 +270,8 @@ func (b *build) compile(ctx context.Context, chosen []*mutant) ([]*mutant, error
 		if err := os.WriteFile(b.overlay, j, 0o600); err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", b.overlay, "-gcflags="+b.src.importPath+"=-e", "-o",
-			b.program(), "./internal/mutants")
+		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", b.overlay,
+			"-gcflags="+module+"/"+b.src.dir+"/...=-e", "-o", b.program(), "./internal/mutants")
 		msg, err := cmd.CombinedOutput()
 		if err == nil {
 			return chosen, nil
@@ -413,7 +413,14 @@ func (p *process) end() {
 }
 
 // packages are those whose tests look at a kernel. Those of package conform play the recordings, which has been done.
-func packages(kernel string) []string { return []string{"./kernel/" + kernel, "./pfkey/pfkeytest"} }
+func (b *build) packages() (names []string) {
+	for _, f := range b.src.files {
+		if name := "./" + f.folder(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return append(names, "./pfkey/pfkeytest")
+}
 
 // tester is the tests of a package, built.
 type tester struct{ pkg, program string }
@@ -444,7 +451,7 @@ func (t tester) try(ctx context.Context, m *mutant, o options) string {
 // tests runs the tests of the packages on each mutant until one fails.
 func (b *build) tests(ctx context.Context, left []*mutant, o options) error {
 	var testers []tester
-	for i, pkg := range packages(o.kernel) {
+	for i, pkg := range b.packages() {
 		program := filepath.Join(b.dir, fmt.Sprintf("tests%d", i))
 		cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", b.overlay, "-o", program, pkg)
 		if msg, err := cmd.CombinedOutput(); err != nil {

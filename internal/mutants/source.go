@@ -7,7 +7,9 @@ import (
 	"go/format"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,24 +45,31 @@ const everywhere = 0
 
 type file struct {
 	path  string // slashes, from the root of the module
+	short string // the same from the folder of the kernel
 	ast   *ast.File
 	sites []*site
 }
 
-// source is the package of a kernel.
+// source is the packages of a kernel: that of its folder, and those below it.
 type source struct {
-	importPath string
-	fset       *token.FileSet
-	files      []*file
+	dir   string // slashes, from the root of the module
+	fset  *token.FileSet
+	files []*file
 }
 
 const module = "github.com/pfkeyd/pfkeyd"
 
-// load parses a package of this module, whose root is the current folder.
+// load parses the packages in and below a folder of this module, whose root is the current folder.
 func load(dir string) (*source, error) {
 	sites := 0
-	s := &source{importPath: module + "/" + filepath.ToSlash(dir), fset: token.NewFileSet()}
-	names, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	s := &source{dir: filepath.ToSlash(dir), fset: token.NewFileSet()}
+	var names []string
+	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(name) == ".go" {
+			names = append(names, name)
+		}
+		return err
+	})
 	if err != nil || len(names) == 0 {
 		return nil, fmt.Errorf("no Go files in %s", dir)
 	}
@@ -73,7 +82,11 @@ func load(dir string) (*source, error) {
 		if err != nil {
 			return nil, err
 		}
-		x := &file{path: filepath.ToSlash(name), ast: f}
+		short, err := filepath.Rel(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		x := &file{path: filepath.ToSlash(name), short: filepath.ToSlash(short), ast: f}
 		for _, d := range f.Decls {
 			switch d := d.(type) {
 			case *ast.FuncDecl:
@@ -100,7 +113,7 @@ func load(dir string) (*source, error) {
 }
 
 func (s *site) name() string {
-	base := filepath.Base(s.file.path)
+	base := s.file.short
 	if s.table != nil {
 		return base + " " + s.table.Names[0].Name
 	}
@@ -177,20 +190,21 @@ func (w *written) at(file string, line int) *mutant {
 }
 
 const (
-	chosenVar = "mutantChosen_" // in the package of the kernel
-	loadFunc  = "mutantLoad_"
+	chosenVar = "mutantChosen_" // in each package of the kernel
+	loadFunc  = "MutantLoad_"
 	hitVar    = "mutantHit_"
 )
 
 // write makes the files with the given mutants in dir. Each function that has some gets a head that hands over to the
-// copy that is chosen; New, which every kernel has, reads the choice; and tables are set anew there.
+// copy that is chosen; New, which every kernel has, reads the choice, and tables are set anew
+// there.
 func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 	w := &written{replace: map[string]string{}, spans: map[string][]span{}}
 	of := map[*site][]*mutant{}
 	for _, m := range chosen {
 		of[m.site] = append(of[m.site], m)
 	}
-	var tables []string // functions that set them
+	tables := map[string][]string{} // functions that set them, by package
 	for _, f := range s.files {
 		var b bytes.Buffer
 		var undo []func()
@@ -217,7 +231,7 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 			if at.table != nil {
 				if len(of[at]) > 0 {
 					name := at.table.Names[0].Name
-					tables = append(tables, name+"_table")
+					tables[f.folder()] = append(tables[f.folder()], name+"_table")
 					fmt.Fprintf(&b, "\nvar %s_plain = %s\n\nfunc %s_table() {\n%s = %s_plain\n}\n", name, name, name,
 						name, name)
 				}
@@ -234,7 +248,8 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 				b.Write(text.Bytes())
 				w.spans[base] = append(w.spans[base], span{first, bytes.Count(b.Bytes(), []byte("\n")) + 1, m})
 				if at.table != nil {
-					tables = append(tables, fmt.Sprintf("%s_mutant%d", at.table.Names[0].Name, m.number))
+					tables[f.folder()] = append(tables[f.folder()],
+						fmt.Sprintf("%s_mutant%d", at.table.Names[0].Name, m.number))
 				}
 			}
 		}
@@ -242,9 +257,41 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 			return nil, err
 		}
 	}
+	packages := map[string]string{} // names by folder
+	for _, f := range s.files {
+		packages[f.folder()] = f.ast.Name.Name
+	}
+	for folder, name := range packages {
+		var below []string
+		if folder == s.dir {
+			for other := range packages {
+				if other != folder {
+					below = append(below, other)
+				}
+			}
+		}
+		if err := w.add(dir, folder+"/mutants_overlay.go", s.choice(name, tables[folder], below)); err != nil {
+			return nil, err
+		}
+	}
+	hook := fmt.Sprintf("package main\n\nimport kernel %q\n\nfunc init() { hits = kernel.MutantHits_ }\n",
+		module+"/"+s.dir)
+	return w, w.add(dir, "internal/mutants/hook_overlay.go", []byte(hook))
+}
+
+// choice is the file that each package of a kernel gets: it reads which mutant is chosen, for the packages below as
+// well, sets tables anew, and notes which functions have run.
+func (s *source) choice(name string, tables, below []string) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "package %s\n\nimport (\n\"os\"\n\"strconv\"\n)\n\nvar %s int\n\nfunc %s() {\n",
-		s.files[0].ast.Name.Name, chosenVar, loadFunc)
+	fmt.Fprintf(&b, "package %s\n\nimport (\n\"os\"\n\"strconv\"\n", name)
+	for i, folder := range below {
+		fmt.Fprintf(&b, "below%d_ %q\n", i, module+"/"+folder)
+	}
+	fmt.Fprintf(&b, ")\n\nvar %s int\n\n// %s is for the program that breaks the kernel.\nfunc %s() {\n", chosenVar,
+		loadFunc, loadFunc)
+	for i := range below {
+		fmt.Fprintf(&b, "below%d_.%s()\n", i, loadFunc)
+	}
 	fmt.Fprintf(&b, "n, _ := strconv.Atoi(os.Getenv(%q))\nif n == %s {\nreturn\n}\n%s = n\n", environment, chosenVar,
 		chosenVar)
 	for _, t := range tables {
@@ -257,17 +304,18 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 			last = max(last, at.number)
 		}
 	}
-	fmt.Fprintf(&b,
-		"\nvar %s [%d]bool\n\n// MutantHits_ is for the program that breaks the kernel.\nfunc MutantHits_() (n []int) {\n", hitVar, last+1)
-	fmt.Fprintf(&b, "for i, hit := range %s {\nif hit {\nn = append(n, i)\n%s[i] = false\n}\n}\nreturn n\n}\n", hitVar,
-		hitVar)
-	kernel := filepath.ToSlash(filepath.Dir(s.files[0].path))
-	if err := w.add(dir, kernel+"/mutants_overlay.go", b.Bytes()); err != nil {
-		return nil, err
+	fmt.Fprintf(&b, "\nvar %s [%d]bool\n\n// MutantHits_ is for it, too.\nfunc MutantHits_() (n []int) {\n", hitVar,
+		last+1)
+	fmt.Fprintf(&b, "for i, hit := range %s {\nif hit {\nn = append(n, i)\n%s[i] = false\n}\n}\n", hitVar, hitVar)
+	for i := range below {
+		fmt.Fprintf(&b, "n = append(n, below%d_.MutantHits_()...)\n", i)
 	}
-	hook := fmt.Sprintf("package main\n\nimport kernel %q\n\nfunc init() { hits = kernel.MutantHits_ }\n", s.importPath)
-	return w, w.add(dir, "internal/mutants/hook_overlay.go", []byte(hook))
+	b.WriteString("return n\n}\n")
+	return b.Bytes()
 }
+
+// folder is that of the file's package.
+func (f *file) folder() string { return path.Dir(f.path) }
 
 func standIn(path string) string { return strings.ReplaceAll(path, "/", "_") }
 

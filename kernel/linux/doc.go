@@ -1,30 +1,6 @@
-// Package linux is the PF_KEY engine of Linux 6.1: af_key, the transform state and policy databases behind it, and the
-// way of packets through them, as far as sockets and packets can tell.
+// Package linux is the PF_KEY engine of Linux 6.1, as far as sockets and packets can tell. It joins two halves, which
+// talk to each other in the words of package transform:
 //
-// Each file has the name of the message or the thing it is about, the same as in the other kernels' packages.
-//
-// # What differs from the other kernels
-//
-// A LARVAL SA keeps no packets: they are dropped, and counted under the name that /proc/net/xfrm_stat has for it. Every
-// SA and every policy has a timer of its own, which looks at whole seconds of the wall clock but keeps the phase of the
-// moment it was set. A socket's receive buffer is accounted by the memory that messages take, and a DUMP that does not
-// fit goes on as the socket is read.
-//
-// # What is left out
-//
-// Links have no largest packet and nothing is fragmented; the original cuts a large IPv6 packet before a tunnel, and
-// its SA counts the pieces. Fragments are not put together: a protected one is dropped, another is delivered as it is.
-// The host answers nothing by itself: no ICMP error and no TCP reset, which would go through policies and SAs as what
-// programs send does.
-//
-// Of what IP does with a packet before IPsec sees it, headers, options, routing headers and addresses that no packet
-// may have are looked at, as a host does with the settings that Linux begins with. Routes are not: there is no reverse
-// path filter, packets for other hosts are forwarded, and protected ones are opened as if they were for this host. IPv4
-// options that change on the way, such as a recorded route, stay as they came. Upper layers are not looked at: programs
-// listen everywhere, and checksums of UDP and TCP are their business.
-//
-// # Locks
-//
-// The control lock guards everything but what says otherwise. Packets find SAs in an index without it, and policies in
-// tables with locks of their own; what they change of an SA is under the SA's lock.
+//   - afkey above: PF_KEY's messages, what is checked in which order, and who hears it;
+//   - xfrm below: the databases of states and policies, their timers, and the way of packets through them.
 package linux

@@ -2,41 +2,26 @@ package linux
 
 import (
 	"fmt"
-	"sync/atomic"
+	"net/netip"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/xfrm"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Limits that the original leaves to memory. What would go beyond gets ENOBUFS, as when there is no memory; a socket
-// ENFILE, as when the system has no file for it.
-const (
-	maxSAs      = 1 << 22
-	maxPolicies = 1 << 20
-	maxSockets  = 1024
-)
-
 // Kernel is one Linux network namespace with its key engine.
 type Kernel struct {
-	e   *engine.Engine
-	d   *wire.Dialect
-	tun *engine.Tunables
+	*afkey.Manager // its sockets
 
-	states   stateTable
-	policies policyTable
-	timers   engine.Timers
-	encaps   encapTable
-	drops    *engine.Causes
-
-	request     request      // the one being handled
-	registered  atomic.Int32 // sockets that have registered any SA type; written under the control lock
-	promiscuous int          // sockets that are
-	acqSeq      uint32       // the last ACQUIRE's
-	reqID       uint32       // the last one chosen for level "unique"
-	ipID        atomic.Uint32
+	e          *engine.Engine
+	d          *wire.Dialect
+	tun        *engine.Tunables
+	transforms *xfrm.Transforms
 }
 
 // New makes the kernel of an engine.
@@ -46,63 +31,57 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	} else if fault != sadb.NoFault {
 		return nil, fmt.Errorf("linux: fault %v is one of the larval queue, which this kernel has not", fault)
 	}
-	k := &Kernel{e: e, d: wire.Linux(), drops: engine.NewCauses(dropRows[:]), reqID: manualReqIDMax}
+	k := &Kernel{e: e, d: wire.Linux()}
 	var err error
 	if k.tun, err = engine.NewTunables(o.Tunables, engine.Module{Rows: tunableRows[:]}); err != nil {
 		return nil, fmt.Errorf("linux: %w", err)
 	}
-	k.states.init(k.d.Order)
-	k.policies.init()
+	k.transforms = xfrm.New(e, k.d.Order, k.tunable(tunAcqExpires))
+	k.Manager = afkey.New(e, k.d, k.transforms, afkey.Buffers{
+		RecvDefault: k.tunable(tunRecvDefault), RecvMax: k.tunable(tunRecvMax),
+		SendDefault: k.tunable(tunSendDefault), SendMax: k.tunable(tunSendMax)})
+	k.transforms.Serve(k.Manager)
 	return k, nil
 }
 
 // Dialect implements [engine.Kernel].
 func (k *Kernel) Dialect() *wire.Dialect { return k.d }
 
-// now is the wall clock in seconds.
-func (k *Kernel) now() int64 { return k.e.Now().Unix() }
+// Inbound implements [engine.Kernel].
+func (k *Kernel) Inbound(p *packet.Packet) { k.transforms.Inbound(p) }
 
-// Open implements [engine.Kernel].
-func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errno {
-	switch {
-	case !c.Privileged:
-		return wire.EPERM
-	case typ != sockRaw:
-		return wire.ESOCKTNOSUPPORT
-	case proto != wire.Version:
-		return wire.EPROTONOSUPPORT
-	case len(k.e.Sockets()) >= maxSockets:
-		return wire.ENFILE
-	}
-	s.Data = k.newClient(s)
-	return wire.OK
-}
+// Outbound implements [engine.Kernel].
+func (k *Kernel) Outbound(p *packet.Packet, tunnel string) { k.transforms.Outbound(p, tunnel) }
 
-// Closed implements [engine.Kernel].
-func (k *Kernel) Closed(s *engine.Socket) {
-	c := clientOf(s)
-	c.endDump()
-	if c.registered != 0 {
-		k.registered.Add(-1)
-	}
-	if c.promisc {
-		k.promiscuous--
-	}
-}
+// Next implements [engine.Kernel].
+func (k *Kernel) Next() (time.Time, bool) { return k.transforms.Next() }
 
-// Call implements [engine.Kernel]. A send() with an address is a send() without.
-func (k *Kernel) Call(_ *engine.Socket, c pfkey.Call) pfkey.Errno {
-	if c == pfkey.CallSendTo {
-		return wire.OK
-	}
-	return wire.EOPNOTSUPP
-}
+// Age implements [engine.Kernel]: it runs the timers that are due.
+func (k *Kernel) Age(now time.Time, _ bool) { k.transforms.Age(now) }
 
 // Stop implements [engine.Kernel]: no packet waits here.
 func (k *Kernel) Stop() {}
 
-// Next implements [engine.Kernel].
-func (k *Kernel) Next() (time.Time, bool) { return k.timers.Next() }
+// Traffic is one packet that a program has the host send.
+type Traffic = xfrm.Traffic
 
-// Age implements [engine.Kernel]: it runs the timers that are due.
-func (k *Kernel) Age(now time.Time, _ bool) { k.timers.Run(now) }
+// Send sends a packet and returns what the program's system call does, see [xfrm.Transforms.Send].
+func (k *Kernel) Send(t Traffic) pfkey.Errno { return k.transforms.Send(t) }
+
+// OutputPolicy is a policy made by other means than PF_KEY.
+type OutputPolicy = xfrm.OutputPolicy
+
+// AddOutputPolicy adds a policy as a netlink message would, see [xfrm.Transforms.AddOutputPolicy].
+func (k *Kernel) AddOutputPolicy(o OutputPolicy) pfkey.Errno { return k.transforms.AddOutputPolicy(o) }
+
+// Encap makes a UDP socket whose option UDP_ENCAP is kind, see [xfrm.Transforms.Encap].
+func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno { return k.transforms.Encap(at, kind) }
+
+// Counters reads the counters of packets, see [xfrm.Transforms.Counters].
+func (k *Kernel) Counters() map[string]uint64 { return k.transforms.Counters() }
+
+// AHAlign is what the length of an AH header is a multiple of, in bytes.
+const AHAlign = xfrm.AHAlign
+
+// UDP makes an IP packet with a UDP datagram, see [xfrm.UDP].
+func UDP(src, dst netip.AddrPort, payload []byte) []byte { return xfrm.UDP(src, dst, payload) }

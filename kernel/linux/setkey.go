@@ -11,8 +11,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/xfrm"
 	"github.com/pfkeyd/pfkeyd/spd"
-	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // A PolicyError is a place in a file of policies that makes no sense.
@@ -61,32 +63,44 @@ func (k *Kernel) LoadPolicy(r io.Reader, name string) error {
 
 // addPolicies adds all policies of a file, or none. The control lock is held.
 func (k *Kernel) addPolicies(all []statement, file string) error {
-	var seen [directions]map[spd.Selector]bool
+	var seen [transform.Directions]map[spd.Selector]bool
 	for _, st := range all {
 		p := st.policy
-		if !st.update && (seen[p.dir][p.sel] || k.policies.bySel[p.dir][p.sel] != nil) {
+		if !st.update && (seen[p.Direction][p.Selector] || k.transforms.HasPolicy(p.Direction, p.Selector)) {
 			return &PolicyError{File: file, Line: st.line, Why: "there is a policy for these packets already"}
 		}
-		if seen[p.dir] == nil {
-			seen[p.dir] = map[spd.Selector]bool{}
+		if seen[p.Direction] == nil {
+			seen[p.Direction] = map[spd.Selector]bool{}
 		}
-		seen[p.dir][p.sel] = true
+		seen[p.Direction][p.Selector] = true
 	}
-	if len(k.policies.byID)+len(all) > maxPolicies {
-		return fmt.Errorf("%s: more than %d policies", file, maxPolicies)
+	if _, _, there := k.transforms.Counts(); there+len(all) > xfrm.MaxPolicies {
+		return fmt.Errorf("%s: more than %d policies", file, xfrm.MaxPolicies)
 	}
 	for _, st := range all {
-		ts := *st.policy.templates.Load()
-		for i := range ts {
-			if ts[i].reqID == chooseReqID {
-				ts[i].reqID = k.newReqID()
+		for i := range st.policy.Templates {
+			if t := &st.policy.Templates[i]; t.ReqID == chooseReqID {
+				t.ReqID = k.NewReqID()
 			}
 		}
-		k.insertPolicy(st.policy, !st.update)
-		k.tellPolicy(wire.Header{Version: wire.Version, Type: wire.KAMEMsgXSPDAdd}, st.policy)
+		k.transforms.AddPolicy(st.policy, st.update, transform.By{})
 	}
 	return nil
 }
+
+// Numbers of the Internet.
+const (
+	protoICMP   = 1
+	protoIPIP   = 4
+	protoTCP    = 6
+	protoUDP    = 17
+	protoIPv6   = 41
+	protoESP    = 50
+	protoAH     = 51
+	protoICMPv6 = 58
+	protoComp   = 108
+	anyProto    = 255 // in texts, where the database has 0
+)
 
 // chooseReqID stands for a request id that the kernel is to choose.
 const chooseReqID = math.MaxUint32
@@ -95,7 +109,7 @@ const chooseReqID = math.MaxUint32
 type statement struct {
 	line   int
 	update bool
-	policy *policy
+	policy *transform.Policy
 }
 
 // word is a word of a file, or a sign that is one by itself.
@@ -178,7 +192,7 @@ func (p *policyReader) statement() (all []statement, err error) {
 		return nil, err
 	}
 	all = append(all, st)
-	if st.policy.dir == in {
+	if st.policy.Direction == transform.In {
 		st.policy = forForwarding(st.policy)
 		all = append(all, st)
 	}
@@ -187,18 +201,17 @@ func (p *policyReader) statement() (all []statement, err error) {
 
 // forForwarding is the same policy for packets that go through the host. The first request for an SA of its own takes
 // any there.
-func forForwarding(p *policy) *policy {
-	f := &policy{dir: forward, sel: p.sel, block: p.block, limits: p.limits}
-	f.rank.priority = p.rank.priority
-	ts := slices.Clone(*p.templates.Load())
-	for i := range ts {
-		if ts[i].reqID != 0 {
-			ts[i].reqID = 0
+func forForwarding(p *transform.Policy) *transform.Policy {
+	f := *p
+	f.Direction = transform.Forward
+	f.Templates = slices.Clone(p.Templates)
+	for i := range f.Templates {
+		if t := &f.Templates[i]; t.ReqID != 0 {
+			t.ReqID = 0
 			break
 		}
 	}
-	f.templates.Store(&ts)
-	return f
+	return &f
 }
 
 // selector reads both nets and the protocol.
@@ -223,7 +236,9 @@ func (p *policyReader) selector() (sel spd.Selector, err error) {
 		}
 		proto = uint8(n)
 	}
-	sel.Proto = selectorProto(proto)
+	if proto != anyProto {
+		sel.Proto = proto
+	}
 	if w := p.peek(); w == "-P" {
 		return sel, nil
 	}
@@ -247,7 +262,7 @@ func (p *policyReader) selector() (sel spd.Selector, err error) {
 
 // upperProtocols are those that may be called by name.
 var upperProtocols = map[string]uint8{
-	"any": protoAny, "ip": 0, "icmp": protoICMP, "igmp": 2, "ip4": protoIPIP, "ipencap": protoIPIP, "tcp": protoTCP,
+	"any": anyProto, "ip": 0, "icmp": protoICMP, "igmp": 2, "ip4": protoIPIP, "ipencap": protoIPIP, "tcp": protoTCP,
 	"udp": protoUDP, "ipv6": protoIPv6,
 	"gre": 47, "esp": protoESP, "ah": protoAH, "icmp6": protoICMPv6, "ipv6-icmp": protoICMPv6, "ospf": 89, "sctp": 132,
 }
@@ -292,44 +307,43 @@ const (
 )
 
 // policy reads what stands behind -P.
-func (p *policyReader) policy(sel spd.Selector) (*policy, error) {
-	pol := &policy{sel: sel, limits: noLimits}
+func (p *policyReader) policy(sel spd.Selector) (*transform.Policy, error) {
+	pol := &transform.Policy{Selector: sel, Limits: transform.NoLimits}
 	switch p.next() {
 	case "in":
-		pol.dir = in
+		pol.Direction = transform.In
 	case "out":
-		pol.dir = out
+		pol.Direction = transform.Out
 	case "fwd":
-		pol.dir = forward
+		pol.Direction = transform.Forward
 	default:
 		return nil, p.fail("want in, out or fwd")
 	}
-	pol.rank.priority = priorityDefault
+	pol.Priority = priorityDefault
 	if w := p.peek(); w == "prio" || w == "priority" {
 		p.next()
 		var err error
-		if pol.rank.priority, err = p.priority(); err != nil {
+		if pol.Priority, err = p.priority(); err != nil {
 			return nil, err
 		}
 	}
-	var ts []template
 	switch p.next() {
 	case "discard":
-		pol.block = true
+		pol.Block = true
 	case "none":
 	case "ipsec":
 		for len(p.words) > 0 {
-			if len(ts) == maxTemplates {
+			if len(pol.Templates) == transform.MaxTemplates {
 				p.next()
-				return nil, p.fail(fmt.Sprintf("more than %d transforms", maxTemplates))
+				return nil, p.fail(fmt.Sprintf("more than %d transforms", transform.MaxTemplates))
 			}
 			t, err := p.template(pol)
 			if err != nil {
 				return nil, err
 			}
-			ts = append(ts, t)
+			pol.Templates = append(pol.Templates, t)
 		}
-		if ts == nil {
+		if pol.Templates == nil {
 			p.next()
 			return nil, p.fail("ipsec without a transform")
 		}
@@ -340,7 +354,6 @@ func (p *policyReader) policy(sel spd.Selector) (*policy, error) {
 		p.next()
 		return nil, p.fail("nothing may follow here")
 	}
-	pol.templates.Store(&ts)
 	return pol, nil
 }
 
@@ -391,7 +404,7 @@ func (p *policyReader) priority() (uint32, error) {
 }
 
 // template reads PROTO/MODE[/[SRC-DST][/LEVEL]].
-func (p *policyReader) template(pol *policy) (t template, err error) {
+func (p *policyReader) template(pol *transform.Policy) (t transform.Template, err error) {
 	part := strings.Split(p.next(), "/")
 	if len(part) < 2 || len(part) > 4 {
 		return t, p.fail("want PROTOCOL/MODE/SOURCE-DESTINATION/LEVEL")
@@ -399,29 +412,29 @@ func (p *policyReader) template(pol *policy) (t template, err error) {
 	for len(part) < 4 {
 		part = append(part, "")
 	}
-	t.v6 = pol.v6()
+	t.V6 = pol.Selector.Dst.Addr().Is6()
 	switch part[0] {
 	case "esp":
-		t.proto = protoESP
+		t.Proto = protoESP
 	case "ah":
-		t.proto = protoAH
+		t.Proto = protoAH
 	case "ipcomp":
-		t.proto = protoComp
+		t.Proto = protoComp
 	default:
 		return t, p.fail("want esp, ah or ipcomp")
 	}
 	switch part[1] {
 	case "transport":
 	case "tunnel":
-		t.mode = modeTunnel
+		t.Mode = transform.Tunnel
 		src, dst, _ := strings.Cut(part[2], "-")
 		var errs [2]error
-		t.src, errs[0] = endpoint(src)
-		t.dst, errs[1] = endpoint(dst)
-		if errs[0] != nil || errs[1] != nil || t.src.Is4() != t.dst.Is4() {
+		t.Src, errs[0] = endpoint(src)
+		t.Dst, errs[1] = endpoint(dst)
+		if errs[0] != nil || errs[1] != nil || t.Src.Is4() != t.Dst.Is4() {
 			return t, p.fail("a tunnel needs two addresses of one family")
 		}
-		t.v6 = t.dst.Is6()
+		t.V6 = t.Dst.Is6()
 	default:
 		return t, p.fail("want transport or tunnel")
 	}
@@ -429,19 +442,19 @@ func (p *policyReader) template(pol *policy) (t template, err error) {
 	switch level {
 	case "", "default", "require":
 	case "use":
-		if t.mode == modeTunnel && pol.dir == out {
+		if t.Mode == transform.Tunnel && pol.Direction == transform.Out {
 			return t, p.fail("a tunnel for packets that leave cannot be optional")
 		}
-		t.optional = true
+		t.Optional = true
 	case "unique":
-		t.reqID = chooseReqID
+		t.ReqID = chooseReqID
 		if numbered {
 			n, err := strconv.ParseUint(id, 10, 32)
 			if err != nil {
 				return t, p.fail("not a request id")
 			}
-			if n > 0 && n <= manualReqIDMax {
-				t.reqID = uint32(n)
+			if n > 0 && n <= afkey.ManualReqIDMax {
+				t.ReqID = uint32(n)
 			}
 		}
 		return t, nil

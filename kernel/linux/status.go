@@ -5,126 +5,116 @@ import (
 	"strconv"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Describe implements [engine.Kernel].
+// Describe implements [engine.Kernel]. Everything is listed in the order of a DUMP, for the sake of which nothing has
+// to be sorted under the control lock, but for ACQUIREs, which have none.
 func (k *Kernel) Describe(st *engine.Status, limit int) {
 	st.Counters = k.Counters()
 	for i, s := range k.e.Sockets() {
 		if i < len(st.Sockets) {
-			k.describeSocket(&st.Sockets[i], clientOf(s))
+			k.DescribeSocket(&st.Sockets[i], s)
 		}
 	}
-	st.SACount += k.states.n
-	k.states.all.each(nil, func(n *node) bool {
-		if limit > 0 && len(st.SAs) >= limit {
-			return false
+	states, acquires, policies := k.transforms.Counts()
+	st.SACount += states
+	st.AcquireCount, st.PolicyCount = acquires, policies
+	more := func(n int) bool { return limit == 0 || n < limit }
+	sas := k.transforms.Walk(transform.AnyProto, transform.Filter{})
+	sas.Each(func(s *transform.State) bool {
+		if more(len(st.SAs)) {
+			st.SAs = append(st.SAs, k.describeSA(s))
 		}
-		st.SAs = append(st.SAs, k.describeSA(n.s))
-		return true
+		return more(len(st.SAs))
 	})
-	st.AcquireCount = len(k.states.bySeq)
-	for _, s := range k.states.bySeq {
-		if limit > 0 && len(st.Acquires) >= limit {
-			break
+	sas.Close()
+	k.transforms.Acquires(func(s *transform.State) bool {
+		if more(len(st.Acquires)) {
+			st.Acquires = append(st.Acquires, engine.AcquireStatus{Type: k.typeName(s), Seq: s.MsgSeq,
+				Src: s.Src.String(), Dst: s.Dst.String(), Expires: expires(s)})
 		}
-		a := engine.AcquireStatus{Type: k.d.SATypeName(satypeOf(s.proto)), Seq: s.seq, Src: s.src.String(),
-			Dst: s.dst.String()}
-		if at, set := s.timer.When(); set {
-			a.Expires = at.Unix()
+		return more(len(st.Acquires))
+	})
+	rules := k.transforms.WalkPolicies()
+	rules.Each(func(p *transform.Policy) bool {
+		if more(len(st.Policies)) {
+			st.Policies = append(st.Policies, describePolicy(p))
 		}
-		st.Acquires = append(st.Acquires, a)
-	}
-	k.describePolicies(st, limit)
+		return more(len(st.Policies))
+	})
+	rules.Close()
 }
 
-// describePolicies lists policies in the order of an SPDDUMP, for the sake of which nothing has to be sorted under the
-// control lock.
-func (k *Kernel) describePolicies(st *engine.Status, limit int) {
-	st.PolicyCount = len(k.policies.byID)
-	k.policies.all.each(nil, func(n *node) bool {
-		if limit > 0 && len(st.Policies) >= limit {
-			return false
-		}
-		st.Policies = append(st.Policies, n.p.describe())
-		return true
-	})
-}
-
-// describe is a policy in the words of setkey(8).
-func (p *policy) describe() engine.PolicyStatus {
+// describePolicy is a policy in the words of setkey(8).
+func describePolicy(p *transform.Policy) engine.PolicyStatus {
+	directions := [transform.Directions]string{transform.In: "in", transform.Out: "out", transform.Forward: "fwd"}
 	st := engine.PolicyStatus{
-		ID: p.id, Direction: [directions]string{in: "in", out: "out", forward: "fwd"}[p.dir], Action: "pass",
-		Src: p.sel.Src.String(), Dst: p.sel.Dst.String(), SrcPort: p.sel.SrcPort, DstPort: p.sel.DstPort,
-		Proto: p.sel.Proto, Priority: int64(p.rank.priority),
+		ID: p.ID, Direction: directions[p.Direction], Action: "pass",
+		Src: p.Selector.Src.String(), Dst: p.Selector.Dst.String(),
+		SrcPort: p.Selector.SrcPort, DstPort: p.Selector.DstPort,
+		Proto: p.Selector.Proto, Priority: int64(p.Priority),
 	}
-	switch ts := *p.templates.Load(); {
-	case p.block:
+	switch {
+	case p.Block:
 		st.Action = "drop"
-	case len(ts) > 0:
+	case len(p.Templates) > 0:
 		st.Action = "ipsec"
-		for _, t := range ts {
-			st.Wants = append(st.Wants, t.describe())
+		for i := range p.Templates {
+			st.Wants = append(st.Wants, describeTemplate(&p.Templates[i]))
 		}
 	}
 	return st
 }
 
-// describe is a template as setkey(8) writes it: protocol, mode, the ends of a tunnel, level.
-func (t *template) describe() string {
-	proto, ok := map[uint8]string{protoESP: "esp", protoAH: "ah", protoComp: "ipcomp"}[t.proto]
+// describeTemplate is a template as setkey(8) writes it: protocol, mode, the ends of a tunnel, level.
+func describeTemplate(t *transform.Template) string {
+	proto, ok := map[uint8]string{50: "esp", 51: "ah", 108: "ipcomp"}[t.Proto]
 	if !ok {
-		proto = strconv.Itoa(int(t.proto))
+		proto = strconv.Itoa(int(t.Proto))
 	}
-	mode, ok := map[mode]string{modeTransport: "transport", modeTunnel: "tunnel", modeBEET: "beet"}[t.mode]
+	mode, ok := map[transform.Mode]string{
+		transform.Transport: "transport", transform.Tunnel: "tunnel", transform.BEET: "beet"}[t.Mode]
 	if !ok {
-		mode = strconv.Itoa(int(t.mode))
+		mode = strconv.Itoa(int(t.Mode))
 	}
 	ends, level := "", "require"
-	if t.src.IsValid() {
-		ends = t.src.String() + "-" + t.dst.String()
+	if t.Src.IsValid() {
+		ends = t.Src.String() + "-" + t.Dst.String()
 	}
 	switch {
-	case t.reqID != 0:
-		level = fmt.Sprintf("unique:%d", t.reqID)
-	case t.optional:
+	case t.ReqID != 0:
+		level = fmt.Sprintf("unique:%d", t.ReqID)
+	case t.Optional:
 		level = "use"
 	}
 	return fmt.Sprintf("%s/%s/%s/%s", proto, mode, ends, level)
 }
 
-func (k *Kernel) describeSocket(st *engine.SocketStatus, c *client) {
-	for t := wire.SAType(0); t <= satypeMax; t++ {
-		if c.registered&(1<<t) != 0 {
-			st.Registered = append(st.Registered, k.d.SATypeName(t))
-		}
+func (k *Kernel) typeName(s *transform.State) string { return k.d.SATypeName(afkey.SATypeOf(s.Proto)) }
+
+// expires is when the hard lifetime of an SA that counts from when it was added passes; 0: never.
+func expires(s *transform.State) int64 {
+	if l := s.Limits.Hard.AddTime; l != 0 {
+		return s.Usage.AddTime + int64(l)
 	}
-	if c.promisc {
-		st.Flags = append(st.Flags, "promisc")
-	}
-	if c.dump != nil {
-		st.Flags = append(st.Flags, "dumping")
-	}
+	return 0
 }
 
-func (k *Kernel) describeSA(s *sa) engine.SAStatus {
+func (k *Kernel) describeSA(s *transform.State) engine.SAStatus {
 	st := engine.SAStatus{
-		Type: k.d.SATypeName(satypeOf(s.proto)), SPI: s.spi.String(), Src: s.src.String(), Dst: s.dst.String(),
-		State: k.d.StateName(wireState(s.State())), Added: s.addTime, Direction: "outbound",
+		Type: k.typeName(s), SPI: wire.SPI(s.SPI).String(), Src: s.Src.String(), Dst: s.Dst.String(),
+		State: k.d.StateName(wire.State(s.Phase)), Added: s.Usage.AddTime, Direction: "outbound",
+		Bytes: s.Usage.Bytes, Packets: s.Usage.Packets, Used: s.Usage.UseTime, Expires: expires(s),
 	}
-	if k.own(s.dst) {
+	if k.transforms.Own(s.Dst) {
 		st.Direction = "inbound"
 	}
-	if s.State() != sadb.Larval {
-		st.Auth, st.Encrypt = k.d.AuthName(s.auth), k.d.EncryptName(s.encrypt)
+	if s.Phase != sadb.Larval {
+		st.Auth, st.Encrypt = k.d.AuthName(afkey.AuthID(s.Auth)), k.d.EncryptName(afkey.EncryptID(s.Encrypt))
 	}
-	s.Lock()
-	st.Bytes, st.Packets, st.Used = s.Bytes, s.Packets, s.useTime
-	if l := s.limits.hard.addTime; l != 0 {
-		st.Expires = s.addTime + int64(l)
-	}
-	s.Unlock()
 	return st
 }

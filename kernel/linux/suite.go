@@ -4,6 +4,9 @@ import (
 	"fmt"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/xfrm"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -19,13 +22,14 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 	default:
 		return nil, false, udp, fmt.Errorf("SA type %s is neither esp nor ah", sa.Type)
 	}
-	if sa.Auth != 0 && authAlg(sa.Auth) == nil {
+	auth, encrypt := afkey.Auth(sa.Auth), afkey.Encrypt(sa.Encrypt)
+	if sa.Auth != 0 && auth == transform.NoAlgorithm {
 		return nil, false, udp, fmt.Errorf("linux has no authentication algorithm %d", sa.Auth)
 	}
-	if s.Proto == ipsec.ESP && encryptAlg(sa.Encrypt) == nil {
+	if s.Proto == ipsec.ESP && encrypt == transform.NoAlgorithm {
 		return nil, false, udp, fmt.Errorf("linux has no encryption algorithm %d", sa.Encrypt)
 	}
-	fillSuite(s, sa.Auth, sa.Encrypt, sa.AuthKey.Data, sa.EncryptKey.Data)
+	xfrm.FillSuite(s, auth, encrypt, sa.AuthKey.Data, sa.EncryptKey.Data)
 	if sa.SA2 != nil {
 		switch sa.SA2.Mode {
 		case wire.ModeAny, wire.ModeTransport:
@@ -50,15 +54,4 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 		}
 	}
 	return s, tunnel, udp, nil
-}
-
-// fillSuite sets algorithms and keys, where the kernel has the algorithms. The key of a cipher has its salt at the end.
-func fillSuite(s *ipsec.Suite, auth, encrypt uint8, authKey, encryptKey []byte) {
-	if a := authAlg(auth); auth != 0 && a != nil {
-		s.MAC, s.ICV, s.AuthKey = a.mac, a.icvLen, ipsec.NewKey(authKey)
-	}
-	if a := encryptAlg(encrypt); s.Proto == ipsec.ESP && a != nil {
-		split := len(encryptKey) - min(a.cipher.SaltLen, len(encryptKey))
-		s.Cipher, s.Key, s.Salt = a.cipher, ipsec.NewKey(encryptKey[:split]), ipsec.NewKey(encryptKey[split:])
-	}
 }

@@ -1,0 +1,32 @@
+package afkey
+
+import "github.com/pfkeyd/pfkeyd/wire"
+
+// satypeMax is the highest SA type.
+const satypeMax = wire.SATypeIPComp
+
+// register answers with the algorithms, to the sender and to everybody who is registered. SA type 0 registers for
+// nothing.
+func (k *Manager) register(r *request) wire.Errno {
+	t, c := r.hdr.SAType, r.sender
+	if t > satypeMax {
+		return wire.EINVAL
+	}
+	if t != wire.SATypeUnspec {
+		if c.registered&(1<<t) != 0 {
+			return wire.EEXIST
+		}
+		if c.registered == 0 {
+			k.count(1)
+		}
+		c.registered |= 1 << t
+	}
+	h := r.hdr
+	h.Errno = 0
+	b := k.d.AppendHeader(make([]byte, 0, 192), h)
+	b = k.appendSupported(b, wire.ExtSupportedAuth, authAlgs)
+	b = k.appendSupported(b, wire.ExtSupportedEncrypt, encryptAlgs)
+	b = k.d.Finish(b)
+	k.broadcast(message{bytes: b, size: len(b)}, toRegistered, c)
+	return wire.OK
+}

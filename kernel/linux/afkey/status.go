@@ -1,0 +1,22 @@
+package afkey
+
+import (
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// DescribeSocket adds what PF_KEY keeps of a socket.
+func (k *Manager) DescribeSocket(st *engine.SocketStatus, s *engine.Socket) {
+	c := clientOf(s)
+	for t := wire.SAType(0); t <= satypeMax; t++ {
+		if c.registered&(1<<t) != 0 {
+			st.Registered = append(st.Registered, k.d.SATypeName(t))
+		}
+	}
+	if c.promisc {
+		st.Flags = append(st.Flags, "promisc")
+	}
+	if c.dump != nil {
+		st.Flags = append(st.Flags, "dumping")
+	}
+}

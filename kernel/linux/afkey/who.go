@@ -1,0 +1,144 @@
+package afkey
+
+import (
+	"math/bits"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// client is what af_key keeps of a socket, guarded by the control lock.
+type client struct {
+	s                *engine.Socket
+	registered       uint32 // a bit for each SA type
+	promisc          bool
+	recvBuf, sendBuf int // bytes, as getsockopt shows them
+	dump             *dump
+}
+
+// Buffers read the sizes of sockets' buffers in bytes, under the control lock: net.core.rmem_default and rmem_max,
+// wmem_default and wmem_max.
+type Buffers struct{ RecvDefault, RecvMax, SendDefault, SendMax func() int }
+
+func (k *Manager) newClient(s *engine.Socket) *client {
+	return &client{s: s, recvBuf: k.buffers.RecvDefault(), sendBuf: k.buffers.SendDefault()}
+}
+
+func clientOf(s *engine.Socket) *client { return s.Data.(*client) }
+
+// scope is who hears a message. Promiscuous sockets hear every one once more.
+type scope int
+
+const (
+	toOne         scope = iota // the sender of the request
+	toAll                      // every socket, the sender's included
+	toRegistered               // every socket that has registered any SA type, and the sender if there is one
+	toPromiscuous              // nobody else
+)
+
+// message is what sockets get, and how much memory it takes there.
+type message struct {
+	bytes []byte
+	size  int  // bytes allocated for it, without the spare room of messages that the kernel makes
+	raw   bool // it is a client's own
+}
+
+// cost is what a message counts for in a receive buffer: the data area with what the kernel keeps behind it, in a power
+// of two, and its head.
+func (m *message) cost() int {
+	const (
+		spare  = 16
+		align  = 64
+		shared = 320
+		head   = 256
+		least  = 512
+	)
+	n := m.size
+	if !m.raw {
+		n += spare
+	}
+	n = (n+align-1)&^(align-1) + shared
+	return max(least, 1<<bits.Len(uint(n-1))) + head
+}
+
+// broadcast delivers a message and says whether those it is meant for got it: for registered sockets one of them, for
+// one socket that one. The message must not be changed any more.
+func (k *Manager) broadcast(m message, to scope, one *client) (heard bool) {
+	if to == toPromiscuous && k.promiscuous == 0 {
+		return false
+	}
+	cost := m.cost()
+	if to == toOne && k.promiscuous == 0 {
+		return one.s.DeliverAs(m.bytes, cost, false)
+	}
+	for _, s := range k.e.Sockets() {
+		c := clientOf(s)
+		if c.promisc {
+			s.DeliverAs(m.bytes, cost, false)
+		}
+		if c == one || to != toAll && (to != toRegistered || c.registered == 0) {
+			continue
+		}
+		if s.DeliverAs(m.bytes, cost, false) {
+			heard = true
+		}
+	}
+	if one != nil {
+		heard = one.s.DeliverAs(m.bytes, cost, false)
+	}
+	return heard
+}
+
+// Room says whether a message fits into a receive queue: the message that crosses the limit still gets in.
+func (k *Manager) Room(s *engine.Socket, _ int, _ bool) bool {
+	return s.Queued() <= clientOf(s).recvBuf
+}
+
+// Receive says whether a socket may be read with these flags.
+func (k *Manager) Receive(_ *engine.Socket, flags pfkey.RecvFlags) pfkey.Errno {
+	if flags&^(pfkey.RecvPeek|pfkey.RecvTrunc) != 0 {
+		return wire.EINVAL
+	}
+	return wire.OK
+}
+
+// Least sizes of buffers in bytes.
+const (
+	LeastRecvBuf = 2304
+	LeastSendBuf = 4608
+)
+
+// SetOption sets an option of a socket. Buffers become twice as large as asked for, within bounds.
+func (k *Manager) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Errno {
+	c := clientOf(s)
+	size := func(most, least int) int {
+		if uint32(value) > uint32(most) { // negative ones too
+			value = most
+		}
+		return max(2*value, least)
+	}
+	switch o {
+	case pfkey.OptionRecvBuffer:
+		c.recvBuf = size(k.buffers.RecvMax(), LeastRecvBuf)
+	case pfkey.OptionSendBuffer:
+		c.sendBuf = size(k.buffers.SendMax(), LeastSendBuf)
+	default:
+		return wire.ENOPROTOOPT
+	}
+	return wire.OK
+}
+
+// GetOption reads an option of a socket.
+func (k *Manager) GetOption(s *engine.Socket, o pfkey.Option) (int, pfkey.Errno) {
+	c := clientOf(s)
+	switch o {
+	case pfkey.OptionType:
+		return sockRaw, wire.OK
+	case pfkey.OptionRecvBuffer:
+		return c.recvBuf, wire.OK
+	case pfkey.OptionSendBuffer:
+		return c.sendBuf, wire.OK
+	}
+	return 0, wire.ENOPROTOOPT
+}
