@@ -47,7 +47,7 @@ var layers = map[string]layer{
 		why: "what became of a packet is told without knowing what is in it",
 	},
 	"ipsec": {
-		own:   []string{"packet"},
+		own:   []string{"packet", "internal/ip"},
 		third: []string{"golang.org/x/crypto", "github.com/aead/serpent"},
 		not: map[string]string{
 			"net":     "it has no sockets",
@@ -66,13 +66,14 @@ var layers = map[string]layer{
 		third: []string{"golang.org/x/sys", "github.com/mdlayher/socket"},
 		why:   "sockets know no kernel",
 	},
-	"spd": {not: noClock, why: "selectors and matching are the same in every kernel"},
+	"spd": {own: []string{"internal/ip"}, not: noClock, why: "selectors and matching are the same in every kernel"},
 	"engine": {
 		own: []string{"wire", "packet", "sadb", "pfkey"},
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/spelling"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/ip",
+			"internal/spelling"},
 		why: "a kernel answers messages; it has no files, commands or network",
 	},
 	"control": {
@@ -89,12 +90,12 @@ var layers = map[string]layer{
 	},
 	"pfkey/pfkeytest": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control",
-			"launch", "hostile", "internal/station"},
+			"launch", "hostile", "internal/ip", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control",
-			"ipseckey", "internal/capture", "testdata", "internal/files", "internal/terminal"},
+			"ipseckey", "internal/capture", "testdata", "internal/files", "internal/ip", "internal/terminal"},
 		third: []string{"golang.org/x/sys"},
 		why:   "it plays on the public API, as any user could",
 	},
@@ -108,6 +109,14 @@ var layers = map[string]layer{
 	"racelab": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
+	},
+	"internal/ip": {
+		not: map[string]string{
+			"net":     "it has no sockets",
+			"syscall": "it has no errno",
+			"time":    "it has no clock",
+		},
+		why: "headers are bytes, whatever they stand in front of",
 	},
 	"internal/spelling": {not: noClock, why: "it compares words"},
 	"internal/terminal": {not: noClock, why: "it shapes text, wherever that goes"},
@@ -132,7 +141,7 @@ var layers = map[string]layer{
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
 	},
 	"internal/refusals": {
-		own: []string{"wire", "packet", "ipsec", "pfkey", "kernel"},
+		own: []string{"wire", "packet", "ipsec", "pfkey", "kernel", "internal/ip"},
 		why: "it is a table for tests",
 	},
 	"examples": {
@@ -143,7 +152,7 @@ var layers = map[string]layer{
 	"cmd": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch",
 			"trace", "ipseckey", "conform", "racelab", "hostile", "internal/capture", "internal/station", "testdata",
-			"internal/files", "internal/spelling", "internal/terminal"},
+			"internal/files", "internal/ip", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			"github.com/gopacket/gopacket", "gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",

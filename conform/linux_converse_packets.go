@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -97,7 +97,7 @@ func (g *talker) datagram(to netip.AddrPort) {
 	switch g.IntN(12) {
 	case 0: // IPv4 in a tunnel
 		b = append(b, 0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 2)
-		o.PutUint16(b[len(b)-10:], ^ipsec.Checksum(0, b[len(b)-20:]))
+		o.PutUint16(b[len(b)-10:], ^ip.Checksum(0, b[len(b)-20:]))
 		b = append(b, 0, 9, 0, 9, 0, 8, 0, 0, 1, 2, 2, 4)
 	case 1: // a dummy
 		b = append(b, 1, 2, 3, 4, 1, 2, 2, 59)

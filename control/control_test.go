@@ -24,8 +24,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/internal/leak"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -108,7 +108,7 @@ func esp() []byte {
 	copy(b[12:], peer.AsSlice())
 	copy(b[16:], own.AsSlice())
 	b[22] = 0x10
-	binary.BigEndian.PutUint16(b[10:], ^ipsec.Checksum(0, b[:20]))
+	binary.BigEndian.PutUint16(b[10:], ^ip.Checksum(0, b[:20]))
 	return b
 }
 

@@ -3,6 +3,8 @@ package ipsec
 import (
 	"crypto/subtle"
 	"encoding/binary"
+
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 // ahHeaderLen is the AH header up to the ICV.
@@ -62,7 +64,7 @@ func (t *Transform) computeAH(pkt []byte, off int, seqHi uint32) (*macState, err
 	if t.suite.Proto != AH {
 		return nil, ErrProtocol
 	}
-	if off < ip4Min || off > len(pkt) || len(pkt)-off < ahHeaderLen {
+	if off < ip.Len4 || off > len(pkt) || len(pkt)-off < ahHeaderLen {
 		return nil, ErrShort
 	}
 	if n := (int(pkt[off+1]) + 2) * 4; n < ahHeaderLen+t.icv || n > len(pkt)-off {
@@ -106,7 +108,7 @@ func mask4(hdr []byte) error {
 	hdr[6], hdr[7] = 0, 0   // flags and fragment offset
 	hdr[8] = 0              // time to live
 	hdr[10], hdr[11] = 0, 0 // checksum
-	for opts := hdr[ip4Min:]; len(opts) > 0; {
+	for opts := hdr[ip.Len4:]; len(opts) > 0; {
 		const end, nop, lsrr, ssrr = 0, 1, 131, 137
 		switch opts[0] {
 		case end:
@@ -138,23 +140,23 @@ func mask4(hdr []byte) error {
 // mask6 clears what may change on the way in hdr, an IPv6 header with extension headers up to its end, and puts source
 // routes into the form they have at the destination.
 func mask6(hdr []byte) error {
-	if len(hdr) < ip6Len {
+	if len(hdr) < ip.Len6 {
 		return ErrShort
 	}
 	copy(hdr, []byte{0x60, 0, 0, 0}) // traffic class and flow label
 	hdr[7] = 0                       // hop limit
-	next := hdr[6]
-	for off := ip6Len; off < len(hdr); {
-		ext := hdr[off:]
-		if len(ext) < 8 || (int(ext[1])+1)*8 > len(ext) {
+	h := ip.Header{V6: true, Off: ip.Len6, Proto: hdr[6]}
+	for h.Off < len(hdr) {
+		kind := h.Proto
+		ext := h.Step(hdr)
+		if ext == nil {
 			return ErrExtension
 		}
-		ext = ext[:(int(ext[1])+1)*8]
 		var err error
-		switch next {
-		case protoHopByHop, protoDestOpts:
+		switch kind {
+		case ip.ProtoHopByHop, ip.ProtoDestOptions:
 			err = maskOptions6(ext[2:])
-		case protoRouting:
+		case ip.ProtoRouting:
 			err = maskRouting6(ext, hdr[24:40])
 		default:
 			err = ErrExtension
@@ -162,10 +164,8 @@ func mask6(hdr []byte) error {
 		if err != nil {
 			return err
 		}
-		next = ext[0]
-		off += len(ext)
 	}
-	if next != uint8(AH) {
+	if h.Proto != uint8(AH) {
 		return ErrExtension
 	}
 	return nil

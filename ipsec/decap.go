@@ -1,6 +1,6 @@
 package ipsec
 
-import "encoding/binary"
+import "github.com/pfkeyd/pfkeyd/internal/ip"
 
 // DecapTransport appends to dst the IP packet that transport mode protected, and returns the longer slice: the headers
 // of pkt before UDP, ESP or AH, with next as their protocol, and payload. Length and IPv4 header checksum are made
@@ -9,10 +9,10 @@ import "encoding/binary"
 // section 3.1.2). Errors: ErrShort, ErrTooLong.
 func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([]byte, error) {
 	h, n, v6 := in.HeaderEnd(), len(dst), in.Src.Is6()
-	if h < ip4Min || v6 && h < ip6Len || h > len(pkt) || uint(in.NextOff) >= uint(h) {
+	if h < ip.Len4 || v6 && h < ip.Len6 || h > len(pkt) || uint(in.NextOff) >= uint(h) {
 		return dst, ErrShort
 	}
-	if tooLong(h+len(payload), v6) {
+	if ip.TooLong(h+len(payload), v6) {
 		return dst, ErrTooLong
 	}
 	out := grow(dst, h+len(payload))
@@ -20,7 +20,7 @@ func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([
 	copy(out[n:], pkt[:h])
 	p := out[n:]
 	p[in.NextOff] = next
-	setLength(p, v6, h)
+	ip.SetLength(p)
 	return out, nil
 }
 
@@ -28,26 +28,12 @@ func DecapTransport(dst, pkt []byte, in *Inbound, payload []byte, next uint8) ([
 // next must be IPv4 (4) or IPv6 (41). The result is a view of b, cut to the inner packet's own length; its checksum is
 // not looked at. Errors: ErrProtocol (next names something else), ErrInner.
 func DecapTunnel(b []byte, next uint8) ([]byte, error) {
-	var n int
-	switch next {
-	case protoIPv4:
-		if len(b) < ip4Min || b[0]>>4 != 4 {
-			return nil, ErrInner
-		}
-		hlen := int(b[0]&0xf) * 4
-		if n = int(binary.BigEndian.Uint16(b[2:])); hlen < ip4Min || n < hlen {
-			return nil, ErrInner
-		}
-	case protoIPv6:
-		if len(b) < ip6Len || b[0]>>4 != 6 {
-			return nil, ErrInner
-		}
-		n = ip6Len + int(binary.BigEndian.Uint16(b[4:]))
-	default:
+	if next != ip.ProtoIPv4 && next != ip.ProtoIPv6 {
 		return nil, ErrProtocol
 	}
-	if n > len(b) {
+	var h ip.Header
+	if h.Parse(b) != ip.Fine || h.V6 != (next == ip.ProtoIPv6) {
 		return nil, ErrInner
 	}
-	return b[:n:n], nil
+	return b[:h.End:h.End], nil
 }

@@ -3,6 +3,8 @@ package ipsec
 import (
 	"encoding/binary"
 	"net/netip"
+
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 // DFRule says how an outer IPv4 header gets its don't-fragment bit.
@@ -48,12 +50,11 @@ func (t *Transform) SealTunnel(dst, inner []byte, o *Outer, udp Ports, s Sealing
 	if len(inner) == 0 {
 		return dst, ErrInner
 	}
-	var next uint8
+	next := uint8(ip.ProtoIPv4)
 	switch v := inner[0] >> 4; {
-	case v == 4 && len(inner) >= ip4Min:
-		next = protoIPv4
-	case v == 6 && len(inner) >= ip6Len:
-		next = protoIPv6
+	case v == 4 && len(inner) >= ip.Len4:
+	case v == 6 && len(inner) >= ip.Len6:
+		next = ip.ProtoIPv6
 	default:
 		return dst, ErrInner
 	}
@@ -61,13 +62,14 @@ func (t *Transform) SealTunnel(dst, inner []byte, o *Outer, udp Ports, s Sealing
 		return dst, ErrAddress
 	}
 	n := len(dst)
-	h := ip{v6: o.Src.Is6(), off: ip4Min, nextOff: 9}
-	if h.v6 {
-		h.off, h.nextOff = ip6Len, 6
+	f := o.fields(inner)
+	h := ip.Header{V6: o.Src.Is6(), Off: f.Len(), NextOff: 9}
+	if h.V6 {
+		h.NextOff = 6
 	}
-	out := grow(dst, h.off)
-	putOuter(out[n:], inner, o)
-	out, err := t.seal(out, n, h, inner, next, udp, s)
+	out := grow(dst, h.Off)
+	f.Put(out[n:])
+	out, err := t.seal(out, n, &h, inner, next, udp, s)
 	if err != nil {
 		return dst, err
 	}
@@ -79,19 +81,17 @@ func (t *Transform) SealTunnel(dst, inner []byte, o *Outer, udp Ports, s Sealing
 // those. dst must not overlap pkt; what stands behind the datagram in pkt is left out. It allocates nothing if dst has
 // room. Errors: those of [ParseInbound] for a bad header, ErrFragment, ErrTooLong, and those of [Transform.SealESP].
 func (t *Transform) SealTransport(dst, pkt []byte, udp Ports, s Sealing) ([]byte, error) {
-	routed := false
-	h, err := parseIP(pkt, func(h ip, _ int) bool {
-		if h.next == protoRouting {
-			routed = true
-		}
-		return h.next != protoDestOpts || !routed
-	})
+	var h ip.Header
+	err := problems[h.Parse(pkt)]
+	if err == nil {
+		err = walk(&h, pkt[:h.End], true)
+	}
 	if err != nil {
 		return dst, err
 	}
 	n := len(dst)
-	out := append(dst, pkt[:h.off]...)
-	out, err = t.seal(out, n, h, pkt[h.off:h.end], h.next, udp, s)
+	out := append(dst, pkt[:h.Off]...)
+	out, err = t.seal(out, n, &h, pkt[h.Off:h.End], h.Proto, udp, s)
 	if err != nil {
 		return dst, err
 	}
@@ -99,7 +99,8 @@ func (t *Transform) SealTransport(dst, pkt []byte, udp Ports, s Sealing) ([]byte
 }
 
 // seal appends payload, protected, to the IP headers that stand at out[n:], and makes those right.
-func (t *Transform) seal(out []byte, n int, h ip, payload []byte, next uint8, udp Ports, s Sealing) ([]byte, error) {
+func (t *Transform) seal(out []byte, n int, h *ip.Header, payload []byte, next uint8, udp Ports,
+	s Sealing) ([]byte, error) {
 	first, ahLen := uint8(t.suite.Proto), 0
 	var err error
 	switch {
@@ -110,7 +111,7 @@ func (t *Transform) seal(out []byte, n int, h ip, payload []byte, next uint8, ud
 		if len(s.IV) != t.ivLen {
 			return out, ErrIV
 		}
-		if ahLen, err = t.ahLen(h.v6, s.Align); err != nil {
+		if ahLen, err = t.ahLen(h.V6, s.Align); err != nil {
 			return out, err
 		}
 		at := len(out)
@@ -118,8 +119,8 @@ func (t *Transform) seal(out []byte, n int, h ip, payload []byte, next uint8, ud
 		putAH(out[at:], ahLen, next, s)
 		out = append(out, payload...)
 	case udp != (Ports{}):
-		first = protoUDP
-		out = grow(out, udpLen)
+		first = ip.ProtoUDP
+		out = grow(out, ip.LenUDP)
 		out, err = t.SealESP(out, payload, next, s)
 	default:
 		out, err = t.SealESP(out, payload, next, s)
@@ -128,16 +129,19 @@ func (t *Transform) seal(out []byte, n int, h ip, payload []byte, next uint8, ud
 		return out, err
 	}
 	pkt := out[n:]
-	if tooLong(len(pkt), h.v6) {
+	if ip.TooLong(len(pkt), h.V6) {
 		return out, ErrTooLong
 	}
-	pkt[h.nextOff] = first
-	setLength(pkt, h.v6, h.off)
-	if first == protoUDP {
-		putUDP(pkt, h, udp)
+	pkt[h.NextOff] = first
+	ip.SetLength(pkt)
+	if first == ip.ProtoUDP {
+		ip.PutUDP(pkt[h.Off:], udp.Src, udp.Dst, len(pkt)-h.Off) // IPv4: no checksum, RFC 3948 section 2.1
+		if h.V6 {
+			ip.SetUDPChecksum(pkt, h.Off) // RFC 8200 section 8.1
+		}
 	}
 	if t.suite.Proto == AH {
-		return out, t.SealAH(pkt, h.off, uint32(s.Seq>>32))
+		return out, t.SealAH(pkt, h.Off, uint32(s.Seq>>32))
 	}
 	return out, nil
 }
@@ -156,55 +160,26 @@ func (t *Transform) ahLen(v6 bool, align int) (int, error) {
 	return AHLen(t.icv, align), nil
 }
 
-func putUDP(pkt []byte, h ip, p Ports) {
-	b := pkt[h.off:]
-	binary.BigEndian.PutUint16(b, p.Src)
-	binary.BigEndian.PutUint16(b[2:], p.Dst)
-	binary.BigEndian.PutUint16(b[4:], uint16(len(b)))
-	b[6], b[7] = 0, 0 // IPv4: none, RFC 3948 section 2.1
-	if h.v6 {
-		setUDPChecksum6(pkt, b)
+// fields is the outer header of a packet.
+func (o *Outer) fields(inner []byte) ip.Fields {
+	f := ip.Fields{Src: o.Src, Dst: o.Dst, TTL: o.TTL, TOS: o.TOS, ID: o.ID, Flow: o.FlowLabel}
+	if f.TTL == 0 {
+		f.TTL = ip.TTL
 	}
-}
-
-// putOuter writes the outer header without protocol, length and checksum.
-func putOuter(b, inner []byte, o *Outer) {
-	tos := o.TOS
 	switch o.TOSRule {
 	case TOSCopy:
-		tos = TOS(inner)
+		f.TOS = ip.TOS(inner)
 	case TOSCopyDSCP:
-		tos = TOS(inner) &^ 3
+		f.TOS = ip.TOS(inner) &^ 3
 	case TOSCopyECN:
-		if tos = TOS(inner); tos&3 == 3 {
-			tos = tos&^3 | 2
+		if f.TOS = ip.TOS(inner); f.TOS&3 == 3 {
+			f.TOS = f.TOS&^3 | 2
 		}
-	}
-	ttl := o.TTL
-	if ttl == 0 {
-		ttl = 64
 	}
 	inner6 := inner[0]>>4 == 6
-	if o.Src.Is6() {
-		flow := o.FlowLabel
-		if o.CopyFlow && inner6 {
-			flow = binary.BigEndian.Uint32(inner)
-		}
-		binary.BigEndian.PutUint32(b, 6<<28|uint32(tos)<<20|flow&0xfffff)
-		b[7] = ttl
-		src, dst := o.Src.As16(), o.Dst.As16()
-		copy(b[8:], src[:])
-		copy(b[24:], dst[:])
-		return
+	f.DF = o.DF == DFSet || o.DF == DFCopy && (inner6 || inner[6]&0x40 != 0)
+	if o.CopyFlow && inner6 {
+		f.Flow = binary.BigEndian.Uint32(inner)
 	}
-	b[0], b[1] = 0x45, tos
-	binary.BigEndian.PutUint16(b[4:], o.ID)
-	b[6], b[7] = 0, 0
-	if o.DF == DFSet || o.DF == DFCopy && (inner6 || inner[6]&0x40 != 0) {
-		b[6] = 0x40
-	}
-	b[8] = ttl
-	src, dst := o.Src.As4(), o.Dst.As4()
-	copy(b[12:], src[:])
-	copy(b[16:], dst[:])
+	return f
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
@@ -40,7 +41,7 @@ func TestOuterHeader(t *testing.T) {
 	inner4 := func(tos, flags int) []byte { return edit(ip4(17, nil, udp(1, 2, nil)), 1, tos, 6, flags) }
 	inner6 := func(tos int) []byte {
 		p := ip6(17, udp(1, 2, nil))
-		ipsec.SetTOS(p, uint8(tos))
+		ip.SetTOS(p, uint8(tos))
 		return p
 	}
 	type header struct {

@@ -3,6 +3,7 @@ package ipsec
 import (
 	"errors"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
@@ -24,8 +25,8 @@ var (
 	ErrICV       = errors.New("ipsec: wrong integrity check value")
 	ErrPadding   = errors.New("ipsec: malformed padding")
 	ErrInner     = errors.New("ipsec: malformed inner packet")
-	ErrTooLong   = errors.New("ipsec: packet would exceed 65535 bytes")
-	ErrAddress   = errors.New("ipsec: addresses are not of one family")
+	ErrTooLong   = ip.ErrTooLong
+	ErrAddress   = ip.ErrAddress
 	ErrIV        = errors.New("ipsec: IV has the wrong length")
 	ErrAlign     = errors.New("ipsec: impossible alignment")
 )

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
@@ -120,7 +121,7 @@ func handle(t *testing.T, esp, ah *ipsec.Transform, pkt []byte) {
 			t.Fatalf("%x sealed to %x", pkt, out)
 		}
 	}
-	ipsec.SetTOS(pkt, ipsec.TOS(pkt))
+	ip.SetTOS(pkt, ip.TOS(pkt))
 }
 
 // TestHostile cuts every kind of packet at every length, with and without lengths that fit, and puts every value into

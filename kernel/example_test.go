@@ -51,11 +51,11 @@ func Example() {
 			Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey([]byte("twenty bytes of key.")),
 			Encrypt: aes, EncryptKey: pfkey.NewKey([]byte("Sixteen byte key")),
 		}
-		ping, err := ipsec.MakeEcho(peer, own, 1, 1, nil)
+		hello, err := ipsec.MakeUDP(netip.AddrPortFrom(peer, 1000), netip.AddrPortFrom(own, 2000), []byte("hello"))
 		if err != nil {
 			log.Fatal(err)
 		}
-		sealed, err := kernel.Seal(eng, &sa, ping, 1, rand.Reader) // as the peer does
+		sealed, err := kernel.Seal(eng, &sa, hello, 1, rand.Reader) // as the peer does
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -211,7 +212,7 @@ func fixLength(p []byte) {
 
 func fixChecksum(p []byte) {
 	p[10], p[11] = 0, 0
-	binary.BigEndian.PutUint16(p[10:], ^ipsec.Checksum(0, p[:int(p[0]&15)*4]))
+	binary.BigEndian.PutUint16(p[10:], ^ip.Checksum(0, p[:int(p[0]&15)*4]))
 }
 
 func (b *crafter) transform(s *ipsec.Suite) *ipsec.Transform {

@@ -3,7 +3,7 @@ package illumos
 import (
 	"encoding/binary"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 // tunnelTTL is the time to live, and the hop limit, of an outer header that the kernel makes.
@@ -19,7 +19,7 @@ func outerHeader(inner []byte, n *need) []byte {
 		src, dst := n.src.As4(), n.dst.As4()
 		copy(pkt[12:], src[:])
 		copy(pkt[16:], dst[:])
-		binary.BigEndian.PutUint16(pkt[10:], ^ipsec.Checksum(0, pkt))
+		binary.BigEndian.PutUint16(pkt[10:], ^ip.Checksum(0, pkt))
 		return append(pkt, inner...)
 	}
 	pkt := make([]byte, 40, 40+len(inner))

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 const (
@@ -44,7 +44,7 @@ func ipInput4(pkt []byte) dropCause {
 		return dropTruncated
 	case head < headerLen4 || head > total:
 		return dropHeader
-	case ipsec.Checksum(0, pkt[:head]) != 0xffff:
+	case ip.Checksum(0, pkt[:head]) != 0xffff:
 		return dropChecksum
 	}
 	return options4(pkt[headerLen4:head])

@@ -6,14 +6,14 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // summed makes the checksum of an IPv4 header right.
 func summed(pkt []byte) []byte {
 	pkt[10], pkt[11] = 0, 0
-	binary.BigEndian.PutUint16(pkt[10:], ^ipsec.Checksum(0, pkt[:int(pkt[0]&15)*4]))
+	binary.BigEndian.PutUint16(pkt[10:], ^ip.Checksum(0, pkt[:int(pkt[0]&15)*4]))
 	return pkt
 }
 

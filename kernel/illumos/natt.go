@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
@@ -38,13 +39,13 @@ func (k *Kernel) sendKeepalive(s *sa) {
 	src, dst := s.src.As4(), s.dst.As4()
 	copy(pkt[12:], src[:])
 	copy(pkt[16:], dst[:])
-	binary.BigEndian.PutUint16(pkt[10:], ^ipsec.Checksum(0, pkt[:20]))
+	binary.BigEndian.PutUint16(pkt[10:], ^ip.Checksum(0, pkt[:20]))
 	binary.BigEndian.PutUint16(pkt[20:], ports.Src)
 	binary.BigEndian.PutUint16(pkt[22:], ports.Dst)
 	binary.BigEndian.PutUint16(pkt[24:], 8+1)
 	pkt[28] = 0xff
-	pseudo := ipsec.Checksum(protoUDP+8+1, pkt[12:20])
-	binary.BigEndian.PutUint16(pkt[26:], ^ipsec.Checksum(uint32(pseudo), pkt[20:]))
+	pseudo := ip.Checksum(protoUDP+8+1, pkt[12:20])
+	binary.BigEndian.PutUint16(pkt[26:], ^ip.Checksum(uint32(pseudo), pkt[20:]))
 	k.e.After(func() { k.e.Emit(pkt) })
 }
 

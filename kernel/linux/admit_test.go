@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -92,14 +93,14 @@ func TestTrafficClass(t *testing.T) {
 		h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: tunnel(protoESP, peer, me)}))
 		h.must(h.sa(association{spi: 0x1000, mode: wire.ModeTunnel, flags: test.flags}))
 		inner := datagram(peer, me)
-		ipsec.SetTOS(inner, test.inner)
+		ip.SetTOS(inner, test.inner)
 		pkt := h.sealedIn(0x1000, 1, ipsec.Outer{}, inner)
-		ipsec.SetTOS(pkt, test.outer)
+		ip.SetTOS(pkt, test.outer)
 		v := h.inbound(pkt)
 		if v.Kind != packet.Delivered {
 			t.Fatalf("%v %q", v.Kind, v.Counter)
 		}
-		ipsec.SetTOS(inner, test.want)
+		ip.SetTOS(inner, test.want)
 		if diff := cmp.Diff(inner, v.Inner); diff != "" {
 			t.Errorf("flags %#x, %#x in %#x: traffic class %#x, want %#x; -want +got:\n%s", test.flags, test.inner,
 				test.outer, v.Inner[1], test.want, diff)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
@@ -163,7 +164,7 @@ func TestInboundDrops(t *testing.T) {
 	fragment := append([]byte(nil), h.sealed(0x1000, 1)...)
 	binary.BigEndian.PutUint16(fragment[6:], 0x2000)
 	fragment[10], fragment[11] = 0, 0
-	binary.BigEndian.PutUint16(fragment[10:], ^ipsec.Checksum(0, fragment[:20]))
+	binary.BigEndian.PutUint16(fragment[10:], ^ip.Checksum(0, fragment[:20]))
 	for _, test := range []struct {
 		name    string
 		pkt     []byte

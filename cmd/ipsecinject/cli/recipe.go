@@ -16,6 +16,7 @@ import (
 	"hash"
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
@@ -200,7 +201,7 @@ func udpPacket(src, dst netip.Addr, ports ipsec.Ports, data string) ([]byte, err
 	if headerIP6+headerUDP+len(data) > 65535 {
 		return nil, errors.New("--data is too long for a UDP datagram")
 	}
-	return ipsec.MakeUDP(netip.AddrPortFrom(src, ports.Src), netip.AddrPortFrom(dst, ports.Dst), []byte(data))
+	return ip.UDP(netip.AddrPortFrom(src, ports.Src), netip.AddrPortFrom(dst, ports.Dst), []byte(data))
 }
 
 // fixLengths makes the lengths in the headers those that are there, and the header checksum right. udp is the offset of

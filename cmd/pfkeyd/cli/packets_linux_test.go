@@ -101,8 +101,8 @@ func asked(t *testing.T) {
 	}
 }
 
-// ip has ip(8) do what the lines say.
-func ip(t *testing.T, lines ...string) {
+// iproute has ip(8) do what the lines say.
+func iproute(t *testing.T, lines ...string) {
 	t.Helper()
 	cmd := exec.Command("ip", "-batch", "-")
 	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
@@ -114,7 +114,7 @@ func ip(t *testing.T, lines ...string) {
 // cable makes the machine reach our end by a device.
 func cable(t *testing.T, device string) {
 	t.Helper()
-	ip(t, "link set "+device+" mtu 1400 up",
+	iproute(t, "link set "+device+" mtu 1400 up",
 		"address add "+theirsOuter[false].String()+"/24 dev "+device,
 		"address add "+theirsOuter[true].String()+"/64 dev "+device+" nodad",
 		"address add "+theirsInner[false].String()+"/32 dev "+device,

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 )
@@ -214,7 +215,7 @@ func (s *netlinkSuite) exchange(t *testing.T, device *tapped, them *talker, w wa
 		templateBack = fmt.Sprintf("tmpl src %v dst %v proto %v mode tunnel", oursOuter[w.outer6],
 			theirsOuter[w.outer6], s.Proto)
 	}
-	ip(t, "xfrm state flush", "xfrm policy flush",
+	iproute(t, "xfrm state flush", "xfrm policy flush",
 		s.state(w, oursOuter[w.outer6], theirsOuter[w.outer6], spiToThem), s.state(w, theirsOuter[w.outer6],
 			oursOuter[w.outer6], spiToUs),
 		fmt.Sprintf("xfrm policy add src %v dst %v proto udp sport %d dport %d dir out %s", theirs, ours, theirsPort,
@@ -258,16 +259,16 @@ func (s *netlinkSuite) exchange(t *testing.T, device *tapped, them *talker, w wa
 			return 0, fmt.Errorf("packet %d from the kernel: %w", i, err)
 		}
 		want := linux.UDP(netip.AddrPortFrom(theirs, theirsPort), netip.AddrPortFrom(ours, oursPort), content)
-		if got, want := upper(inner), upper(want); !bytes.Equal(got, want) || ipsec.TOS(inner) != tos {
+		if got, want := upper(inner), upper(want); !bytes.Equal(got, want) || ip.TOS(inner) != tos {
 			return 0, fmt.Errorf("packet %d from the kernel: opened to %x of class %#x, want %x of %#x", i, got,
-				ipsec.TOS(inner), want, tos)
+				ip.TOS(inner), want, tos)
 		}
 		if again, err := sealedAgain(tr, pkt, &in, seq, inner, w.tunnel); err != nil || !bytes.Equal(again, pkt) {
 			return 0, fmt.Errorf("packet %d: sealed again it is\n%x, the kernel made\n%x, error %v", i, again, pkt, err)
 		}
 
 		plain := linux.UDP(netip.AddrPortFrom(ours, oursPort), netip.AddrPortFrom(theirs, theirsPort), content)
-		ipsec.SetTOS(plain, tos)
+		ip.SetTOS(plain, tos)
 		sealed, err := sealedByUs(tr, plain, w, seq)
 		if err != nil {
 			return 0, fmt.Errorf("packet %d: %w", i, err)

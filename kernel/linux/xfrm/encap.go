@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/spd"
@@ -121,7 +122,7 @@ func setLength(pkt []byte) {
 	hl := int(pkt[0]&15) * 4
 	binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
 	pkt[10], pkt[11] = 0, 0
-	binary.BigEndian.PutUint16(pkt[10:], ^ipsec.Checksum(0, pkt[:hl]))
+	binary.BigEndian.PutUint16(pkt[10:], ^ip.Checksum(0, pkt[:hl]))
 }
 
 // header makes the IP header of a packet with a payload that is to follow.
@@ -133,7 +134,7 @@ func header(src, dst netip.Addr, proto, ttl uint8, payload int) []byte {
 		copy(b[12:], s[:])
 		copy(b[16:], d[:])
 		binary.BigEndian.PutUint16(b[2:], uint16(20+payload))
-		binary.BigEndian.PutUint16(b[10:], ^ipsec.Checksum(0, b))
+		binary.BigEndian.PutUint16(b[10:], ^ip.Checksum(0, b))
 		return b
 	}
 	b := make([]byte, 40, 40+payload)
@@ -168,8 +169,8 @@ func putChecksum(pkt []byte, off, at int, proto uint8) {
 	if pkt[0]>>4 == 6 {
 		addrs = pkt[8:40]
 	}
-	sum := ipsec.Checksum(uint32(proto)+uint32(len(pkt)-off), addrs)
-	c := ^ipsec.Checksum(uint32(sum), pkt[off:])
+	sum := ip.Checksum(uint32(proto)+uint32(len(pkt)-off), addrs)
+	c := ^ip.Checksum(uint32(sum), pkt[off:])
 	if c == 0 {
 		c = 0xffff
 	}

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 const (
@@ -42,7 +42,7 @@ func (x *Transforms) ipInput4(pkt []byte, lo bool) ([]byte, dropCause) {
 	switch {
 	case head < headerLen4 || head > len(pkt):
 		return nil, dropHeader4
-	case ipsec.Checksum(0, pkt[:head]) != 0xffff:
+	case ip.Checksum(0, pkt[:head]) != 0xffff:
 		return nil, dropChecksum
 	case total > len(pkt):
 		return nil, dropTruncated4

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -219,7 +220,7 @@ func (x *Transforms) openTunnel(s *sa, payload []byte, next uint8, outer []byte,
 	}
 	if s.Flags&transform.DecapDSCP != 0 {
 		inner = append([]byte(nil), inner...)
-		ipsec.SetTOS(inner, ipsec.TOS(outer)&^3|ipsec.TOS(inner)&3)
+		ip.SetTOS(inner, ip.TOS(outer)&^3|ip.TOS(inner)&3)
 	}
 	return inner, noDrop
 }
@@ -342,9 +343,9 @@ func revealAH(t *ipsec.Transform, a *arrival) (payload []byte, next uint8, cause
 // withECN takes over that the outer packet has met congestion.
 func withECN(inner, outer []byte) []byte {
 	const ce, mask = 3, 3
-	if tos := ipsec.TOS(inner); ipsec.TOS(outer)&mask == ce && tos&mask != 0 && tos&mask != ce {
+	if tos := ip.TOS(inner); ip.TOS(outer)&mask == ce && tos&mask != 0 && tos&mask != ce {
 		inner = append([]byte(nil), inner...)
-		ipsec.SetTOS(inner, tos|ce)
+		ip.SetTOS(inner, tos|ce)
 	}
 	return inner
 }

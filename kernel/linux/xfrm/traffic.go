@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -162,7 +162,7 @@ func (t *Traffic) packet() []byte {
 			b[off] = echo6
 			putChecksum(b, off, off+2, protoICMPv6)
 		} else {
-			binary.BigEndian.PutUint16(b[off+2:], ^ipsec.Checksum(0, b[off:]))
+			binary.BigEndian.PutUint16(b[off+2:], ^ip.Checksum(0, b[off:]))
 		}
 		return b
 	}

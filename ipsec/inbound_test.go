@@ -185,24 +185,3 @@ func TestParseInbound(t *testing.T) {
 		})
 	}
 }
-
-func TestTOS(t *testing.T) {
-	p4, p6 := ip4(17, nil, nil), ip6(17, nil)
-	if ipsec.TOS(p4) != 0x10 || ipsec.TOS(p6) != 0x10 || ipsec.TOS(nil) != 0 || ipsec.TOS(p6[:39]) != 0 {
-		t.Error("TOS reads wrong")
-	}
-	ipsec.SetTOS(p4, 0xab)
-	ipsec.SetTOS(p6, 0xab)
-	want := edit(ip4(17, nil, nil), 1, 0xab)
-	binary.BigEndian.PutUint16(want[10:], binary.BigEndian.Uint16(want[10:])-0xab+0x10)
-	if diff := cmp.Diff(want, p4); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(edit(ip6(17, nil), 0, 0x6a, 1, 0xb1), p6); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	for _, b := range [][]byte{nil, {0x45}, p6[:39], edit(ip4(17, nil, nil), 0, 0x4f),
-		edit(ip4(17, nil, nil), 0, 0x40)} {
-		ipsec.SetTOS(b, 1) // must not panic
-	}
-}
