@@ -81,6 +81,7 @@ golden:
 mutants:
 	$(GO) run ./internal/mutants -kernel illumos $(MUTANTS)
 	$(GO) run ./internal/mutants -kernel linux $(MUTANTS)
+	$(GO) run ./internal/mutants -kernel policyfile $(MUTANTS)
 
 man:
 	mkdir -p man

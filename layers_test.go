@@ -66,6 +66,10 @@ var layers = map[string]layer{
 		third: []string{"golang.org/x/sys", "github.com/mdlayher/socket"},
 		why:   "sockets know no kernel",
 	},
+	"internal/policyfile": {
+		own: []string{"wire", "spd", "pfkey", "internal/spelling"},
+		why: "a text says what policies there shall be; what comes of them is the kernel's",
+	},
 	"spd": {own: []string{"internal/ip"}, not: noClock, why: "selectors and matching are the same in every kernel"},
 	"engine": {
 		own: []string{"wire", "packet", "sadb", "pfkey"},
@@ -73,7 +77,7 @@ var layers = map[string]layer{
 	},
 	"kernel": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/ip",
-			"internal/spelling"},
+			"internal/policyfile"},
 		why: "a kernel answers messages; it has no files, commands or network",
 	},
 	"control": {
@@ -94,7 +98,7 @@ var layers = map[string]layer{
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control",
+		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "kernel", "packetport", "control",
 			"ipseckey", "internal/capture", "testdata", "internal/files", "internal/ip", "internal/terminal"},
 		third: []string{"golang.org/x/sys"},
 		why:   "it plays on the public API, as any user could",
@@ -204,6 +208,9 @@ func refuse(room, path string) string {
 		if under(own, "pfkey/pfkeytest") && name != "pfkey/pfkeytest" {
 			return fmt.Sprintf("%s may not import %s: it is for tests", name, own)
 		}
+		if under(own, "internal/policyfile") && under(room, "kernel") && room != "kernel" {
+			return fmt.Sprintf("%s may not import %s: a kernel takes policies, not their text", room, own)
+		}
 		return ""
 	}
 	if first, _, _ := strings.Cut(path, "/"); strings.Contains(first, ".") {
@@ -291,6 +298,8 @@ func TestLayersRefuse(t *testing.T) {
 		{"engine", module + "/pfkey/pfkeytest", false},
 		{"kernel/illumos", module + "/engine", true},
 		{"kernel/illumos", module + "/conform", false},
+		{"kernel/illumos", module + "/internal/policyfile", false},
+		{"kernel", module + "/internal/policyfile", true},
 		{"kernel/illumos", "net/http", false},
 		{"ipseckey", module + "/kernel", false},
 		{"ipseckey", "os/exec", false},

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -166,11 +166,10 @@ func (m *echoMachine) Watch(f func(*packet.Packet, packet.Verdict)) func() {
 	return func() {}
 }
 
-func (m *echoMachine) AddRule(tunnel string, r illumos.Rule) error { return m.err() }
-func (m *echoMachine) AddTunnel(t illumos.Tunnel) error            { return m.err() }
-func (m *echoMachine) AlgorithmsChanged()                          { m.does() }
-func (m *echoMachine) SetCluster(loaded bool)                      { m.does() }
-func (m *echoMachine) RefuseTasks(refuse bool)                     { m.does() }
+func (m *echoMachine) AddPolicy([]spd.Tunnel, []spd.Rule) error { return m.err() }
+func (m *echoMachine) AlgorithmsChanged()                       { m.does() }
+func (m *echoMachine) SetCluster(loaded bool)                   { m.does() }
+func (m *echoMachine) RefuseTasks(refuse bool)                  { m.does() }
 func (m *echoMachine) Counters() map[string]uint64 {
 	if m.total == nil {
 		m.total = map[string]uint64{}

@@ -10,16 +10,15 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // The recordings of illumos: what testdata/golden/illumos/README.md describes beyond sockets, messages and packets.
 
-// illumosKernel is what the operations need of an illumos; [illumos.Kernel] is one.
+// illumosKernel is what the operations need of an illumos; the Kernel of kernel/illumos is one.
 type illumosKernel interface {
-	AddRule(tunnel string, r illumos.Rule) error
-	AddTunnel(t illumos.Tunnel) error
+	AddPolicy(tunnels []spd.Tunnel, rules []spd.Rule) error
 	Counters() map[string]uint64 // since the start
 	AlgorithmsChanged()
 	SetCluster(loaded bool)
@@ -58,14 +57,14 @@ func init() {
 			"policy": {needs: needOwn, check: func(a *Action) error { _, err := illumosRule(a); return err },
 				do: own(func(p *player, k illumosKernel, a *Action, _ *Outcome) {
 					r, _ := illumosRule(a) // checked when it was read
-					if err := k.AddRule(a.Tunnel, r); err != nil {
+					if err := k.AddPolicy(nil, []spd.Rule{r}); err != nil {
 						p.complain("policy: %v", err)
 					}
 				})},
 			"tunnel": {needs: needOwn, check: func(a *Action) error { _, err := illumosTunnel(a); return err },
 				do: own(func(p *player, k illumosKernel, a *Action, _ *Outcome) {
 					t, _ := illumosTunnel(a)
-					if err := k.AddTunnel(t); err != nil {
+					if err := k.AddPolicy([]spd.Tunnel{t}, nil); err != nil {
 						p.complain("tunnel: %v", err)
 					}
 				})},
@@ -117,14 +116,14 @@ func (p *player) readCounters(now map[string]uint64, out *Outcome) {
 }
 
 // illumosRule reads the parameters of a policy rule.
-func illumosRule(a *Action) (r illumos.Rule, err error) {
+func illumosRule(a *Action) (r spd.Rule, err error) {
 	switch a.Dir {
 	case "", "out":
-		r.Dir = illumos.Out
+		r.Dir = spd.Out
 	case "in":
-		r.Dir = illumos.In
+		r.Dir = spd.In
 	case "both":
-		r.Dir = illumos.Both
+		r.Dir = spd.Both
 	default:
 		return r, fmt.Errorf("unknown direction %q", abridged(a.Dir))
 	}
@@ -140,21 +139,21 @@ func illumosRule(a *Action) (r illumos.Rule, err error) {
 	if a.Proto < 0 || a.Proto > 255 {
 		return r, fmt.Errorf("no protocol number: %d", a.Proto)
 	}
-	r.V6, r.Proto, r.SrcPort, r.DstPort = a.V6, uint8(a.Proto), a.SPort, a.DPort
+	r.Tunnel, r.V6, r.Proto, r.SrcPort, r.DstPort = a.Tunnel, a.V6, uint8(a.Proto), a.SPort, a.DPort
 	if len(a.Acts) == 0 {
 		return r, errors.New("a rule without acts")
 	}
 	for _, x := range a.Acts {
-		act := illumos.Action{AH: x.AH, ESP: x.ESP, ESPAuth: x.ESPAuth, Unique: x.Unique, SelfEncap: x.Self,
+		act := spd.Action{AH: x.AH, ESP: x.ESP, ESPAuth: x.ESPAuth, Unique: x.Unique, SelfEncap: x.Self,
 			KMProtocol: x.KMP, KMCookie: x.KMC,
 			Replay: x.Replay, EncryptMinBits: x.EMin, EncryptMaxBits: x.EMax}
 		switch x.Type {
 		case 0:
-			act.Type = illumos.Apply
+			act.Type = spd.Apply
 		case 1:
-			act.Type = illumos.Bypass
+			act.Type = spd.Bypass
 		case 2:
-			act.Type = illumos.Discard
+			act.Type = spd.Discard
 		default:
 			return r, fmt.Errorf("unknown type of action %d", x.Type)
 		}
@@ -183,8 +182,8 @@ func prefix(s string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, a.BitLen()), nil
 }
 
-func illumosTunnel(a *Action) (t illumos.Tunnel, err error) {
-	t = illumos.Tunnel{Name: a.Name, Negotiated: a.Val == 1}
+func illumosTunnel(a *Action) (t spd.Tunnel, err error) {
+	t = spd.Tunnel{Name: a.Name, Negotiated: a.Val == 1}
 	if a.Name == "" {
 		return t, errors.New("a tunnel without a name")
 	}

@@ -1,30 +1,26 @@
 package engine
 
-import (
-	"fmt"
-	"io"
-)
+import "github.com/pfkeyd/pfkeyd/pfkey"
 
-// PolicyLoader is a kernel that takes security policies from a file, in the form that its own system has for them.
-type PolicyLoader interface {
-	// LoadPolicy adds the policies that r holds to those there are: all of them, or, with an error that names the place
-	// in the file called name, none. The control lock must not be held, because it may take it; packets may flow
-	// meanwhile.
-	LoadPolicy(r io.Reader, name string) error
+// PolicyTaker is a kernel with security policies as PF_KEY's X_SPDADD carries them, which takes some that come by other
+// ways than a socket.
+type PolicyTaker interface {
+	// AddPolicies adds policies to those there are, all of them or, with an error, none. What concerns one of them is a
+	// [*PolicyError]. The control lock must not be held, because it may take it; packets may flow meanwhile.
+	AddPolicies(requests []PolicyRequest) error
 }
 
-// maxPolicyFile bounds a file of policies, in bytes.
-const maxPolicyFile = 1 << 20
-
-// ReadPolicy reads a file of policies whole, for a [PolicyLoader]. The error names the file, and is that of r, or of a
-// file that is too long.
-func ReadPolicy(r io.Reader, name string) (string, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxPolicyFile+1))
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	if len(text) > maxPolicyFile {
-		return "", fmt.Errorf("%s: more than %d bytes of policies", name, maxPolicyFile)
-	}
-	return string(text), nil
+// A PolicyRequest is what an X_SPDADD asks for, or an X_SPDUPDATE.
+type PolicyRequest struct {
+	Policy *pfkey.Policy // not changed, nor kept
+	Update bool          // it may replace one for the same packets
 }
+
+// A PolicyError says why a kernel refuses a policy.
+type PolicyError struct {
+	Index    int // of the request
+	Template int // index of the template that is at fault; -1: the policy as a whole
+	Why      string
+}
+
+func (e *PolicyError) Error() string { return e.Why }

@@ -10,12 +10,34 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 )
 
-var kernels = []struct {
-	name string
-	boot func(*engine.Engine, engine.Options) (engine.Kernel, error)
-}{
-	{"illumos", func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return illumos.New(e, o) }},
-	{"linux", func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return linux.New(e, o) }},
+// A row is what this package knows of a kernel.
+type row struct {
+	name     string
+	boot     func(*engine.Engine, engine.Options) (engine.Kernel, error)
+	policies policyFile
+}
+
+// kernels are those there are, in alphabetical order. To add one: a row.
+var kernels = []row{
+	{
+		name:     "illumos",
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return illumos.New(e, o) },
+		policies: ipsecconf,
+	},
+	{
+		name:     "linux",
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return linux.New(e, o) },
+		policies: setkeyForward,
+	},
+}
+
+func find(name string) (row, error) {
+	for _, k := range kernels {
+		if k.name == name {
+			return k, nil
+		}
+	}
+	return row{}, fmt.Errorf("kernel: unknown kernel %q (known: %s)", name, strings.Join(Names(), ", "))
 }
 
 // Names lists the kernels there are, in alphabetical order.
@@ -28,10 +50,9 @@ func Names() (names []string) {
 
 // New makes an engine that runs the kernel of that name. The error names what is wrong with the name or the options.
 func New(name string, o engine.Options) (*engine.Engine, error) {
-	for _, k := range kernels {
-		if k.name == name {
-			return engine.New(name, o, func(e *engine.Engine) (engine.Kernel, error) { return k.boot(e, o) })
-		}
+	k, err := find(name)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("kernel: unknown kernel %q (known: %s)", name, strings.Join(Names(), ", "))
+	return engine.New(name, o, func(e *engine.Engine) (engine.Kernel, error) { return k.boot(e, o) })
 }

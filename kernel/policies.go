@@ -6,6 +6,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -28,7 +29,7 @@ func UntoldPolicies(e *engine.Engine) (policies []*pfkey.Policy, untold bool) {
 }
 
 // policiesOf translates a rule of illumos.
-func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
+func policiesOf(r *spd.Rule, priority uint32) (policies []*pfkey.Policy) {
 	end := func(p netip.Prefix, port uint16) wire.Address {
 		if !p.IsValid() {
 			p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
@@ -42,11 +43,11 @@ func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
 	}
 	local, remote := end(r.Src, r.SrcPort), end(r.Dst, r.DstPort)
 	typ, templates := templatesOf(&r.Actions[0])
-	if r.Dir != illumos.In {
+	if r.Dir != spd.In {
 		policies = append(policies, &pfkey.Policy{Direction: wire.KAMEDirOut, Src: local, Dst: remote, Type: typ,
 			Priority: priority, Templates: templates})
 	}
-	if r.Dir != illumos.Out {
+	if r.Dir != spd.Out {
 		policies = append(policies, &pfkey.Policy{Direction: wire.KAMEDirIn, Src: remote, Dst: local, Type: typ,
 			Priority: priority, Templates: templates})
 	}
@@ -54,11 +55,11 @@ func policiesOf(r *illumos.Rule, priority uint32) (policies []*pfkey.Policy) {
 }
 
 // templatesOf translates an action of illumos, whose packets get ESP first and AH around it.
-func templatesOf(a *illumos.Action) (typ uint16, templates []wire.IPsecRequest) {
+func templatesOf(a *spd.Action) (typ uint16, templates []wire.IPsecRequest) {
 	switch a.Type {
-	case illumos.Bypass:
+	case spd.Bypass:
 		return wire.KAMEPolicyNone, nil
-	case illumos.Discard:
+	case spd.Discard:
 		return wire.KAMEPolicyDiscard, nil
 	}
 	t := wire.IPsecRequest{Mode: wire.ModeTransport, Level: wire.KAMELevelRequire}
@@ -68,11 +69,11 @@ func templatesOf(a *illumos.Action) (typ uint16, templates []wire.IPsecRequest) 
 	if a.SelfEncap {
 		t.Mode = wire.ModeTunnel
 	}
-	if a.ESP != illumos.NotUsed || a.ESPAuth != illumos.NotUsed {
+	if a.ESP != spd.NotUsed || a.ESPAuth != spd.NotUsed {
 		t.Proto = 50
 		templates = append(templates, t)
 	}
-	if a.AH != illumos.NotUsed {
+	if a.AH != spd.NotUsed {
 		t.Proto = 51
 		templates = append(templates, t)
 	}

@@ -140,8 +140,8 @@ func (h *host) emulate(ctx context.Context, name string, speed int) error {
 		}
 		return nil
 	}
-	if loader, ok := e.Kernel().(engine.PolicyLoader); ok && name == "illumos" {
-		return loader.LoadPolicy(
+	if name == "illumos" {
+		return kernel.LoadPolicy(e,
 			strings.NewReader(fmt.Sprintf("{raddr %s dir out} ipsec {encr_algs aes encr_auth_algs sha1}", h.peer)),
 			"policy")
 	}

@@ -68,7 +68,7 @@ func main() {
 	defer stop()
 	var o options
 	f := flag.NewFlagSet("mutants", flag.ContinueOnError)
-	f.StringVar(&o.kernel, "kernel", "illumos", "the kernel to break: illumos or linux")
+	f.StringVar(&o.kernel, "kernel", "illumos", "the kernel to break: illumos or linux; or policyfile")
 	f.StringVar(&o.ops, "ops", "swap,recipient,field,code",
 		"kinds of mutants, with commas between; all: every kind there is")
 	f.StringVar(&o.run, "run", "", "only mutants whose name matches this regular expression")
@@ -126,7 +126,7 @@ func choose(all []*mutant, o options) ([]*mutant, error) {
 
 func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	start := time.Now()
-	dir := filepath.Join("kernel", o.kernel)
+	dir := folder(o.kernel)
 	src, err := load(dir)
 	if err != nil {
 		return false, err
@@ -160,8 +160,10 @@ func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	built := time.Since(start)
 	fmt.Fprintf(out, "%d mutants of %s, %d do not compile; built in %.1f s\n", len(chosen), dir, len(b.refused),
 		built.Seconds())
-	if err := b.recordings(ctx, chosen, o); err != nil {
-		return false, err
+	if folders[o.kernel] != nil {
+		if err := b.recordings(ctx, chosen, o); err != nil {
+			return false, err
+		}
 	}
 	var left []*mutant
 	for _, m := range chosen {
@@ -419,7 +421,21 @@ func (b *build) packages() (names []string) {
 			names = append(names, name)
 		}
 	}
+	if b.src.dir == folder(policyfile) {
+		return append(names, "./kernel/illumos", "./kernel/linux")
+	}
 	return append(names, "./pfkey/pfkeytest")
+}
+
+// policyfile is named like a kernel: what kernels are given by files of policies, of which there are no recordings.
+const policyfile = "policyfile"
+
+// folder is where the source of a kernel lies.
+func folder(kernel string) string {
+	if kernel == policyfile {
+		return "internal/policyfile"
+	}
+	return "kernel/" + kernel
 }
 
 // tester is the tests of a package, built.

@@ -22,7 +22,7 @@ type need struct {
 	flow     spd.Flow // of the packet itself
 	src, dst netip.Addr
 	proto    uint8 // of the outer header
-	rule     *Rule
+	rule     *spd.Rule
 	tunnel   *tunnel // the interface it goes through, nil if none
 	uniqueID uint64  // of its flow
 	inverse  bool    // there is no packet: X_INVERSE_ACQUIRE asks
@@ -289,7 +289,7 @@ func (k *Kernel) appendNeedExtended(b []byte, n *need) []byte {
 	case n.selfEncap():
 		b = k.appendNeedInner(b, n, rule.Proto)
 		return k.appendNeedOuter(b, n, 0, 0, protoIPv6)
-	case slices.ContainsFunc(rule.Actions, func(a Action) bool { return a.Unique }):
+	case slices.ContainsFunc(rule.Actions, func(a spd.Action) bool { return a.Unique }):
 		return k.appendNeedOuter(b, n, n.flow.SrcPort, n.flow.DstPort, n.flow.Proto)
 	default:
 		return k.appendNeedOuter(b, n, rule.SrcPort, rule.DstPort, rule.Proto)
@@ -341,23 +341,23 @@ func (k *Kernel) appendProposal(b []byte, a *acquire) []byte {
 	life := a.p.proposedLifetimes()
 	for i := range a.need.rule.Actions {
 		act := &a.need.rule.Actions[i]
-		if !act.wants(a.p) {
+		if !wants(act, a.p) {
 			continue
 		}
 		c := wire.Comb{SoftBytes: life[0], HardBytes: life[1], SoftAddTime: life[2], HardAddTime: life[3],
 			SoftUseTime: life[4], HardUseTime: life[5]}
-		auth, encrypt := act.AH, NotUsed
+		auth, encrypt := act.AH, spd.NotUsed
 		if a.p.isESP() {
 			auth, encrypt = act.ESPAuth, act.ESP
 		}
-		if auth != NotUsed {
+		if auth != spd.NotUsed {
 			alg := authAlg(algID(auth))
 			if alg == nil {
 				continue
 			}
 			c.Auth, c.AuthMinBits, c.AuthMaxBits = alg.id, alg.minBits, alg.maxBits
 		}
-		if encrypt != NotUsed {
+		if encrypt != spd.NotUsed {
 			alg := encryptAlg(algID(encrypt))
 			if alg == nil {
 				continue
@@ -373,11 +373,11 @@ func (k *Kernel) appendProposal(b []byte, a *acquire) []byte {
 // appendExtendedProposal adds every alternative that protects, with the algorithms of each protocol it uses; 0 where
 // any will do. A cookie lies behind the last one, inside the extension's length, where a walk by lengths does not see
 // it.
-func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
+func (k *Kernel) appendExtendedProposal(b []byte, acts []spd.Action) []byte {
 	v := wire.EProp{Replay: defaultReplay}
 	for i := range acts {
 		act := &acts[i]
-		if act.Type != Apply {
+		if act.Type != spd.Apply {
 			continue
 		}
 		if act.Replay != 0 {
@@ -390,7 +390,7 @@ func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
 		e := wire.EComb{SoftBytes: life[0], HardBytes: life[1], SoftAddTime: life[2], HardAddTime: life[3],
 			SoftUseTime: life[4], HardUseTime: life[5]}
 		add := func(t wire.SAType, kind uint8, table []algorithm, id int, lo, hi uint16) {
-			if id == NotUsed {
+			if id == spd.NotUsed {
 				return
 			}
 			d := wire.AlgDesc{SAType: t, AlgType: kind, Alg: algID(id)}
@@ -409,8 +409,8 @@ func (k *Kernel) appendExtendedProposal(b []byte, acts []Action) []byte {
 }
 
 // lifetimesOf is the protocol whose tunables an alternative is proposed with.
-func (k *Kernel) lifetimesOf(a *Action) *protocol {
-	if a.wants(k.ah) {
+func (k *Kernel) lifetimesOf(a *spd.Action) *protocol {
+	if wants(a, k.ah) {
 		return k.ah
 	}
 	return k.esp

@@ -11,6 +11,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -20,8 +21,8 @@ func TestArrivalAgainstAdd(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	ctx := context.Background()
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.EncAESCBC),
-		ESPAuth: int(wire.AuthSHA1HMAC)}}}))
+	h.must(k.AddPolicy(nil, []spd.Rule{{Actions: []spd.Action{{AH: spd.NotUsed, ESP: int(wire.EncAESCBC),
+		ESPAuth: int(wire.AuthSHA1HMAC)}}}}))
 	if _, err := h.client.Register(ctx, wire.SATypeESP); err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +81,8 @@ func TestArrivalAgainstAdd(t *testing.T) {
 func TestAcquireTimesOut(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(wire.EncAESCBC),
-		ESPAuth: int(wire.AuthSHA1HMAC)}}}))
+	h.must(k.AddPolicy(nil, []spd.Rule{{Actions: []spd.Action{{AH: spd.NotUsed, ESP: int(wire.EncAESCBC),
+		ESPAuth: int(wire.AuthSHA1HMAC)}}}}))
 	if _, err := h.client.Register(context.Background(), wire.SATypeESP); err != nil {
 		t.Fatal(err)
 	}
@@ -116,9 +117,9 @@ func TestAcquireTimesOut(t *testing.T) {
 func TestAcquireUnheard(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	k := h.e.Kernel().(*illumos.Kernel)
-	h.must(k.AddRule("", illumos.Rule{Actions: []illumos.Action{
-		{AH: illumos.NotUsed, ESP: int(wire.EncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)},
-	}}))
+	h.must(k.AddPolicy(nil, []spd.Rule{{Actions: []spd.Action{
+		{AH: spd.NotUsed, ESP: int(wire.EncAESCBC), ESPAuth: int(wire.AuthSHA1HMAC)},
+	}}}))
 	pkt := append([]byte(nil), plain...)
 	src := me.As4()
 	copy(pkt[12:], src[:])

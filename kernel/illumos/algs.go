@@ -74,16 +74,17 @@ func (a *algorithm) counter() bool { return a.cipher != nil && a.cipher.Counter 
 // keySizeOK is the kernel's test of a key length; ipsec_valid_key_size. Within a range the step is not looked at.
 func (a *algorithm) keySizeOK(bits int) bool { return bits >= int(a.minBits) && bits <= int(a.maxBits) }
 
-// appendSupported adds the SUPPORTED extension of REGISTER for a table. The IV length counts bytes, whatever the header
-// file says.
-func (k *Kernel) appendSupported(b []byte, t wire.ExtType, table []algorithm) []byte {
-	v := wire.Supported{}
+// Algorithms are those that the kernel has, as REGISTER lists them.
+func Algorithms() (auth, encrypt []wire.Alg) { return supported(authAlgs), supported(encryptAlgs) }
+
+// supported lists a table. The IV length counts bytes, whatever the header file says.
+func supported(table []algorithm) (algs []wire.Alg) {
 	for i := range table {
 		a := &table[i]
-		v.Algs = append(v.Algs, wire.Alg{ID: a.id, IVLen: uint8(a.ivLen), MinBits: a.minBits, MaxBits: a.maxBits,
+		algs = append(algs, wire.Alg{ID: a.id, IVLen: uint8(a.ivLen), MinBits: a.minBits, MaxBits: a.maxBits,
 			Increment: uint8(a.increment), SaltBits: uint8(a.saltLen * 8)})
 	}
-	return k.d.AppendSupported(b, t, v)
+	return algs
 }
 
 // Weak keys of DES, as the crypto framework finds them. Of the sixteen weak and semi-weak keys it knows six; its table

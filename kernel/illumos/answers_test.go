@@ -17,6 +17,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -904,17 +905,17 @@ func TestPolicyCalls(t *testing.T) {
 		err  error
 		want string
 	}{
-		{k.AddTunnel(illumos.Tunnel{Name: "t", Src: a, Dst: a}), "<nil>"},
-		{k.AddTunnel(illumos.Tunnel{Name: "t", Src: a}), `illumos: there is a tunnel "t" already`},
-		{k.AddTunnel(illumos.Tunnel{Name: "u", Src: a, Dst: six}),
+		{k.AddPolicy([]spd.Tunnel{{Name: "t", Src: a, Dst: a}}, nil), "<nil>"},
+		{k.AddPolicy([]spd.Tunnel{{Name: "t", Src: a}}, nil), `illumos: there is a tunnel "t" already`},
+		{k.AddPolicy([]spd.Tunnel{{Name: "u", Src: a, Dst: six}}, nil),
 			`illumos: tunnel "u": its two addresses must be of one family`},
-		{k.AddTunnel(illumos.Tunnel{Src: a, Dst: a}), "illumos: a tunnel needs a name"},
-		{k.AddRule("", illumos.Rule{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128)}),
+		{k.AddPolicy([]spd.Tunnel{{Src: a, Dst: a}}, nil), "illumos: a tunnel needs a name"},
+		{k.AddPolicy(nil, []spd.Rule{{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128)}}),
 			"illumos: a rule needs an action"},
-		{k.AddRule("", illumos.Rule{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128),
-			Actions: []illumos.Action{{}}}),
+		{k.AddPolicy(nil, []spd.Rule{{Src: netip.PrefixFrom(a, 32), Dst: netip.PrefixFrom(six, 128),
+			Actions: []spd.Action{{}}}}),
 			"illumos: rule from 192.0.2.1/32 to 2001:db8::1/128: two address families"},
-		{k.AddRule("v", illumos.Rule{Actions: []illumos.Action{{}}}), `illumos: there is no tunnel "v"`},
+		{k.AddPolicy(nil, []spd.Rule{{Tunnel: "v", Actions: []spd.Action{{}}}}), `illumos: there is no tunnel "v"`},
 	} {
 		if fmt.Sprint(tt.err) != tt.want {
 			t.Errorf("%v, want %s", tt.err, tt.want)
@@ -943,13 +944,13 @@ func TestCookieEcho(t *testing.T) {
 // any wants them, and no inner addresses for a second header between the packet's own ones.
 func TestInverseOfAlternatives(t *testing.T) {
 	k := newTalk(t, engine.Options{})
-	esp := illumos.Action{AH: illumos.NotUsed, ESP: 12, ESPAuth: 3}
+	esp := spd.Action{AH: spd.NotUsed, ESP: 12, ESPAuth: 3}
 	first, second, third := esp, esp, esp
-	first.Type, first.Replay, first.SelfEncap = illumos.Bypass, 99, true
+	first.Type, first.Replay, first.SelfEncap = spd.Bypass, 99, true
 	second.Replay, second.Unique = 16, true
 	third.Replay = 48
-	if err := k.e.Kernel().(*illumos.Kernel).AddRule("", illumos.Rule{Dir: illumos.Out,
-		Actions: []illumos.Action{first, second, third}}); err != nil {
+	if err := k.e.Kernel().(*illumos.Kernel).AddPolicy(nil, []spd.Rule{{Dir: spd.Out,
+		Actions: []spd.Action{first, second, third}}}); err != nil {
 		t.Fatal(err)
 	}
 	got := k.must(message(wire.IllumosMsgXInverseAcquire, wire.SATypeESP,

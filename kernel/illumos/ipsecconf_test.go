@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/policyfile"
 	"github.com/pfkeyd/pfkeyd/kernel"
-	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -34,7 +34,7 @@ func newPoliced(t testing.TB, o engine.Options, policy string) *talk {
 	t.Helper()
 	o.Addrs = append(o.Addrs, me, netip.MustParseAddr("2001:db8::1"))
 	k := newTalk(t, o)
-	if err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(policy), "p"); err != nil {
+	if err := kernel.LoadPolicy(k.e, strings.NewReader(policy), "p"); err != nil {
 		t.Fatal(err)
 	}
 	k.must(message(wire.MsgRegister, wire.SATypeAH))
@@ -297,12 +297,12 @@ func TestPolicyErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader("{} drop {}\n"+tt.policy), "p")
+		err = kernel.LoadPolicy(e, strings.NewReader("{} drop {}\n"+tt.policy), "p")
 		if err == nil {
 			t.Errorf("%q: no error, want %s", tt.policy, tt.want)
 			continue
 		}
-		bad, ok := errors.AsType[*illumos.PolicyError](err)
+		bad, ok := errors.AsType[*policyfile.Error](err)
 		if !ok {
 			t.Errorf("%q: %T %v", tt.policy, err, err)
 			continue
@@ -326,7 +326,7 @@ func TestPolicyTooLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(strings.Repeat("# nothing\n", 200_000)), "p")
+	err = kernel.LoadPolicy(e, strings.NewReader(strings.Repeat("# nothing\n", 200_000)), "p")
 	if err == nil || err.Error() != "p: more than 1048576 bytes of policies" {
 		t.Errorf("%v", err)
 	}
@@ -335,14 +335,14 @@ func TestPolicyTooLarge(t *testing.T) {
 // Tunnels of an earlier file are there for a later one.
 func TestPolicyTwoFiles(t *testing.T) {
 	k := newPoliced(t, engine.Options{}, tunnels)
-	if err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader("{tunnel ip.tun0} drop {}"),
+	if err := kernel.LoadPolicy(k.e, strings.NewReader("{tunnel ip.tun0} drop {}"),
 		"q"); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.out(udp(t, "10.0.0.1", "10.0.0.2", 7, 9), "ip.tun0"); got != "dropped spd_explicit" {
 		t.Error(got)
 	}
-	err := k.e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(tunnels), "q")
+	err := kernel.LoadPolicy(k.e, strings.NewReader(tunnels), "q")
 	if d := cmp.Diff(`q:2:64: there is a tunnel of this name already: "ip.tun0"`, fmt.Sprint(err)); d != "" {
 		t.Error(d)
 	}
@@ -359,7 +359,7 @@ func FuzzLoadPolicy(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = e.Kernel().(engine.PolicyLoader).LoadPolicy(strings.NewReader(text), "p")
+		err = kernel.LoadPolicy(e, strings.NewReader(text), "p")
 		if err == nil {
 			for _, tunnel := range []string{"", "ip.tun0"} {
 				e.Outbound(&packet.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, tunnel)
@@ -367,7 +367,7 @@ func FuzzLoadPolicy(f *testing.F) {
 			}
 			return
 		}
-		bad, ok := errors.AsType[*illumos.PolicyError](err)
+		bad, ok := errors.AsType[*policyfile.Error](err)
 		if !ok || len(text) > 1<<20 {
 			return
 		}

@@ -33,10 +33,10 @@ func (k *Kernel) Outbound(p *packet.Packet, tunnelName string) {
 		n.rule = k.policy.find(flow, true)
 	}
 	switch {
-	case n.rule == nil, n.rule.Actions[0].Type == Bypass:
+	case n.rule == nil, n.rule.Actions[0].Type == spd.Bypass:
 		k.transmit(p, k.encapsulate(p.Data, &n))
 		return
-	case n.rule.Actions[0].Type == Discard:
+	case n.rule.Actions[0].Type == spd.Discard:
 		k.drop(p, dropExplicit)
 		return
 	}
@@ -92,7 +92,7 @@ func (k *Kernel) satisfy(p *packet.Packet, sealed []byte, n *need, answered *pro
 // protocol to ask key management about: ESP as long as it is wanted and missing, then AH.
 func (k *Kernel) findSAs(n *need) (esp, ah *sa, lacking *protocol) {
 	wanted := func(p *protocol) bool {
-		return slices.ContainsFunc(n.rule.Actions, func(a Action) bool { return a.wants(p) })
+		return slices.ContainsFunc(n.rule.Actions, func(a spd.Action) bool { return wants(&a, p) })
 	}
 	wantESP, wantAH := wanted(k.esp), wanted(k.ah)
 	if wantESP {
@@ -103,8 +103,8 @@ func (k *Kernel) findSAs(n *need) (esp, ah *sa, lacking *protocol) {
 	}
 	for i := range n.rule.Actions {
 		a := &n.rule.Actions[i]
-		needESP, needAH := a.wants(k.esp), a.wants(k.ah)
-		if a.Type != Apply || needESP && esp == nil || needAH && ah == nil {
+		needESP, needAH := wants(a, k.esp), wants(a, k.ah)
+		if a.Type != spd.Apply || needESP && esp == nil || needAH && ah == nil {
 			continue
 		}
 		if !needESP {
@@ -174,15 +174,15 @@ func (s *sa) suits(n *need) bool {
 	}
 	for i := range n.rule.Actions {
 		a := &n.rule.Actions[i]
-		if !a.wants(s.p) || !cookiesAgree(a.cookie(), c.cookie) {
+		if !wants(a, s.p) || !cookiesAgree(cookieOf(a), c.cookie) {
 			continue
 		}
 		if s.p.isESP() {
-			if (a.ESP <= Any || a.ESP == int(c.encrypt)) && (a.ESPAuth <= Any || a.ESPAuth == int(c.auth)) &&
+			if (a.ESP <= spd.Any || a.ESP == int(c.encrypt)) && (a.ESPAuth <= spd.Any || a.ESPAuth == int(c.auth)) &&
 				c.encryptBits >= a.EncryptMinBits {
 				return true
 			}
-		} else if a.AH == Any || a.AH == int(c.auth) {
+		} else if a.AH == spd.Any || a.AH == int(c.auth) {
 			return true
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -217,10 +218,10 @@ func (x *bench) outboundPath(p *protection, size int) (*drive, func(i int)) {
 	k := x.e.Kernel().(*illumos.Kernel)
 	espAuth := int(p.auth)
 	if p.authKey == nil {
-		espAuth = illumos.NotUsed
+		espAuth = spd.NotUsed
 	}
-	if err := k.AddRule("", illumos.Rule{Actions: []illumos.Action{{AH: illumos.NotUsed, ESP: int(p.encrypt),
-		ESPAuth: espAuth}}}); err != nil {
+	if err := k.AddPolicy(nil, []spd.Rule{{Actions: []spd.Action{{AH: spd.NotUsed, ESP: int(p.encrypt),
+		ESPAuth: espAuth}}}}); err != nil {
 		x.t.Fatal(err)
 	}
 	pkt, d := datagram(me, peer, size), newDrive(packet.Transmitted, size)

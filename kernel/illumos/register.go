@@ -13,9 +13,9 @@ func (k *Kernel) register(p *protocol, r *request) result {
 func (k *Kernel) registerMessage(p *protocol, seq wire.Seq, pid uint32) []byte {
 	b := k.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: p.satype, Seq: seq,
 		PID: pid})
-	b = k.appendSupported(b, wire.ExtSupportedAuth, authAlgs)
+	b = k.d.AppendSupported(b, wire.ExtSupportedAuth, wire.Supported{Algs: supported(authAlgs)})
 	if p.isESP() {
-		b = k.appendSupported(b, wire.ExtSupportedEncrypt, encryptAlgs)
+		b = k.d.AppendSupported(b, wire.ExtSupportedEncrypt, wire.Supported{Algs: supported(encryptAlgs)})
 	}
 	return k.d.Finish(b)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -50,38 +51,38 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 func (k *Kernel) describePolicies(st *engine.Status, limit int) {
 	k.policy.mu.RLock()
 	defer k.policy.mu.RUnlock()
-	list := func(tunnel string, rules []*Rule) {
+	list := func(rules []*spd.Rule) {
 		st.PolicyCount += len(rules)
 		for _, r := range rules {
 			if limit > 0 && len(st.Policies) >= limit {
 				break
 			}
-			st.Policies = append(st.Policies, k.describeRule(tunnel, r))
+			st.Policies = append(st.Policies, k.describeRule(r))
 		}
 	}
-	list("", k.policy.system)
+	list(k.policy.system)
 	for _, name := range slices.Sorted(maps.Keys(k.policy.tunnels)) {
-		list(name, k.policy.tunnels[name].rules)
+		list(k.policy.tunnels[name].rules)
 	}
 }
 
-func (k *Kernel) describeRule(tunnel string, r *Rule) engine.PolicyStatus {
+func (k *Kernel) describeRule(r *spd.Rule) engine.PolicyStatus {
 	prefix := func(p netip.Prefix) string {
 		switch {
 		case p.IsValid():
 			return p.String()
-		case r.is6():
+		case r.Is6():
 			return "::/0"
 		}
 		return "0.0.0.0/0"
 	}
 	st := engine.PolicyStatus{
-		Tunnel: tunnel, Direction: [...]string{Out: "out", In: "in", Both: "both"}[r.Dir],
+		Tunnel: r.Tunnel, Direction: [...]string{spd.Out: "out", spd.In: "in", spd.Both: "both"}[r.Dir],
 		Src: prefix(r.Src), Dst: prefix(r.Dst), SrcPort: r.SrcPort, DstPort: r.DstPort, Proto: r.Proto,
-		Action: [...]string{Apply: "ipsec", Bypass: "pass", Discard: "drop"}[r.Actions[0].Type],
+		Action: [...]string{spd.Apply: "ipsec", spd.Bypass: "pass", spd.Discard: "drop"}[r.Actions[0].Type],
 	}
 	for i := range r.Actions {
-		if a := &r.Actions[i]; a.Type == Apply {
+		if a := &r.Actions[i]; a.Type == spd.Apply {
 			st.Wants = append(st.Wants, k.describeAction(a))
 		}
 	}
@@ -89,18 +90,18 @@ func (k *Kernel) describeRule(tunnel string, r *Rule) engine.PolicyStatus {
 }
 
 // describeAction is an action in the words of ipsecconf(8).
-func (k *Kernel) describeAction(a *Action) string {
+func (k *Kernel) describeAction(a *spd.Action) string {
 	name := func(id int, of func(uint8) string) string {
-		if id == Any {
+		if id == spd.Any {
 			return "any"
 		}
 		return of(uint8(id))
 	}
 	var words []string
-	if a.AH != NotUsed {
+	if a.AH != spd.NotUsed {
 		words = append(words, "auth_algs", name(a.AH, k.d.AuthName))
 	}
-	if a.ESP != NotUsed {
+	if a.ESP != spd.NotUsed {
 		encr := name(a.ESP, k.d.EncryptName)
 		switch lo, hi := a.EncryptMinBits, a.EncryptMaxBits; {
 		case lo != 0 && lo == hi:
@@ -110,7 +111,7 @@ func (k *Kernel) describeAction(a *Action) string {
 		}
 		words = append(words, "encr_algs", encr)
 	}
-	if a.ESPAuth != NotUsed {
+	if a.ESPAuth != spd.NotUsed {
 		words = append(words, "encr_auth_algs", name(a.ESPAuth, k.d.AuthName))
 	}
 	if a.Unique {

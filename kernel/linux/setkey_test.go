@@ -7,12 +7,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-var _ engine.PolicyLoader = (*linux.Kernel)(nil)
+var _ engine.PolicyTaker = (*linux.Kernel)(nil)
 
 // policies lists what SPDDUMP tells, oldest first, without times and counts.
 func (h *host) policies() (lines []string) {
@@ -40,7 +41,7 @@ spdadd 192.0.2.2 192.0.2.1 any -P in prio low-5 ipsec ipcomp/transport//unique:9
 spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 `
 	h := newHost(t, engine.Options{})
-	if err := h.k.LoadPolicy(strings.NewReader(file), "ipsec.conf"); err != nil {
+	if err := kernel.LoadPolicy(h.e, strings.NewReader(file), "ipsec.conf"); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(read(h.s)); got != 6 {
@@ -60,7 +61,7 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 	if v := h.outbound(datagram(me, peer)); v.Reason != packet.NoSA {
 		t.Errorf("a packet for the first policy: %v %v", v.Kind, v.Reason)
 	}
-	if err := h.k.LoadPolicy(
+	if err := kernel.LoadPolicy(h.e,
 		strings.NewReader("spdadd 192.0.2.9 192.0.2.8 any -P out none; spdadd 192.0.2.1 192.0.2.2 any -P out none;"),
 		"more"); err == nil {
 		t.Error("the same policy once more is accepted")
@@ -68,7 +69,8 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 	if got := len(h.policies()); got != len(want) {
 		t.Errorf("%d policies after a file that was refused, want %d", got, len(want))
 	}
-	if err := h.k.LoadPolicy(strings.NewReader("spdupdate 192.0.2.1 192.0.2.2 any -P out none;"), "more"); err != nil {
+	update := "spdupdate 192.0.2.1 192.0.2.2 any -P out none;"
+	if err := kernel.LoadPolicy(h.e, strings.NewReader(update), "more"); err != nil {
 		t.Error(err)
 	}
 	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
@@ -85,7 +87,7 @@ func TestLoadPolicyPriorities(t *testing.T) {
 		"prio low - 1073741823": ",prio:0xffffffff", "prio def -3": ",prio:0x80000003",
 	} {
 		h := newHost(t, engine.Options{})
-		if err := h.k.LoadPolicy(strings.NewReader("spdadd 192.0.2.1 192.0.2.2 any -P out "+text+" none;"),
+		if err := kernel.LoadPolicy(h.e, strings.NewReader("spdadd 192.0.2.1 192.0.2.2 any -P out "+text+" none;"),
 			"f"); err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -132,7 +134,7 @@ func TestLoadPolicyErrors(t *testing.T) {
 		"\xff": `f: not a text`,
 	} {
 		h := newHost(t, engine.Options{})
-		err := h.k.LoadPolicy(strings.NewReader(text), "f")
+		err := kernel.LoadPolicy(h.e, strings.NewReader(text), "f")
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
@@ -147,7 +149,7 @@ func FuzzLoadPolicy(f *testing.F) {
 		"spdadd 10.0.0.0/8[any] ::1 tcp -P out prio high-1 ipsec esp/tunnel/192.0.2.1-192.0.2.2/unique:7 ah/transport//use;#\n;")
 	f.Fuzz(func(t *testing.T, text string) {
 		h := newHost(t, engine.Options{})
-		if err := h.k.LoadPolicy(strings.NewReader(text), "f"); err != nil && h.policies() != nil {
+		if err := kernel.LoadPolicy(h.e, strings.NewReader(text), "f"); err != nil && h.policies() != nil {
 			t.Errorf("%v, and policies all the same", err)
 		}
 	})

@@ -23,7 +23,7 @@ spdadd 192.0.2.1[1000] 192.0.2.2[80] tcp -P out discard;
 spdadd 192.0.2.1 192.0.2.2 icmp 8,0 -P out discard;
 spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 `
-	if err := h.k.LoadPolicy(strings.NewReader(file), "f"); err != nil {
+	if err := kernel.LoadPolicy(h.e, strings.NewReader(file), "f"); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -132,7 +132,7 @@ func TestSendToItself(t *testing.T) {
 			wire.OK, 1},
 	} {
 		h := newHost(t, engine.Options{})
-		if err := h.k.LoadPolicy(strings.NewReader(test.policy), "f"); err != nil {
+		if err := kernel.LoadPolicy(h.e, strings.NewReader(test.policy), "f"); err != nil {
 			t.Fatal(err)
 		}
 		if got := h.k.Send(linux.Traffic{Proto: udp, Src: test.dst, Dst: test.dst, DstPort: 9}); got != test.want {

@@ -99,11 +99,7 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 		return nil, err
 	}
 	for _, text := range c.policy {
-		loader, ok := e.Kernel().(engine.PolicyLoader)
-		if !ok {
-			return nil, fmt.Errorf("pfkeytest: %s takes no policies", e.Name())
-		}
-		if err := loader.LoadPolicy(strings.NewReader(text), "policy"); err != nil {
+		if err := kernel.LoadPolicy(e, strings.NewReader(text), "policy"); err != nil {
 			return nil, fmt.Errorf("pfkeytest: %w", err)
 		}
 	}

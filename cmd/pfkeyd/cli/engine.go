@@ -36,9 +36,12 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 		"an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
 	flags.StringArrayVarP(&f.options, "option", "o", nil,
 		"a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
+	var forms []string
+	for _, name := range kernel.Names() {
+		forms = append(forms, name+": "+kernel.PolicyForm(name))
+	}
 	flags.StringArrayVar(&f.policy, "policy", nil,
-		"security policies in the kernel's own form, a `FILE` of at most 1 MiB, "+
-			"repeatable; illumos: rules of ipsecconf, linux: spdadd and spdupdate of setkey")
+		"security policies in the kernel's own form, a `FILE` of at most 1 MiB, repeatable; "+strings.Join(forms, ", "))
 	faults := strings.Join(sadb.FaultNames(), ", ")
 	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: "+faults)
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
@@ -79,17 +82,10 @@ func (f *engineFlags) start(ctx context.Context, log *slog.Logger) (*engine.Engi
 
 // loadPolicies gives the kernel the files of --policy, in their order.
 func (f *engineFlags) loadPolicies(ctx context.Context, e *engine.Engine) error {
-	if len(f.policy) == 0 {
-		return nil
-	}
-	loader, ok := e.Kernel().(engine.PolicyLoader)
-	if !ok {
-		return command.Usagef("--policy: %s takes no policies from a file", e.Name())
-	}
 	for _, name := range f.policy {
 		file, err := files.Open(ctx, name)
 		if err == nil {
-			err = loader.LoadPolicy(file, name)
+			err = kernel.LoadPolicy(e, file, name)
 			file.Close()
 		}
 		if err != nil {

@@ -82,7 +82,7 @@ type Manager struct {
 
 // New makes the PF_KEY of an engine on top of transforms.
 func New(e *engine.Engine, d *wire.Dialect, t Transforms, b Buffers) *Manager {
-	return &Manager{e: e, d: d, transforms: t, buffers: b, reqID: ManualReqIDMax}
+	return &Manager{e: e, d: d, transforms: t, buffers: b, reqID: manualReqIDMax}
 }
 
 // Open admits a new socket, or refuses it with an errno.

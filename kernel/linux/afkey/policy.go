@@ -8,14 +8,14 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// ManualReqIDMax is the highest request id that a client may choose; above it the kernel chooses.
-const ManualReqIDMax = 0x3fff
+// manualReqIDMax is the highest request id that a client may choose; above it the kernel chooses.
+const manualReqIDMax = 0x3fff
 
-// NewReqID chooses a request id for level "unique".
-func (k *Manager) NewReqID() uint32 {
+// newReqID chooses a request id for level "unique".
+func (k *Manager) newReqID() uint32 {
 	for {
 		if k.reqID++; k.reqID == 0 {
-			k.reqID = ManualReqIDMax + 1
+			k.reqID = manualReqIDMax + 1
 		}
 		if !k.transforms.ReqIDUsed(k.reqID) {
 			return k.reqID
@@ -42,6 +42,14 @@ func badDirection(d uint8) bool { return d == wire.KAMEDirAny || d > wire.LinuxD
 
 // policyAdd handles SPDADD, SPDSETIDX, which is the same, and SPDUPDATE.
 func (k *Manager) policyAdd(r *request) wire.Errno {
+	if errno := k.policyOf(r, &k.policy); errno != wire.OK {
+		return errno
+	}
+	return k.transforms.AddPolicy(&k.policy, r.hdr.Type == wire.KAMEMsgXSPDUpdate, r.by())
+}
+
+// policyOf reads the policy that a request describes.
+func (k *Manager) policyOf(r *request, p *transform.Policy) wire.Errno {
 	sel, v, errno := k.policyRule(r)
 	if errno != wire.OK {
 		return errno
@@ -49,15 +57,12 @@ func (k *Manager) policyAdd(r *request) wire.Errno {
 	if v.Type > wire.KAMEPolicyIPsec || badDirection(v.Direction) {
 		return wire.EINVAL
 	}
-	p := &k.policy
 	*p = transform.Policy{Selector: sel, Direction: directionOf(v.Direction), Priority: v.Priority,
 		Block: v.Type == wire.KAMEPolicyDiscard, Limits: k.limitsOf(r)}
 	if v.Type == wire.KAMEPolicyIPsec {
-		if p.Templates, errno = k.templates(p, r.ext[wire.KAMEExtXPolicy][16:]); errno != wire.OK {
-			return errno
-		}
+		p.Templates, errno = k.templates(p, r.ext[wire.KAMEExtXPolicy][16:])
 	}
-	return k.transforms.AddPolicy(p, r.hdr.Type == wire.KAMEMsgXSPDUpdate, r.by())
+	return errno
 }
 
 // directionOf is a direction of PF_KEY as the transforms count.
@@ -139,8 +144,8 @@ func (k *Manager) template(p *transform.Policy, q ipsecRequest, ends []byte) (t 
 		}
 		t.Optional = true
 	case wire.KAMELevelUnique:
-		if t.ReqID = q.reqID; t.ReqID == 0 || t.ReqID > ManualReqIDMax {
-			t.ReqID = k.NewReqID()
+		if t.ReqID = q.reqID; t.ReqID == 0 || t.ReqID > manualReqIDMax {
+			t.ReqID = k.newReqID()
 		}
 	}
 	switch m {

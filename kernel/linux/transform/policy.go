@@ -20,6 +20,9 @@ type Policy struct {
 	References       int   // who refers to it beside the one who asks
 }
 
+// MaxPolicies is how many there may be. The original leaves that to memory.
+const MaxPolicies = 1 << 20
+
 // MaxTemplates is how many templates a policy may have (XFRM_MAX_DEPTH).
 const MaxTemplates = 6
 

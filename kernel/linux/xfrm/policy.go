@@ -99,7 +99,7 @@ func (x *Transforms) insertPolicy(p *policy, exclusive bool) wire.Errno {
 	if old != nil && exclusive {
 		return wire.EEXIST
 	}
-	if len(t.byID) >= MaxPolicies {
+	if len(t.byID) >= transform.MaxPolicies {
 		return wire.ENOBUFS
 	}
 	t.order++
@@ -255,11 +255,6 @@ func (x *Transforms) FlushPolicies(by transform.By) {
 
 // ReqIDUsed tells whether a template has this request id.
 func (x *Transforms) ReqIDUsed(id uint32) bool { return x.policies.reqID[id] != 0 }
-
-// HasPolicy tells whether there is a policy with this selector.
-func (x *Transforms) HasPolicy(d transform.Direction, sel spd.Selector) bool {
-	return x.policies.bySel[d][sel] != nil
-}
 
 // describePolicy puts down what a policy is now.
 func (x *Transforms) describePolicy(p *policy, to *transform.Policy) {

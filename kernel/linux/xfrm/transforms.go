@@ -9,11 +9,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 )
 
-// Limits that the original leaves to memory. What would go beyond gets ENOBUFS, as when there is no memory.
-const (
-	maxSAs      = 1 << 22
-	MaxPolicies = 1 << 20
-)
+// maxSAs is a limit that the original leaves to memory, as [transform.MaxPolicies] is. What would go beyond gets
+// ENOBUFS, as when there is no memory.
+const maxSAs = 1 << 22
 
 // Transforms are the states and policies of one network namespace, with the packets that go through them. Methods need
 // the control lock held unless they say otherwise.

@@ -1,4 +1,4 @@
-package illumos
+package policyfile
 
 import (
 	"fmt"
@@ -9,27 +9,21 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/spelling"
+	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// A PolicyError is a place in a file of policies that makes no sense.
-type PolicyError struct {
-	File         string
-	Line, Column int    // from 1; the column counts bytes
-	Word         string // what stands there; empty at the end of the file
-	Why          string
+// Rules are what a file in the form of ipsecconf(8) says.
+type Rules struct {
+	File    string
+	Tunnels []spd.Tunnel
+	List    []spd.Rule // in the order in which they are tried
+
+	named map[string]word // where a tunnel is made or, if the file does not make it, named by the first rule
 }
 
-func (e *PolicyError) Error() string {
-	if e.Word == "" {
-		return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Why)
-	}
-	return fmt.Sprintf("%s:%d:%d: %s: %q", e.File, e.Line, e.Column, e.Why, e.Word)
-}
-
-// LoadPolicy implements [engine.PolicyLoader]: rules in the form of ipsecconf(8),
+// Ipsecconf reads rules in the form of ipsecconf(8),
 //
 //	{raddr 192.0.2.2 ulp udp dport 9 dir out} ipsec {encr_algs aes encr_auth_algs sha1 sa shared}
 //	{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} ipsec {encr_algs aes encr_auth_algs sha256} or bypass {}
@@ -43,93 +37,82 @@ func (e *PolicyError) Error() string {
 // order of the file. A rule without an address is for IPv4 and IPv6. Names of hosts, types and codes of ICMP and masks
 // that are no prefix are refused. What ipsecconf has no word for, since others set it, has one of ours: km_proto,
 // km_cookie, replay and self_encap, among the properties.
-func (k *Kernel) LoadPolicy(r io.Reader, name string) error {
-	text, err := engine.ReadPolicy(r, name)
+//
+// auth and encrypt are the algorithms that the kernel has, which say how long keys may be. Errors are those of r or say
+// what is wrong with the file; those about one place of it are of type *[Error].
+func Ipsecconf(r io.Reader, name string, auth, encrypt []wire.Alg) (*Rules, error) {
+	text, err := read(r, name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p := &policyParser{file: name, text: text, line: 1, column: 1}
-	f, err := p.parse()
-	if err != nil {
-		return err
+	p := &ipsecconfReader{file: name, text: text, line: 1, column: 1, auth: auth, encrypt: encrypt}
+	if err := p.parse(); err != nil {
+		return nil, err
 	}
-	return k.addPolicies(f)
+	return p.result(), nil
 }
 
-// addPolicies adds all rules of a file, or none.
-func (k *Kernel) addPolicies(f *policyFile) error {
-	slices.SortStableFunc(f.rules, func(a, b policyRule) int { return b.rank - a.rank })
-	k.policy.mu.Lock()
-	defer k.policy.mu.Unlock()
-	for _, t := range f.tunnels {
-		if k.policy.tunnels[t.Name] != nil {
-			return f.at(t.word, "there is a tunnel of this name already")
-		}
+// TunnelRefused is the error of a kernel that has a tunnel of that name already or, unless there is set, has none.
+func (r *Rules) TunnelRefused(name string, there bool) error {
+	why := "there is no such tunnel (dladm create-iptun makes one)"
+	if there {
+		why = "there is a tunnel of this name already"
 	}
-	for _, r := range f.rules {
-		if r.tunnel.text == "" || k.policy.tunnels[r.tunnel.text] != nil {
-			continue
-		}
-		if i := f.tunnel(r.tunnel.text); i < 0 {
-			return f.at(r.tunnel, "there is no such tunnel (dladm create-iptun makes one)")
-		}
-	}
-	for _, t := range f.tunnels {
-		k.policy.addTunnel(t.Tunnel)
-	}
-	for _, r := range f.rules {
-		for i := range r.rules {
-			k.policy.addRule(r.tunnel.text, &r.rules[i])
-		}
-	}
-	return nil
+	w := r.named[name]
+	return &Error{File: r.File, Line: w.line, Column: w.column, Word: w.text, Why: why}
 }
 
-// policyFile is what a file says.
-type policyFile struct {
-	name    string
-	tunnels []policyTunnel
-	rules   []policyRule
+// ipsecconfReader reads a file.
+type ipsecconfReader struct {
+	file          string
+	text          string // what is left of it
+	line, column  int
+	mid           bool // a word of this line has been read
+	ahead         *word
+	auth, encrypt []wire.Alg
+	tunnels       []madeTunnel
+	rules         []rankedRule
 }
 
-type policyTunnel struct {
-	Tunnel
+type madeTunnel struct {
+	spd.Tunnel
 	word      word
 	transport word // where a rule has named it, that is not of tunnel mode
 }
 
-type policyRule struct {
-	tunnel word // text empty: the system's policy
-	rules  []Rule
+type rankedRule struct {
+	spd.Rule
+	tunnel word
 	rank   int // those with a higher one are tried first
 }
 
-func (f *policyFile) tunnel(name string) int {
-	return slices.IndexFunc(f.tunnels, func(t policyTunnel) bool { return t.Name == name })
+// result puts the rules in the order in which they are tried.
+func (p *ipsecconfReader) result() *Rules {
+	slices.SortStableFunc(p.rules, func(a, b rankedRule) int { return b.rank - a.rank })
+	all := &Rules{File: p.file, named: map[string]word{}}
+	for _, t := range p.tunnels {
+		all.Tunnels = append(all.Tunnels, t.Tunnel)
+		all.named[t.Name] = t.word
+	}
+	for _, r := range p.rules {
+		all.List = append(all.List, r.Rule)
+		if _, ok := all.named[r.Tunnel]; !ok {
+			all.named[r.Tunnel] = r.tunnel
+		}
+	}
+	return all
 }
 
-func (f *policyFile) at(w word, why string, args ...any) error {
-	return &PolicyError{File: f.name, Line: w.line, Column: w.column, Word: w.text, Why: fmt.Sprintf(why, args...)}
+func (p *ipsecconfReader) tunnel(name string) int {
+	return slices.IndexFunc(p.tunnels, func(t madeTunnel) bool { return t.Name == name })
 }
 
-// word is a word or a brace, with its place. An empty one is the end of the file.
-type word struct {
-	text         string
-	line, column int
-	first        bool // the first one of its line
-}
-
-type policyParser struct {
-	file         string
-	text         string // what is left of it
-	line, column int
-	mid          bool // a word of this line has been read
-	ahead        *word
-	f            *policyFile
+func (p *ipsecconfReader) at(w word, why string, args ...any) error {
+	return &Error{File: p.file, Line: w.line, Column: w.column, Word: w.text, Why: fmt.Sprintf(why, args...)}
 }
 
 // next reads a word.
-func (p *policyParser) next() word {
+func (p *ipsecconfReader) next() word {
 	if w := p.ahead; w != nil {
 		p.ahead = nil
 		return *w
@@ -149,14 +132,14 @@ func (p *policyParser) next() word {
 	return w
 }
 
-func (p *policyParser) peek() word {
+func (p *ipsecconfReader) peek() word {
 	w := p.next()
 	p.ahead = &w
 	return w
 }
 
 // space skips white space and comments.
-func (p *policyParser) space() {
+func (p *ipsecconfReader) space() {
 	for i := 0; i < len(p.text); i++ {
 		switch c := p.text[i]; {
 		case c == '\n':
@@ -179,31 +162,30 @@ func (p *policyParser) space() {
 	p.text = ""
 }
 
-func (p *policyParser) parse() (*policyFile, error) {
-	p.f = &policyFile{name: p.file}
+func (p *ipsecconfReader) parse() error {
 	for {
 		switch w := p.next(); {
 		case w.text == "":
-			return p.f, p.settle()
+			return p.settle()
 		case w.text == "dladm":
 			if err := p.dladm(); err != nil {
-				return nil, err
+				return err
 			}
 		case w.text == "{":
 			if err := p.entry(); err != nil {
-				return nil, err
+				return err
 			}
 		default:
-			return nil, p.f.at(w, "an entry begins with { or with dladm, not with")
+			return p.at(w, "an entry begins with { or with dladm, not with")
 		}
 	}
 }
 
 // settle gives each tunnel the mode that its rules have named.
-func (p *policyParser) settle() error {
-	for _, t := range p.f.tunnels {
+func (p *ipsecconfReader) settle() error {
+	for _, t := range p.tunnels {
 		if t.transport.text != "" && t.Negotiated {
-			return p.f.at(t.transport, "a rule has said that this tunnel negotiates tunnel mode")
+			return p.at(t.transport, "a rule has said that this tunnel negotiates tunnel mode")
 		}
 	}
 	return nil
@@ -211,23 +193,23 @@ func (p *policyParser) settle() error {
 
 // dladm reads what follows the name of that command: create-iptun [-t] -T TYPE -a local=ADDRESS,remote=ADDRESS NAME, in
 // one line.
-func (p *policyParser) dladm() error {
+func (p *ipsecconfReader) dladm() error {
 	w := p.next()
 	if w.text != "create-iptun" {
-		return p.f.at(w, "dladm does nothing here but create-iptun")
+		return p.at(w, "dladm does nothing here but create-iptun")
 	}
-	var t policyTunnel
+	var t madeTunnel
 	var kind word
 	for {
 		if w = p.peek(); w.first || w.text == "" {
-			return p.f.at(w,
+			return p.at(w,
 				"dladm create-iptun wants -T TYPE, -a local=ADDRESS,remote=ADDRESS and a name in one line, before")
 		}
 		switch p.next(); w.text {
 		case "-t":
 		case "-T":
 			if kind = p.next(); kind.text != "ipv4" && kind.text != "ipv6" {
-				return p.f.at(kind, "tunnels are ipv4 or ipv6")
+				return p.at(kind, "tunnels are ipv4 or ipv6")
 			}
 		case "-a":
 			if err := p.endpoints(&t); err != nil {
@@ -239,38 +221,38 @@ func (p *policyParser) dladm() error {
 	}
 }
 
-func (p *policyParser) endpoints(t *policyTunnel) error {
+func (p *ipsecconfReader) endpoints(t *madeTunnel) error {
 	w := p.next()
 	for part := range strings.SplitSeq(w.text, ",") {
 		key, value, _ := strings.Cut(part, "=")
 		a, err := netip.ParseAddr(value)
 		switch {
 		case err != nil || a.Zone() != "" || a.Is4In6():
-			return p.f.at(w, "not of the form local=ADDRESS,remote=ADDRESS")
+			return p.at(w, "not of the form local=ADDRESS,remote=ADDRESS")
 		case key == "local":
 			t.Src = a
 		case key == "remote":
 			t.Dst = a
 		default:
-			return p.f.at(w, "not of the form local=ADDRESS,remote=ADDRESS")
+			return p.at(w, "not of the form local=ADDRESS,remote=ADDRESS")
 		}
 	}
 	return nil
 }
 
-func (p *policyParser) newTunnel(t policyTunnel, kind, name word) error {
+func (p *ipsecconfReader) newTunnel(t madeTunnel, kind, name word) error {
 	t.Name, t.word = name.text, name
 	switch {
-	case p.f.tunnel(t.Name) >= 0:
-		return p.f.at(name, "this tunnel has been made before")
+	case p.tunnel(t.Name) >= 0:
+		return p.at(name, "this tunnel has been made before")
 	case !t.Src.IsValid() || !t.Dst.IsValid():
-		return p.f.at(name, "a tunnel needs -a local=ADDRESS,remote=ADDRESS before its name")
+		return p.at(name, "a tunnel needs -a local=ADDRESS,remote=ADDRESS before its name")
 	case kind.text == "":
-		return p.f.at(name, "a tunnel needs -T ipv4 or -T ipv6 before its name")
+		return p.at(name, "a tunnel needs -T ipv4 or -T ipv6 before its name")
 	case t.Src.Is4() != t.Dst.Is4(), t.Src.Is4() != (kind.text == "ipv4"):
-		return p.f.at(name, "the addresses of this tunnel are not both %s", kind.text)
+		return p.at(name, "the addresses of this tunnel are not both %s", kind.text)
 	}
-	p.f.tunnels = append(p.f.tunnels, t)
+	p.tunnels = append(p.tunnels, t)
 	return nil
 }
 
@@ -291,14 +273,15 @@ const (
 	far
 )
 
-func (p *policyParser) entry() error {
+func (p *ipsecconfReader) entry() error {
 	e := &entry{words: map[string]word{}, mask: [2]int{-1, -1}, forms: map[string]bool{}}
 	if err := p.pattern(e); err != nil {
 		return err
 	}
-	r := policyRule{tunnel: e.words["tunnel"]}
-	var actions []Action
+	tunnel := e.words["tunnel"]
+	var actions []spd.Action
 	var first word
+	var rank int
 	for {
 		verb := p.next()
 		if first.text == "" {
@@ -310,30 +293,28 @@ func (p *policyParser) entry() error {
 		}
 		if len(actions) > 0 && (verb.text == "apply" || verb.text == "permit" || first.text == "apply" ||
 			first.text == "permit") {
-			return p.f.at(verb, "there are no alternatives to apply and permit")
+			return p.at(verb, "there are no alternatives to apply and permit")
 		}
 		actions = append(actions, a)
-		r.rank |= rankOf(&a)
+		rank |= rankOf(&a)
 		if p.peek().text != "or" {
 			break
 		}
 		p.next()
 	}
-	if err := p.checkTunnel(e, &r); err != nil {
+	if err := p.checkTunnel(e, tunnel); err != nil {
 		return err
 	}
 	rule, err := p.rule(e, first)
 	if err != nil {
 		return err
 	}
-	rule.Actions = actions
-	r.rules = []Rule{rule}
+	rule.Tunnel, rule.Actions = tunnel.text, actions
+	p.rules = append(p.rules, rankedRule{rule, tunnel, rank})
 	if !rule.Src.IsValid() && !rule.Dst.IsValid() {
-		six := rule
-		six.V6 = true
-		r.rules = append(r.rules, six)
+		rule.V6 = true
+		p.rules = append(p.rules, rankedRule{rule, tunnel, rank})
 	}
-	p.f.rules = append(p.f.rules, r)
 	return nil
 }
 
@@ -344,14 +325,14 @@ const (
 	rankBypass
 )
 
-func rankOf(a *Action) (rank int) {
-	if a.Type == Bypass {
+func rankOf(a *spd.Action) (rank int) {
+	if a.Type == spd.Bypass {
 		return rankBypass
 	}
-	if a.Type == Apply && a.AH != NotUsed {
+	if a.Type == spd.Apply && a.AH != spd.NotUsed {
 		rank |= rankAH
 	}
-	if a.Type == Apply && (a.ESP != NotUsed || a.ESPAuth != NotUsed) {
+	if a.Type == spd.Apply && (a.ESP != spd.NotUsed || a.ESPAuth != spd.NotUsed) {
 		rank |= rankESP
 	}
 	return rank
@@ -374,24 +355,24 @@ var patternNames = map[string]struct {
 	"tunnel": {"tunnel", 0, ""}, "negotiate": {"negotiate", 0, ""}, "dir": {"dir", 0, ""},
 }
 
-func (p *policyParser) pattern(e *entry) error {
+func (p *ipsecconfReader) pattern(e *entry) error {
 	for {
 		w := p.next()
 		switch w.text {
 		case "}":
 			return nil
 		case "":
-			return p.f.at(w, "the file ends inside of a pattern")
+			return p.at(w, "the file ends inside of a pattern")
 		case "{":
-			return p.f.at(w, "a brace inside of a pattern")
+			return p.at(w, "a brace inside of a pattern")
 		}
 		n, ok := patternNames[strings.ToLower(w.text)]
 		if !ok {
-			return p.f.at(w, "unknown name in a pattern%s", like(strings.ToLower(w.text), patternNames))
+			return p.at(w, "unknown name in a pattern%s", like(strings.ToLower(w.text), patternNames))
 		}
 		v := p.next()
 		if v.text == "" || v.text == "{" || v.text == "}" {
-			return p.f.at(v, "a value for %s is wanted", w.text)
+			return p.at(v, "a value for %s is wanted", w.text)
 		}
 		key := n.canonical
 		if n.form != "" {
@@ -399,7 +380,7 @@ func (p *policyParser) pattern(e *entry) error {
 			e.forms[n.form] = true
 		}
 		if _, twice := e.words[key]; twice {
-			return p.f.at(w, "named twice in a pattern")
+			return p.at(w, "named twice in a pattern")
 		}
 		e.words[key] = v
 		if err := p.patternValue(e, n.canonical, n.side, v); err != nil {
@@ -408,39 +389,39 @@ func (p *policyParser) pattern(e *entry) error {
 	}
 }
 
-func (p *policyParser) patternValue(e *entry, what string, side int, v word) (err error) {
+func (p *ipsecconfReader) patternValue(e *entry, what string, side int, v word) (err error) {
 	switch what {
 	case "addr":
 		if e.addr[side], err = parsePrefix(v.text); err != nil {
-			return p.f.at(v, "not an address, with or without /PREFIX (hosts are not looked up)")
+			return p.at(v, "not an address, with or without /PREFIX (hosts are not looked up)")
 		}
 	case "mask":
 		bits, ok := parseMask(v.text)
 		if !ok {
-			return p.f.at(v, "not a mask of leading ones, as 0xffffff00 or 255.255.255.0")
+			return p.at(v, "not a mask of leading ones, as 0xffffff00 or 255.255.255.0")
 		}
 		e.mask[side] = bits
 	case "port":
 		n, ok := numberOrName(v.text, 1<<16-1, services)
 		if !ok {
-			return p.f.at(v, "not a port, by number or well-known name")
+			return p.at(v, "not a port, by number or well-known name")
 		}
 		e.port[side] = uint16(n)
 	case "ulp":
 		n, ok := numberOrName(v.text, 255, protocols)
 		if !ok {
-			return p.f.at(v, "not a protocol, by number or well-known name")
+			return p.at(v, "not a protocol, by number or well-known name")
 		}
 		e.proto = uint8(n)
 	case "type", "code":
-		return p.f.at(v, "rules for single types or codes of ICMP are not emulated")
+		return p.at(v, "rules for single types or codes of ICMP are not emulated")
 	case "negotiate":
 		if v.text != "tunnel" && v.text != "transport" {
-			return p.f.at(v, "a tunnel negotiates tunnel or transport mode, not")
+			return p.at(v, "a tunnel negotiates tunnel or transport mode, not")
 		}
 	case "dir":
 		if v.text != "in" && v.text != "out" && v.text != "both" {
-			return p.f.at(v, "a direction is in, out or both, not")
+			return p.at(v, "a direction is in, out or both, not")
 		}
 		e.dir = v
 	}
@@ -509,21 +490,21 @@ func parseMask(s string) (bits int, ok bool) {
 }
 
 // action reads the properties of an alternative.
-func (p *policyParser) action(e *entry, verb word) (a Action, err error) {
-	a = Action{AH: NotUsed, ESP: NotUsed, ESPAuth: NotUsed}
+func (p *ipsecconfReader) action(e *entry, verb word) (a spd.Action, err error) {
+	a = spd.Action{AH: spd.NotUsed, ESP: spd.NotUsed, ESPAuth: spd.NotUsed}
 	switch verb.text {
 	case "ipsec", "apply", "permit":
 	case "bypass", "pass":
-		a.Type = Bypass
+		a.Type = spd.Bypass
 	case "drop":
-		a.Type = Discard
+		a.Type = spd.Discard
 	case "":
-		return a, p.f.at(verb, "the file ends where an action is wanted: ipsec, apply, permit, bypass, pass or drop")
+		return a, p.at(verb, "the file ends where an action is wanted: ipsec, apply, permit, bypass, pass or drop")
 	default:
-		return a, p.f.at(verb, "an action is ipsec, apply, permit, bypass, pass or drop, not")
+		return a, p.at(verb, "an action is ipsec, apply, permit, bypass, pass or drop, not")
 	}
 	if w := p.next(); w.text != "{" {
-		return a, p.f.at(w, "the properties of %s are wanted, in braces, before", verb.text)
+		return a, p.at(w, "the properties of %s are wanted, in braces, before", verb.text)
 	}
 	seen := map[string]bool{}
 	for {
@@ -532,21 +513,21 @@ func (p *policyParser) action(e *entry, verb word) (a Action, err error) {
 		case "}":
 			return a, p.checkAction(&a, verb, w, seen)
 		case "":
-			return a, p.f.at(w, "the file ends inside of the properties")
+			return a, p.at(w, "the file ends inside of the properties")
 		case "{":
-			return a, p.f.at(w, "a brace inside of the properties")
+			return a, p.at(w, "a brace inside of the properties")
 		}
 		name := strings.ToLower(w.text)
 		if _, ok := properties[name]; !ok {
-			return a, p.f.at(w, "unknown property%s", like(name, properties))
+			return a, p.at(w, "unknown property%s", like(name, properties))
 		}
 		if seen[name] {
-			return a, p.f.at(w, "named twice in the properties")
+			return a, p.at(w, "named twice in the properties")
 		}
 		seen[name] = true
 		v := p.next()
 		if v.text == "" || v.text == "{" || v.text == "}" {
-			return a, p.f.at(v, "a value for %s is wanted", w.text)
+			return a, p.at(v, "a value for %s is wanted", w.text)
 		}
 		if name == "dir" {
 			if err := p.propertyDir(e, v); err != nil {
@@ -554,8 +535,8 @@ func (p *policyParser) action(e *entry, verb word) (a Action, err error) {
 			}
 			continue
 		}
-		if a.Type != Apply {
-			return a, p.f.at(w, "%s has no such property", verb.text)
+		if a.Type != spd.Apply {
+			return a, p.at(w, "%s has no such property", verb.text)
 		}
 		if err := p.property(&a, name, v); err != nil {
 			return a, err
@@ -566,12 +547,12 @@ func (p *policyParser) action(e *entry, verb word) (a Action, err error) {
 var properties = map[string]struct{}{"auth_algs": {}, "encr_algs": {}, "encr_auth_algs": {}, "sa": {}, "dir": {},
 	"km_proto": {}, "km_cookie": {}, "replay": {}, "self_encap": {}}
 
-func (p *policyParser) propertyDir(e *entry, v word) error {
+func (p *ipsecconfReader) propertyDir(e *entry, v word) error {
 	switch {
 	case v.text != "in" && v.text != "out":
-		return p.f.at(v, "a direction among the properties is in or out, not")
+		return p.at(v, "a direction among the properties is in or out, not")
 	case e.dir.text != "" && e.dir.text != v.text:
-		return p.f.at(v, "another direction has been named before (%s)", e.dir.text)
+		return p.at(v, "another direction has been named before (%s)", e.dir.text)
 	}
 	e.dir = v
 	return nil
@@ -579,11 +560,11 @@ func (p *policyParser) propertyDir(e *entry, v word) error {
 
 var kmProtocols = map[string]uint64{"manual": 0, "ike": 1, "kink": 2, "ikev2": 3}
 
-func (p *policyParser) property(a *Action, name string, v word) (err error) {
+func (p *ipsecconfReader) property(a *spd.Action, name string, v word) (err error) {
 	number := func(most uint64, names map[string]uint64) (n uint64) {
 		n, ok := numberOrName(v.text, most, names)
 		if !ok {
-			err = p.f.at(v, "%s wants a number up to %d, not", name, most)
+			err = p.at(v, "%s wants a number up to %d, not", name, most)
 		}
 		return n
 	}
@@ -596,11 +577,11 @@ func (p *policyParser) property(a *Action, name string, v word) (err error) {
 		a.ESP, a.EncryptMinBits, a.EncryptMaxBits, err = p.encryptAlgorithm(v)
 	case "sa":
 		if a.Unique = v.text == "unique"; !a.Unique && v.text != "shared" {
-			return p.f.at(v, "an SA is shared or unique, not")
+			return p.at(v, "an SA is shared or unique, not")
 		}
 	case "self_encap":
 		if a.SelfEncap = v.text == "yes"; !a.SelfEncap && v.text != "no" {
-			return p.f.at(v, "self_encap is yes or no, not")
+			return p.at(v, "self_encap is yes or no, not")
 		}
 	case "km_proto":
 		a.KMProtocol = uint32(number(1<<32-1, kmProtocols))
@@ -613,18 +594,18 @@ func (p *policyParser) property(a *Action, name string, v word) (err error) {
 }
 
 // checkAction looks at an alternative as a whole. Authentication by ESP alone is that of ESP with the NULL cipher.
-func (p *policyParser) checkAction(a *Action, verb, end word, seen map[string]bool) error {
-	if a.Type != Apply {
+func (p *ipsecconfReader) checkAction(a *spd.Action, verb, end word, seen map[string]bool) error {
+	if a.Type != spd.Apply {
 		return nil
 	}
 	if !seen["auth_algs"] && !seen["encr_algs"] && !seen["encr_auth_algs"] {
-		return p.f.at(end, "%s needs auth_algs, encr_algs or encr_auth_algs before", verb.text)
+		return p.at(end, "%s needs auth_algs, encr_algs or encr_auth_algs before", verb.text)
 	}
-	if a.ESP == NotUsed && a.ESPAuth != NotUsed {
+	if a.ESP == spd.NotUsed && a.ESPAuth != spd.NotUsed {
 		a.ESP = int(wire.EncNull)
 	}
-	if a.AH == NotUsed && a.ESP == NotUsed {
-		return p.f.at(end, "%s uses no algorithm at all before", verb.text)
+	if a.AH == spd.NotUsed && a.ESP == spd.NotUsed {
+		return p.at(end, "%s uses no algorithm at all before", verb.text)
 	}
 	return nil
 }
@@ -642,7 +623,7 @@ var encryptNames = map[string]uint8{
 }
 
 // algorithm reads NAME, NUMBER, any or none, with or without (LENGTHS) behind it.
-func (p *policyParser) algorithm(w word, names map[string]uint8, byName func(string) (uint8, bool)) (id int, lo,
+func (p *ipsecconfReader) algorithm(w word, names map[string]uint8, byName func(string) (uint8, bool)) (id int, lo,
 	hi uint16, err error) {
 	text := strings.ToLower(w.text)
 	lengths := ""
@@ -658,21 +639,21 @@ func (p *policyParser) algorithm(w word, names map[string]uint8, byName func(str
 	}
 	switch number, bad := strconv.ParseUint(text, 10, 8); {
 	case text == "any":
-		id = Any
+		id = spd.Any
 	case text == "none":
-		id = NotUsed
+		id = spd.NotUsed
 	case isName:
 		id = int(n)
 	case bad == nil && number > 0:
 		id = int(number)
 	default:
-		return 0, 0, 0, p.f.at(w, "unknown algorithm%s", like(text, names))
+		return 0, 0, 0, p.at(w, "unknown algorithm%s", like(text, names))
 	}
 	if lengths == "" {
 		return id, 0, 0, nil
 	}
 	if lo, hi, isName = parseLengths(lengths); !isName {
-		return 0, 0, 0, p.f.at(w, "key lengths are (BITS), (BITS..), (..BITS) or (BITS..BITS)")
+		return 0, 0, 0, p.at(w, "key lengths are (BITS), (BITS..), (..BITS) or (BITS..BITS)")
 	}
 	return id, lo, hi, nil
 }
@@ -696,58 +677,67 @@ func parseLengths(s string) (lo, hi uint16, ok bool) {
 }
 
 // authAlgorithm reads an algorithm whose key has one length.
-func (p *policyParser) authAlgorithm(w word) (int, error) {
+func (p *ipsecconfReader) authAlgorithm(w word) (int, error) {
 	id, lo, hi, err := p.algorithm(w, authNames, wire.Illumos().AuthByName)
 	if err != nil {
 		return 0, err
 	}
-	if alg := authAlg(algID(id)); lo|hi != 0 && (alg == nil || lo > alg.maxBits || hi != 0 && hi < alg.minBits) {
-		return 0, p.f.at(w, "this algorithm has no key of such a length")
+	if alg := find(p.auth, id); lo|hi != 0 && (alg == nil || lo > alg.MaxBits || hi != 0 && hi < alg.MinBits) {
+		return 0, p.at(w, "this algorithm has no key of such a length")
 	}
 	return id, nil
 }
 
-func (p *policyParser) encryptAlgorithm(w word) (id int, lo, hi uint16, err error) {
+func (p *ipsecconfReader) encryptAlgorithm(w word) (id int, lo, hi uint16, err error) {
 	if id, lo, hi, err = p.algorithm(w, encryptNames, wire.Illumos().EncryptByName); err != nil {
 		return 0, 0, 0, err
 	}
-	if alg := encryptAlg(algID(id)); lo|hi != 0 && alg != nil && (lo > alg.maxBits || hi != 0 && hi < alg.minBits) {
-		return 0, 0, 0, p.f.at(w, "this algorithm has no key of such a length")
+	if alg := find(p.encrypt, id); lo|hi != 0 && alg != nil && (lo > alg.MaxBits || hi != 0 && hi < alg.MinBits) {
+		return 0, 0, 0, p.at(w, "this algorithm has no key of such a length")
 	}
 	return id, lo, hi, nil
 }
 
+// find returns the algorithm of that number; nil if the kernel has none, as for [spd.Any].
+func find(algs []wire.Alg, id int) *wire.Alg {
+	i := slices.IndexFunc(algs, func(a wire.Alg) bool { return int(a.ID) == id })
+	if i < 0 {
+		return nil
+	}
+	return &algs[i]
+}
+
 // checkTunnel looks at what an entry says of a tunnel.
-func (p *policyParser) checkTunnel(e *entry, r *policyRule) error {
+func (p *ipsecconfReader) checkTunnel(e *entry, tunnel word) error {
 	mode, named := e.words["negotiate"]
-	if r.tunnel.text == "" {
+	if tunnel.text == "" {
 		if named {
-			return p.f.at(mode, "only a tunnel negotiates")
+			return p.at(mode, "only a tunnel negotiates")
 		}
 		return nil
 	}
 	if mode.text != "tunnel" {
 		for _, a := range e.addr {
 			if a.IsValid() {
-				return p.f.at(r.tunnel, "a rule with addresses wants negotiate tunnel")
+				return p.at(tunnel, "a rule with addresses wants negotiate tunnel")
 			}
 		}
 	}
-	i := p.f.tunnel(r.tunnel.text)
+	i := p.tunnel(tunnel.text)
 	if i < 0 {
 		return nil // it may be there already, made by somebody else
 	}
-	t := &p.f.tunnels[i]
+	t := &p.tunnels[i]
 	if mode.text == "tunnel" {
 		t.Negotiated = true
 	} else if t.transport.text == "" {
-		t.transport = r.tunnel
+		t.transport = tunnel
 	}
 	return nil
 }
 
 // rule makes the rule of an entry, but for its actions.
-func (p *policyParser) rule(e *entry, verb word) (r Rule, err error) {
+func (p *ipsecconfReader) rule(e *entry, verb word) (r spd.Rule, err error) {
 	source, local := e.forms["source"], e.forms["local"]
 	dir := e.dir.text
 	switch verb.text {
@@ -755,14 +745,14 @@ func (p *policyParser) rule(e *entry, verb word) (r Rule, err error) {
 		want := map[string]string{"apply": "out", "permit": "in"}[verb.text]
 		switch {
 		case local:
-			return r, p.f.at(verb, "with laddr, raddr, lport and rport goes ipsec, not")
+			return r, p.at(verb, "with laddr, raddr, lport and rport goes ipsec, not")
 		case dir != "" && dir != want:
-			return r, p.f.at(e.dir, "%s is for packets that go %s, not", verb.text, want)
+			return r, p.at(e.dir, "%s is for packets that go %s, not", verb.text, want)
 		}
 		dir = want
 	case "bypass", "pass":
 		if dir == "" {
-			return r, p.f.at(verb, "a direction (dir in, dir out, dir both) is wanted with")
+			return r, p.at(verb, "a direction (dir in, dir out, dir both) is wanted with")
 		}
 	default:
 		if dir == "" {
@@ -771,28 +761,28 @@ func (p *policyParser) rule(e *entry, verb word) (r Rule, err error) {
 	}
 	switch {
 	case source && local && dir != "out":
-		return r, p.f.at(verb, "local and remote mix with source and destination only in rules with dir out, before")
+		return r, p.at(verb, "local and remote mix with source and destination only in rules with dir out, before")
 	case source && dir == "both":
 		return r,
-			p.f.at(verb,
+			p.at(verb,
 				"source and destination have no meaning in both directions; dir in or dir out is wanted before")
 	}
 	for i, bits := range e.mask {
 		switch {
 		case bits < 0:
 		case !e.addr[i].IsValid() || !e.addr[i].Addr().Is4() || !e.addr[i].IsSingleIP():
-			return r, p.f.at(verb, "smask and dmask go with an IPv4 address without prefix, before")
+			return r, p.at(verb, "smask and dmask go with an IPv4 address without prefix, before")
 		default:
 			e.addr[i] = netip.PrefixFrom(e.addr[i].Addr(), bits).Masked()
 		}
 	}
-	r = Rule{Src: e.addr[near], Dst: e.addr[far], Proto: e.proto, SrcPort: e.port[near], DstPort: e.port[far]}
+	r = spd.Rule{Src: e.addr[near], Dst: e.addr[far], Proto: e.proto, SrcPort: e.port[near], DstPort: e.port[far]}
 	if source && dir == "in" { // the source is the remote side
 		r.Src, r.Dst, r.SrcPort, r.DstPort = r.Dst, r.Src, r.DstPort, r.SrcPort
 	}
-	r.Dir = map[string]Direction{"in": In, "out": Out, "both": Both}[dir]
+	r.Dir = map[string]spd.Direction{"in": spd.In, "out": spd.Out, "both": spd.Both}[dir]
 	if r.Src.IsValid() && r.Dst.IsValid() && r.Src.Addr().Is4() != r.Dst.Addr().Is4() {
-		return r, p.f.at(verb, "a rule from %v to %v is of two address families, before", r.Src, r.Dst)
+		return r, p.at(verb, "a rule from %v to %v is of two address families, before", r.Src, r.Dst)
 	}
 	return r, nil
 }
