@@ -103,7 +103,7 @@ func linuxSend(p *player, a *Action, out *Outcome) {
 	}
 	msg := p.message(a, out)
 	if slices.Contains(flagNames(a), "oob") {
-		if errno := s.s.Call(pfkey.CallSendOOB); errno != wire.OK {
+		if errno := pfkey.CallOn(s.s, pfkey.CallSendOOB); errno != wire.OK {
 			out.result(-1, errno)
 			return
 		}
@@ -173,7 +173,7 @@ func linuxCall(p *player, a *Action, out *Outcome) {
 		return
 	}
 	c := linuxCalls[a.Name]
-	errno := s.s.Call(c)
+	errno := pfkey.CallOn(s.s, c)
 	if errno == wire.OK && c == pfkey.CallSendTo {
 		errno = s.s.Send(linuxFlush(2), privileged)
 	}

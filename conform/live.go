@@ -333,7 +333,6 @@ func (s *engineSocket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, e p
 
 func (s *engineSocket) SetOption(pfkey.Option, int) pfkey.Errno   { return wire.ENOPROTOOPT }
 func (s *engineSocket) GetOption(pfkey.Option) (int, pfkey.Errno) { return 0, wire.ENOPROTOOPT }
-func (s *engineSocket) Call(pfkey.Call) pfkey.Errno               { return wire.EOPNOTSUPP }
 func (s *engineSocket) Notify(func())                             {}
 func (s *engineSocket) Close() {
 	if !s.closed && s.c != nil {

@@ -136,8 +136,7 @@ func (s *labSocket) GetOption(o pfkey.Option) (int, wire.Errno) {
 	}
 	return 8192, wire.OK
 }
-func (s *labSocket) Call(pfkey.Call) wire.Errno { return wire.EOPNOTSUPP }
-func (s *labSocket) Notify(func())              {}
+func (s *labSocket) Notify(func()) {}
 func (s *labSocket) Close() {
 	s.m.socks = slices.DeleteFunc(s.m.socks, func(o *labSocket) bool { return o == s })
 }

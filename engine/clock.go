@@ -17,7 +17,7 @@ func (e *Engine) Virtual() bool { return e.clock == nil }
 func (e *Engine) Next() (time.Time, bool) {
 	e.lock()
 	defer e.unlock()
-	return e.kernel.Next()
+	return e.timed.Next()
 }
 
 // Advance runs everything that is due up to now, in the kernel's order and each at its own time, and leaves a virtual
@@ -25,14 +25,14 @@ func (e *Engine) Next() (time.Time, bool) {
 func (e *Engine) Advance(now time.Time) {
 	for {
 		e.lock()
-		due, ok := e.kernel.Next()
+		due, ok := e.timed.Next()
 		if !ok || due.After(now) {
 			e.setVirtual(now)
 			e.unlock()
 			return
 		}
 		e.setVirtual(due)
-		e.kernel.Age(due, false)
+		e.timed.Age(due, false)
 		e.unlock() // between two steps, so that packets set free by one are driven at its time
 	}
 }
@@ -42,7 +42,7 @@ func (e *Engine) Wake() <-chan struct{} { return e.wake }
 
 // planWake signals Wake. It needs e.mu held.
 func (e *Engine) planWake() {
-	next, ok := e.kernel.Next()
+	next, ok := e.timed.Next()
 	if ok && (e.next.IsZero() || next.Before(e.next)) {
 		select {
 		case e.wake <- struct{}{}:
@@ -67,7 +67,7 @@ func (e *Engine) MoveClock(now time.Time) {
 func (e *Engine) Age() {
 	e.lock()
 	defer e.unlock()
-	e.kernel.Age(e.Now(), true)
+	e.timed.Age(e.Now(), true)
 }
 
 func (e *Engine) setVirtual(t time.Time) {

@@ -20,6 +20,8 @@ import (
 type Engine struct {
 	name   string
 	kernel Kernel
+	paths  Packets
+	timed  Timed
 	host   Host
 	clock  func() time.Time // nil: virtual
 	rand   io.Reader
@@ -77,6 +79,13 @@ func New(name string, o Options, boot func(e *Engine) (Kernel, error)) (*Engine,
 		return nil, err
 	}
 	e.kernel = k
+	var ok bool
+	if e.paths, ok = k.(Packets); !ok {
+		e.paths = noPackets{}
+	}
+	if e.timed, ok = k.(Timed); !ok {
+		e.timed = noTime{}
+	}
 	return e, nil
 }
 
@@ -211,14 +220,14 @@ func (e *Engine) After(f func()) { e.after = append(e.after, f) }
 // Inbound injects a packet that came in from the network. Its verdicts come through p.Done.
 func (e *Engine) Inbound(p *packet.Packet) {
 	e.ledger.Inject(p)
-	e.kernel.Inbound(p)
+	e.paths.Inbound(p)
 }
 
 // Outbound injects a plaintext packet that the host wants to send; tunnel names the tunnel interface it goes through,
 // empty for none.
 func (e *Engine) Outbound(p *packet.Packet, tunnel string) {
 	e.ledger.Inject(p)
-	e.kernel.Outbound(p, tunnel)
+	e.paths.Outbound(p, tunnel)
 }
 
 // Open makes a PF_KEY socket.
@@ -229,7 +238,8 @@ func (e *Engine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, pfkey.Errno) 
 		return nil, wire.ENETDOWN
 	}
 	s := &Socket{e: e, cred: c}
-	if errno := e.kernel.Open(s, c, typ, proto); errno != wire.OK {
+	var errno pfkey.Errno
+	if s.end, errno = e.kernel.Open(s, c, typ, proto); errno != wire.OK {
 		return nil, errno
 	}
 	e.opened++

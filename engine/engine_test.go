@@ -15,7 +15,6 @@ import (
 
 // fake is a kernel that echoes to all sockets, and does what a test asks of it.
 type fake struct {
-	engine.Kernel
 	e       *engine.Engine
 	request func(s *engine.Socket, msg []byte)
 	inbound func(p *packet.Packet)
@@ -36,29 +35,14 @@ func newFake(t *testing.T, o engine.Options) (*fake, *engine.Engine) {
 }
 
 func (k *fake) Dialect() *wire.Dialect { return wire.Illumos() }
-func (k *fake) Open(_ *engine.Socket, c pfkey.Cred, _, _ int) pfkey.Errno {
+func (k *fake) Open(s *engine.Socket, c pfkey.Cred, _, _ int) (engine.Endpoint, pfkey.Errno) {
 	if !c.Privileged {
-		return wire.EPERM
+		return nil, wire.EPERM
 	}
-	return wire.OK
+	return &end{k, s}, wire.OK
 }
-func (k *fake) Closed(*engine.Socket) { k.closed++ }
-func (k *fake) Request(s *engine.Socket, msg []byte, _ pfkey.Cred) pfkey.Errno {
-	if k.request != nil {
-		k.request(s, msg)
-		return wire.OK
-	}
-	for _, s := range k.e.Sockets() {
-		s.Deliver(msg, false)
-	}
-	return wire.OK
-}
-func (k *fake) Room(s *engine.Socket, n int, _ bool) bool {
-	return k.room == 0 || s.Queued()/n < k.room
-}
-func (k *fake) Receive(*engine.Socket, pfkey.RecvFlags) pfkey.Errno { return wire.OK }
-func (k *fake) Reading(*engine.Socket)                              {}
-func (k *fake) Inbound(p *packet.Packet)                            { k.inbound(p) }
+func (k *fake) Inbound(p *packet.Packet)            { k.inbound(p) }
+func (k *fake) Outbound(p *packet.Packet, _ string) { k.inbound(p) }
 func (k *fake) Next() (time.Time, bool) {
 	if len(k.due) == 0 {
 		return time.Time{}, false
@@ -73,6 +57,30 @@ func (k *fake) Age(now time.Time, force bool) {
 }
 func (k *fake) Describe(*engine.Status, int) {}
 func (k *fake) Stop()                        {}
+
+// end is a socket of a fake.
+type end struct {
+	k *fake
+	s *engine.Socket
+}
+
+func (x *end) Request(msg []byte, _ pfkey.Cred) pfkey.Errno {
+	if x.k.request != nil {
+		x.k.request(x.s, msg)
+		return wire.OK
+	}
+	for _, s := range x.k.e.Sockets() {
+		s.Deliver(msg, false)
+	}
+	return wire.OK
+}
+func (x *end) Room(n int, _ bool) bool                   { return x.k.room == 0 || x.s.Queued()/n < x.k.room }
+func (x *end) Receive(pfkey.RecvFlags) pfkey.Errno       { return wire.OK }
+func (x *end) Reading()                                  {}
+func (x *end) SetOption(pfkey.Option, int) pfkey.Errno   { return wire.ENOPROTOOPT }
+func (x *end) GetOption(pfkey.Option) (int, pfkey.Errno) { return 0, wire.ENOPROTOOPT }
+func (x *end) Call(pfkey.Call) pfkey.Errno               { return wire.EISCONN }
+func (x *end) Closed()                                   { x.k.closed++ }
 
 var root = pfkey.Cred{Privileged: true}
 
@@ -183,6 +191,19 @@ func TestNotifyWhenNotEmptyAnyMore(t *testing.T) {
 	s.Send([]byte("3"), root)
 	if told != 2 {
 		t.Errorf("told %d times, want 2", told)
+	}
+}
+
+// Calls for which PF_KEY has no use are answered by the kernel.
+func TestCalls(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	s := open(t, e)
+	if errno := pfkey.CallOn(s, pfkey.CallConnect); errno != wire.EISCONN {
+		t.Errorf("connect: %v", errno)
+	}
+	s.Close()
+	if errno := pfkey.CallOn(s, pfkey.CallConnect); errno != wire.ENOTCONN {
+		t.Errorf("connect a closed socket: %v", errno)
 	}
 }
 

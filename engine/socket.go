@@ -12,6 +12,7 @@ import (
 // control lock.
 type Socket struct {
 	e      *Engine
+	end    Endpoint
 	cred   pfkey.Cred
 	number uint64
 	closed bool
@@ -23,9 +24,6 @@ type Socket struct {
 	cost  int
 	lost  uint64 // messages that found no room
 	reads uint64 // messages taken out
-
-	// Data is the kernel's own.
-	Data any
 }
 
 // queued is a message that waits: immutable, and shared by all who hear it; the last of them to read it overwrites it,
@@ -34,6 +32,9 @@ type queued struct {
 	msg  []byte
 	cost int
 }
+
+// Endpoint returns what the kernel has made of the socket.
+func (s *Socket) Endpoint() Endpoint { return s.end }
 
 // Number tells sockets apart for as long as the engine lives: 1 for the first one opened. It is set after the kernel
 // has admitted the socket.
@@ -67,7 +68,7 @@ func (s *Socket) DeliverAs(msg []byte, cost int, dump bool) bool {
 	if s.closed {
 		return false
 	}
-	if !s.e.kernel.Room(s, cost, dump) {
+	if !s.end.Room(cost, dump) {
 		s.lost++
 		return false
 	}
@@ -98,7 +99,7 @@ func (s *Socket) Send(msg []byte, from pfkey.Cred) pfkey.Errno {
 		return wire.ENOTCONN
 	}
 	defer s.e.Forget(own)
-	return s.e.kernel.Request(s, own, from)
+	return s.end.Request(own, from)
 }
 
 // Forget overwrites a message that its kernel has no more use for: there may be keys in it. One that waits in a receive
@@ -128,7 +129,7 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	if s.closed {
 		return 0, 0, wire.ENOTCONN
 	}
-	if errno = s.e.kernel.Receive(s, flags); errno != wire.OK {
+	if errno = s.end.Receive(flags); errno != wire.OK {
 		return 0, 0, errno
 	}
 	if s.head == len(s.queue) {
@@ -136,7 +137,7 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	}
 	m := s.queue[s.head]
 	n, size = copy(buf, m.msg), len(m.msg)
-	s.e.kernel.Reading(s)
+	s.end.Reading()
 	if flags&pfkey.RecvPeek == 0 {
 		s.queue[s.head] = queued{}
 		s.e.left(m.msg)
@@ -166,24 +167,27 @@ func (s *Socket) compact() {
 func (s *Socket) SetOption(o pfkey.Option, value int) pfkey.Errno {
 	s.e.lock()
 	defer s.e.unlock()
-	return s.e.kernel.SetOption(s, o, value)
+	return s.end.SetOption(o, value)
 }
 
 // GetOption implements [pfkey.Socket].
 func (s *Socket) GetOption(o pfkey.Option) (int, pfkey.Errno) {
 	s.e.lock()
 	defer s.e.unlock()
-	return s.e.kernel.GetOption(s, o)
+	return s.end.GetOption(o)
 }
 
-// Call implements [pfkey.Socket].
+// Call implements [pfkey.Caller].
 func (s *Socket) Call(c pfkey.Call) pfkey.Errno {
 	s.e.lock()
 	defer s.e.unlock()
 	if s.closed {
 		return wire.ENOTCONN
 	}
-	return s.e.kernel.Call(s, c)
+	if end, ok := s.end.(pfkey.Caller); ok {
+		return end.Call(c)
+	}
+	return wire.EOPNOTSUPP
 }
 
 // Notify implements [pfkey.Socket].
@@ -203,5 +207,5 @@ func (s *Socket) Close() {
 	}
 	s.queue, s.head = nil, 0
 	s.e.forget(s)
-	s.e.kernel.Closed(s)
+	s.end.Closed()
 }

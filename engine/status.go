@@ -97,7 +97,7 @@ func (e *Engine) Status(limit int) Status {
 	st := Status{Kernel: e.name, Now: e.Now(), Virtual: e.clock == nil, SAs: []SAStatus{}, Acquires: []AcquireStatus{},
 		Policies: []PolicyStatus{},
 		Sockets:  []SocketStatus{}, Counters: map[string]uint64{}}
-	if t, ok := e.kernel.Next(); ok {
+	if t, ok := e.timed.Next(); ok {
 		st.Next = &t
 	}
 	for _, s := range e.sockets {

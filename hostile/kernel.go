@@ -150,6 +150,9 @@ func (s *socket) Notify(f func()) {
 	s.Socket.Notify(f)
 }
 
+// Call implements [pfkey.Caller].
+func (s *socket) Call(c pfkey.Call) pfkey.Errno { return pfkey.CallOn(s.Socket, c) }
+
 // Close implements [pfkey.Socket].
 func (s *socket) Close() {
 	s.mu.Lock()

@@ -65,7 +65,7 @@ func (e *scripted) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno p
 
 func (e *scripted) SetOption(pfkey.Option, int) pfkey.Errno   { return wire.OK }
 func (e *scripted) GetOption(pfkey.Option) (int, pfkey.Errno) { return 0, wire.OK }
-func (e *scripted) Call(pfkey.Call) pfkey.Errno               { return wire.OK }
+func (e *scripted) Call(pfkey.Call) pfkey.Errno               { return wire.EISCONN }
 func (e *scripted) Notify(f func())                           { e.notify = f }
 func (e *scripted) Close()                                    {}
 
@@ -218,5 +218,20 @@ func TestSeed(t *testing.T) {
 			!strings.Contains(s, "bytes")
 	})); cut < 10 || cut > 40 {
 		t.Errorf("%d of 50 are truncated", cut)
+	}
+}
+
+// It lies in messages only.
+func TestCallsAreNotSpoiled(t *testing.T) {
+	script, err := hostile.Parse(strings.NewReader("drop GET"), wire.Illumos())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, errno := hostile.New(&scripted{}, script).Open(privileged, 3, 2)
+	if errno != wire.OK {
+		t.Fatal(errno)
+	}
+	if errno := pfkey.CallOn(s, pfkey.CallConnect); errno != wire.EISCONN {
+		t.Errorf("connect: %v", errno)
 	}
 }

@@ -321,7 +321,7 @@ func (s *deskSession) work(conn *pfkey.Conn, r request, files []*os.File) (unix.
 		}
 		return 0, pfkey.StateKey(msg)
 	case opCall:
-		return number(conn.Socket().Call(pfkey.Call(r.what))), 0
+		return number(pfkey.CallOn(conn.Socket(), pfkey.Call(r.what))), 0
 	case opSet:
 		return number(conn.Socket().SetOption(pfkey.Option(r.what), int(r.value))), 0
 	default: // opGet

@@ -49,6 +49,7 @@ const (
 	NoRoute                 // the host has no address to send it from
 	NoMemory                // the packets that wait take all the memory they may, or another stated limit
 	Shutdown                // the engine stopped
+	NoPackets               // no packets pass through this kernel
 )
 
 var reasonNames = [...]string{
@@ -93,6 +94,7 @@ var reasonNames = [...]string{
 	NoRoute:          "no-route",
 	NoMemory:         "no-memory",
 	Shutdown:         "shutdown",
+	NoPackets:        "no-packets",
 }
 
 // String returns the searchable name, empty for NoReason.

@@ -120,8 +120,6 @@ func (s *fakeSocket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno
 func (s *fakeSocket) SetOption(pfkey.Option, int) pfkey.Errno   { return wire.ENOPROTOOPT }
 func (s *fakeSocket) GetOption(pfkey.Option) (int, pfkey.Errno) { return 0, wire.ENOPROTOOPT }
 
-func (s *fakeSocket) Call(pfkey.Call) pfkey.Errno { return wire.EOPNOTSUPP }
-
 func (s *fakeSocket) Notify(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -34,24 +34,6 @@ const (
 	RecvWaitAll                       // fill the buffer, which means nothing to datagrams
 )
 
-// Call names something programs can do with a socket that PF_KEY has no use for. All that comes of it is an errno.
-type Call int
-
-// The calls.
-const (
-	CallBind        Call = iota + 1
-	CallConnect          // connect(2)
-	CallListen           // listen(2)
-	CallAccept           // accept(2)
-	CallGetSockName      // getsockname(2)
-	CallGetPeerName      // getpeername(2)
-	CallShutdown         // shutdown(2)
-	CallFIONREAD         // ioctl(2): how much there is to read
-	// a send(2) with an address: OK if the address is ignored, so that [Socket.Send] is the rest of it
-	CallSendTo
-	CallSendOOB // a send(2) with MSG_OOB; OK as for CallSendTo
-)
-
 // Engine is one running emulated kernel as its sockets see it. It is safe for concurrent use.
 type Engine interface {
 	// Dialect is the table of wire numbers the engine speaks.
@@ -71,11 +53,41 @@ type Socket interface {
 	Recv(buf []byte, flags RecvFlags) (n, size int, e Errno)
 	SetOption(o Option, value int) Errno
 	GetOption(o Option) (int, Errno)
-	// Call returns what c does on this socket.
-	Call(c Call) Errno
 	// Notify sets the function that is called, with no lock held, when the queue has become non-empty. It must not
 	// block.
 	Notify(func())
 	// Close discards the queue; a second call does nothing.
 	Close()
+}
+
+// Call names something programs can do with a socket that PF_KEY has no use for. All that comes of it is an errno.
+type Call int
+
+// The calls.
+const (
+	CallBind        Call = iota + 1
+	CallConnect          // connect(2)
+	CallListen           // listen(2)
+	CallAccept           // accept(2)
+	CallGetSockName      // getsockname(2)
+	CallGetPeerName      // getpeername(2)
+	CallShutdown         // shutdown(2)
+	CallFIONREAD         // ioctl(2): how much there is to read
+	// a send(2) with an address: OK if the address is ignored, so that [Socket.Send] is the rest of it
+	CallSendTo
+	CallSendOOB // a send(2) with MSG_OOB; OK as for CallSendTo
+)
+
+// Caller is a [Socket] on which such calls have an outcome of their own.
+type Caller interface {
+	// Call returns what c does on this socket.
+	Call(c Call) Errno
+}
+
+// CallOn returns what c does on s: EOPNOTSUPP if s is no [Caller].
+func CallOn(s Socket, c Call) Errno {
+	if s, ok := s.(Caller); ok {
+		return s.Call(c)
+	}
+	return wire.EOPNOTSUPP
 }

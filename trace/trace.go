@@ -114,6 +114,9 @@ func (s *socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 	return n, size, errno
 }
 
+// Call implements [pfkey.Caller].
+func (s *socket) Call(c pfkey.Call) pfkey.Errno { return pfkey.CallOn(s.Socket, c) }
+
 // Close implements [pfkey.Socket].
 func (s *socket) Close() {
 	s.Socket.Close()

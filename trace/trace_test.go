@@ -296,3 +296,23 @@ func TestReadEnd(t *testing.T) {
 type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+// What a program does with its socket beside reading and writing has the kernel's own outcome.
+func TestCalls(t *testing.T) {
+	e, err := kernel.New("linux", engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	tr := trace.New(e, io.Discard, trace.Options{Now: e.Now})
+	defer tr.Close(t.Context())
+	s, errno := tr.Open(cred, 3, 2)
+	if errno != wire.OK {
+		t.Fatal(errno)
+	}
+	for c, want := range map[pfkey.Call]pfkey.Errno{pfkey.CallSendTo: wire.OK, pfkey.CallBind: wire.EOPNOTSUPP} {
+		if errno := pfkey.CallOn(s, c); errno != want {
+			t.Errorf("call %d: %v, want %v", c, errno, want)
+		}
+	}
+}

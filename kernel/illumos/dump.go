@@ -343,13 +343,14 @@ func (k *Kernel) catchUp(c *client) {
 	}
 }
 
-// Reading implements [engine.Kernel]. The last message is always followed by more: nobody comes back to an empty queue.
-func (k *Kernel) Reading(s *engine.Socket) {
+// Reading implements [engine.Endpoint]. The last message is always followed by more: nobody comes back to an empty
+// queue.
+func (c *client) Reading() {
+	k := c.k
 	if len(k.dumps) == 0 {
 		return
 	}
-	c := clientOf(s)
-	if few := s.Messages() == 1 || s.Queued() < k.enough(c)/2; few && k.pendingFor(c) != nil {
+	if few := c.s.Messages() == 1 || c.s.Queued() < k.enough(c)/2; few && k.pendingFor(c) != nil {
 		k.feed(c)
 	}
 }

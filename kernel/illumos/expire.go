@@ -8,7 +8,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
-// Age implements [engine.Kernel]: one pass of the ager over AH, then one over ESP. Every limit of time is observed
+// Age implements [engine.Timed]: one pass of the ager over AH, then one over ESP. Every limit of time is observed
 // here, up to one interval late; and this is the only place, with reachLimit, that ends an SA's life with an EXPIRE.
 func (k *Kernel) Age(at time.Time, force bool) {
 	now := at.Unix()

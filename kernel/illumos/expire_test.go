@@ -38,7 +38,7 @@ func TestExpireByTimeAndByPacket(t *testing.T) {
 	pkt := h.sealed(0x1001, 1)
 	h.e.Do(func() {
 		k.inject(pkt)
-		h.e.Kernel().Age(h.e.Now().Add(100*time.Second), true)
+		h.e.Kernel().(engine.Timed).Age(h.e.Now().Add(100*time.Second), true)
 	})
 	if diff := cmp.Diff([]wire.SPI{0x1001}, k.expires()); diff != "" {
 		t.Errorf("EXPIREs (-want +got):\n%s", diff)

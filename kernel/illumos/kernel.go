@@ -43,6 +43,12 @@ type Kernel struct {
 	acqSeq   atomic.Uint32
 }
 
+var _ interface {
+	engine.Kernel
+	engine.Packets
+	engine.Timed
+} = (*Kernel)(nil)
+
 // New makes the kernel of an engine.
 func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	fault, err := sadb.FaultByName(o.Fault)
@@ -112,27 +118,18 @@ func (p *protocol) isESP() bool { return p.satype == wire.SATypeESP }
 func (p *protocol) families() [2]*family { return [2]*family{&p.v4, &p.v6} }
 
 // Open implements [engine.Kernel]: PF_KEY needs the privilege to configure IP.
-func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errno {
+func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) (engine.Endpoint, pfkey.Errno) {
 	switch {
 	case typ != sockRaw:
-		return wire.ESOCKTNOSUPPORT
+		return nil, wire.ESOCKTNOSUPPORT
 	case proto != wire.Version:
-		return wire.EPROTONOSUPPORT
+		return nil, wire.EPROTONOSUPPORT
 	case !c.Privileged:
-		return wire.EPERM
+		return nil, wire.EPERM
 	case int64(len(k.e.Sockets())) >= k.limit(limSockets):
-		return wire.ENOMEM
+		return nil, wire.ENOMEM
 	}
-	s.Data = k.newClient(s)
-	return wire.OK
-}
-
-// Closed implements [engine.Kernel].
-func (k *Kernel) Closed(s *engine.Socket) {
-	k.noHearer(clientOf(s))
-	if clientOf(s).extended {
-		k.extended--
-	}
+	return k.newClient(s), wire.OK
 }
 
 // Stop implements [engine.Kernel].
@@ -145,7 +142,7 @@ func (k *Kernel) Stop() {
 	}
 }
 
-// Next implements [engine.Kernel]: the first pass of the ager at which something is due.
+// Next implements [engine.Timed]: the first pass of the ager at which something is due.
 func (k *Kernel) Next() (time.Time, bool) {
 	k.dueAt(k.wanted.Swap(0))
 	if k.due == 0 {

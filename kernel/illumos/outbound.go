@@ -12,7 +12,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/spd"
 )
 
-// Outbound implements [engine.Kernel]: the policy says what the packet needs; SAs are found for it, or it waits for
+// Outbound implements [engine.Packets]: the policy says what the packet needs; SAs are found for it, or it waits for
 // them.
 func (k *Kernel) Outbound(p *packet.Packet, tunnelName string) {
 	flow, err := spd.ParseFlow(p.Data)

@@ -12,7 +12,7 @@ import (
 // larvalPackets is how many packets wait on a LARVAL SA: the newest.
 const larvalPackets = 1
 
-// Inbound implements [engine.Kernel]: IP looks at the packet, and then IPsec.
+// Inbound implements [engine.Packets]: IP looks at the packet, and then IPsec.
 func (k *Kernel) Inbound(p *packet.Packet) {
 	if cause := ipInput(p.Data); cause != noDrop {
 		k.drop(p, cause)

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"slices"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -58,9 +57,9 @@ func fixedSize(t wire.ExtType) int {
 	return 16
 }
 
-// Request implements [engine.Kernel]; keysock_parse. What goes wrong is told in a message, never by send().
-func (k *Kernel) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Errno {
-	r := &request{sender: clientOf(s)}
+// Request implements [engine.Endpoint]; keysock_parse. What goes wrong is told in a message, never by send().
+func (c *client) Request(msg []byte, from pfkey.Cred) pfkey.Errno {
+	k, r := c.k, &request{sender: c}
 	defer func() { k.e.Forget(r.msg[:cap(r.msg)]) }()
 	if res := k.parse(r, msg); res.failed() {
 		k.fail(r, res)

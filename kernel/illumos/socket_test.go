@@ -11,7 +11,7 @@ import (
 // What the transport provider knows nothing of is refused.
 func TestUnknownCalls(t *testing.T) {
 	k := newTalk(t, engine.Options{})
-	if errno := k.s.Call(pfkey.CallBind); errno != wire.EOPNOTSUPP {
+	if errno := pfkey.CallOn(k.s, pfkey.CallBind); errno != wire.EOPNOTSUPP {
 		t.Errorf("bind: %v", errno)
 	}
 	if errno := k.s.SetOption(pfkey.OptionUnknown, 1); errno != wire.EINVAL {

@@ -8,6 +8,7 @@ import (
 
 // client is what keysock keeps of a socket, guarded by the control lock.
 type client struct {
+	k          *Kernel
 	s          *engine.Socket
 	registered uint32 // a bit for each SA type
 	noLoop     bool   // SO_USELOOPBACK off: hears nothing at all
@@ -21,10 +22,10 @@ type client struct {
 }
 
 func (k *Kernel) newClient(s *engine.Socket) *client {
-	return &client{s: s, recvHiwat: k.keysock(tunRecvHiwat), sendHiwat: k.keysock(tunSendHiwat)}
+	return &client{k: k, s: s, recvHiwat: k.keysock(tunRecvHiwat), sendHiwat: k.keysock(tunSendHiwat)}
 }
 
-func clientOf(s *engine.Socket) *client { return s.Data.(*client) }
+func clientOf(s *engine.Socket) *client { return s.Endpoint().(*client) }
 
 func (c *client) isRegistered(t wire.SAType) bool { return t < 32 && c.registered&(1<<t) != 0 }
 
@@ -90,36 +91,40 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 	return c == sender
 }
 
-// Room implements [engine.Kernel] as a stream does: a queue that has reached its high-water mark takes nothing until it
-// has been read below the low-water mark. What has the type DUMP is queued regardless, answers that refuse one
-// included, as long as all queues together take no more memory than they may; that a DUMP itself comes so far,
-// noRoomForDump does not let happen.
-func (k *Kernel) Room(s *engine.Socket, n int, dump bool) bool {
-	c, queued := clientOf(s), s.Queued()
-	if c.full {
-		c.full = s.Reads() == c.readsWhenFull || queued >= k.keysock(tunRecvLowat)
+// Closed implements [engine.Endpoint].
+func (c *client) Closed() {
+	c.k.noHearer(c)
+	if c.extended {
+		c.k.extended--
 	}
-	if !c.full && queued >= c.recvHiwat {
-		c.full, c.readsWhenFull = true, s.Reads()
-	}
-	return !c.full || dump && k.queued() < k.limit(limQueued)
 }
 
-// Receive implements [engine.Kernel].
-func (k *Kernel) Receive(*engine.Socket, pfkey.RecvFlags) pfkey.Errno { return wire.OK }
+// Room implements [engine.Endpoint] as a stream does: a queue that has reached its high-water mark takes nothing until
+// it has been read below the low-water mark. What has the type DUMP is queued regardless, answers that refuse one
+// included, as long as all queues together take no more memory than they may; that a DUMP itself comes so far,
+// noRoomForDump does not let happen.
+func (c *client) Room(n int, dump bool) bool {
+	queued := c.s.Queued()
+	if c.full {
+		c.full = c.s.Reads() == c.readsWhenFull || queued >= c.k.keysock(tunRecvLowat)
+	}
+	if !c.full && queued >= c.recvHiwat {
+		c.full, c.readsWhenFull = true, c.s.Reads()
+	}
+	return !c.full || dump && c.k.queued() < c.k.limit(limQueued)
+}
 
-// Call implements [engine.Kernel]: the transport provider behind the socket knows none of these requests.
-func (k *Kernel) Call(*engine.Socket, pfkey.Call) pfkey.Errno { return wire.EOPNOTSUPP }
+// Receive implements [engine.Endpoint].
+func (c *client) Receive(pfkey.RecvFlags) pfkey.Errno { return wire.OK }
 
-// SetOption implements [engine.Kernel].
-func (k *Kernel) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Errno {
-	c := clientOf(s)
+// SetOption implements [engine.Endpoint].
+func (c *client) SetOption(o pfkey.Option, value int) pfkey.Errno {
 	switch o {
 	case pfkey.OptionUseLoopback:
 		c.noLoop = value == 0
 		return wire.OK
 	case pfkey.OptionSendBuffer, pfkey.OptionRecvBuffer:
-		if value < 0 || value > k.keysock(tunMaxBuf) {
+		if value < 0 || value > c.k.keysock(tunMaxBuf) {
 			return wire.ENOBUFS
 		}
 		if o == pfkey.OptionSendBuffer {
@@ -132,9 +137,8 @@ func (k *Kernel) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Er
 	return wire.EINVAL
 }
 
-// GetOption implements [engine.Kernel].
-func (k *Kernel) GetOption(s *engine.Socket, o pfkey.Option) (int, pfkey.Errno) {
-	c := clientOf(s)
+// GetOption implements [engine.Endpoint].
+func (c *client) GetOption(o pfkey.Option) (int, pfkey.Errno) {
 	switch o {
 	case pfkey.OptionType:
 		return illumosSockRaw, wire.OK

@@ -24,6 +24,12 @@ type Kernel struct {
 	transforms *xfrm.Transforms
 }
 
+var _ interface {
+	engine.Kernel
+	engine.Packets
+	engine.Timed
+} = (*Kernel)(nil)
+
 // New makes the kernel of an engine.
 func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	if fault, err := sadb.FaultByName(o.Fault); err != nil {
@@ -47,16 +53,16 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 // Dialect implements [engine.Kernel].
 func (k *Kernel) Dialect() *wire.Dialect { return k.d }
 
-// Inbound implements [engine.Kernel].
+// Inbound implements [engine.Packets].
 func (k *Kernel) Inbound(p *packet.Packet) { k.transforms.Inbound(p) }
 
-// Outbound implements [engine.Kernel].
+// Outbound implements [engine.Packets].
 func (k *Kernel) Outbound(p *packet.Packet, tunnel string) { k.transforms.Outbound(p, tunnel) }
 
-// Next implements [engine.Kernel].
+// Next implements [engine.Timed].
 func (k *Kernel) Next() (time.Time, bool) { return k.transforms.Next() }
 
-// Age implements [engine.Kernel]: it runs the timers that are due.
+// Age implements [engine.Timed]: it runs the timers that are due.
 func (k *Kernel) Age(now time.Time, _ bool) { k.transforms.Age(now) }
 
 // Stop implements [engine.Kernel]: no packet waits here.

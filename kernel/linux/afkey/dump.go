@@ -135,9 +135,9 @@ func (c *client) endDump() {
 	}
 }
 
-// Reading is told that a socket is read: an unfinished dump goes on when the queue is down to a third.
-func (k *Manager) Reading(s *engine.Socket) {
-	if c := clientOf(s); c.dump != nil && 3*s.Queued() <= c.recvBuf {
-		k.goOn(c)
+// Reading implements [engine.Endpoint]: an unfinished dump goes on when the queue is down to a third.
+func (c *client) Reading() {
+	if c.dump != nil && 3*c.s.Queued() <= c.recvBuf {
+		c.k.goOn(c)
 	}
 }

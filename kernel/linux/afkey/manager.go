@@ -86,43 +86,22 @@ func New(e *engine.Engine, d *wire.Dialect, t Transforms, b Buffers) *Manager {
 }
 
 // Open admits a new socket, or refuses it with an errno.
-func (k *Manager) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) pfkey.Errno {
+func (k *Manager) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) (engine.Endpoint, pfkey.Errno) {
 	switch {
 	case !c.Privileged:
-		return wire.EPERM
+		return nil, wire.EPERM
 	case typ != sockRaw:
-		return wire.ESOCKTNOSUPPORT
+		return nil, wire.ESOCKTNOSUPPORT
 	case proto != wire.Version:
-		return wire.EPROTONOSUPPORT
+		return nil, wire.EPROTONOSUPPORT
 	case len(k.e.Sockets()) >= maxSockets:
-		return wire.ENFILE
+		return nil, wire.ENFILE
 	}
-	s.Data = k.newClient(s)
-	return wire.OK
-}
-
-// Closed says that a socket is gone.
-func (k *Manager) Closed(s *engine.Socket) {
-	c := clientOf(s)
-	c.endDump()
-	if c.registered != 0 {
-		k.count(-1)
-	}
-	if c.promisc {
-		k.promiscuous--
-	}
+	return k.newClient(s), wire.OK
 }
 
 // count notes that there are more or fewer registered sockets.
 func (k *Manager) count(n int) {
 	k.registered += n
 	k.transforms.Ask(k.registered > 0)
-}
-
-// Call returns what a call does that PF_KEY has no use for. A send() with an address is a send() without.
-func (k *Manager) Call(_ *engine.Socket, c pfkey.Call) pfkey.Errno {
-	if c == pfkey.CallSendTo {
-		return wire.OK
-	}
-	return wire.EOPNOTSUPP
 }

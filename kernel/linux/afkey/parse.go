@@ -1,7 +1,6 @@
 package afkey
 
 import (
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -53,13 +52,13 @@ var handlers = [msgMax + 1]func(*Manager, *request) wire.Errno{
 // sendReserve is what a send buffer keeps back.
 const sendReserve = 32
 
-// Request handles one message of a socket. A bad base header is an error of send(), everything behind it one in a
+// Request implements [engine.Endpoint]. A bad base header is an error of send(), everything behind it one in a
 // reply.
-func (k *Manager) Request(s *engine.Socket, msg []byte, from pfkey.Cred) pfkey.Errno {
-	c := clientOf(s)
+func (c *client) Request(msg []byte, from pfkey.Cred) pfkey.Errno {
 	if len(msg) > c.sendBuf-sendReserve {
 		return wire.EMSGSIZE
 	}
+	k := c.k
 	r := &k.request
 	*r = request{sender: c, msg: msg}
 	if errno := k.checkBase(r); errno != wire.OK {

@@ -10,6 +10,7 @@ import (
 
 // client is what af_key keeps of a socket, guarded by the control lock.
 type client struct {
+	k                *Manager
 	s                *engine.Socket
 	registered       uint32 // a bit for each SA type
 	promisc          bool
@@ -22,10 +23,21 @@ type client struct {
 type Buffers struct{ RecvDefault, RecvMax, SendDefault, SendMax func() int }
 
 func (k *Manager) newClient(s *engine.Socket) *client {
-	return &client{s: s, recvBuf: k.buffers.RecvDefault(), sendBuf: k.buffers.SendDefault()}
+	return &client{k: k, s: s, recvBuf: k.buffers.RecvDefault(), sendBuf: k.buffers.SendDefault()}
 }
 
-func clientOf(s *engine.Socket) *client { return s.Data.(*client) }
+func clientOf(s *engine.Socket) *client { return s.Endpoint().(*client) }
+
+// Closed implements [engine.Endpoint].
+func (c *client) Closed() {
+	c.endDump()
+	if c.registered != 0 {
+		c.k.count(-1)
+	}
+	if c.promisc {
+		c.k.promiscuous--
+	}
+}
 
 // scope is who hears a message. Promiscuous sockets hear every one once more.
 type scope int
@@ -90,13 +102,11 @@ func (k *Manager) broadcast(m message, to scope, one *client) (heard bool) {
 	return heard
 }
 
-// Room says whether a message fits into a receive queue: the message that crosses the limit still gets in.
-func (k *Manager) Room(s *engine.Socket, _ int, _ bool) bool {
-	return s.Queued() <= clientOf(s).recvBuf
-}
+// Room implements [engine.Endpoint]: the message that crosses the limit still gets in.
+func (c *client) Room(int, bool) bool { return c.s.Queued() <= c.recvBuf }
 
-// Receive says whether a socket may be read with these flags.
-func (k *Manager) Receive(_ *engine.Socket, flags pfkey.RecvFlags) pfkey.Errno {
+// Receive implements [engine.Endpoint].
+func (c *client) Receive(flags pfkey.RecvFlags) pfkey.Errno {
 	if flags&^(pfkey.RecvPeek|pfkey.RecvTrunc) != 0 {
 		return wire.EINVAL
 	}
@@ -109,9 +119,8 @@ const (
 	LeastSendBuf = 4608
 )
 
-// SetOption sets an option of a socket. Buffers become twice as large as asked for, within bounds.
-func (k *Manager) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.Errno {
-	c := clientOf(s)
+// SetOption implements [engine.Endpoint]. Buffers become twice as large as asked for, within bounds.
+func (c *client) SetOption(o pfkey.Option, value int) pfkey.Errno {
 	size := func(most, least int) int {
 		if uint32(value) > uint32(most) { // negative ones too
 			value = most
@@ -120,18 +129,17 @@ func (k *Manager) SetOption(s *engine.Socket, o pfkey.Option, value int) pfkey.E
 	}
 	switch o {
 	case pfkey.OptionRecvBuffer:
-		c.recvBuf = size(k.buffers.RecvMax(), LeastRecvBuf)
+		c.recvBuf = size(c.k.buffers.RecvMax(), LeastRecvBuf)
 	case pfkey.OptionSendBuffer:
-		c.sendBuf = size(k.buffers.SendMax(), LeastSendBuf)
+		c.sendBuf = size(c.k.buffers.SendMax(), LeastSendBuf)
 	default:
 		return wire.ENOPROTOOPT
 	}
 	return wire.OK
 }
 
-// GetOption reads an option of a socket.
-func (k *Manager) GetOption(s *engine.Socket, o pfkey.Option) (int, pfkey.Errno) {
-	c := clientOf(s)
+// GetOption implements [engine.Endpoint].
+func (c *client) GetOption(o pfkey.Option) (int, pfkey.Errno) {
 	switch o {
 	case pfkey.OptionType:
 		return sockRaw, wire.OK
@@ -141,4 +149,12 @@ func (k *Manager) GetOption(s *engine.Socket, o pfkey.Option) (int, pfkey.Errno)
 		return c.sendBuf, wire.OK
 	}
 	return 0, wire.ENOPROTOOPT
+}
+
+// Call implements [pfkey.Caller]. A send() with an address is a send() without.
+func (c *client) Call(call pfkey.Call) pfkey.Errno {
+	if call == pfkey.CallSendTo {
+		return wire.OK
+	}
+	return wire.EOPNOTSUPP
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/spd"
 )
 
-// Outbound implements [engine.Kernel]: the policy says which SAs the packet needs; without them it is dropped, and key
+// Outbound implements [engine.Packets]: the policy says which SAs the packet needs; without them it is dropped, and key
 // management asked. There are no tunnel interfaces here, so that their name means nothing.
 func (x *Transforms) Outbound(p *packet.Packet, _ string) {
 	pkt, cause := x.protect(p)

@@ -15,7 +15,7 @@ import (
 // Own tells whether an address is the host's.
 func (x *Transforms) Own(a netip.Addr) bool { return a.IsLoopback() || x.e.Host().Own(a) }
 
-// Inbound implements [engine.Kernel]: what is protected is opened, layer by layer; then the policy is asked whether it
+// Inbound implements [engine.Packets]: what is protected is opened, layer by layer; then the policy is asked whether it
 // was protected as it should be.
 func (x *Transforms) Inbound(p *packet.Packet) { x.inbound(p, false) }
 
