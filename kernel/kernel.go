@@ -8,6 +8,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
 // A row is what this package knows of a kernel.
@@ -15,6 +16,8 @@ type row struct {
 	name     string
 	boot     func(*engine.Engine, engine.Options) (engine.Kernel, error)
 	policies policyFile
+	sealing  sealing
+	untold   func(engine.Kernel) []*pfkey.Policy // see [UntoldPolicies]; nil: PF_KEY tells all
 }
 
 // kernels are those there are, in alphabetical order. To add one: a row.
@@ -23,11 +26,14 @@ var kernels = []row{
 		name:     "illumos",
 		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return illumos.New(e, o) },
 		policies: ipsecconf,
+		sealing:  sealing{suite: illumos.Suite, ownPort: true},
+		untold:   func(k engine.Kernel) []*pfkey.Policy { return policiesOf(k.(*illumos.Kernel)) },
 	},
 	{
 		name:     "linux",
 		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return linux.New(e, o) },
 		policies: setkeyForward,
+		sealing:  sealing{suite: linux.Suite, alignAH: linux.AHAlign},
 	},
 }
 

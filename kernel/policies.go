@@ -18,22 +18,27 @@ import (
 // ID; with the templates of the alternative that is preferred, but not its algorithms, for which there is
 // [illumos.Kernel.Rules].
 func UntoldPolicies(e *engine.Engine) (policies []*pfkey.Policy, untold bool) {
-	k, ok := e.Kernel().(*illumos.Kernel)
-	if !ok {
+	k, err := find(e.Name())
+	if err != nil || k.untold == nil {
 		return nil, false
 	}
-	for i, r := range k.Rules("") {
-		policies = append(policies, policiesOf(&r, uint32(i))...)
-	}
-	return policies, true
+	return k.untold(e.Kernel()), true
 }
 
-// policiesOf translates a rule of illumos.
-func policiesOf(r *spd.Rule, priority uint32) (policies []*pfkey.Policy) {
+// policiesOf are the rules of illumos.
+func policiesOf(k *illumos.Kernel) (policies []*pfkey.Policy) {
+	for i, r := range k.Rules("") {
+		policies = append(policies, policyOf(&r, uint32(i))...)
+	}
+	return policies
+}
+
+// policyOf translates a rule of illumos.
+func policyOf(r *spd.Rule, priority uint32) (policies []*pfkey.Policy) {
 	end := func(p netip.Prefix, port uint16) wire.Address {
 		if !p.IsValid() {
 			p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-			if r.V6 || r.Src.IsValid() && r.Src.Addr().Is6() || r.Dst.IsValid() && r.Dst.Addr().Is6() {
+			if r.Is6() {
 				p = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 			}
 		}

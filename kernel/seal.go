@@ -6,11 +6,18 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/illumos"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/wire"
 )
+
+// sealing is how a kernel protects packets, as far as its SAs do not say it.
+type sealing struct {
+	// suite reads an SA: algorithms and keys, tunnel mode or not, and the ports of UDP encapsulation, if any.
+	suite   func(*wire.Dialect, *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipsec.Ports, err error)
+	alignAH int  // what the length of an AH header is a multiple of, in bytes; 0: what the address family wants
+	ownPort bool // of the two ports, that of the source is the host's own, whichever way packets go
+}
 
 // Seal protects inner, an IP packet, as the sender of sa does, which is the peer of e or e itself: in the mode and with
 // the UDP encapsulation that sa says in the dialect of e. e need not have the SA, and takes no notice.
@@ -18,11 +25,11 @@ import (
 // seq is the sequence number; rand makes the IV. The result belongs to the caller. Errors say what of sa the kernel of
 // e does not have, or why inner cannot be protected with it.
 func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Reader) ([]byte, error) {
-	describe, align, inward := linux.Suite, linux.AHAlign, false
-	if _, ok := e.Kernel().(*illumos.Kernel); ok {
-		describe, align, inward = illumos.Suite, 0, e.Host().Own(sa.Dst.Addr)
+	k, err := find(e.Name())
+	if err != nil {
+		return nil, err
 	}
-	suite, tunnel, udp, err := describe(e.Dialect(), sa)
+	suite, tunnel, udp, err := k.sealing.suite(e.Dialect(), sa)
 	if err != nil {
 		return nil, fmt.Errorf("kernel: seal: %w", err)
 	}
@@ -30,12 +37,12 @@ func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Read
 	if err != nil {
 		return nil, fmt.Errorf("kernel: seal: %w", err)
 	}
-	if inward {
-		udp.Src, udp.Dst = udp.Dst, udp.Src // illumos says which port is the host's own, whichever way packets go
+	if k.sealing.ownPort && e.Host().Own(sa.Dst.Addr) {
+		udp.Src, udp.Dst = udp.Dst, udp.Src
 	}
 	s := ipsec.Sealing{SPI: uint32(sa.SPI), Seq: seq}
 	if suite.Proto == ipsec.AH {
-		s.Align = align
+		s.Align = k.sealing.alignAH
 	}
 	if s.IV, err = t.AppendIV(nil, seq, rand); err != nil {
 		return nil, fmt.Errorf("kernel: seal: %w", err)
