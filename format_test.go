@@ -76,8 +76,8 @@ func TestClock(t *testing.T) {
 		switch {
 		case f.test:
 			calls = []string{"Sleep"}
-		case under(f.room, "pfkey") || slices.Contains([]string{"packetport", "control", "launch", "trace", "conform"},
-			f.room):
+		case under(f.room, "pfkey") || slices.Contains([]string{"packetport", "control", "launch", "trace",
+			"conform", "conform/linux"}, f.room):
 			calls = clockReads
 		}
 		explained := map[int]bool{} // lines that a comment touches or stands above

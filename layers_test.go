@@ -98,11 +98,27 @@ var layers = map[string]layer{
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"conform": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "kernel", "packetport", "control",
-			"ipseckey", "internal/capture", "testdata", "internal/files", "internal/ip", "internal/terminal"},
-		third: []string{"golang.org/x/sys"},
-		why:   "it plays on the public API, as any user could",
+		own: []string{"wire", "packet", "pfkey", "engine", "kernel", "testdata", "internal/files"},
+		why: "it plays and judges, whichever kernel it was that was recorded",
 	},
+	"conform/capture": {
+		own: []string{"wire", "ipsec", "conform", "internal/capture"},
+		why: "it opens and seals packets, whichever kernel is emulated",
+	},
+	"conform/bsd": {
+		own: []string{"wire", "conform"},
+		why: "it reads recordings of kernels that are not emulated yet",
+	},
+	"conform/illumos": {
+		own: []string{"wire", "packet", "ipsec", "spd", "pfkey", "conform"},
+		why: "it knows one kernel, its operations and where we deviate from it",
+	},
+	"conform/linux": {
+		own:   []string{"wire", "packet", "ipsec", "pfkey", "kernel", "conform", "internal/ip"},
+		third: []string{"golang.org/x/sys"},
+		why:   "it knows one kernel and its host, emulated and real",
+	},
+	"conform/kernels": {own: []string{"pfkey", "conform"}, why: "it is a table"},
 	"launch": {
 		own: []string{"pfkey", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "it carries sockets to an engine and never looks at a message",
@@ -173,7 +189,7 @@ var banned = []struct {
 	{"math/rand", "keys and SPIs come from the injected source of randomness; math/rand/v2 is for the rest", nil},
 	{"io/ioutil", "io and os have replaced it", nil},
 	{"os/exec", "only what says so starts programs",
-		[]string{"launch", "pfkey/pfkeytest", "conform", "internal/mutants", "cmd"}},
+		[]string{"launch", "pfkey/pfkeytest", "conform/linux", "internal/mutants", "cmd"}},
 	{"net/http", "the control port is the only HTTP", []string{"control", "cmd"}},
 }
 
@@ -273,6 +289,34 @@ func TestLayersAreDocumented(t *testing.T) {
 		if _, ok := layers[dir]; !ok {
 			t.Errorf("CONTRIBUTING.md: %s has no row in the import table", dir)
 		}
+	}
+}
+
+// kernelName is in what knows a kernel.
+var kernelName = regexp.MustCompile(`(?i)linux|xfrm|illumos|solaris|kame|netbsd|freebsd|openbsd|darwin`)
+
+// What plays and judges recordings names no kernel, neither in code nor in comments: a reader finds everything about
+// one in its own folder.
+func TestConformNamesNoKernel(t *testing.T) {
+	core, kernels := 0, map[string]bool{}
+	for _, f := range everyGoFile(t) {
+		if f.test || !under(f.room, "conform") {
+			continue
+		}
+		text := string(f.src)
+		switch f.room {
+		case "conform":
+			core++
+			if found := kernelName.FindString(text); found != "" {
+				t.Errorf("%s names a kernel: %s", f.path, found)
+			}
+		case "conform/capture", "conform/kernels":
+		default:
+			kernels[f.room] = kernels[f.room] || kernelName.MatchString(text)
+		}
+	}
+	if core == 0 || len(kernels) == 0 || !kernels["conform/bsd"] {
+		t.Errorf("%d files of the core, kernels in %v", core, kernels)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/kernels"
 )
 
 // The columns of the tables of RFC2367.md, one for each kernel in the middle.
@@ -68,12 +69,12 @@ func newRFCChecker(t *testing.T) *rfcChecker {
 		folder := filepath.Dir(path)
 		c.recordings[filepath.Base(folder)] = recordingsIn(t, folder)
 	}
-	for _, m := range regexp.MustCompile(`(?m)^\t\tname: +"(.+)",$`).FindAllStringSubmatch(read(t,
-		"conform/illumos_deviations.go"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\t\tName: +"(.+)",$`).FindAllStringSubmatch(read(t,
+		"conform/illumos/deviations.go"), -1) {
 		c.deviations = append(c.deviations, m[1])
 	}
 	if len(c.deviations) == 0 {
-		t.Error("conform/illumos_deviations.go has no deviations")
+		t.Error("conform/illumos/deviations.go has no deviations")
 	}
 	return c
 }
@@ -398,7 +399,11 @@ func TestRFC2367RecordingsPlay(t *testing.T) {
 		}
 	}
 	for kernel, patterns := range names {
-		config := conform.Config{Kernel: kernel, Run: "^(" + strings.Join(patterns, "|") + ")$"}
+		k, err := kernels.ByName(kernel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := conform.Config{Kernel: k, Run: "^(" + strings.Join(patterns, "|") + ")$"}
 		rep, err := conform.Run(t.Context(), config)
 		if err != nil {
 			t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 
 // Conversations that were derived from a kernel's rules, and not recorded, end as the rules demand.
 func TestDerivedConversations(t *testing.T) {
-	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "illumos",
+	rep, err := conform.Run(context.Background(), conform.Config{Kernel: of("illumos"),
 		Paths: []string{"../testdata/derived/illumos"}})
 	if err != nil {
 		t.Fatal(err)

@@ -11,12 +11,13 @@
 //   - judging compares two lists of outcomes. Bytes that the recording marks as volatile obey a rule instead of being
 //     equal.
 //
-// What a family of kernels has of its own (its operations, its host, its deviations, its random conversations) is in
-// files named after it (not ops_NAME.go: Go takes a suffix such as _illumos for a build constraint).
+// This package knows no kernel. What the recordings of one have of their own (operations with the types of their
+// parameters, rules for volatile bytes, its host, deviations) is a [Kernel], in a package of its own below this one.
+// Package kernels has the table of them.
 //
-// Some differences are meant: the emulator keeps a rule that the real kernel broke. They are listed by name and reason
-// in illumos_deviations.go, with the answer that is expected instead. A scenario whose only differences are listed
-// passes.
+// Some differences are meant: the emulator keeps a rule that the real kernel broke. They are a kernel's [Deviation]
+// values, with a name, the reason, and the answer that is expected instead. A scenario whose only differences are
+// listed passes.
 //
 // Scenarios are independent of each other. They are played in parallel, in virtual time, and reported in order.
 package conform

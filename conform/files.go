@@ -21,20 +21,22 @@ import (
 // suffixes of the files that hold recordings, or packets.
 var suffixes = []string{".jsonl", ".jsonl.gz", captureSuffix}
 
+const captureSuffix = ".pcap"
+
 func isRecording(name string) bool {
 	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
-// load reads the recordings and captures of a kernel: those at the given paths (files, and folders with what is below
+// Load reads the recordings and captures of a kernel: those at the given paths (files, and folders with what is below
 // them), or the recordings built in if there are none. It returns what can be played in the order of the paths, sorted
 // inside a folder, and an error for each place that cannot. It stops when ctx ends, which is for the caller to see.
-func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, captures []*capture, bad []error) {
+func Load(ctx context.Context, k *Kernel, paths []string) (scs []*Scenario, captures []Capture, bad []error) {
 	take := func(fsys fs.FS, name, shown string) {
 		if ctx.Err() != nil {
 			return
 		}
 		if strings.HasSuffix(name, captureSuffix) {
-			c, err := readCapture(fsys, name, shown)
+			c, err := k.Capture(fsys, name, shown)
 			if err != nil {
 				bad = append(bad, &InputError{File: shown, Err: err})
 				return
@@ -42,14 +44,14 @@ func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, capt
 			captures = append(captures, c)
 			return
 		}
-		r, err := open(fsys, name)
+		r, err := OpenFile(fsys, name)
 		if err != nil {
 			bad = append(bad, &InputError{File: shown, Err: err})
 			return
 		}
 		defer r.Close()
 		unread := 0
-		for sc, err := range Read(r, shown, f.kernel) {
+		for sc, err := range Read(r, shown, k) {
 			switch {
 			case ctx.Err() != nil:
 				return
@@ -85,7 +87,7 @@ func load(ctx context.Context, f *family, paths []string) (scs []*Scenario, capt
 		}
 	}
 	if len(paths) == 0 {
-		for _, folder := range f.builtin {
+		for _, folder := range k.Builtin {
 			walk(golden.Files, folder, func(p string) string { return p })
 		}
 		return scs, captures, bad
@@ -121,9 +123,9 @@ const maxUnread = 100
 // maxFile bounds a recording or a capture, in bytes, as it is once it is uncompressed.
 const maxFile = 256 << 20
 
-// open opens a file that may be compressed, to be read up to its bound. It is no pipe and no device: a scenario has to
-// be read whole before anything is played, and they may have no end.
-func open(fsys fs.FS, name string) (io.ReadCloser, error) {
+// OpenFile opens a file that may be compressed, to be read up to its bound. It is no pipe and no device: a scenario has
+// to be read whole before anything is played, and they may have no end.
+func OpenFile(fsys fs.FS, name string) (io.ReadCloser, error) {
 	st, err := fs.Stat(fsys, name)
 	switch {
 	case err != nil:

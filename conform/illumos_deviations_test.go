@@ -15,7 +15,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/conform"
 )
 
-var update = flag.Bool("update", false, "write answers/illumos.jsonl anew")
+var update = flag.Bool("update", false, "write illumos/answers.jsonl anew")
 
 // Where the original panics, the emulator gives the answers that are listed. Read the difference before updating.
 func TestAnswers(t *testing.T) {
@@ -24,7 +24,7 @@ func TestAnswers(t *testing.T) {
 		if !sc.Panic {
 			continue
 		}
-		rec, err := conform.Play(conform.InProcess{Kernel: "illumos"}, "illumos", sc)
+		rec, err := conform.Play(conform.InProcess{Kernel: of("illumos")}, of("illumos"), sc)
 		if err != nil {
 			t.Errorf("%s: %v", sc.Name, err)
 			continue
@@ -34,7 +34,7 @@ func TestAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const file = "answers/illumos.jsonl"
+	const file = "illumos/answers.jsonl"
 	if *update {
 		if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
@@ -52,7 +52,7 @@ func TestAnswers(t *testing.T) {
 // engineResults plays recordings on the emulated illumos.
 func engineResults(t testing.TB, fault string, recorded ...*conform.Scenario) []conform.Result {
 	t.Helper()
-	return report(t, conform.Config{Kernel: "illumos", Fault: fault, Patience: 20 * time.Second}, recorded).Results
+	return report(t, conform.Config{Kernel: of("illumos"), Fault: fault, Patience: 20 * time.Second}, recorded).Results
 }
 
 // The emulator passes every recording, and takes a deviation for no more of them than is known.
@@ -87,7 +87,7 @@ func TestDeviationsAreExact(t *testing.T) {
 		if r.Deviations == nil || r.Deviations[0] == "panic" {
 			continue
 		}
-		rec, err := conform.Play(conform.InProcess{Kernel: "illumos"}, "illumos", sc)
+		rec, err := conform.Play(conform.InProcess{Kernel: of("illumos")}, of("illumos"), sc)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestDeviationsAreExact(t *testing.T) {
 				continue // its result is empty, whatever it is
 			}
 			for what, change := range changes(&sc.Steps[i]) {
-				c := clone(t, sc)
+				c := sc.Clone()
 				change(&c.Steps[i])
 				if deviates(t, sc.Steps[i], rec.Steps[i]) && !strings.HasPrefix(what, "one more") {
 					continue // perhaps the change is in what the deviation replaces
@@ -206,14 +206,14 @@ func TestOldRaceIsTheRecordedOne(t *testing.T) {
 // those of 2008, and the recording is what the emulator with illumos' present fault answers, which
 // [TestFaultsAreCaught] compares with what illumos answered.
 func TestDeviationsInAllFamilies(t *testing.T) {
-	window := conform.InProcess{Kernel: "illumos", Fault: "larval-window"}
+	window := conform.InProcess{Kernel: of("illumos"), Fault: "larval-window"}
 	panics := regexp.MustCompile(`-((delete|timeout)-before-store(-second)?|taskq-refuses)$`) // in 2015
 	var recorded []*conform.Scenario
 	for _, sc := range recordings(t, "illumos-2008/interleave.jsonl.gz") {
 		if panics.MatchString(sc.Name) || sc.Panic {
 			continue
 		}
-		rec, err := conform.Play(window, "illumos", sc)
+		rec, err := conform.Play(window, of("illumos"), sc)
 		if err != nil {
 			t.Fatalf("%s: %v", sc.Name, err)
 		}

@@ -34,13 +34,15 @@ func (d Difference) String() string {
 		}
 		s += "; "
 	}
-	return s + fmt.Sprintf("want %s, got %s", cmp.Or(abridged(d.Want), "none"), cmp.Or(abridged(d.Got), "none"))
+	return s + fmt.Sprintf("want %s, got %s", cmp.Or(Abridged(d.Want), "none"), cmp.Or(Abridged(d.Got), "none"))
 }
 
-// judge compares the outcomes of one scenario. What volatile bytes have to agree with is learned on the way.
-type judge struct {
-	d    *wire.Dialect
-	f    *family
+// Judge compares the outcomes of one scenario. What volatile bytes have to agree with is learned on the way.
+type Judge struct {
+	Dialect *wire.Dialect
+	Memory  Memory // of the kernel's own rules; nil if they need none
+
+	k    *Kernel
 	keys bool // show key bytes
 	// tolerance is how many milliseconds a message may come early or late.
 	tolerance int64
@@ -49,67 +51,74 @@ type judge struct {
 	diff      []Difference
 
 	clock    clockRule
-	spis     pairing // volatile SPIs
 	ranges   map[asker]wire.SPIRange
-	counters pairing // and sequence numbers
-	reqids   pairing
-	policies pairing           // numbers, on an engine that was not fresh
-	routes   int               // that the packets which programs have sent may have taken
-	limits   map[string]limits // by SA, see said
-	pairs    map[string]string // of SAs, both ways
-	golden   keyring           // the SAs as the recording has them
-	ours     keyring           // and with our own SPIs
+	pairings map[string]pairing
 }
 
+// NewJudge makes a judge of what a kernel has recorded. Key bytes do not appear in the differences unless showKeys.
+func NewJudge(k *Kernel, showKeys bool) *Judge {
+	j := &Judge{Dialect: k.Dialect, k: k, keys: showKeys, ranges: map[asker]wire.SPIRange{},
+		pairings: map[string]pairing{}}
+	if k.NewMemory != nil {
+		j.Memory = k.NewMemory()
+	}
+	return j
+}
+
+// At says what the differences that come are found in.
+func (j *Judge) At(step int, op string) { j.step, j.op = step, op }
+
+// Differences are those found until now.
+func (j *Judge) Differences() []Difference { return j.diff }
+
 // compare judges what was played against what was recorded, which has the same number of steps.
-// Key bytes do not appear in the differences unless showKeys.
-func compare(f *family, want []Step, got []Outcome, showKeys bool, tolerance int64) []Difference {
-	j := &judge{d: f.dialect, f: f, keys: showKeys, tolerance: tolerance, spis: newPairing(),
-		ranges: map[asker]wire.SPIRange{}, counters: newPairing(), reqids: newPairing(), policies: newPairing(),
-		limits: map[string]limits{}, pairs: map[string]string{}, golden: keyring{}, ours: keyring{}}
+func compare(k *Kernel, want []Step, got []Outcome, showKeys bool, tolerance int64) []Difference {
+	j := NewJudge(k, showKeys)
+	j.tolerance = tolerance
 	for i := range want {
-		j.step, j.op = i+1, want[i].Op
+		j.At(i+1, want[i].Op)
 		j.outcome(&want[i], &got[i])
 	}
 	return j.diff
 }
 
-func (j *judge) outcome(st *Step, got *Outcome) {
-	j.routes += mostRoutes(&st.Action)
-	if o, _ := j.f.op(st.Op); o.message {
-		recorded, ours := st.Hex, st.Hex
-		if st.Sent != nil {
-			recorded = st.Sent
-		}
+func (j *Judge) outcome(st *Step, got *Outcome) {
+	var sent, ours []byte
+	if m := st.Message(); m != nil {
+		sent, ours = st.sent(), m.Hex
 		if got.Sent != nil {
 			ours = got.Sent
 		}
-		j.ask(recorded)
-		j.learn(recorded, ours)
+		if a, r, ok := j.k.asked(sent); ok && r.Max != 0 {
+			j.ranges[a] = r
+		}
+	}
+	if j.Memory != nil {
+		j.Memory.Step(j, st, sent, ours)
 	}
 	for _, t := range got.trouble {
-		j.add(Difference{Field: "play", What: t})
+		j.Add(Difference{Field: "play", What: t})
 	}
 	want := &st.Outcome
 	if want.Panic != "" {
 		return // whatever the emulator does instead is its own choice
 	}
-	j.text("ret", fmt.Sprint(want.Ret), fmt.Sprint(got.Ret))
-	j.text("errno", want.Errno, got.Errno)
-	j.text("id", number(want.ID), number(got.ID))
+	j.Text("ret", fmt.Sprint(want.Ret), fmt.Sprint(got.Ret))
+	j.Text("errno", want.Errno, got.Errno)
+	j.Text("id", number(want.ID), number(got.ID))
 	j.fate("", Fate{want.ID, want.Verdict, want.Reason, want.Inner, want.InnerVol},
 		Fate{got.ID, got.Verdict, got.Reason, got.Inner, nil})
 	for i := range max(len(want.Packets), len(got.Packets)) {
 		field := fmt.Sprintf("packets[%d]", i)
 		switch {
 		case i >= len(got.Packets):
-			j.add(Difference{Field: field, What: "missing", Want: want.Packets[i].String()})
+			j.Add(Difference{Field: field, What: "missing", Want: want.Packets[i].String()})
 		case i >= len(want.Packets):
-			j.add(Difference{Field: field, What: "not in the recording", Got: got.Packets[i].String()})
+			j.Add(Difference{Field: field, What: "not in the recording", Got: got.Packets[i].String()})
 		default:
 			w, g := want.Packets[i], got.Packets[i]
 			if w.ID != g.ID {
-				j.text(field, w.String(), g.String())
+				j.Text(field, w.String(), g.String())
 				continue
 			}
 			j.fate(field+".", w, g)
@@ -123,7 +132,7 @@ func (j *judge) outcome(st *Step, got *Outcome) {
 		}
 	}
 	for _, n := range names {
-		j.text("counter "+n, number(want.Counters[n]), number(got.Counters[n]))
+		j.Text("counter "+n, number(want.Counters[n]), number(got.Counters[n]))
 	}
 }
 
@@ -144,28 +153,30 @@ func (f Fate) String() string {
 	return s
 }
 
-func (j *judge) add(d Difference) {
+// Add notes a difference.
+func (j *Judge) Add(d Difference) {
 	d.Step, d.Op = j.step, j.op
 	j.diff = append(j.diff, d)
 }
 
-func (j *judge) text(field, want, got string) {
+// Text compares two texts.
+func (j *Judge) Text(field, want, got string) {
 	if want != got {
-		j.add(Difference{Field: field, Want: want, Got: got})
+		j.Add(Difference{Field: field, Want: want, Got: got})
 	}
 }
 
-func (j *judge) fate(prefix string, want, got Fate) {
+func (j *Judge) fate(prefix string, want, got Fate) {
 	if want.Verdict != got.Verdict || want.Reason != got.Reason {
 		full := func(f Fate) string { return strings.TrimSpace(f.Verdict + " " + f.Reason) }
-		j.text(prefix+"verdict", full(want), full(got))
+		j.Text(prefix+"verdict", full(want), full(got))
 		return
 	}
-	j.bytes(prefix+"inner", 'p', want.Inner, got.Inner, want.Vol)
+	j.Bytes(prefix+"inner", 'p', want.Inner, got.Inner, want.Vol)
 }
 
 // messages compares what each socket received, one socket after the other.
-func (j *judge) messages(want, got []Message) {
+func (j *Judge) messages(want, got []Message) {
 	var order []string
 	w, g := map[string][]Message{}, map[string][]Message{}
 	for _, ms := range []struct {
@@ -185,11 +196,11 @@ func (j *judge) messages(want, got []Message) {
 			switch {
 			case i >= len(g[s]):
 				m := w[s][i]
-				j.add(Difference{Field: field, What: "message missing", Want: j.hex('m', m.Hex), kind: 'm', want: m.Hex,
+				j.Add(Difference{Field: field, What: "message missing", Want: j.hex('m', m.Hex), kind: 'm', want: m.Hex,
 					vol: m.Vol})
 			case i >= len(w[s]):
 				m := g[s][i]
-				j.add(Difference{Field: field, What: "message not in the recording", Got: j.hex('m', m.Hex), kind: 'm',
+				j.Add(Difference{Field: field, What: "message not in the recording", Got: j.hex('m', m.Hex), kind: 'm',
 					got: m.Hex})
 			default:
 				j.message(field, w[s][i], g[s][i])
@@ -199,32 +210,34 @@ func (j *judge) messages(want, got []Message) {
 }
 
 // message compares one message and how it was read.
-func (j *judge) message(field string, want, got Message) {
+func (j *Judge) message(field string, want, got Message) {
 	n := len(j.diff)
-	j.bytes(field, 'm', want.Hex, got.Hex, want.Vol)
+	j.Bytes(field, 'm', want.Hex, got.Hex, want.Vol)
 	if len(j.diff) > n {
 		return
 	}
-	j.text(field+".trunc", fmt.Sprint(want.Trunc), fmt.Sprint(got.Trunc))
-	j.text(field+".ret", number(uint64(want.Ret)), number(uint64(got.Ret)))
+	j.Text(field+".trunc", fmt.Sprint(want.Trunc), fmt.Sprint(got.Trunc))
+	j.Text(field+".eof", fmt.Sprint(want.EOF), fmt.Sprint(got.EOF))
+	j.Text(field+".ret", number(uint64(want.Ret)), number(uint64(got.Ret)))
 	if off := got.T - want.T; off > j.tolerance || off < -j.tolerance {
-		j.add(Difference{Field: field + ".t", What: fmt.Sprintf("%+d ms off", off), Want: fmt.Sprint(want.T),
+		j.Add(Difference{Field: field + ".t", What: fmt.Sprintf("%+d ms off", off), Want: fmt.Sprint(want.T),
 			Got: fmt.Sprint(got.T)})
 	}
 }
 
 // hex is bytes as a report has them: with what is or may be a key in messages zeroed.
-func (j *judge) hex(kind byte, b []byte) string {
+func (j *Judge) hex(kind byte, b []byte) string {
 	if kind == 'm' && !j.keys {
-		b = j.d.Redact(b)
+		b = j.Dialect.Redact(b)
 	}
 	return fmt.Sprintf("%x", b)
 }
 
-// bytes compares a message or a packet: everything outside the volatile spans exactly, the spans by their rules.
-func (j *judge) bytes(field string, kind byte, want, got []byte, vol []Span) {
+// Bytes compares a message (kind 'm') or a packet ('p'): everything outside the volatile spans exactly, the spans by
+// their rules.
+func (j *Judge) Bytes(field string, kind byte, want, got []byte, vol []Span) {
 	differ := func(what string) {
-		j.add(Difference{Field: field, What: what, Want: j.hex(kind, want), Got: j.hex(kind, got), kind: kind,
+		j.Add(Difference{Field: field, What: what, Want: j.hex(kind, want), Got: j.hex(kind, got), kind: kind,
 			want: want, got: got, vol: vol})
 	}
 	if len(want) != len(got) {
@@ -233,15 +246,15 @@ func (j *judge) bytes(field string, kind byte, want, got []byte, vol []Span) {
 	}
 	if at := firstDifference(want, got, vol); at >= 0 {
 		what := fmt.Sprintf("byte %d is %02x instead of %02x", at, got[at], want[at])
-		if kind == 'm' && !j.keys && (j.d.Redact(want)[at] != want[at] || j.d.Redact(got)[at] != got[at]) {
+		if kind == 'm' && !j.keys && (j.Dialect.Redact(want)[at] != want[at] || j.Dialect.Redact(got)[at] != got[at]) {
 			what = fmt.Sprintf("byte %d, in what may be a key, differs", at)
 		}
 		differ(what)
 		return
 	}
 	for _, s := range vol {
-		r := rules[s.Name]
-		if what := r.judge(j, whole{want, got, s}); what != "" {
+		r := j.k.Rules[s.Name]
+		if what := r.Judge(j, Whole{want, got, s}); what != "" {
 			differ(fmt.Sprintf("bytes %d to %d (%s): %s", s.Offset, s.Offset+s.Len-1, s.Name, what))
 			return
 		}

@@ -33,7 +33,7 @@ func recordingsOf(t testing.TB, name, kernel string) (scs []*conform.Scenario) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for sc, err := range conform.Read(z, name, kernel) {
+	for sc, err := range conform.Read(z, name, of(kernel)) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func report(t testing.TB, c conform.Config, recorded []*conform.Scenario) confor
 // played plays a recording on a machine that does what another one says.
 func played(t testing.TB, recorded []*conform.Scenario, e *echo) conform.Report {
 	t.Helper()
-	return report(t, conform.Config{Kernel: "illumos", Target: e}, recorded)
+	return report(t, conform.Config{Kernel: of("illumos"), Target: e}, recorded)
 }
 
 func byName(scs []*conform.Scenario) map[string]*conform.Scenario {
@@ -155,7 +155,7 @@ func TestEveryDifferenceIsFound(t *testing.T) {
 			t.Parallel()
 			for i := range sc.Steps {
 				for what, change := range changes(&sc.Steps[i]) {
-					recorded := clone(t, sc)
+					recorded := sc.Clone()
 					change(&recorded.Steps[i])
 					rep := played(t, []*conform.Scenario{recorded}, &echo{says: byName([]*conform.Scenario{sc})})
 					r := rep.Results[0]

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -21,7 +22,7 @@ func linuxRecordings(t testing.TB) []*conform.Scenario { return allOf(t, "linux-
 // linuxResults plays recordings of Linux on target, nil for the emulator.
 func linuxResults(t testing.TB, target conform.Target, recorded ...*conform.Scenario) []conform.Result {
 	t.Helper()
-	return report(t, conform.Config{Kernel: "linux", Target: target, Patience: 20 * time.Second}, recorded).Results
+	return report(t, conform.Config{Kernel: of("linux"), Target: target, Patience: 20 * time.Second}, recorded).Results
 }
 
 // The emulator passes every recording, without a deviation.
@@ -60,7 +61,8 @@ func TestLinuxSpans(t *testing.T) {
 	for _, sc := range recordingsOf(t, "linux-live/live.jsonl.gz", "linux") {
 		sent := false
 		for i, st := range sc.Steps {
-			sent = sent || st.Op == "traffic" || st.Op == "inject" && strings.Contains(st.Dst, ":")
+			inject, _ := st.Args.(*linux.Datagram)
+			sent = sent || st.Op == "traffic" || inject != nil && inject.Dst.Is6()
 			for _, m := range st.Rx {
 				if !sent && slices.ContainsFunc(m.Vol, func(v conform.Span) bool { return v.Name == "references" }) {
 					t.Errorf("%s: step %d: references vary although no packet was sent", sc.Name, i+1)
@@ -106,7 +108,7 @@ func TestLinuxDifferencesAreFound(t *testing.T) {
 				all[fmt.Sprintf("message %d: early", k)] = func(s *conform.Step) { s.Rx[k].T -= 100 }
 			}
 			for what, change := range all {
-				c := clone(t, sc)
+				c := sc.Clone()
 				c.Name = fmt.Sprintf("%s step %d %s", sc.Name, i+1, what)
 				change(&c.Steps[i])
 				bent = append(bent, c)
@@ -137,13 +139,13 @@ func (b bending) Boot(sc *conform.Scenario, step func(string, *packet.Packet)) (
 	if err != nil {
 		return nil, err
 	}
-	return &bentMachine{Machine: m, Passing: m.(conform.Passing), Network: m.(conform.Network), bend: b.bend}, nil
+	return &bentMachine{Machine: m, Passing: m.(conform.Passing), Network: m.(linux.Network), bend: b.bend}, nil
 }
 
 type bentMachine struct {
 	conform.Machine
 	conform.Passing
-	conform.Network
+	linux.Network
 	bend func(int, []byte)
 	n    int
 }
@@ -236,7 +238,7 @@ func TestLinuxVolatileRules(t *testing.T) {
 			if len(at) == 0 {
 				t.Fatal("no such span")
 			}
-			target := bending{conform.InProcess{Kernel: "linux"}, func(n int, msg []byte) {
+			target := bending{conform.InProcess{Kernel: of("linux")}, func(n int, msg []byte) {
 				for _, off := range at[n] {
 					tt.change(msg[off:])
 				}
@@ -268,19 +270,19 @@ func TestLinuxReadRefuses(t *testing.T) {
 		{"sysctl elsewhere", step(`{"op":"sysctl","name":"../../etc/passwd","val":1}`), `name "../../etc/passwd"`},
 		{"sysctl without name", step(`{"op":"sysctl","val":1}`), "no name"},
 		{"traffic of no protocol", step(`{"op":"traffic","dst":"192.0.2.2"}`), "protocol 0"},
-		{"traffic to nowhere", step(`{"op":"traffic","proto":17}`), "unable to parse IP"},
+		{"traffic to nowhere", step(`{"op":"traffic","proto":17}`), "without an address"},
 		{"too much traffic", step(`{"op":"traffic","proto":17,"dst":"192.0.2.2","len":65536}`), "65536 bytes"},
 		{"encap nowhere", step(`{"op":"encap","src":"x","val":2}`), "unable to parse IP"},
 		{"datagram without bytes", step(`{"op":"inject","src":"127.0.0.1","dst":"127.0.0.2"}`), "without hex"},
-		{"datagram to nowhere", step(`{"op":"inject","hex":"00","src":"127.0.0.1"}`), "unable to parse IP"},
+		{"datagram to nowhere", step(`{"op":"inject","hex":"00","src":"127.0.0.1"}`), "without an address"},
 		{"policy of two families", step(`{"op":"xfrmpol","proto":50,"src":"192.0.2.1","dst":"2001:db8::1"}`),
 			"two families"},
 		{"policy of no protocol", step(`{"op":"xfrmpol","proto":256,"src":"192.0.2.1","dst":"192.0.2.2"}`),
-			"protocol 256"},
+			`field "proto": cannot unmarshal number 256`},
 		{"clock of illumos", step(`{"op":"age","advance":1}`), `unknown op "age"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, err := range conform.Read(strings.NewReader(tt.line), "f.jsonl", "linux") {
+			for _, err := range conform.Read(strings.NewReader(tt.line), "f.jsonl", of("linux")) {
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Errorf("got %v, want %q", err, tt.want)
 				}

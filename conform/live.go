@@ -14,59 +14,34 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Live plays on a kernel that is running elsewhere: an engine behind its Unix socket, or the host's own PF_KEY (address
-// "af_key:"), which has its own network namespace for each scenario. Time is real there, and not everything a recording
-// holds can be done or seen; [Report.Unjudged] counts what could not.
-type Live struct {
+// Running plays on an engine that is running elsewhere, behind its Unix socket. It is not made anew for each scenario,
+// only cleaned.
+type Running struct {
 	Address pfkey.Address
+	Kernel  *Kernel          // which the engine runs
 	Clock   func() time.Time // reads the time
-	// Patience bounds each wait for the kernel; 0: ten seconds.
+	// Patience bounds each wait for the engine; 0: ten seconds.
 	Patience time.Duration
 }
 
-// workers is how many scenarios may be played at a time: an engine has one set of SAs for all.
-func (l Live) workers() int {
-	if l.Address.Kernel == pfkey.HostKernel {
-		return 4
-	}
-	return 1
-}
+// Workers implements [Live]: an engine has one set of SAs for all.
+func (Running) Workers() int { return 1 }
 
-// A GoneError says that there is no kernel at the address, or none any more.
-type GoneError struct{ Err error }
-
-func (e *GoneError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the cause.
-func (e *GoneError) Unwrap() error { return e.Err }
-
-// partial is a machine that cannot do every step. A scenario is played on it up to the first step that it cannot do.
-type partial interface {
-	// cannot says why a step cannot be done, or done so that it can be judged; "" if it can.
-	cannot(st *Step) string
-	// expect changes a recording into what is to be expected of this machine, which answers by other ways, and tells
-	// what it has made volatile in its first n steps: how many values, by the name of their kind.
-	expect(sc *Scenario, n int) (eased map[string]int)
-}
+// Tries implements [Live].
+func (Running) Tries() int { return 1 }
 
 const defaultPatience = 10 * time.Second
 
 // Boot implements [Target].
-func (l Live) Boot(sc *Scenario, _ func(string, *packet.Packet)) (Machine, error) {
+func (l Running) Boot(*Scenario, func(string, *packet.Packet)) (Machine, error) {
 	if l.Patience == 0 {
 		l.Patience = defaultPatience
 	}
-	if l.Address.Kernel == pfkey.HostKernel {
-		return bootHost(sc, l.Clock)
-	}
-	m := &engineMachine{address: l.Address.String(), clock: l.Clock, patience: l.Patience}
-	var err error
-	if m.f, err = familyOf(l.Address.Kernel); err != nil {
+	d, err := l.Address.Dialect()
+	if err != nil {
 		return nil, err
 	}
-	if m.d, err = l.Address.Dialect(); err != nil {
-		return nil, err
-	}
+	m := &engineMachine{address: l.Address.String(), k: l.Kernel, d: d, clock: l.Clock, patience: l.Patience}
 	if err := m.clean(); err != nil {
 		return nil, &GoneError{err}
 	}
@@ -76,7 +51,7 @@ func (l Live) Boot(sc *Scenario, _ func(string, *packet.Packet)) (Machine, error
 // engineMachine is a running engine behind its Unix socket. It is not fresh: it is cleaned before each scenario.
 type engineMachine struct {
 	address  string
-	f        *family
+	k        *Kernel
 	d        *wire.Dialect
 	clock    func() time.Time
 	patience time.Duration
@@ -96,12 +71,12 @@ func (m *engineMachine) Close() {
 
 // clean removes what others have left.
 func (m *engineMachine) clean() error {
-	s, errno := m.Open(privileged, rawSocket, wire.Version)
+	s, errno := m.Open(Privileged, RawSocket, wire.Version)
 	if errno != wire.OK {
 		return fmt.Errorf("%w: %v", m.socks[0].err, errno)
 	}
-	for _, t := range m.f.flushes {
-		s.Send(m.d.Finish(m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, Seq: 1})), privileged)
+	for _, t := range m.k.Flushes {
+		s.Send(m.d.Finish(m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, Seq: 1})), Privileged)
 	}
 	for buf := make([]byte, wire.MaxLen); ; {
 		if _, _, errno := s.Recv(buf, 0); errno == wire.EAGAIN {
@@ -126,13 +101,13 @@ func (m *engineMachine) Open(pfkey.Cred, int, int) (pfkey.Socket, pfkey.Errno) {
 	s := &engineSocket{m: m, filled: -1}
 	m.socks = append(m.socks, s)
 	if s.c, s.err = pfkey.Dial(ctx, m.address, pfkey.WithDialect(m.d)); s.err != nil {
-		return nil, errnoOf(s.err)
+		return nil, ErrnoOf(s.err)
 	}
 	return s, wire.OK
 }
 
-// errnoOf finds the errno of a system call in an error.
-func errnoOf(err error) wire.Errno {
+// ErrnoOf finds the errno of a system call in an error.
+func ErrnoOf(err error) wire.Errno {
 	for e := wire.OK + 1; e < 255; e++ {
 		if n, ok := pfkey.HostErrno(e); ok && errors.Is(err, n) {
 			return e
@@ -145,35 +120,39 @@ func errnoOf(err error) wire.Errno {
 func (m *engineMachine) Now() time.Time { return m.clock() }
 
 // Align implements [Passing].
-func (m *engineMachine) Align() { align(m.clock) }
+func (m *engineMachine) Align() { Align(m.clock) }
 
 // look is how often an engine is looked at while time passes.
 const look = 20 * time.Millisecond
 
 // Wait implements [Passing].
 func (m *engineMachine) Wait(until time.Time) {
-	sleep(min(look, until.Sub(m.clock())))
+	Sleep(min(look, until.Sub(m.clock())))
 	m.moves++
 }
 
-func align(clock func() time.Time) {
+// Align waits for the start of a second.
+func Align(clock func() time.Time) {
 	now := clock()
-	sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
+	Sleep(now.Truncate(time.Second).Add(time.Second).Sub(now))
 }
 
-func sleep(d time.Duration) {
+// Sleep waits.
+func Sleep(d time.Duration) {
 	if d > 0 {
 		t := time.NewTimer(d)
 		<-t.C
 	}
 }
 
-func (m *engineMachine) cannot(st *Step) string {
+// Cannot implements [Partial].
+func (m *engineMachine) Cannot(st *Step) string {
+	msg := st.Message()
 	switch {
 	case st.Op == "recv":
 	case !st.NoRx:
 		m.unread = 0
-	case len(st.Hex) > 1 && st.Hex[1] == byte(wire.MsgDump):
+	case msg != nil && len(msg.Hex) > 1 && msg.Hex[1] == byte(wire.MsgDump):
 		m.unread += mostUnread
 	default:
 		m.unread++
@@ -181,28 +160,13 @@ func (m *engineMachine) cannot(st *Step) string {
 	if m.unread > mostUnread {
 		return "a queue that nobody reads is longer by what the Unix socket keeps"
 	}
-	switch st.Op {
-	case "open":
-		if st.NoCap || st.Type != 0 && st.Type != rawSocket || st.Proto != 0 && st.Proto != wire.Version {
-			return "a Unix socket has no privilege, type and protocol of its own"
+	if l, ok := st.Args.(interface{ NotLive() string }); ok {
+		if why := l.NotLive(); why != "" {
+			return why
 		}
-	case "send":
-		switch {
-		case st.Flags != "":
-			return "flags do not go through a Unix socket"
-		case len(st.Hex) < wire.HeaderLen && st.Len < wire.HeaderLen:
-			return "what send returns for less than a header does not come back through a Unix socket"
-		case len(st.Hex) > maxOverSocket || st.Len > maxOverSocket:
-			return "a message longer than any can be"
-		case m.f.named != nil:
-			return m.f.named(m.d, st.Hex)
-		}
-	case "recv":
-		if st.Flags != "" {
-			return "flags do not go through a Unix socket"
-		}
-	case "opt", "getopt", "rcvbuf", "sndbuf", "sysc":
-		return "options and other calls do not go through a Unix socket"
+	}
+	if msg != nil && m.k.Named != nil {
+		return m.k.Named(m.d, msg.Hex)
 	}
 	return ""
 }
@@ -210,31 +174,27 @@ func (m *engineMachine) cannot(st *Step) string {
 // mostUnread is how many messages surely find room in the queue of any kernel.
 const mostUnread = 32
 
-const maxOverSocket = wire.MaxLen
-
-// expect puts what send returns where a Unix socket can carry it: into a copy of the header. Numbers that a
-// running engine goes on counting only have to keep apart what is apart.
-func (m *engineMachine) expect(sc *Scenario, n int) map[string]int {
+// Expect implements [Partial]. It puts what send returns where a Unix socket can carry it: into a copy of the header.
+// Numbers that a running engine goes on counting only have to keep apart what is apart.
+func (m *engineMachine) Expect(sc *Scenario, n int) map[string]int {
 	eased := map[string]int{}
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
-		if e, ok := wire.ErrnoByName(st.Errno); ok && st.Op == "send" && e != wire.OK && st.Ret == -1 {
-			msg := st.Hex
-			if st.Sent != nil {
-				msg = st.Sent
-			}
+		sending := st.Message()
+		if e, ok := wire.ErrnoByName(st.Errno); ok && sending != nil && e != wire.OK && st.Ret == -1 {
+			msg := st.sent()
 			h, err := m.d.Header(msg)
 			if err != nil {
 				continue
 			}
 			h.Errno, h.Len = m.d.ErrnoNumber(e), wire.HeaderLen/8
-			st.Ret, st.Errno = max(len(msg), st.Len), ""
+			st.Ret, st.Errno = max(len(msg), sending.Len), ""
 			st.Rx = append([]Message{{Socket: st.Socket, Hex: m.d.AppendHeader(nil, h)}}, st.Rx...)
 		}
-		if m.f.numbers != nil {
+		if m.k.Numbers != nil {
 			for k := range st.Rx {
-				for _, v := range m.f.numbers(m.d, st.Rx[k].Hex) {
-					if st.Rx[k].ease(v) && i < n {
+				for _, v := range m.k.Numbers(m.d, st.Rx[k].Hex) {
+					if st.Rx[k].Ease(v) && i < n {
 						eased[v.Name]++
 					}
 				}
@@ -244,8 +204,8 @@ func (m *engineMachine) expect(sc *Scenario, n int) map[string]int {
 	return eased
 }
 
-// ease makes a value of m volatile, and says whether it was not so already.
-func (m *Message) ease(v Span) bool {
+// Ease makes a value of m volatile, and says whether it was not so already.
+func (m *Message) Ease(v Span) bool {
 	if slices.ContainsFunc(m.Vol, func(old Span) bool { return old.Offset == v.Offset }) {
 		return false
 	}
@@ -277,7 +237,7 @@ func (s *engineSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
 	defer cancel()
 	if err := s.c.Send(ctx, msg); err != nil {
 		s.err = err
-		return errnoOf(err)
+		return ErrnoOf(err)
 	}
 	s.m.moves++
 	return s.fill() // so that the engine has handled it when another socket is read
@@ -291,7 +251,7 @@ func (s *engineSocket) fill() wire.Errno {
 	mark := s.m.d.Finish(s.m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: markType, Seq: s.m.marks,
 		PID: markPID}))
 	if s.err = s.c.Send(ctx, mark); s.err != nil {
-		return errnoOf(s.err)
+		return ErrnoOf(s.err)
 	}
 	for {
 		var msg []byte
@@ -301,7 +261,7 @@ func (s *engineSocket) fill() wire.Errno {
 			} else if errors.Is(s.err, io.EOF) {
 				s.err = &GoneError{s.err}
 			}
-			return errnoOf(s.err)
+			return ErrnoOf(s.err)
 		}
 		if h, err := s.m.d.Header(msg); err == nil && h.PID == markPID {
 			if h.Seq == s.m.marks {

@@ -2,96 +2,90 @@ package conform
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// marker finds the bytes of recorded messages that another kernel, or the same on another day, answers otherwise.
-// Several recordings of a conversation show them by themselves; one alone has to be known from the format.
-type marker struct {
-	f      *family
+// Marker marks what is volatile in the messages of a kernel, beside SPIs and times. Several recordings of a
+// conversation show such bytes by themselves; one alone has to be known from the format.
+type Marker interface {
+	Step(st *Step) // sees every step before its messages are marked
+	Message(m *Marked)
+}
+
+// Marked is a message that is being marked.
+type Marked struct {
+	Dialect *wire.Dialect
+	Header  wire.Header
+	Bytes   []byte
+	Copied  bool // it is what a program sent, for those who are promiscuous
+
+	spans []Span
+}
+
+// Mark marks n bytes at an offset, if the message has them.
+func (m *Marked) Mark(offset, n int, name string) {
+	if offset+n <= len(m.Bytes) {
+		m.spans = append(m.spans, Span{offset, n, name})
+	}
+}
+
+// marks finds the bytes of recorded messages that another kernel, or the same on another day, answers otherwise.
+type marks struct {
+	k      *Kernel
+	own    Marker                  // nil: there are no others
 	ranges map[asker]wire.SPIRange // of the GETSPIs until now
 	sent   [][]byte                // everything until now, as it was sent
 	picked map[wire.SPI]bool       // SPIs that the kernel chose
-	seqs   map[wire.Seq]bool       // numbers of its ACQUIREs
-	echoed map[wire.Seq]bool       // of these, those that a message was patched with
-	reqids map[uint32]bool         // that it chose
-	sends  bool                    // a program has sent a packet
-	ports  bool                    // from a port that the kernel chose
-	named  []uint16                // ports that it did not choose
 }
 
-// marking marks n bytes at an offset of a message.
-type marking func(offset, n int, name string)
-
-const seqAt = 8 // in the header
-
-func newMarker(f *family) *marker {
-	return &marker{f: f, ranges: map[asker]wire.SPIRange{}, picked: map[wire.SPI]bool{}, seqs: map[wire.Seq]bool{},
-		echoed: map[wire.Seq]bool{},
-		reqids: map[uint32]bool{}}
+func newMarks(k *Kernel) *marks {
+	m := &marks{k: k, ranges: map[asker]wire.SPIRange{}, picked: map[wire.SPI]bool{}}
+	if k.NewMarker != nil {
+		m.own = k.NewMarker()
+	}
+	return m
 }
 
 // step marks what a step brought. Steps come in their order.
-func (k *marker) step(st *Step) {
-	if o, ok := k.f.op(st.Op); ok && o.message {
-		k.learn(st)
+func (k *marks) step(st *Step) {
+	if msg := st.sent(); msg != nil {
+		k.learn(msg)
 	}
-	k.sends = k.sends || mostRoutes(&st.Action) > 0
-	k.ports = k.ports || st.Op == "traffic" && st.SPort == 0 && (st.Proto == tcp || st.Proto == udp)
-	k.named = append(k.named, st.SPort, st.DPort)
+	if k.own != nil {
+		k.own.Step(st)
+	}
 	for i := range st.Rx {
 		st.Rx[i].Vol = k.message(st.Rx[i].Hex)
 	}
 }
 
-func (k *marker) learn(st *Step) {
-	msg := []byte(st.Hex)
-	if st.Sent != nil {
-		msg = st.Sent
+// sent is the message that a step sent; nil if it sent none.
+func (st *Step) sent() []byte {
+	m := st.Message()
+	if m != nil && st.Sent == nil {
+		return m.Hex
 	}
-	k.sent = append(k.sent, msg)
-	h, err := k.f.dialect.Header(msg)
-	if err != nil {
-		return
-	}
-	if slices.ContainsFunc(st.Patch, func(p Patch) bool { return p.At <= seqAt && p.At+p.Len >= seqAt+4 }) &&
-		k.seqs[h.Seq] {
-		k.echoed[h.Seq] = true
-	}
-	if h.Type != wire.MsgGetSPI {
-		return
-	}
-	r := k.f.spis
-	if x, ok := k.f.dialect.Find(msg, wire.ExtSPIRange); ok {
-		if r, err = k.f.dialect.ParseSPIRange(x.Raw); err != nil {
-			return
-		}
-	}
-	k.ranges[asker{h.Seq, h.PID}] = r
+	return st.Sent
 }
 
-func (k *marker) message(msg []byte) (spans []Span) {
-	d := k.f.dialect
+func (k *marks) learn(msg []byte) {
+	k.sent = append(k.sent, msg)
+	if a, r, ok := k.k.asked(msg); ok {
+		k.ranges[a] = r
+	}
+}
+
+func (k *marks) message(msg []byte) []Span {
+	d := k.k.Dialect
 	h, err := d.Header(msg)
 	if err != nil {
 		return nil
 	}
-	mark := func(offset, n int, name string) {
-		if offset+n <= len(msg) {
-			spans = append(spans, Span{offset, n, name})
-		}
-	}
-	// for those who are promiscuous
-	copied := slices.ContainsFunc(k.sent, func(b []byte) bool { return bytes.Equal(b, msg) })
-	acquire := !copied && k.f.markHeader != nil && k.f.markHeader(k, h, len(msg), mark)
-	if acquire {
-		k.seqs[h.Seq] = true
-	}
-	if acquire || k.echoed[h.Seq] && (copied || !slices.Contains(k.f.countdown, h.Type)) {
-		mark(seqAt, 4, "acqseq")
-	}
+	m := &Marked{Dialect: d, Header: h, Bytes: msg,
+		Copied: slices.ContainsFunc(k.sent, func(b []byte) bool { return bytes.Equal(b, msg) })}
 	r, asked := k.ranges[asker{h.Seq, h.PID}]
 	for x, err := range d.Walk(msg) {
 		if err != nil {
@@ -103,34 +97,35 @@ func (k *marker) message(msg []byte) (spans []Span) {
 			if err != nil {
 				continue
 			}
-			if !copied && (h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max ||
+			if !m.Copied && (h.Type == wire.MsgGetSPI && h.Errno == 0 && asked && r.Min != r.Max ||
 				h.Type == wire.MsgDump && k.unheard(sa)) {
 				k.picked[sa.SPI] = true
 			}
 			if k.picked[sa.SPI] {
-				mark(x.Offset+4, 4, "spi")
+				m.Mark(x.Offset+4, 4, "spi")
 			}
 		case wire.ExtLifetimeCurrent:
-			if life, err := d.ParseLifetime(x.Raw); err == nil && !copied {
+			if life, err := d.ParseLifetime(x.Raw); err == nil && !m.Copied {
 				// The layout is the same in all dialects: header, allocations, bytes, addtime, usetime.
 				if life.AddTime != 0 {
-					mark(x.Offset+16, 8, "addtime")
+					m.Mark(x.Offset+16, 8, "addtime")
 				}
 				if life.UseTime != 0 {
-					mark(x.Offset+24, 8, "usetime")
+					m.Mark(x.Offset+24, 8, "usetime")
 				}
 			}
 		}
-		if k.f.markExt != nil {
-			k.f.markExt(k, h, x, copied, mark)
-		}
 	}
-	return spans
+	if k.own != nil {
+		k.own.Message(m)
+	}
+	slices.SortStableFunc(m.spans, func(a, b Span) int { return cmp.Compare(a.Offset, b.Offset) })
+	return m.spans
 }
 
 // unheard says whether a DUMP may be the first to tell of an SPI that the kernel chose: the answer to GETSPI found no
 // room.
-func (k *marker) unheard(sa wire.SA) bool {
+func (k *marks) unheard(sa wire.SA) bool {
 	if sa.State != wire.StateLarval || sa.SPI == 0 {
 		return false
 	}

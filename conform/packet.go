@@ -8,23 +8,16 @@ import (
 
 // A recording tells the fate of a packet as its recorder saw it: what had become of it when the call that brought it in
 // returned, and from then on what ended it. Packets that were set free went through a task queue, which ran after
-// the call. An engine drives them on at once, so [player.done] puts the reports into the order that the recorder had.
+// the call. An engine drives them on at once, so [Player.done] puts the reports into the order that the recorder had.
 
-func (p *player) inject(a *Action, out *Outcome) {
-	p.packet(a, out, p.m.(PacketPath).Inbound)
-}
-
-func (p *player) output(a *Action, out *Outcome) {
-	p.packet(a, out, func(x *packet.Packet) { p.m.(PacketPath).Outbound(x, a.Tunnel) })
-}
-
-// packet injects a packet. With until, it runs in its own goroutine as far as that point.
-func (p *player) packet(a *Action, out *Outcome, call func(*packet.Packet)) {
+// Inject brings a packet in by a call, and takes what becomes of it for the outcome. An action that says until runs in
+// its own goroutine as far as that point.
+func (p *Player) Inject(a *Action, data []byte, out *Outcome, call func(*packet.Packet)) {
 	p.nextID++
 	f := &flight{id: p.nextID, until: a.Until, calling: true}
 	p.flights[f.id] = f
 	out.ID = f.id
-	x := &packet.Packet{ID: f.id, Data: slices.Clone([]byte(a.Hex)), Done: func(_ *packet.Packet, v packet.Verdict) {
+	x := &packet.Packet{ID: f.id, Data: slices.Clone(data), Done: func(_ *packet.Packet, v packet.Verdict) {
 		p.done(f, v)
 	}}
 	if f.until == "" {
@@ -48,10 +41,10 @@ func (p *player) packet(a *Action, out *Outcome, call func(*packet.Packet)) {
 	}
 }
 
-// resume lets the packet go on that has been held longest.
-func (p *player) resume(*Action, *Outcome) {
+// Resume lets the packet go on that has been held longest.
+func (p *Player) Resume() {
 	if len(p.held) == 0 {
-		p.complain("no packet is held that could go on")
+		p.Complain("no packet is held that could go on")
 		return
 	}
 	f := p.held[0]
@@ -63,7 +56,7 @@ func (p *player) resume(*Action, *Outcome) {
 }
 
 // done hears the verdicts of a packet.
-func (p *player) done(f *flight, v packet.Verdict) {
+func (p *Player) done(f *flight, v packet.Verdict) {
 	v.Inner = slices.Clone(v.Inner)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +84,7 @@ func inQueue(v packet.Verdict) bool {
 }
 
 // landed notes that the call which brought f in has returned.
-func (p *player) landed(f *flight) {
+func (p *Player) landed(f *flight) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f.calling = false
@@ -102,7 +95,7 @@ func (p *player) landed(f *flight) {
 }
 
 // verdict takes what the call made of f out of the events of this step.
-func (p *player) verdict(f *flight, out *Outcome) {
+func (p *Player) verdict(f *flight, out *Outcome) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.depth > 0 {
@@ -118,7 +111,7 @@ func (p *player) verdict(f *flight, out *Outcome) {
 }
 
 // watch hears the final verdicts of all packets; those that the machine made itself concern it.
-func (p *player) watch(x *packet.Packet, v packet.Verdict) {
+func (p *Player) watch(x *packet.Packet, v packet.Verdict) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if x.Done == nil {
@@ -136,7 +129,7 @@ func (e event) fate() Fate {
 }
 
 // point is called by the machine at a named point, on the player's goroutine or on that of a packet it waits for.
-func (p *player) point(name string, x *packet.Packet) {
+func (p *Player) point(name string, x *packet.Packet) {
 	if x != nil {
 		if f := p.flights[x.ID]; f != nil && f.until == name && f.calling && !f.held && f.paused != nil {
 			f.held = true
@@ -158,14 +151,13 @@ func (p *player) point(name string, x *packet.Packet) {
 }
 
 // nested executes a step inside the one that is being played. Its own result is empty.
-func (p *player) nested(st *Step) {
-	o, _ := p.f.op(st.Op)
-	if s, ok := p.m.(Serial); ok && !o.moves && s.Busy() {
-		p.complain("the point %s lies inside of a request: %s cannot come in there", st.At, st.Op)
+func (p *Player) nested(st *Step) {
+	if s, ok := p.Machine.(Serial); ok && !p.k.Ops[st.Op].Moves && s.Busy() {
+		p.Complain("the point %s lies inside of a request: %s cannot come in there", st.At, st.Op)
 		return
 	}
 	var out Outcome
 	p.depth++
-	o.do(p, &st.Action, &out)
+	st.Args.(doer).Do(p, &st.Action, &out)
 	p.depth--
 }

@@ -2,26 +2,21 @@ package conform_test
 
 import (
 	"bytes"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/conform/linux/converse"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // seeded plays a scenario on an emulated Linux with its own randomness.
 func seeded(t *testing.T, seed uint64, sc *conform.Scenario) *conform.Scenario {
 	t.Helper()
-	rec, err := conform.Play(conform.InProcess{Kernel: "linux", Seed: seed}, "linux", sc)
+	rec, err := conform.Play(conform.InProcess{Kernel: of("linux"), Seed: seed}, of("linux"), sc)
 	if err != nil {
 		if strings.Contains(err.Error(), "did not come") { // what it was to repeat got lost on the way
 			return nil
@@ -37,7 +32,7 @@ func TestMarksAreEnough(t *testing.T) {
 	scs := slices.DeleteFunc(slices.Clone(linuxRecordings(t)), func(sc *conform.Scenario) bool {
 		return len(sc.Steps) > 40
 	})
-	scs = append(scs, conform.Conversations(1, 2000)...)
+	scs = append(scs, converse.Scenarios(1, 2000)...)
 	var marked, bare []*conform.Scenario
 	for _, sc := range scs {
 		rec := seeded(t, 7, sc)
@@ -46,7 +41,7 @@ func TestMarksAreEnough(t *testing.T) {
 		}
 		marked = append(marked, rec)
 		var spis int
-		without := clone(t, rec)
+		without := rec.Clone()
 		for i := range without.Steps {
 			for k := range without.Steps[i].Rx {
 				m := &without.Steps[i].Rx[k]
@@ -144,15 +139,15 @@ func TestMarksTellCountsFromNumbers(t *testing.T) {
 
 func TestConversations(t *testing.T) {
 	const messages = 3000
-	scs := conform.Conversations(5, messages)
-	if d := cmp.Diff(text(t, scs), text(t, conform.Conversations(5, messages))); d != "" {
+	scs := converse.Scenarios(5, messages)
+	if d := cmp.Diff(text(t, scs), text(t, converse.Scenarios(5, messages))); d != "" {
 		t.Errorf("the same seed gives two conversations (-first +second):\n%s", d)
 	}
-	if text(t, scs) == text(t, conform.Conversations(6, messages)) {
+	if text(t, scs) == text(t, converse.Scenarios(6, messages)) {
 		t.Error("two seeds give the same conversations")
 	}
 	for _, seed := range []uint64{1, 2, 3, 77} { // 77 once opened a socket twice
-		for _, sc := range conform.Conversations(seed, 4000) {
+		for _, sc := range converse.Scenarios(seed, 4000) {
 			open := map[string]bool{}
 			for i, st := range sc.Steps {
 				if st.Op == "open" && open[st.Socket] {
@@ -168,8 +163,8 @@ func TestConversations(t *testing.T) {
 			ops[st.Op] = true
 			if st.Op == "send" {
 				sent++
-				if len(st.Hex) > 1 {
-					types[st.Hex[1]] = true
+				if msg := st.Message().Hex; len(msg) > 1 {
+					types[msg[1]] = true
 				}
 			}
 		}
@@ -188,7 +183,7 @@ func TestConversations(t *testing.T) {
 		}
 	}
 	// What can be read is what was made.
-	for sc, err := range conform.Read(strings.NewReader(text(t, scs)), "f", "linux") {
+	for sc, err := range conform.Read(strings.NewReader(text(t, scs)), "f", of("linux")) {
 		if err != nil {
 			t.Fatalf("%v %v", sc, err)
 		}
@@ -204,83 +199,4 @@ func text(t testing.TB, scs []*conform.Scenario) string {
 		}
 	}
 	return b.String()
-}
-
-// A recording made on a running engine passes on another.
-func TestRecord(t *testing.T) {
-	a := serve(t, "linux", engine.Options{Clock: time.Now})
-	live := conform.Live{Address: a, Clock: time.Now}
-	dir := t.TempDir()
-	in := write(t, dir, "in.jsonl", []byte(`{"name":"t/add","steps":[`+openA+`,{"op":"send","s":"a","hex":"`+msg(9)+
-		`"}]}`+"\n"))
-	out := filepath.Join(dir, "out.jsonl")
-	record := func(c conform.RecordConfig) (int, string, string) {
-		var stdout, stderr bytes.Buffer
-		c.Kernel, c.Patience = "linux", 20*time.Second
-		if c.Target == nil {
-			c.Target = live
-		}
-		code := conform.Record(t.Context(), c, &stdout, &stderr)
-		return code, stdout.String(), stderr.String()
-	}
-	code, stdout, stderr := record(conform.RecordConfig{Paths: []string{in}, Out: out})
-	if code != 0 || stdout != "" || !strings.Contains(stderr, "1 scenario, 1 message sent") {
-		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
-	}
-	b, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var sc conform.Scenario
-	if err := json.Unmarshal(b, &sc); err != nil || len(sc.Steps) != 2 || len(sc.Steps[1].Rx) != 1 ||
-		sc.Steps[1].Ret != 16 {
-		t.Fatalf("%v, recorded %s", err, b)
-	}
-	code, stdout, stderr = record(conform.RecordConfig{Random: 300, Seed: 3})
-	if code != 1 || !strings.Contains(stderr, "seed 3") { // some of it an engine behind a socket cannot do
-		t.Errorf("exit %d, %q", code, stderr)
-	}
-	p := write(t, dir, "random.jsonl", []byte(stdout))
-	rep := against(t, serve(t, "linux", engine.Options{Clock: time.Now}), readFile(t, p))
-	if rep.Passed == 0 || rep.Failed > 0 {
-		t.Errorf("%d passed, %d failed of what was recorded", rep.Passed, rep.Failed)
-	}
-	for _, tt := range []struct {
-		name string
-		c    conform.RecordConfig
-		code int
-		want string
-	}{
-		{"nobody", conform.RecordConfig{Paths: []string{in},
-			Target: conform.Live{Address: pfkey.Address{Kernel: "linux", Path: filepath.Join(dir, "nowhere")},
-				Clock: time.Now}}, 3, "no engine"},
-		{"no file", conform.RecordConfig{Paths: []string{in + "x"}}, 2, "no such file"},
-		{"nowhere to write", conform.RecordConfig{Paths: []string{in}, Out: filepath.Join(dir, "no", "where")}, 2,
-			"no such file"},
-		{"what a socket cannot do",
-			conform.RecordConfig{Paths: []string{write(t, dir, "s.jsonl",
-				[]byte(lines("t/s", openA, `{"op":"sysc","s":"a","name":"bind","ret":0}`)))}}, 1, "t/s: options"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if code, _, stderr := record(tt.c); code != tt.code || !strings.Contains(stderr, tt.want) {
-				t.Errorf("exit %d, %q; want %d, %q", code, stderr, tt.code, tt.want)
-			}
-		})
-	}
-}
-
-func readFile(t *testing.T, name string) (scs []*conform.Scenario) {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for sc, err := range conform.Read(f, name, "linux") {
-		if err != nil {
-			t.Fatal(err)
-		}
-		scs = append(scs, sc)
-	}
-	return scs
 }

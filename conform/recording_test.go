@@ -3,7 +3,6 @@ package conform_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -18,15 +17,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/kernels"
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 
 // good is a scenario that can be read.
 const good = `{"name":"t/good","steps":[{"op":"open","s":"a","ret":0},{"op":"send","s":"a","hex":"0209","ret":2,"rx":[{"s":"a","hex":"0209000002000000","vol":[[4,4,"spi"]]}]}]}`
 
+// passes is a recording that any machine passes.
+var passes = lines("t/passes", openA, sent(9, "", "a"))
+
 func readAll(t testing.TB, text string) (names, problems []string) {
 	t.Helper()
-	for sc, err := range conform.Read(strings.NewReader(text), "f.jsonl", "illumos") {
+	for sc, err := range conform.Read(strings.NewReader(text), "f.jsonl", of("illumos")) {
 		if err != nil {
 			if _, ok := errors.AsType[*conform.InputError](err); !ok {
 				t.Errorf("%v is a %T", err, err)
@@ -75,9 +78,9 @@ func TestReadRefuses(t *testing.T) {
 		{"unknown verdict", step(`{"op":"inject","hex":"","verdict":"eaten"}`), `unknown verdict "eaten"`},
 		{"unknown verdict of another packet", step(`{"op":"age","packets":[{"id":1,"verdict":"eaten"}]}`),
 			`unknown verdict "eaten"`},
-		{"verdict without packet", step(`{"op":"age","verdict":"queued"}`), "without a packet"},
-		{"counters elsewhere", step(`{"op":"age","counters":{"a":1}}`), "counters in a step"},
-		{"negative counter", step(`{"op":"counters","counters":{"a":-1}}`), "not a scenario"},
+		{"verdict without packet", step(`{"op":"age","verdict":"queued"}`), `op age: unknown field "verdict"`},
+		{"counters elsewhere", step(`{"op":"age","counters":{"a":1}}`), `op age: unknown field "counters"`},
+		{"negative counter", step(`{"op":"counters","counters":{"a":-1}}`), `op counters: field "counters"`},
 		{"unknown span", step(`{"op":"age","rx":[{"s":"a","hex":"00","vol":[[0,1,"mood"]]}]}`),
 			`unknown volatile span "mood"`},
 		{"span outside", step(`{"op":"age","rx":[{"s":"a","hex":"00000000","vol":[[1,4,"spi"]]}]}`),
@@ -120,17 +123,9 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-func TestReadUnknownKernel(t *testing.T) {
-	for _, err := range conform.Read(strings.NewReader(good), "f", "plan9") {
-		if err == nil || !strings.Contains(err.Error(), `unknown kernel "plan9"`) {
-			t.Errorf("got %v", err)
-		}
-	}
-}
-
 // What is read and written again is the same to the reader.
 func TestReadRoundTrip(t *testing.T) {
-	for sc, err := range conform.Read(strings.NewReader(good), "f", "illumos") {
+	for sc, err := range conform.Read(strings.NewReader(good), "f", of("illumos")) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,11 +161,30 @@ func TestManifest(t *testing.T) {
 	}
 }
 
-func run(t *testing.T, c conform.Config) (code int, stdout, stderr string) {
+// of is the kernel of a name.
+func of(name string) *conform.Kernel {
+	k, err := kernels.ByName(name)
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+// unreadable plays a file, all of which has to pass, and says what of it could not be read.
+func unreadable(t *testing.T, kernel, file string) string {
 	t.Helper()
-	var out, errs bytes.Buffer
-	code = conform.Main(context.Background(), c, &out, &errs)
-	return code, out.String(), errs.String()
+	rep, err := conform.Run(t.Context(), conform.Config{Kernel: of(kernel), Paths: []string{file}})
+	if err != nil || rep.Passed < len(rep.Results) {
+		t.Errorf("%v, %+v", err, rep.Results)
+	}
+	return strings.Join(texts(rep.Unreadable), "\n")
+}
+
+func texts(errs []error) (all []string) {
+	for _, err := range errs {
+		all = append(all, err.Error())
+	}
+	return all
 }
 
 func write(t testing.TB, dir, name string, b []byte) string {

@@ -2,7 +2,6 @@ package conform
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -14,12 +13,11 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/internal/files"
-	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
 // Config says what to play on what. The zero value of everything but Kernel is useful.
 type Config struct {
-	Kernel string   // whose recordings, such as "illumos"
+	Kernel *Kernel  // whose recordings
 	Paths  []string // files and folders of recordings; none: those built in
 	Run    string   // regular expression: only scenarios whose name matches; empty: all
 
@@ -32,12 +30,7 @@ type Config struct {
 	Workers  int           // scenarios played at a time; 0: one for each processor
 	Patience time.Duration // after which a scenario that does not come back counts as failed; 0: never
 
-	Verbose  bool // Main: every scenario, and all differences of those that failed
-	JSON     bool // Main: one object a line instead of text
-	ShowKeys bool // Main: key bytes as they are
-
-	Words  func(error) string // Main: how errors are worded; nil: as they are
-	Colour bool               // Main: what passed and failed has colour
+	ShowKeys bool // differences have key bytes as they are
 
 	// Progress, if set, is called after each scenario, in order, with how many are done. Observe, if set, gets its
 	// result.
@@ -98,7 +91,7 @@ func (r *Report) Deviations() map[string]int {
 	return n
 }
 
-// A UsageError is a request that makes no sense: an unknown kernel, a broken pattern.
+// A UsageError is a request that makes no sense, such as a broken pattern.
 type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }
@@ -111,11 +104,12 @@ func (e *UsageError) Unwrap() error { return e.Err }
 // that hangs, with the report of what was done until then.
 func Run(ctx context.Context, c Config) (Report, error) {
 	var rep Report
-	f, err := familyOf(c.Kernel)
-	if err != nil {
-		return rep, &UsageError{err}
+	k := c.Kernel
+	if k.Dialect == nil {
+		return rep, &UsageError{fmt.Errorf("%s is not emulated yet: its recordings can be read, not played", k.Name)}
 	}
 	var pattern *regexp.Regexp
+	var err error
 	if c.Run != "" {
 		if pattern, err = regexp.Compile(c.Run); err != nil {
 			return rep, &UsageError{fmt.Errorf("--run %q is no regular expression: %w", c.Run, plainSyntax(err))}
@@ -123,23 +117,18 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	}
 	t := c.Target
 	if t == nil {
-		t = InProcess{Kernel: c.Kernel, Addrs: c.Addrs, Tunables: c.Tunables, Fault: c.Fault}
+		t = InProcess{Kernel: k, Addrs: c.Addrs, Tunables: c.Tunables, Fault: c.Fault}
 	}
-	if m, err := t.Boot(&Scenario{}, nil); err != nil { // a bad tunable or fault is told once, not for each scenario
-		if _, ok := errors.AsType[*GoneError](err); ok {
-			return rep, err
-		}
-		return rep, &UsageError{err}
-	} else {
-		m.Close()
+	if err := try(t); err != nil { // a bad tunable or fault is told once, not for each scenario
+		return rep, err
 	}
 	live, isLive := t.(Live)
 	if c.Workers == 0 && isLive {
-		c.Workers = live.workers()
+		c.Workers = live.Workers()
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	scs, captures, bad := load(ctx, f, c.Paths)
+	scs, captures, bad := Load(ctx, k, c.Paths)
 	if ctx.Err() != nil {
 		return rep, files.ErrInterrupted
 	}
@@ -147,12 +136,12 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	var all []func() Result
 	for _, sc := range scs {
 		if wanted(pattern, sc.File, sc.Name) {
-			all = append(all, func() Result { return again(t, func() Result { return scenario(ctx, t, f, sc, &c) }) })
+			all = append(all, func() Result { return again(t, func() Result { return scenario(ctx, t, k, sc, &c) }) })
 		}
 	}
 	for _, x := range captures {
-		if wanted(pattern, x.file, x.name) {
-			all = append(all, func() Result { return x.played(t, f) })
+		if wanted(pattern, x.File(), x.Name()) {
+			all = append(all, func() Result { return x.Play(t, k) })
 		}
 	}
 	err = inOrder(ctx, len(all), c.Workers, func(i int) Result { return all[i]() }, func(i int, r Result) {
@@ -168,6 +157,19 @@ func Run(ctx context.Context, c Config) (Report, error) {
 		}
 	})
 	return rep, err
+}
+
+// try looks whether there is a machine to play on.
+func try(t Target) error {
+	m, err := t.Boot(&Scenario{}, nil)
+	if err == nil {
+		m.Close()
+		return nil
+	}
+	if _, ok := errors.AsType[*GoneError](err); ok {
+		return err
+	}
+	return &UsageError{err}
 }
 
 // wanted says whether the pattern of --run picks a scenario: by its name, or by its name behind that of the folder of
@@ -254,14 +256,14 @@ func inOrder[T any](ctx context.Context, n, workers int, do func(int) T, take fu
 	return nil
 }
 
-// again plays a scenario that failed on the host's kernel once more: whoever else uses the host can hold a conversation
-// up until the kernel does what it does a second later. A kernel that answers otherwise does so every time.
+// again plays a scenario as often as the target wants one that fails.
 func again(t Target, play func() Result) (r Result) {
-	const tries = 5
-	live, ok := t.(Live)
+	tries := 1
+	if live, ok := t.(Live); ok {
+		tries = live.Tries()
+	}
 	for n := 1; ; n++ {
-		if r = play(); r.Status != Failed || r.err != nil || n == tries || !ok ||
-			live.Address.Kernel != pfkey.HostKernel {
+		if r = play(); r.Status != Failed || r.err != nil || n >= tries {
 			if n > 1 && r.Status == Passed {
 				r.Tries = n
 			}
@@ -271,9 +273,9 @@ func again(t Target, play func() Result) (r Result) {
 }
 
 // scenario plays and judges one.
-func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config) Result {
+func scenario(ctx context.Context, t Target, k *Kernel, sc *Scenario, c *Config) Result {
 	r := Result{Scenario: sc.Name, File: sc.File, Line: sc.Line, Status: Failed, steps: len(sc.Steps)}
-	p := patiently(ctx, c.Patience, t, f, sc)
+	p := patiently(ctx, c.Patience, t, k, sc)
 	switch {
 	case p.err != nil:
 		r.err = p.err
@@ -291,13 +293,13 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config)
 	r.Eased = p.eased
 	// What a panic cut off is not there to be judged, but the panic itself is.
 	steps := func(sc *Scenario) []Step { return sc.Steps[:min(len(sc.Steps), len(p.outs))] }
-	judge := func(sc *Scenario) []Difference { return compare(f, steps(sc), p.outs, c.ShowKeys, toleranceOf(t)) }
+	judge := func(sc *Scenario) []Difference { return compare(k, steps(sc), p.outs, c.ShowKeys, toleranceOf(t)) }
 	r.Differences = judge(p.want)
 	if len(r.Differences) > 0 || sc.Panic {
-		amended := p.want.clone()
-		for _, d := range f.deviations {
-			if d.amend(amended) {
-				r.Deviations = append(r.Deviations, d.name)
+		amended := p.want.Clone()
+		for _, d := range k.Deviations {
+			if d.Amend(amended) {
+				r.Deviations = append(r.Deviations, d.Name)
 			}
 		}
 		if r.Deviations != nil {
@@ -316,7 +318,7 @@ func scenario(ctx context.Context, t Target, f *family, sc *Scenario, c *Config)
 }
 
 // patiently plays a scenario, which may take so long beside the time that it sleeps; 0: for ever.
-func patiently(ctx context.Context, patience time.Duration, t Target, f *family, sc *Scenario) playing {
+func patiently(ctx context.Context, patience time.Duration, t Target, k *Kernel, sc *Scenario) playing {
 	if patience > 0 {
 		var cancel context.CancelFunc
 		patience += sc.sleeps(t)
@@ -325,7 +327,7 @@ func patiently(ctx context.Context, patience time.Duration, t Target, f *family,
 	}
 	// In a goroutine of its own, which is left behind if the machine is stuck: then it has proved its point.
 	done := make(chan playing, 1)
-	go func() { done <- play(t, f, sc) }()
+	go func() { done <- play(t, k, sc) }()
 	select {
 	case p := <-done:
 		return p
@@ -343,9 +345,8 @@ func (sc *Scenario) sleeps(t Target) (d time.Duration) {
 		return 0
 	}
 	for i := range sc.Steps {
-		d += time.Duration(sc.Steps[i].Millis) * time.Millisecond
-		if sc.Steps[i].Op == "align" {
-			d += time.Second
+		if w, ok := sc.Steps[i].Args.(interface{ Waits() time.Duration }); ok {
+			d += w.Waits()
 		}
 	}
 	return d
@@ -358,15 +359,4 @@ func toleranceOf(t Target) int64 {
 		return 400
 	}
 	return 60
-}
-
-// clone copies a scenario deeply.
-func (sc *Scenario) clone() *Scenario {
-	b, err := json.Marshal(sc)
-	c := new(Scenario)
-	if err = errors.Join(err, json.Unmarshal(b, c)); err != nil {
-		panic("conform: a scenario that was read cannot be copied: " + err.Error())
-	}
-	c.File, c.Line = sc.File, sc.Line
-	return c
 }

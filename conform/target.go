@@ -1,21 +1,16 @@
 package conform
 
 import (
-	"fmt"
 	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
-	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // Target is what scenarios are played on. It makes a machine for each scenario; it is safe for concurrent use.
@@ -26,8 +21,8 @@ type Target interface {
 	Boot(sc *Scenario, step func(point string, p *packet.Packet)) (Machine, error)
 }
 
-// Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [Passing], [PacketPath],
-// [Network] and [Owner] it is. Scenarios that need more than it has are skipped.
+// Machine is a kernel as scenarios use it: its PF_KEY sockets, and whichever of [Clock], [Passing], [PacketPath] and
+// [Owner] it is, or of what its kernel's operations ask for. Scenarios that need more than it has are skipped.
 type Machine interface {
 	pfkey.Engine
 	Close()
@@ -49,36 +44,6 @@ type Passing interface {
 	Wait(until time.Time)
 }
 
-// Network is a machine on a host where other programs run than those that speak PF_KEY. Its methods return what the
-// system call returned.
-type Network interface {
-	Sysctl(name string, value int) wire.Errno // by its name below /proc/sys
-	Traffic(t Traffic) wire.Errno
-	// Encap opens a UDP socket that takes encapsulated packets of the kind that the socket option UDP_ENCAP has.
-	Encap(at netip.AddrPort, kind int) wire.Errno
-	// Datagram sends a UDP datagram over the loopback interface.
-	Datagram(src, dst netip.AddrPort, payload []byte) wire.Errno
-	AddPolicy(p TransformPolicy) wire.Errno
-}
-
-// Traffic is one packet that a program has the host send.
-type Traffic struct {
-	Proto        uint8      // 17: a datagram, 6: the first packet of a connection, else an echo request
-	Src          netip.Addr // invalid: the host chooses
-	Dst          netip.Addr
-	SPort, DPort uint16
-	Len          int // bytes of payload, which are zero
-}
-
-// TransformPolicy is an output policy made by other means than PF_KEY: from one host to another, with one template that
-// allows every algorithm.
-type TransformPolicy struct {
-	Src, Dst netip.Addr
-	Proto    uint8 // IP's number: 50 ESP, 51 AH, 108 IPCOMP
-	Mode     uint8 // as the kernel counts: 0 transport, 1 tunnel, 2 route optimisation, 4 BEET
-	ReqID    uint32
-}
-
 // PacketPath is a machine that takes packets and tells what becomes of them through their Done.
 type PacketPath interface {
 	Inbound(p *packet.Packet)
@@ -91,7 +56,7 @@ type PacketPath interface {
 
 // Owner is a machine that lets one at the operations that only its kernel has.
 type Owner interface {
-	Own() any // such as *illumos.Kernel
+	Own() any // the emulated kernel
 }
 
 // Serial is a machine that serves one request at a time and can tell whether it is in the middle of one. At a named
@@ -100,10 +65,37 @@ type Serial interface {
 	Busy() bool
 }
 
+// Live is a target that runs elsewhere, in real time. Not everything that a recording holds can be done or seen there;
+// [Report.Unjudged] counts what could not.
+type Live interface {
+	Target
+	Workers() int // how many scenarios may be played at a time
+	// Tries is how often a scenario that fails is played: whoever else uses a host can hold a conversation up until its
+	// kernel does what it does a second later. A kernel that answers otherwise does so every time.
+	Tries() int
+}
+
+// Partial is a machine that cannot do every step. A scenario is played on it up to the first step that it cannot do.
+type Partial interface {
+	// Cannot says why a step cannot be done, or done so that it can be judged; "" if it can.
+	Cannot(st *Step) string
+	// Expect changes a recording into what is to be expected of this machine, which answers by other ways, and tells
+	// what it has made volatile in its first n steps: how many values, by the name of their kind.
+	Expect(sc *Scenario, n int) (eased map[string]int)
+}
+
+// A GoneError says that there is no kernel at the address, or none any more.
+type GoneError struct{ Err error }
+
+func (e *GoneError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *GoneError) Unwrap() error { return e.Err }
+
 // InProcess plays on engines in this process, in virtual time. The zero value of each field but Kernel stands for what
 // the recordings were made with.
 type InProcess struct {
-	Kernel    string
+	Kernel    *Kernel
 	Addrs     []netip.Addr
 	Broadcast []netip.Addr
 	Tunables  map[string]string
@@ -116,25 +108,20 @@ var recordingStart = time.Unix(1_400_000_000, 0).UTC()
 
 // Boot implements [Target].
 func (t InProcess) Boot(sc *Scenario, step func(string, *packet.Packet)) (Machine, error) {
-	f, err := familyOf(t.Kernel)
-	if err != nil {
-		return nil, err
-	}
 	o := engine.Options{Addrs: t.Addrs, Broadcast: t.Broadcast, Start: recordingStart,
-		Rand:     randomness(sc.Name, t.Seed),
-		Tunables: t.Tunables, Fault: t.Fault, Step: step}
-	if o.Addrs == nil && (sc.Net || !f.isolates) {
-		o.Addrs, o.Broadcast = f.addrs, f.broadcast
+		Rand: randomness(sc.Name, t.Seed), Tunables: t.Tunables, Fault: t.Fault, Step: step}
+	if o.Addrs == nil && (sc.Net || !t.Kernel.Isolates) {
+		o.Addrs, o.Broadcast = t.Kernel.Addrs, t.Kernel.Broadcast
 	}
-	e, err := kernel.New(t.Kernel, o)
+	e, err := kernel.New(t.Kernel.Name, o)
 	if err != nil {
 		return nil, err
 	}
-	m := inProcess{e}
-	if f.network == nil {
+	if m := (&Emulated{e}); t.Kernel.Machine == nil {
 		return m, nil
+	} else {
+		return t.Kernel.Machine(m), nil
 	}
-	return networked{m, f.network(e)}, nil
 }
 
 // randomness repeats itself for a scenario, whichever scenarios are played beside it.
@@ -150,11 +137,12 @@ func randomness(scenario string, seed uint64) io.Reader {
 	return rand.NewChaCha8(key)
 }
 
-type inProcess struct{ *engine.Engine }
+// Emulated is the machine that an engine in this process is.
+type Emulated struct{ *engine.Engine }
 
-// Inbound implements [PacketPath]. Recordings of illumos begin where IP hands a packet to IPsec, so what IP itself
-// refuses is not asked there.
-func (m inProcess) Inbound(p *packet.Packet) {
+// Inbound implements [PacketPath]. The recordings of some kernels begin where IP hands a packet to IPsec, so what IP
+// itself refuses is not asked there.
+func (m *Emulated) Inbound(p *packet.Packet) {
 	k, ok := m.Kernel().(interface{ InboundIPsec(*packet.Packet) })
 	if !ok {
 		m.Engine.Inbound(p)
@@ -164,116 +152,33 @@ func (m inProcess) Inbound(p *packet.Packet) {
 	k.InboundIPsec(p)
 }
 
-func (m inProcess) Watch(f func(*packet.Packet, packet.Verdict)) func() { return m.Ledger().Watch(f) }
-func (m inProcess) InFlight() uint64                                    { return m.Ledger().Balance().InFlight }
+// Watch implements [PacketPath].
+func (m *Emulated) Watch(f func(*packet.Packet, packet.Verdict)) func() { return m.Ledger().Watch(f) }
+
+// InFlight implements [PacketPath].
+func (m *Emulated) InFlight() uint64 { return m.Ledger().Balance().InFlight }
 
 // Busy uses that posted work is done at once unless the control lock is held.
-func (m inProcess) Busy() bool {
+func (m *Emulated) Busy() bool {
 	busy := true
 	m.Post(func() { busy = false })
 	return busy
 }
 
-func (m inProcess) Own() any { return m.Kernel() }
+// Own implements [Owner].
+func (m *Emulated) Own() any { return m.Kernel() }
 
 // Align implements [Passing].
-func (m inProcess) Align() {
+func (m *Emulated) Align() {
 	if now := m.Now(); now.Truncate(time.Second) != now {
 		m.Advance(now.Truncate(time.Second).Add(time.Second))
 	}
 }
 
 // Wait implements [Passing].
-func (m inProcess) Wait(until time.Time) {
+func (m *Emulated) Wait(until time.Time) {
 	if next, ok := m.Next(); ok && next.Before(until) {
 		until = next
 	}
 	m.Advance(until)
-}
-
-// networked is an engine whose kernel knows a host's network.
-type networked struct {
-	inProcess
-	Network
-}
-
-// family is one kind of recordings: the kernel they come from and what it has of its own.
-type family struct {
-	kernel           string
-	builtin          []string // folders of testdata/golden
-	dialect          *wire.Dialect
-	addrs, broadcast []netip.Addr
-	isolates         bool // a scenario that is not said to have a network has none of these addresses
-	network          func(*engine.Engine) Network
-	points           map[string]bool // the named points that steps may refer to
-	ops              map[string]*op  // beside the common ones
-	suite            func(protection) (*ipsec.Suite, error)
-	probe            func() []byte // a message that a live kernel answers
-	// by how many seconds times may differ: the recording could cross into another second
-	slack      int64
-	spis       wire.SPIRange // from which SPIs are picked when a request says nothing
-	deviations []deviation
-	converse   func(seed uint64, messages int) []*Scenario // makes random conversations
-
-	flushes []wire.MsgType // the messages that remove what others have left
-
-	// Where SAs come in pairs: pair finds the SPI of the other one that a message names, and updatePair is the message
-	// that changes the lifetimes of both. Else they are zero.
-	pair       func(d *wire.Dialect, msg []byte) (wire.SPI, bool)
-	updatePair wire.MsgType
-	// countdown are the messages whose answers the kernel numbers itself: the number is how many are still to come, and
-	// none that the request had.
-	countdown []wire.MsgType
-	// A running engine goes on counting where a fresh one begins. named says why a message that names something by such
-	// a number cannot be sent, "" if it names nothing so; numbers says where they are in messages that come.
-	named   func(d *wire.Dialect, msg []byte) string
-	numbers func(d *wire.Dialect, msg []byte) []Span
-
-	// What else varies in the header of a message, and in an extension. markHeader says whether it is an ACQUIRE of the
-	// kernel's own, with a number that the whole machine counts. A copied message is one that a program sent.
-	markHeader func(k *marker, h wire.Header, size int, mark marking) (acquire bool)
-	markExt    func(k *marker, h wire.Header, x wire.Ext, copied bool, mark marking)
-}
-
-// deviation is a difference that is meant. It does not wave a scenario through: amend changes the recording into the
-// answer that is expected of the emulator, and that is compared as exactly as the recording was.
-type deviation struct {
-	name, reason string
-	// amend rewrites sc if the deviation concerns it, and says whether it did. sc is a copy to be changed at will.
-	amend func(sc *Scenario) bool
-}
-
-// families has one row for each kernel with recordings that can be played. It is filled by the files named after them.
-var families = map[string]*family{}
-
-func familyOf(kernel string) (*family, error) {
-	if f, ok := families[kernel]; ok {
-		return f, nil
-	}
-	return nil, fmt.Errorf("unknown kernel %q (known: %s)", kernel, strings.Join(Kernels(), ", "))
-}
-
-// Kernels lists the kernels whose recordings can be played.
-func Kernels() []string {
-	var names []string
-	for n := range families {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
-}
-
-func (f *family) op(name string) (*op, bool) {
-	if o, ok := f.ops[name]; ok {
-		return o, true
-	}
-	o, ok := commonOps[name]
-	return o, ok
-}
-
-func addrs(list ...string) (as []netip.Addr) {
-	for _, s := range list {
-		as = append(as, netip.MustParseAddr(s))
-	}
-	return as
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/linux"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
@@ -14,7 +15,7 @@ const captures = "../testdata/pcaps/esp-linux-6.1"
 // TestCaptures opens every packet that a Linux kernel protected, finds what it had protected, and seals that again to
 // the same bytes. Package conform does it; here it is done on machines of other word sizes and byte orders too.
 func TestCaptures(t *testing.T) {
-	rep, err := conform.Run(context.Background(), conform.Config{Kernel: "linux", Paths: []string{captures}})
+	rep, err := conform.Run(context.Background(), conform.Config{Kernel: linux.Kernel, Paths: []string{captures}})
 	if err != nil || rep.Unreadable != nil {
 		t.Fatal(err, rep.Unreadable)
 	}

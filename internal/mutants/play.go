@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/kernels"
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 
@@ -87,7 +88,11 @@ func (p *player) play(which []int, fault string) (failed int, err error) {
 	defer stop()
 	failed = -1
 	played := 0
-	_, err = conform.Run(ctx, conform.Config{Kernel: p.kernel, Paths: []string{p.file}, Fault: fault, Workers: 1,
+	k, err := kernels.ByName(p.kernel)
+	if err != nil {
+		return 0, err
+	}
+	_, err = conform.Run(ctx, conform.Config{Kernel: k, Paths: []string{p.file}, Fault: fault, Workers: 1,
 		Patience: patience, Observe: func(r conform.Result) {
 			if r.Status == conform.Failed && failed < 0 {
 				failed = played

@@ -1,6 +1,11 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -9,6 +14,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -17,7 +23,8 @@ const patience = time.Minute
 
 func (e *env) conform() *cobra.Command {
 	c := conform.Config{Patience: patience}
-	var against string
+	w := &reporter{out: e.stdout}
+	var name, against string
 	var addrs, options []string
 	cmd := &cobra.Command{
 		Use:   "conform --kernel NAME [PATH...]",
@@ -32,7 +39,7 @@ they are played on a kernel that runs already: an engine behind its socket, or a
 the real kernel of this host, in network namespaces of their own (this needs root and
 the program ip). What cannot be judged there is counted and named.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c.Paths, c.Words, c.Colour = args, words.Text, bool(e.colour.Wanted(e.stdout))
+			c.Paths, c.ShowKeys, w.colour = args, w.showKeys, bool(e.colour.Wanted(e.stdout))
 			var err error
 			if c.Addrs, err = parseAddrs(addrs); err != nil {
 				return err
@@ -41,25 +48,28 @@ the program ip). What cannot be judged there is counted and named.`,
 				return err
 			}
 			if against != "" {
-				a, err := pfkey.ParseAddress(against)
+				c.Target, _, err = running(against)
 				if err != nil {
-					return command.Usagef("--against: %w", err)
+					return err
 				}
 				if c.Addrs != nil || options != nil || c.Fault != "" {
-					return command.Usagef(
-						"--against plays on a kernel that runs already: --addr, -o and --fault are for one that is made")
+					return command.Usagef("--against plays on a kernel that runs already: --addr, -o and --fault " +
+						"are for one that is made")
 				}
-				c.Target = conform.Live{Address: a, Clock: time.Now}
+				w.live = true
 			}
-			if code := conform.Main(cmd.Context(), c, e.stdout, e.stderr); code != command.ExitDone {
+			if c.Kernel, err = kernels.ByName(name); err != nil {
+				return command.Usagef("conform: %w", err)
+			}
+			if code := e.playRecordings(cmd.Context(), c, w); code != command.ExitDone {
 				return command.Told(code)
 			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&c.Kernel, "kernel", "illumos", "the kernel whose recordings are played: "+
-		strings.Join(conform.Kernels(), ", "))
+	f.StringVar(&name, "kernel", "illumos",
+		"the kernel whose recordings are played: "+strings.Join(kernels.Names(), ", "))
 	f.StringVar(&against, "against", "",
 		"the `ADDRESS` of a running kernel to play on: KERNEL:PATH, or af_key: for this host's")
 	f.StringVar(&c.Run, "run", "",
@@ -70,8 +80,104 @@ the program ip). What cannot be judged there is counted and named.`,
 	f.StringArrayVarP(&options, "option", "o", nil,
 		"a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
 	f.StringVar(&c.Fault, "fault", "", "a deliberate defect: larval-unlocked, larval-window")
-	f.BoolVarP(&c.Verbose, "verbose", "v", false, "every scenario, and every difference of those that fail")
-	f.BoolVar(&c.JSON, "json", false, "one JSON object a line")
-	f.BoolVar(&c.ShowKeys, "show-keys", false, "print key bytes as they are")
+	f.BoolVarP(&w.verbose, "verbose", "v", false, "every scenario, and every difference of those that fail")
+	f.BoolVar(&w.json, "json", false, "one JSON object a line")
+	f.BoolVar(&w.showKeys, "show-keys", false, "print key bytes as they are")
 	return cmd
+}
+
+// running is the kernel that runs at an address, to play on, and its recordings' kind.
+func running(address string) (conform.Live, *conform.Kernel, error) {
+	a, err := pfkey.ParseAddress(address)
+	if err != nil {
+		return nil, nil, command.Usagef("--against: %w", err)
+	}
+	t, k, err := kernels.Running(a, time.Now)
+	if err != nil {
+		return nil, nil, command.Usagef("--against: %w", err)
+	}
+	return t, k, nil
+}
+
+// playRecordings plays recordings, reports, and returns the exit code: unreadable input comes before what failed.
+func (e *env) playRecordings(ctx context.Context, c conform.Config, w *reporter) int {
+	complain := func(err error) { fmt.Fprintf(e.stderr, "pfkeyd conform: %s\n", words.Text(err)) }
+	w.kernel = c.Kernel
+	bar := newProgress(e.stderr)
+	c.Observe = func(r conform.Result) {
+		if w.shows(r) {
+			bar.clear() // the terminal may be the same
+			w.result(r)
+		}
+	}
+	c.Progress = bar.show
+	rep, err := conform.Run(ctx, c)
+	bar.clear()
+	for _, bad := range rep.Unreadable {
+		complain(bad)
+	}
+	if _, ok := errors.AsType[*conform.UsageError](err); ok {
+		complain(err)
+		return command.ExitUsage
+	}
+	if _, ok := errors.AsType[*conform.GoneError](err); ok && len(rep.Results) == 0 {
+		complain(err)
+		return command.ExitNoEngine
+	}
+	done := len(rep.Results)
+	switch {
+	case errors.Is(err, context.Canceled):
+		complain(fmt.Errorf("interrupted after %d %s", done, plural(done, "scenario")))
+	case err != nil:
+		complain(fmt.Errorf("stopped after %d %s: %w", done, plural(done, "scenario"), err))
+	case done == 0 && len(rep.Unreadable) > 0 && !w.json:
+		return command.ExitUsage
+	case done == 0 && len(rep.Unreadable) == 0:
+		complain(fmt.Errorf("no scenario of %s matches %q", c.Kernel.Name, c.Run))
+		return command.ExitUsage
+	}
+	w.sums(&rep)
+	switch {
+	case len(rep.Unreadable) > 0:
+		return command.ExitUsage
+	case rep.Failed > 0 || err != nil:
+		return command.ExitFailed
+	}
+	return command.ExitDone
+}
+
+// progress is a bar on a terminal; on anything else it shows nothing.
+type progress struct {
+	w     io.Writer // nil: nowhere
+	shown int       // tenths of a percent shown, plus one; 0: the line is clear
+}
+
+func newProgress(w io.Writer) *progress {
+	if f, ok := w.(*os.File); ok {
+		if st, err := f.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+			return &progress{w: w}
+		}
+	}
+	return &progress{}
+}
+
+func (p *progress) show(done, total int) {
+	if p.w == nil {
+		return
+	}
+	const width = 40
+	at := done*1000/total + 1
+	if at == p.shown {
+		return
+	}
+	p.shown = at
+	n := done * width / total
+	fmt.Fprintf(p.w, "\r[%s%s] %d/%d", strings.Repeat("#", n), strings.Repeat(".", width-n), done, total)
+}
+
+func (p *progress) clear() {
+	if p.w != nil && p.shown != 0 {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.shown = 0
+	}
 }

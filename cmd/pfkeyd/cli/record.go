@@ -1,21 +1,33 @@
 package cli
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
 	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/conform/kernels"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
+// recording is what record is told.
+type recording struct {
+	conform.RecordConfig
+	paths []string // files and folders of scenarios
+	seed  uint64   // of random conversations, if Messages is not 0
+	out   string   // file; "" or "-": standard output
+}
+
 func (e *env) record() *cobra.Command {
-	c := conform.RecordConfig{Patience: patience}
-	var against string
+	c := recording{RecordConfig: conform.RecordConfig{Patience: patience}}
+	var name, against string
 	cmd := &cobra.Command{
 		Use:   "record --against ADDRESS IN... [-o OUT]",
 		Short: "Play scenarios on a running kernel and write what comes back",
@@ -26,28 +38,29 @@ one of this host, and writes what came back in the same format, for 'pfkeyd conf
 With --random N it makes up conversations of at least N messages instead, from a seed.
 They follow what programs say, with faults, or are recordings spoilt.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			a, err := pfkey.ParseAddress(against)
-			switch {
-			case against == "":
+			if against == "" {
 				return command.Usagef("record: --against ADDRESS is needed")
-			case err != nil:
-				return command.Usagef("--against: %w", err)
-			case (len(args) == 0) == (c.Random == 0):
-				return command.Usagef("record: either scenarios or --random N")
-			case c.Random < 0:
-				return command.Usagef("--random %d: a number of messages is wanted", c.Random)
 			}
-			if c.Kernel == "" {
-				if c.Kernel = a.Kernel; a.Kernel == pfkey.HostKernel {
-					c.Kernel = "linux"
+			var err error
+			c.Target, c.Kernel, err = running(against)
+			switch {
+			case err != nil:
+				return err
+			case (len(args) == 0) == (c.Messages == 0):
+				return command.Usagef("record: either scenarios or --random N")
+			case c.Messages < 0:
+				return command.Usagef("--random %d: a number of messages is wanted", c.Messages)
+			}
+			if name != "" {
+				if c.Kernel, err = kernels.ByName(name); err != nil {
+					return command.Usagef("record: %w", err)
 				}
 			}
 			if !cmd.Flags().Changed("seed") {
-				c.Seed = rand.Uint64() >> 32
+				c.seed = rand.Uint64() >> 32
 			}
-			c.Paths, c.Words = args, words.Text
-			c.Target = conform.Live{Address: a, Clock: time.Now}
-			if code := conform.Record(cmd.Context(), c, e.stdout, e.stderr); code != command.ExitDone {
+			c.paths = args
+			if code := e.recordScenarios(cmd.Context(), c); code != command.ExitDone {
 				return command.Told(code)
 			}
 			return nil
@@ -55,10 +68,91 @@ They follow what programs say, with faults, or are recordings spoilt.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&against, "against", "", "the `ADDRESS` of a running kernel: KERNEL:PATH, or af_key: for this host's")
-	f.StringVar(&c.Kernel, "kernel", "", "whose scenarios these are (default: that of the address): "+
-		strings.Join(conform.Kernels(), ", "))
-	f.StringVarP(&c.Out, "output", "o", "", "the `FILE` to write (default: standard output)")
-	f.IntVar(&c.Random, "random", 0, "send at least `N` messages in random conversations")
-	f.Uint64Var(&c.Seed, "seed", 0, "of the random conversations (default: another one each time)")
+	f.StringVar(&name, "kernel", "", "whose scenarios these are (default: that of the address): "+
+		strings.Join(kernels.Names(), ", "))
+	f.StringVarP(&c.out, "output", "o", "", "the `FILE` to write (default: standard output)")
+	f.IntVar(&c.Messages, "random", 0, "send at least `N` messages in random conversations")
+	f.Uint64Var(&c.seed, "seed", 0, "of the random conversations (default: another one each time)")
 	return cmd
+}
+
+// recordScenarios plays scenarios and writes what came back, one line for each. It returns the exit code.
+func (e *env) recordScenarios(ctx context.Context, c recording) (code int) {
+	failed := false
+	complain := func(err error) {
+		failed = true
+		fmt.Fprintf(e.stderr, "pfkeyd record: %s\n", words.Text(err))
+	}
+	if c.Messages > 0 {
+		converse := kernels.Conversations[c.Kernel.Name]
+		if converse == nil {
+			complain(fmt.Errorf("there are no random conversations with %s", c.Kernel.Name))
+			return command.ExitUsage
+		}
+		c.Scenarios = converse(c.seed, c.Messages+c.Messages/4) // more than needed: some are left out
+	} else {
+		var bad []error
+		c.Scenarios, _, bad = conform.Load(ctx, c.Kernel, c.paths)
+		for _, err := range bad {
+			complain(err)
+		}
+		if len(bad) > 0 {
+			return command.ExitUsage
+		}
+		if ctx.Err() != nil {
+			complain(files.ErrInterrupted)
+			return command.ExitFailed
+		}
+	}
+	w := e.stdout
+	if c.out != "" && c.out != "-" {
+		file, err := files.Create(ctx, c.out, 0o666)
+		if err != nil {
+			complain(err)
+			return command.ExitUsage
+		}
+		defer func() {
+			if err := file.Close(); err != nil && code == command.ExitDone {
+				complain(err)
+				code = command.ExitFailed
+			}
+		}()
+		w = file
+	}
+	buf := bufio.NewWriter(w)
+	did, err := conform.Record(ctx, c.RecordConfig, func(sc, rec *conform.Scenario, err error) error {
+		if err != nil {
+			complain(fmt.Errorf("%s: %w", sc.Name, err))
+			return nil
+		}
+		return rec.Write(buf)
+	})
+	if _, ok := errors.AsType[*conform.UsageError](err); ok {
+		complain(err)
+		return command.ExitUsage
+	}
+	if _, ok := errors.AsType[*conform.GoneError](err); ok {
+		complain(err)
+		return command.ExitNoEngine
+	}
+	if err != nil {
+		complain(fmt.Errorf("stopped after %d scenarios: %w", did.Scenarios, err))
+	}
+	if err := buf.Flush(); err != nil {
+		complain(err)
+		return command.ExitFailed
+	}
+	fmt.Fprintf(e.stderr, "pfkeyd record: %d %s, %d %s sent",
+		did.Scenarios, plural(did.Scenarios, "scenario"), did.Messages, plural(did.Messages, "message"))
+	if c.Messages > 0 {
+		fmt.Fprintf(e.stderr, ", seed %d, %d left out: held up, or a message to repeat did not come", c.seed, did.LeftOut)
+	}
+	fmt.Fprintln(e.stderr)
+	if c.Messages > 0 && did.Messages < c.Messages {
+		complain(fmt.Errorf("%d messages were wanted", c.Messages))
+	}
+	if failed {
+		return command.ExitFailed
+	}
+	return command.ExitDone
 }

@@ -1,9 +1,8 @@
-package conform
+package illumos
 
 import (
 	"bytes"
 	_ "embed"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -12,48 +11,49 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/pfkeyd/pfkeyd/conform"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// illumosDeviations are all places where the emulated illumos does not do what the recorded one did, and why. All of
+// deviations are all places where the emulated illumos does not do what the recorded one did, and why. All of
 // them are about packets that the original loses or delivers by mistake, and about ways to crash it.
-var illumosDeviations = []deviation{
+var deviations = []conform.Deviation{
 	{
-		name:   "panic",
-		reason: "the original follows a bad pointer or frees memory twice; the emulator refuses and stays up",
-		amend:  amendPanic,
+		Name:   "panic",
+		Reason: "the original follows a bad pointer or frees memory twice; the emulator refuses and stays up",
+		Amend:  amendPanic,
 	}, {
-		name: "dead-sa",
-		reason: "a packet saw the SA LARVAL, and before it was stored the SA became DEAD: the original decrypts and delivers it all the same, " +
+		Name: "dead-sa",
+		Reason: "a packet saw the SA LARVAL, and before it was stored the SA became DEAD: the original decrypts and delivers it all the same, " +
 			"the emulator looks at the state under the lock and drops it, no SA",
-		amend: onRace(`-(fail-before-store|held-over-(fail|update-(delete|flush|expire)))$`, amendDead),
+		Amend: onRace(`-(fail-before-store|held-over-(fail|update-(delete|flush|expire)))$`, amendDead),
 	}, {
-		name: "elsewhere-sa",
-		reason: "a packet saw the SA LARVAL, and before it was stored another node of the cluster took the SA over: the original delivers it, " +
+		Name: "elsewhere-sa",
+		Reason: "a packet saw the SA LARVAL, and before it was stored another node of the cluster took the SA over: the original delivers it, " +
 			"the emulator drops it, no SA",
-		amend: onRace(`-held-over-elsewhere$`, amendDead),
+		Amend: onRace(`-held-over-elsewhere$`, amendDead),
 	}, {
-		name: "flushed-larval",
-		reason: "a packet saw the SA LARVAL, and before it was stored the SA was flushed: the original stores it on an SA that nobody can reach " +
+		Name: "flushed-larval",
+		Reason: "a packet saw the SA LARVAL, and before it was stored the SA was flushed: the original stores it on an SA that nobody can reach " +
 			"and drops it as timed out, the emulator drops it at once, no SA",
-		amend: onRace(`-(flush-before-store|held-over-flush(-getspi)?)$`, amendFlushed),
+		Amend: onRace(`-(flush-before-store|held-over-flush(-getspi)?)$`, amendFlushed),
 	}, {
-		name: "promoted-slot",
-		reason: "a packet saw the SA LARVAL and comes back to an SA that was promoted, whose queue UPDATE has not yet emptied: the original throws " +
+		Name: "promoted-slot",
+		Reason: "a packet saw the SA LARVAL and comes back to an SA that was promoted, whose queue UPDATE has not yet emptied: the original throws " +
 			"the waiting packet away, the emulator empties the queue with the promotion and delivers both",
-		amend: onRace(`-held-until-take$`, amendPromoted),
+		Amend: onRace(`-held-until-take$`, amendPromoted),
 	}, {
-		name: "idle-leak",
-		reason: "the packets that wait on an IDLE SA are never freed when the original deletes it; the emulator ends every packet, these as those that " +
+		Name: "idle-leak",
+		Reason: "the packets that wait on an IDLE SA are never freed when the original deletes it; the emulator ends every packet, these as those that " +
 			"the SA could not release",
-		amend: amendIdle,
+		Amend: amendIdle,
 	},
 }
 
 // race is a scenario of the class interleave, named PROTOCOL-WHAT, that is being amended.
 type race struct {
-	*Scenario
+	*conform.Scenario
 	d     *wire.Dialect // of the recordings
 	proto string        // "esp" or "ah"
 	v6    bool
@@ -62,23 +62,23 @@ type race struct {
 var raceName = regexp.MustCompile(`^interleave/(esp|ah)(6?)-`)
 
 // onRace makes the amendment of the scenarios of the class interleave whose name matches.
-func onRace(pattern string, amend func(race) bool) func(*Scenario) bool {
+func onRace(pattern string, amend func(race) bool) func(*conform.Scenario) bool {
 	names := regexp.MustCompile(pattern)
-	return func(sc *Scenario) bool {
+	return func(sc *conform.Scenario) bool {
 		m := raceName.FindStringSubmatch(sc.Name)
 		if m == nil || !names.MatchString(sc.Name) || sc.Panic {
 			return false
 		}
-		return amend(race{sc, wire.Illumos().WithOrder(binary.LittleEndian), m[1], m[2] != ""})
+		return amend(race{sc, dialect, m[1], m[2] != ""})
 	}
 }
 
 // late finds the step in which the packet that saw the SA LARVAL is decided: the one that resumes it, or that injects
 // it while another step runs at the point store.
 func (r race) late() int {
-	return slices.IndexFunc(r.Steps, func(st Step) bool {
+	return slices.IndexFunc(r.Steps, func(st conform.Step) bool {
 		return st.Op == "resume" && st.At == "" || st.Op == "inject" && st.At == "" && st.Until == "" &&
-			slices.ContainsFunc(r.Steps, func(s Step) bool { return s.At == "store" }) &&
+			slices.ContainsFunc(r.Steps, func(s conform.Step) bool { return s.At == "store" }) &&
 			st.Verdict != packet.Queued.String()
 	})
 }
@@ -92,7 +92,7 @@ func (r race) drop(i int, verdict, reason string) bool {
 	}
 	for k, p := range st.Packets {
 		if p.Verdict == verdict && p.Reason == reason {
-			st.Packets[k] = Fate{ID: p.ID, Verdict: packet.Dropped.String(), Reason: r.proto + "_no_sa"}
+			st.Packets[k] = conform.Fate{ID: p.ID, Verdict: packet.Dropped.String(), Reason: r.proto + "_no_sa"}
 			return true
 		}
 	}
@@ -100,7 +100,7 @@ func (r race) drop(i int, verdict, reason string) bool {
 }
 
 // count changes what the first reading of the counters after step i has.
-func (sc *Scenario) count(i int, by map[string]int) {
+func count(sc *conform.Scenario, i int, by map[string]int) {
 	for k := i; k < len(sc.Steps); k++ {
 		st := &sc.Steps[k]
 		if st.Op != "counters" {
@@ -131,23 +131,23 @@ func amendDead(r race) bool {
 	if i < 0 || !r.drop(i, packet.Delivered.String(), "") {
 		return false
 	}
-	r.count(i, r.noSA(map[string]int{r.proto + "/crypto_sync": -1, r.proto + "/good_auth": -1}))
+	count(r.Scenario, i, r.noSA(map[string]int{r.proto + "/crypto_sync": -1, r.proto + "/good_auth": -1}))
 	r.messages(i, r.unused)
 	// A packet that waits when the UPDATE fails is thrown out of the queue by the late one; now it stays until the next
 	// pass.
 	st := &r.Steps[i]
-	k := slices.IndexFunc(st.Packets, func(p Fate) bool { return p.Reason == "sadb_inlarval_replace" })
+	k := slices.IndexFunc(st.Packets, func(p conform.Fate) bool { return p.Reason == "sadb_inlarval_replace" })
 	if k < 0 {
 		return true
 	}
 	waiting := st.Packets[k]
 	waiting.Reason = "sadb_inlarval_timeout"
 	st.Packets = slices.Delete(st.Packets, k, k+1)
-	r.count(i, map[string]int{"ipdrop/sadb_inlarval_replace": -1})
+	count(r.Scenario, i, map[string]int{"ipdrop/sadb_inlarval_replace": -1})
 	for k := i; k < len(r.Steps); k++ {
 		if r.Steps[k].Op == "age" {
-			r.Steps[k].Packets = append([]Fate{waiting}, r.Steps[k].Packets...)
-			r.count(k, map[string]int{"ipdrop/sadb_inlarval_timeout": 1})
+			r.Steps[k].Packets = append([]conform.Fate{waiting}, r.Steps[k].Packets...)
+			count(r.Scenario, k, map[string]int{"ipdrop/sadb_inlarval_timeout": 1})
 			return true
 		}
 	}
@@ -159,7 +159,7 @@ func amendFlushed(r race) bool {
 	if i < 0 || !r.drop(i, packet.Dropped.String(), "sadb_inlarval_timeout") {
 		return false
 	}
-	r.count(i, r.noSA(map[string]int{"ipdrop/sadb_inlarval_timeout": -1}))
+	count(r.Scenario, i, r.noSA(map[string]int{"ipdrop/sadb_inlarval_timeout": -1}))
 	return true
 }
 
@@ -174,7 +174,7 @@ const (
 )
 
 func amendPromoted(r race) bool {
-	i := slices.IndexFunc(r.Steps, func(st Step) bool { return st.Op == "send" && len(st.Packets) == 2 })
+	i := slices.IndexFunc(r.Steps, func(st conform.Step) bool { return st.Op == "send" && len(st.Packets) == 2 })
 	if i < 0 {
 		return false
 	}
@@ -190,10 +190,10 @@ func amendPromoted(r race) bool {
 		size = waitingESP
 	}
 	b, _ := hex.DecodeString(inner) // a constant
-	st.Packets = []Fate{st.Packets[1], {ID: st.Packets[0].ID, Verdict: packet.Delivered.String(), Inner: b}}
-	r.count(i, map[string]int{"ipdrop/sadb_inlarval_replace": -1, r.proto + "/crypto_sync": 1,
+	st.Packets = []conform.Fate{st.Packets[1], {ID: st.Packets[0].ID, Verdict: packet.Delivered.String(), Inner: b}}
+	count(r.Scenario, i, map[string]int{"ipdrop/sadb_inlarval_replace": -1, r.proto + "/crypto_sync": 1,
 		r.proto + "/good_auth": 1, "ipsec/" + r.proto + "_stat_in_requests": 1})
-	r.messages(i, func(m *Message) {
+	r.messages(i, func(m *conform.Message) {
 		if x, ok := r.d.Find(m.Hex, wire.ExtLifetimeCurrent); ok && len(x.Raw) == 32 {
 			r.d.Order.PutUint64(x.Raw[8:], r.d.Order.Uint64(x.Raw[8:])+uint64(size))
 		}
@@ -202,7 +202,7 @@ func amendPromoted(r race) bool {
 }
 
 // messages changes what is received after step i.
-func (r race) messages(i int, change func(*Message)) {
+func (r race) messages(i int, change func(*conform.Message)) {
 	for k := i + 1; k < len(r.Steps); k++ {
 		for n := range r.Steps[k].Rx {
 			change(&r.Steps[k].Rx[n])
@@ -212,7 +212,7 @@ func (r race) messages(i int, change func(*Message)) {
 
 // unused makes a message about an SA that has carried a packet into one about an SA that has not: not used, no bytes,
 // no use time, no replay counter.
-func (r race) unused(m *Message) {
+func (r race) unused(m *conform.Message) {
 	if x, ok := r.d.Find(m.Hex, wire.ExtSA); ok && len(x.Raw) >= 16 {
 		flags := x.Raw[12:]
 		r.d.Order.PutUint32(flags, r.d.Order.Uint32(flags)&^wire.IllumosFlagXUsed)
@@ -223,7 +223,7 @@ func (r race) unused(m *Message) {
 	}
 	clear(x.Raw[8:16])
 	clear(x.Raw[24:])
-	m.Vol = slices.DeleteFunc(m.Vol, func(s Span) bool { return s.Name == "usetime" })
+	m.Vol = slices.DeleteFunc(m.Vol, func(s conform.Span) bool { return s.Name == "usetime" })
 	x, ok = r.d.Find(m.Hex, wire.IllumosExtXReplayValue)
 	if !ok {
 		return
@@ -238,7 +238,7 @@ func (r race) unused(m *Message) {
 }
 
 // amendIdle ends the packets that are queued on an IDLE SA in the step that deletes it.
-func amendIdle(sc *Scenario) bool {
+func amendIdle(sc *conform.Scenario) bool {
 	if !strings.HasPrefix(sc.Name, "idle/") {
 		return false
 	}
@@ -252,17 +252,18 @@ func amendIdle(sc *Scenario) bool {
 		for _, p := range st.Packets {
 			waits = slices.DeleteFunc(waits, func(id uint64) bool { return id == p.ID })
 		}
-		if st.Op != "send" || st.At != "" || len(st.Hex) < wire.HeaderLen || len(st.Rx) == 0 || len(st.Rx[0].Hex) < 3 ||
+		msg := st.Message()
+		if msg == nil || st.At != "" || len(msg.Hex) < wire.HeaderLen || len(st.Rx) == 0 || len(st.Rx[0].Hex) < 3 ||
 			st.Rx[0].Hex[2] != 0 {
 			continue
 		}
-		if t := wire.MsgType(st.Hex[1]); t != wire.MsgDelete && t != wire.MsgFlush {
+		if t := wire.MsgType(msg.Hex[1]); t != wire.MsgDelete && t != wire.MsgFlush {
 			continue
 		}
 		for _, id := range waits {
-			st.Packets = append(st.Packets, Fate{ID: id, Verdict: packet.Dropped.String(),
+			st.Packets = append(st.Packets, conform.Fate{ID: id, Verdict: packet.Dropped.String(),
 				Reason: "sadb_inidle_timeout"})
-			sc.count(i, map[string]int{"ipdrop/sadb_inidle_timeout": 1})
+			count(sc, i, map[string]int{"ipdrop/sadb_inidle_timeout": 1})
 			done = true
 		}
 		waits = nil
@@ -273,15 +274,15 @@ func amendIdle(sc *Scenario) bool {
 // answers has what the emulated illumos answers in the steps in which the original panics: scenarios with that step
 // alone. "go test ./conform -run TestAnswers -update" writes it anew.
 //
-//go:embed answers/illumos.jsonl
+//go:embed answers.jsonl
 var answers []byte
 
-var answerOf = sync.OnceValue(func() map[string]Outcome {
-	by := map[string]Outcome{}
+var answerOf = sync.OnceValue(func() map[string]conform.Outcome {
+	by := map[string]conform.Outcome{}
 	for line := range bytes.Lines(answers) {
-		var sc Scenario
+		var sc conform.Scenario
 		if err := json.Unmarshal(line, &sc); err != nil || len(sc.Steps) != 1 {
-			panic(fmt.Sprintf("conform: broken answer %q: %v", abridged(string(line)), err))
+			panic(fmt.Sprintf("conform: broken answer %q: %v", conform.Abridged(string(line)), err))
 		}
 		by[sc.Name] = sc.Steps[0].Outcome
 	}
@@ -290,7 +291,7 @@ var answerOf = sync.OnceValue(func() map[string]Outcome {
 
 // amendPanic expects the answer that was given before. A scenario without one has only to leave the emulator in working
 // order.
-func amendPanic(sc *Scenario) bool {
+func amendPanic(sc *conform.Scenario) bool {
 	if !sc.Panic {
 		return false
 	}

@@ -1,23 +1,25 @@
-package conform
+package converse
 
 import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
 
+	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/linux"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-var talkLoop4 = addrs("127.0.0.1", "127.0.0.2", "127.0.0.3")
-var talkLoop6 = addrs("::1", "::1")
+var talkLoop4 = parsed("127.0.0.1", "127.0.0.2", "127.0.0.3")
+var talkLoop6 = parsed("::1", "::1")
 
 const encapPort = 4500
 
 // receive makes a conversation about packets that come in: UDP sockets that take ESP out of datagrams, SAs with the
 // NULL cipher between addresses of the host itself, and datagrams of all kinds.
-func (g *talker) receive() *Scenario {
+func (g *talker) receive() *conform.Scenario {
 	g.loop = true
 	for range 1 + g.IntN(3) {
 		g.open()
@@ -30,7 +32,7 @@ func (g *talker) receive() *Scenario {
 			continue
 		}
 		sinks = append(sinks, at)
-		g.step(Action{Op: "encap", Src: at.Addr().String(), SPort: at.Port(), Val: pick(g, 2, 2, 2, 2, 1, 0, 3, 4)})
+		g.step("encap", "", &linux.Encap{Src: at.Addr(), SPort: at.Port(), Val: pick(g, 2, 2, 2, 2, 1, 0, 3, 4)})
 	}
 	for n := 6 + g.IntN(20); n > 0; n-- {
 		s := pick(g, g.socks...)
@@ -121,19 +123,19 @@ func (g *talker) datagram(to netip.AddrPort) {
 	if netip.AddrPortFrom(src, port) == to {
 		port++ // the program that sends would take the place of the one that receives
 	}
-	g.step(Action{Op: "inject", Src: src.String(), SPort: port, Dst: to.Addr().String(), DPort: to.Port(), Hex: b})
+	g.step("inject", "", &linux.Datagram{Src: src, SPort: port, Dst: to.Addr(), DPort: to.Port(), Hex: b})
 }
 
 // transformPolicy adds an output policy by netlink.
 func (g *talker) transformPolicy() {
 	src, dst := g.endpoints()
-	g.step(Action{Op: "xfrmpol", Proto: pick(g, 50, 50, 50, 51, 108, 43, 60, 6, 0), Val: pick(g, 0, 0, 0, 1, 2, 3, 4,
-		5), Len: pick(g, 0, 0, 7, 9), Src: src.String(), Dst: dst.String()})
+	g.step("xfrmpol", "", &linux.OutputPolicy{Proto: pick[uint8](g, 50, 50, 50, 51, 108, 43, 60, 6, 0),
+		Mode: pick[uint8](g, 0, 0, 0, 1, 2, 3, 4, 5), ReqID: pick[uint32](g, 0, 0, 7, 9), Src: src, Dst: dst})
 }
 
 // transmit makes a conversation about packets that go out: a policy or two, SAs that suit them or nearly do, and
 // packets.
-func (g *talker) transmit() *Scenario {
+func (g *talker) transmit() *conform.Scenario {
 	g.net, g.sc.Net = true, true
 	for range 1 + g.IntN(2) {
 		g.open()
@@ -246,9 +248,8 @@ func (g *talker) outSA(v6 bool) []byte {
 // packet has the host send one.
 func (g *talker) packet(v6 bool) {
 	src, dst, _ := outEnds(v6)
-	a := Action{Op: "traffic", Proto: pick(g, 17, 17, 6, 1), Dst: dst.String(), SPort: uint16(pick(g, 40000, 40000, 0)),
-		DPort: uint16(pick(g, 9, 500)),
-		Len:   pick(g, 0, 5, 20, 100, 1000, 3000)}
+	a := &linux.Traffic{Proto: pick[uint8](g, 17, 17, 6, 1), Dst: dst, SPort: pick[uint16](g, 40000, 40000, 0),
+		DPort: pick[uint16](g, 9, 500), Len: pick(g, 0, 5, 20, 100, 1000, 3000)}
 	if v6 {
 		a.Len = min(a.Len, 1000) // longer ones are fragmented before a tunnel, which the emulated host does not do
 		if a.Proto == 1 {
@@ -256,7 +257,7 @@ func (g *talker) packet(v6 bool) {
 		}
 	}
 	if g.chance(30) {
-		a.Src = src.String()
+		a.Src = src
 	}
-	g.step(a)
+	g.step("traffic", "", a)
 }

@@ -1,4 +1,5 @@
-package conform
+// Package converse makes random conversations with a Linux.
+package converse
 
 import (
 	"context"
@@ -8,20 +9,23 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/conform/linux"
+	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Conversations makes seeded random conversations with a Linux, of at least so many messages in all, to be played on a
+// Scenarios makes seeded random conversations with a Linux, of at least so many messages in all, to be played on a
 // real kernel and on the emulated one: some of a grammar of what programs say, with a fault here and there, some by
 // spoiling recordings. They have actions only. The same seed gives the same conversations.
 //
 // What nobody can foretell is left out: SPIs picked from small ranges, which a kernel may fail to find, and everything
 // that happens a second later.
-func Conversations(seed uint64, messages int) (scs []*Scenario) {
+func Scenarios(seed uint64, messages int) (scs []*conform.Scenario) {
 	recorded := spoilable()
 	for i := 0; messages > 0; i++ {
 		g := &talker{Rand: rand.New(rand.NewPCG(seed, uint64(i))), d: wire.Linux().WithOrder(binary.LittleEndian)}
-		var sc *Scenario
+		var sc *conform.Scenario
 		switch n := g.IntN(100); {
 		case n < 10:
 			sc = g.receive()
@@ -34,7 +38,7 @@ func Conversations(seed uint64, messages int) (scs []*Scenario) {
 		}
 		sc.Name = fmt.Sprintf("random/%d-%05d", seed, i)
 		for k := range sc.Steps {
-			if sc.Steps[k].Op == "send" {
+			if sc.Steps[k].Message() != nil {
 				messages--
 			}
 		}
@@ -44,9 +48,9 @@ func Conversations(seed uint64, messages int) (scs []*Scenario) {
 }
 
 // spoilable is the recordings built in that neither wait nor need a network.
-func spoilable() []*Scenario {
-	all, _, _ := load(context.Background(), families["linux"], nil)
-	return slices.DeleteFunc(all, func(sc *Scenario) bool { return sc.Timed || sc.Net || len(sc.Steps) > 60 })
+func spoilable() []*conform.Scenario {
+	all, _, _ := conform.Load(context.Background(), linux.Kernel, nil)
+	return slices.DeleteFunc(all, func(sc *conform.Scenario) bool { return sc.Timed || sc.Net || len(sc.Steps) > 60 })
 }
 
 // talker makes one conversation.
@@ -56,7 +60,7 @@ type talker struct {
 	net     bool
 	loop    bool   // between addresses of the host itself
 	arrived uint32 // datagrams sent to it
-	sc      Scenario
+	sc      conform.Scenario
 	socks   []string // those that are open
 	opened  int      // how many ever were
 	seq     uint32
@@ -68,15 +72,28 @@ func (g *talker) chance(percent int) bool { return g.IntN(100) < percent }
 
 func pick[T any](g *talker, list ...T) T { return list[g.IntN(len(list))] }
 
-func (g *talker) step(a Action) { g.sc.Steps = append(g.sc.Steps, Step{Action: a}) }
+// step adds an action; socket is "" if it works on none.
+func (g *talker) step(op, socket string, args any) {
+	g.sc.Steps = append(g.sc.Steps, conform.Step{Action: conform.Action{Op: op, Socket: socket, Args: args}})
+}
+
+// sending adds a message.
+func (g *talker) sending(socket string, msg []byte, patch ...conform.Patch) {
+	g.step("send", socket, &conform.Send{Sending: conform.Sending{Hex: msg, Patch: patch}})
+}
+
+// buffer adds the setting of a buffer.
+func (g *talker) buffer(op, socket string, option pfkey.Option, size int) {
+	g.step(op, socket, &conform.Buffer{Val: size, Option: option})
+}
 
 func (g *talker) open() {
 	name := string(rune('a' + g.opened)) // never that of one that was closed
 	g.opened++
 	g.socks = append(g.socks, name)
-	g.step(Action{Op: "open", Socket: name})
+	g.step("open", name, new(conform.Open))
 	if g.chance(12) {
-		g.step(Action{Op: "rcvbuf", Socket: name, Val: pick(g, 1, 2304, 4096, 8192)})
+		g.buffer("rcvbuf", name, pfkey.OptionRecvBuffer, pick(g, 1, 2304, 4096, 8192))
 	}
 	if g.chance(40) {
 		g.send(name, g.finish(g.header(wire.MsgRegister, pick(g, 2, 3, 3, 9, 0, 1, 10))))
@@ -86,7 +103,7 @@ func (g *talker) open() {
 	}
 }
 
-func (g *talker) talk() *Scenario {
+func (g *talker) talk() *conform.Scenario {
 	g.net = g.chance(15)
 	g.sc.Net = g.net
 	for range 1 + g.IntN(3) {
@@ -103,14 +120,14 @@ func (g *talker) talk() *Scenario {
 		case g.net && g.chance(6):
 			g.transformPolicy()
 		case g.chance(1):
-			g.step(Action{Op: "sysctl", Name: "net/core/xfrm_acq_expires", Val: pick(g, 5, 30, 100, 3600)})
+			g.step("sysctl", "", &linux.Sysctl{Name: "net/core/xfrm_acq_expires", Val: pick(g, 5, 30, 100, 3600)})
 		case g.chance(1):
-			g.step(Action{Op: "sysc", Socket: s, Name: pick(g, "bind", "connect", "listen", "accept", "getsockname",
+			g.step("sysc", s, &conform.Call{Name: pick(g, "bind", "connect", "listen", "accept", "getsockname",
 				"getpeername", "shutdown", "fionread", "sendto-addr")})
 		case g.chance(1):
-			g.step(Action{Op: "sndbuf", Socket: s, Val: pick(g, 1, 4608, 100000)})
+			g.buffer("sndbuf", s, pfkey.OptionSendBuffer, pick(g, 1, 4608, 100000))
 		case g.chance(2):
-			g.step(Action{Op: "recv", Socket: s, N: new(1 + g.IntN(5)), Buf: pick(g, 0, 0, 8, 16, 100, 4096),
+			g.step("recv", s, &conform.Recv{N: new(1 + g.IntN(5)), Buf: pick(g, 0, 0, 8, 16, 100, 4096),
 				Flags: pick(g, "", "", "peek", "trunc", "oob", "waitall")})
 		case g.chance(2):
 			g.burst(s)
@@ -144,7 +161,7 @@ func (g *talker) burst(s string) {
 		g.sc.Steps[first+i].NoRx = true
 	}
 	for range g.IntN(4) {
-		g.step(Action{Op: "recv", Socket: pick(g, g.socks...), N: new(1 + g.IntN(12))})
+		g.step("recv", pick(g, g.socks...), &conform.Recv{N: new(1 + g.IntN(12))})
 		if g.chance(40) {
 			g.send(s, g.finish(g.header(pick(g, wire.MsgDump, wire.KAMEMsgXSPDDump, wire.MsgFlush), 0)))
 			g.sc.Steps[len(g.sc.Steps)-1].NoRx = true
@@ -153,12 +170,11 @@ func (g *talker) burst(s string) {
 }
 
 func (g *talker) send(s string, msg []byte) {
-	a := Action{Op: "send", Socket: s, Hex: msg}
 	if g.chance(18) {
-		a.Hex = g.mutate(msg)
+		msg = g.mutate(msg)
 	}
-	if g.foretellable(a.Hex) {
-		g.step(a)
+	if g.foretellable(msg) {
+		g.sending(s, msg)
 	}
 }
 
@@ -259,7 +275,7 @@ func (g *talker) message(s string) {
 		g.send(s, g.migrate())
 	default:
 		if len(g.socks) > 1 && g.chance(30) {
-			g.step(Action{Op: "close", Socket: s})
+			g.step("close", s, new(conform.Close))
 			g.socks = slices.DeleteFunc(g.socks, func(o string) bool { return o == s })
 			return
 		}
@@ -287,8 +303,15 @@ func (g *talker) satype() int {
 	return pick(g, 0, 1, 4, 5, 10, 255)
 }
 
-var talk4 = addrs("192.0.2.1", "192.0.2.2", "198.51.100.7", "10.1.2.3", "0.0.0.0")
-var talk6 = addrs("2001:db8::1", "2001:db8::2", "fd00::5", "::")
+func parsed(list ...string) (as []netip.Addr) {
+	for _, s := range list {
+		as = append(as, netip.MustParseAddr(s))
+	}
+	return as
+}
+
+var talk4 = parsed("192.0.2.1", "192.0.2.2", "198.51.100.7", "10.1.2.3", "0.0.0.0")
+var talk6 = parsed("2001:db8::1", "2001:db8::2", "fd00::5", "::")
 
 // endpoints picks a source and a destination, of one family nearly always.
 func (g *talker) endpoints() (src, dst netip.Addr) {
@@ -480,7 +503,7 @@ func (g *talker) getspi(s string) {
 	}
 	// What follows uses the SPI that comes back, in the last message that the only socket hears; it is there as long as
 	// nothing is refused.
-	g.step(Action{Op: "send", Socket: s, Hex: msg})
+	g.sending(s, msg)
 	satype := int(h.SAType)
 	for more := true; more; {
 		var next []byte
@@ -496,8 +519,7 @@ func (g *talker) getspi(s string) {
 		if x, ok := g.d.Find(next, wire.ExtAddressDst); !ok || x.Offset < spi {
 			return
 		}
-		g.step(Action{Op: "send", Socket: s, Hex: next,
-			Patch: []Patch{{At: spi, Socket: s, Msg: -1, From: spi, Len: 4}}})
+		g.sending(s, next, conform.Patch{At: spi, Socket: s, Msg: -1, From: spi, Len: 4})
 	}
 }
 
@@ -607,8 +629,8 @@ func (g *talker) migrate() []byte {
 
 func (g *talker) traffic() {
 	_, dst := g.endpoints()
-	g.step(Action{Op: "traffic", Proto: pick(g, 17, 17, 17, 6, 1), Dst: dst.String(), SPort: 40000,
-		DPort: uint16(pick(g, 9, 9, 500)), Len: pick(g, 0, 5, 100)})
+	g.step("traffic", "", &linux.Traffic{Proto: pick[uint8](g, 17, 17, 17, 6, 1), Dst: dst, SPort: 40000,
+		DPort: pick[uint16](g, 9, 9, 500), Len: pick(g, 0, 5, 100)})
 }
 
 // mutate spoils a message in a way that programs could, or that nobody would think of.
@@ -682,37 +704,38 @@ func (g *talker) fit(b []byte) []byte {
 }
 
 // spoil takes recordings apart and puts them together in another way.
-func (g *talker) spoil(recorded []*Scenario) *Scenario {
+func (g *talker) spoil(recorded []*conform.Scenario) *conform.Scenario {
 	open := map[string]bool{}
 	for range 1 + g.IntN(2) {
 		for _, st := range pick(g, recorded...).Steps {
 			a := st.Action
-			a.Hex, a.Patch = slices.Clone(a.Hex), slices.Clone(a.Patch)
-			switch {
-			case a.Op == "open":
-				if open[a.Socket] || a.NoCap || a.Type != 0 || a.Proto != 0 {
+			switch o, _ := a.Args.(*conform.Open); {
+			case o != nil:
+				if open[a.Socket] || *o != (conform.Open{}) {
 					continue
 				}
 				open[a.Socket] = true
-			case a.Socket == "" || !open[a.Socket] || len(a.Patch) > 0:
+			case a.Socket == "" || !open[a.Socket] || a.Message() != nil && len(a.Message().Patch) > 0:
 				continue
 			case a.Op == "close":
 				delete(open, a.Socket)
 			}
-			if a.Op == "send" {
+			if s, ok := a.Args.(*conform.Send); ok {
 				if g.chance(5) {
 					continue
 				}
-				if g.chance(30) && a.Len == 0 {
-					a.Hex = g.mutate(a.Hex)
+				if g.chance(30) && s.Len == 0 {
+					spoilt := *s
+					spoilt.Hex = g.mutate(s.Hex)
+					s, a.Args = &spoilt, &spoilt
 				}
-				if !g.foretellable(a.Hex) {
+				if !g.foretellable(s.Hex) {
 					continue
 				}
 			}
-			g.step(a)
-			if a.Op == "send" && g.chance(5) {
-				g.step(a)
+			g.sc.Steps = append(g.sc.Steps, conform.Step{Action: a})
+			if a.Message() != nil && g.chance(5) {
+				g.sc.Steps = append(g.sc.Steps, conform.Step{Action: a})
 			}
 		}
 	}

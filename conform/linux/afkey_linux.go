@@ -1,4 +1,4 @@
-package conform
+package linux
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -34,23 +36,24 @@ type hostMachine struct {
 	files []int // descriptors that stay open as long as the machine
 }
 
-func bootHost(sc *Scenario, clock func() time.Time) (Machine, error) {
-	m := &hostMachine{clock: clock, calls: make(chan func()), ended: make(chan struct{})}
+// Boot implements [conform.Target].
+func (h Host) Boot(sc *conform.Scenario, _ func(string, *packet.Packet)) (conform.Machine, error) {
+	m := &hostMachine{clock: h.Clock, calls: make(chan func()), ended: make(chan struct{})}
 	ready := make(chan error)
 	go m.run(ready)
 	if err := <-ready; err != nil {
-		return nil, &GoneError{err}
+		return nil, &conform.GoneError{Err: err}
 	}
 	if err := m.setUp(sc.Net); err != nil {
 		m.Close()
-		return nil, &GoneError{err}
+		return nil, &conform.GoneError{Err: err}
 	}
-	if s, err := m.socket(privileged, unix.SOCK_RAW, wire.Version); err != nil {
+	if s, err := m.socket(conform.Privileged, unix.SOCK_RAW, wire.Version); err != nil {
 		m.Close()
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			err = fmt.Errorf("this kernel has no PF_KEY sockets (its module is af_key): %w", err)
 		}
-		return nil, &GoneError{err}
+		return nil, &conform.GoneError{Err: err}
 	} else {
 		unix.Close(s)
 	}
@@ -133,24 +136,24 @@ func (m *hostMachine) Close() {
 	<-m.ended
 }
 
-// Now implements [Passing].
+// Now implements [conform.Passing].
 func (m *hostMachine) Now() time.Time { return m.clock() }
 
-// Align implements [Passing]. The kernel counts seconds by a coarse clock, which is behind the other by a tick, or by
-// more where ticks come late: it has to be in the new second as well.
+// Align implements [conform.Passing]. The kernel counts seconds by a coarse clock, which is behind the other by a tick,
+// or by more where ticks come late: it has to be in the new second as well.
 func (m *hostMachine) Align() {
-	align(m.clock)
+	conform.Align(m.clock)
 	second := m.clock().Unix()
 	for {
 		var t unix.Timespec
 		if unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &t) != nil || int64(t.Sec) >= second {
 			return
 		}
-		sleep(time.Millisecond)
+		conform.Sleep(time.Millisecond)
 	}
 }
 
-// Wait implements [Passing].
+// Wait implements [conform.Passing].
 func (m *hostMachine) Wait(until time.Time) {
 	var fds []unix.PollFd
 	for _, s := range m.socks {
@@ -166,19 +169,17 @@ func (m *hostMachine) Wait(until time.Time) {
 	unix.Ppoll(fds, &t, nil)
 }
 
-func (m *hostMachine) cannot(st *Step) string {
-	switch {
-	case st.Op == "opt" || st.Op == "getopt":
-		return "options by other names than Linux's"
-	case st.Op == "xfrmpol" && runtime.GOARCH == "s390x":
+// Cannot implements [conform.Partial].
+func (m *hostMachine) Cannot(st *conform.Step) string {
+	if _, ok := st.Args.(*OutputPolicy); ok && runtime.GOARCH == "s390x" {
 		return "netlink in the other byte order"
 	}
 	return ""
 }
 
-// expect marks how often a policy is referred to once a packet has been sent: what a packet took on its way is freed by
-// a worker, now sooner, now later.
-func (m *hostMachine) expect(sc *Scenario, n int) map[string]int {
+// Expect implements [conform.Partial]. It marks how often a policy is referred to once a packet has been sent: what a
+// packet took on its way is freed by a worker, now sooner, now later.
+func (m *hostMachine) Expect(sc *conform.Scenario, n int) map[string]int {
 	d, sent, eased := wire.Linux(), false, map[string]int{}
 	for i := range sc.Steps {
 		st := &sc.Steps[i]
@@ -186,7 +187,7 @@ func (m *hostMachine) expect(sc *Scenario, n int) map[string]int {
 		for k := range st.Rx {
 			rx := &st.Rx[k]
 			if h, err := d.Header(rx.Hex); err == nil && sent && countsReferences(h, len(rx.Hex)) {
-				if rx.ease(Span{reservedAt, 2, "references"}) && i < n {
+				if rx.Ease(conform.Span{Offset: reservedAt, Len: 2, Name: "references"}) && i < n {
 					eased["references"]++
 				}
 			}
@@ -206,7 +207,7 @@ func symbol(err error) wire.Errno {
 			return e
 		}
 	}
-	return errnoOf(err)
+	return conform.ErrnoOf(err)
 }
 
 // Open implements [pfkey.Engine].
@@ -455,7 +456,7 @@ func (m *hostMachine) Datagram(src, dst netip.AddrPort, payload []byte) wire.Err
 }
 
 // AddPolicy implements [Network], by XFRM netlink.
-func (m *hostMachine) AddPolicy(p TransformPolicy) wire.Errno {
+func (m *hostMachine) AddPolicy(p OutputPolicy) wire.Errno {
 	return symbol(m.inside(func() error {
 		fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_XFRM)
 		if err != nil {
@@ -483,7 +484,7 @@ func (m *hostMachine) AddPolicy(p TransformPolicy) wire.Errno {
 
 // newPolicy is the message XFRM_MSG_NEWPOLICY: struct xfrm_userpolicy_info and the attribute XFRMA_TMPL with one struct
 // xfrm_user_tmpl, in the order of their fields.
-func newPolicy(p TransformPolicy) []byte {
+func newPolicy(p OutputPolicy) []byte {
 	const (
 		xfrmMsgNewPolicy = 0x13
 		xfrmaTmpl        = 5
