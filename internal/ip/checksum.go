@@ -23,8 +23,8 @@ func Checksum(sum uint32, b []byte) uint16 {
 	return uint16(s)
 }
 
-// setChecksum4 makes the checksum of an IPv4 header right, if the header is there.
-func setChecksum4(pkt []byte) {
+// SetHeaderChecksum makes the checksum of an IPv4 header right, if the header is there.
+func SetHeaderChecksum(pkt []byte) {
 	if n := int(pkt[0]&15) * 4; n >= Len4 && n <= len(pkt) {
 		pkt[10], pkt[11] = 0, 0
 		binary.BigEndian.PutUint16(pkt[10:], ^Checksum(0, pkt[:n]))

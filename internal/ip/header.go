@@ -166,7 +166,7 @@ func SetTOS(pkt []byte, tos uint8) {
 	switch {
 	case len(pkt) >= Len4 && pkt[0]>>4 == 4:
 		pkt[1] = tos
-		setChecksum4(pkt)
+		SetHeaderChecksum(pkt)
 	case len(pkt) >= Len6 && pkt[0]>>4 == 6:
 		pkt[0] = 0x60 | tos>>4
 		pkt[1] = pkt[1]&0xf | tos<<4

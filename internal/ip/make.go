@@ -75,7 +75,7 @@ func SetLength(pkt []byte) {
 		return
 	}
 	binary.BigEndian.PutUint16(pkt[2:], uint16(len(pkt)))
-	setChecksum4(pkt)
+	SetHeaderChecksum(pkt)
 }
 
 // TooLong tells whether a datagram of n bytes is longer than its header can say.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -174,7 +173,11 @@ type crafter struct {
 
 func (b *crafter) datagram(src, dst netip.Addr) []byte {
 	data := bytes.Repeat([]byte("x"), 40)
-	return linux.UDP(netip.AddrPortFrom(src, senderPort), netip.AddrPortFrom(dst, hostPort), data)
+	pkt, err := ip.UDP(netip.AddrPortFrom(src, senderPort), netip.AddrPortFrom(dst, hostPort), data)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return pkt
 }
 
 func (b *crafter) plain() []byte { return b.datagram(sender[b.six], host[b.six]) }
@@ -182,37 +185,15 @@ func (b *crafter) inner() []byte { return b.datagram(senderInner[b.six], hostInn
 
 func (b *crafter) head() int {
 	if b.six {
-		return 40
+		return ip.Len6
 	}
-	return 20
+	return ip.Len4
 }
 
 // ip puts something behind an IP header, between headers of another packet and a payload.
 func (b *crafter) ip(proto uint8, payload []byte) []byte {
-	p := b.plain()[:b.head()]
-	p = append(p[:len(p):len(p)], payload...)
-	if b.six {
-		p[6] = proto
-	} else {
-		p[9] = proto
-	}
-	fixLength(p)
-	return p
-}
-
-// fixLength makes length and checksum of the IP header right.
-func fixLength(p []byte) {
-	if p[0]>>4 == 6 {
-		binary.BigEndian.PutUint16(p[4:], uint16(len(p)-40))
-		return
-	}
-	binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
-	fixChecksum(p)
-}
-
-func fixChecksum(p []byte) {
-	p[10], p[11] = 0, 0
-	binary.BigEndian.PutUint16(p[10:], ^ip.Checksum(0, p[:int(p[0]&15)*4]))
+	f := ip.Fields{Src: sender[b.six], Dst: host[b.six], Proto: proto, TTL: ip.TTL}
+	return f.Make(payload)
 }
 
 func (b *crafter) transform(s *ipsec.Suite) *ipsec.Transform {
@@ -266,12 +247,12 @@ func behind(pkt []byte, proto uint8, ext []byte) []byte {
 	if pkt[0]>>4 == 4 {
 		out := join(pkt[:20], ext, pkt[20:])
 		out[0] += uint8(len(ext) / 4)
-		fixLength(out)
+		ip.SetLength(out)
 		return out
 	}
 	out := join(pkt[:40], ext, pkt[40:])
 	out[6], out[40] = proto, pkt[6]
-	fixLength(out)
+	ip.SetLength(out)
 	return out
 }
 
@@ -332,10 +313,11 @@ func List(t testing.TB, six bool) []Refusal {
 	add("AES-CBC", cbc(1), 0)
 	add("AES-CBC, a wrong ICV", change(cbc(2), func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), packet.BadICV,
 		"XfrmInStateProtoError")
-	add("AES-CBC, four bytes less", change(cbc(3), func(p []byte) []byte { p = p[:len(p)-4]; fixLength(p); return p }),
+	add("AES-CBC, four bytes less",
+		change(cbc(3), func(p []byte) []byte { p = p[:len(p)-4]; ip.SetLength(p); return p }),
 		packet.BadICV, "XfrmInStateProtoError")
 	add("AES-CBC, shorter than IV and ICV", change(cbc(4),
-		func(p []byte) []byte { p = p[:head+8+16+11]; fixLength(p); return p }), packet.BadLength,
+		func(p []byte) []byte { p = p[:head+8+16+11]; ip.SetLength(p); return p }), packet.BadLength,
 		"XfrmInStateProtoError")
 
 	add("AH", b.ah(spiAH, b.plain(), 8), 0)
@@ -348,7 +330,8 @@ func List(t testing.TB, six bool) []Refusal {
 	add("AH, beyond the packet", change(b.ah(spiAH, b.plain(), 8), func(p []byte) []byte { p[head+1] = 200; return p }),
 		packet.BadLength, "XfrmInStateProtoError")
 	add("AH, only a header", change(b.ah(spiAH, b.plain(), 8),
-		func(p []byte) []byte { p = p[:head+12]; fixLength(p); return p }), packet.BadLength, "XfrmInStateProtoError")
+		func(p []byte) []byte { p = p[:head+12]; ip.SetLength(p); return p }), packet.BadLength,
+		"XfrmInStateProtoError")
 	add("AH, no header", b.ip(51, []byte{17, 4, 0, 0, 0, 0, 1, 4, 0, 0, 0}), packet.BadHeader, "XfrmInHdrError")
 	sha512 := func(align int) []byte {
 		b.seq++
@@ -544,13 +527,13 @@ func List(t testing.TB, six bool) []Refusal {
 		add("a total length below the header's", change(sealed(), func(p []byte) []byte {
 			p[2], p[3] = 0,
 				19
-			fixChecksum(p)
+			ip.SetHeaderChecksum(p)
 			return p
 		}), packet.BadHeader, header)
 		add("a total length of the header's", change(sealed(), func(p []byte) []byte {
 			p[2], p[3] = 0,
 				20
-			fixChecksum(p)
+			ip.SetHeaderChecksum(p)
 			return p
 		}), packet.BadHeader, "XfrmInHdrError")
 		opt := func(name string, o []byte, r packet.Reason, counters ...string) {

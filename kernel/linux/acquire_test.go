@@ -6,7 +6,6 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -36,7 +35,7 @@ func TestAcquireForRequestID(t *testing.T) {
 func TestRefusedAcquire(t *testing.T) {
 	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
 	udp := func(src, dst string) []byte {
-		return linux.UDP(netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst), nil)
+		return udpPacket(netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst), nil)
 	}
 	first := udp("192.0.2.1:1", "192.0.2.3:2")
 	first6 := udp("[2001:db8::1]:1", "[2001:db8::2]:2")

@@ -8,7 +8,6 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
@@ -36,7 +35,7 @@ spdadd 2001:db8::2[7] 2001:db8::/32[9] udp -P fwd discard;
 	}
 	own, other := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::9")
 	to := func(dst netip.Addr) []byte {
-		return linux.UDP(netip.AddrPortFrom(netip.MustParseAddr("2001:db8::2"), 7), netip.AddrPortFrom(dst, 9), nil)
+		return udpPacket(netip.AddrPortFrom(netip.MustParseAddr("2001:db8::2"), 7), netip.AddrPortFrom(dst, 9), nil)
 	}
 	for _, tt := range []struct {
 		name string

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -32,14 +31,14 @@ func TestTransformBehindExtensionHeaders(t *testing.T) {
 			{[]uint8{routing, dstOpts}, []uint8{routing}},
 			{[]uint8{dstOpts, routing, dstOpts}, []uint8{dstOpts, routing}},
 		} {
-			udp := linux.UDP(netip.AddrPortFrom(src, 40000), netip.AddrPortFrom(dst, 9), make([]byte, 200))
-			pkt := slices.Clone(udp[:40])
+			plain := udpPacket(netip.AddrPortFrom(src, 40000), netip.AddrPortFrom(dst, 9), make([]byte, 200))
+			pkt := slices.Clone(plain[:40])
 			at := 6 // of the number of the next header
 			for _, header := range tt.headers {
 				pkt[at], at = header, len(pkt)
-				pkt = append(pkt, udp[6], 0, 1, 4, 0, 0, 0, 0)
+				pkt = append(pkt, plain[6], 0, 1, 4, 0, 0, 0, 0)
 			}
-			pkt = append(pkt, udp[40:]...)
+			pkt = append(pkt, plain[40:]...)
 			binary.BigEndian.PutUint16(pkt[4:], uint16(len(pkt)-40))
 			v := h.outbound(pkt)
 			if v.Kind != packet.Transmitted {

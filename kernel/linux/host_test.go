@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
@@ -258,7 +259,16 @@ func (h *host) outbound(pkt []byte) packet.Verdict {
 
 var third = netip.MustParseAddr("192.0.2.3")
 
+// udpPacket is an IP packet with a UDP datagram.
+func udpPacket(src, dst netip.AddrPort, payload []byte) []byte {
+	pkt, err := ip.UDP(src, dst, payload)
+	if err != nil {
+		panic(err)
+	}
+	return pkt
+}
+
 // datagram is a UDP datagram that the host wants to send.
 func datagram(src, dst netip.Addr) []byte {
-	return linux.UDP(netip.AddrPortFrom(src, 40000), netip.AddrPortFrom(dst, 9), make([]byte, 200))
+	return udpPacket(netip.AddrPortFrom(src, 40000), netip.AddrPortFrom(dst, 9), make([]byte, 200))
 }

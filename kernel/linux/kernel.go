@@ -88,6 +88,3 @@ func (k *Kernel) Counters() map[string]uint64 { return k.transforms.Counters() }
 
 // AHAlign is what the length of an AH header is a multiple of, in bytes.
 const AHAlign = xfrm.AHAlign
-
-// UDP makes an IP packet with a UDP datagram, see [xfrm.UDP].
-func UDP(src, dst netip.AddrPort, payload []byte) []byte { return xfrm.UDP(src, dst, payload) }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -69,12 +68,12 @@ func TestUDPChecksum(t *testing.T) {
 		if src.Addr().Is6() {
 			off = 40 + 6
 		}
-		pkt := linux.UDP(src, dst, []byte{0, 0, 7})
+		pkt := udpPacket(src, dst, []byte{0, 0, 7})
 		if got := sum(pkt); got != 0xffff || binary.BigEndian.Uint16(pkt[off:]) == 0 {
 			t.Errorf("%v: checksum %x, the sum is %x", src, pkt[off:off+2], got)
 		}
 		// A payload that makes up for all the rest leaves nothing to the checksum.
-		pkt = linux.UDP(src, dst, append(append([]byte(nil), pkt[off:off+2]...), 7))
+		pkt = udpPacket(src, dst, append(append([]byte(nil), pkt[off:off+2]...), 7))
 		if got := binary.BigEndian.Uint16(pkt[off:]); got != 0xffff || sum(pkt) != 0xffff {
 			t.Errorf("%v: checksum %x in place of 0", src, got)
 		}
@@ -85,7 +84,7 @@ func TestUDPChecksum(t *testing.T) {
 func TestShortDatagramToNATT(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	for n := range 9 {
-		pkt := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
+		pkt := udpPacket(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
 			[]byte{1, 2, 3, 4, 5, 6, 7, 8}[:n])
 		if v := h.inbound(pkt); v.Kind != packet.Delivered {
 			t.Errorf("%d bytes: %v %v", n, v.Kind, v.Reason)
@@ -98,7 +97,7 @@ func TestShortDatagramToNATT(t *testing.T) {
 		}
 	}
 	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
-	ike := linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40))
+	ike := udpPacket(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40))
 	fresh := newHost(t, engine.Options{})
 	fresh.must(fresh.policy(wire.KAMEMsgXSPDAdd, policy{src: peer, dst: me, req: transport(protoESP)}))
 	if v := fresh.inbound(ike); v.Kind != packet.Delivered {
@@ -109,7 +108,7 @@ func TestShortDatagramToNATT(t *testing.T) {
 	}
 	h = newHost(t, engine.Options{})
 	h.k.Encap(netip.AddrPortFrom(me, 4500), 3) // L2TP
-	if v := h.inbound(linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
+	if v := h.inbound(udpPacket(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500),
 		[]byte("looks like ESP"))); v.Kind != packet.Delivered {
 		t.Errorf("a datagram for L2TP: %v %v", v.Kind, v.Reason)
 	}

@@ -154,7 +154,7 @@ func TestInboundDrops(t *testing.T) {
 	broken := h.sealed(0x1000, 9)
 	broken[len(broken)-1] ^= 1
 	inUDP := func(spi wire.SPI) []byte {
-		return linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), h.sealed(spi, 1)[20:])
+		return udpPacket(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), h.sealed(spi, 1)[20:])
 	}
 	inner, err := h.far.SealTunnel(nil, plain, &ipsec.Outer{Src: peer, Dst: me}, ipsec.Ports{},
 		ipsec.Sealing{SPI: 0x2000, Seq: 1, IV: make([]byte, 16)})
@@ -184,9 +184,9 @@ func TestInboundDrops(t *testing.T) {
 		{"tunnel without a policy", inner, "XfrmInNoPols", packet.PolicyMismatch},
 		{"not a tunnel's packet", h.sealed(0x2000, 2), "XfrmInStateModeError", packet.BadMode},
 		{"fragment", fragment, "", packet.Fragment},
-		{"keepalive", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte{0xff}), "",
+		{"keepalive", udpPacket(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), []byte{0xff}), "",
 			packet.Keepalive},
-		{"IKE", linux.UDP(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40)), "",
+		{"IKE", udpPacket(netip.AddrPortFrom(peer, 4500), netip.AddrPortFrom(me, 4500), make([]byte, 40)), "",
 			packet.NoReason},
 		{"plain", plain, "", packet.NoReason},
 		{"nothing", nil, "", packet.BadHeader},

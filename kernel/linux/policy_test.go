@@ -158,7 +158,7 @@ func TestLoadPolicySays(t *testing.T) {
 	if diff := cmp.Diff(want, h.policies()); diff != "" || len(got) != 2 {
 		t.Errorf("%d messages; policies (-want +got):\n%s", len(got), diff)
 	}
-	through := linux.UDP(netip.MustParseAddrPort("192.0.2.9:1"), netip.MustParseAddrPort("198.51.100.7:2"), nil)
+	through := udpPacket(netip.MustParseAddrPort("192.0.2.9:1"), netip.MustParseAddrPort("198.51.100.7:2"), nil)
 	if v := h.inbound(through); v.Counter != "XfrmInPolBlock" {
 		t.Errorf("a packet that goes through: %v %q", v.Kind, v.Counter)
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -156,7 +155,7 @@ func TestWhichPolicy(t *testing.T) {
 		h.e.Advance(h.e.Now().Add(time.Second))
 		src, dst := ends()
 		f := spd.Flow{Src: src, Dst: dst, Proto: 17, SrcPort: 40000, DstPort: uint16(9 + r.IntN(2))}
-		h.outbound(linux.UDP(netip.AddrPortFrom(f.Src, f.SrcPort), netip.AddrPortFrom(f.Dst, f.DstPort), nil))
+		h.outbound(udpPacket(netip.AddrPortFrom(f.Src, f.SrcPort), netip.AddrPortFrom(f.Dst, f.DstPort), nil))
 		want := chosen(list, f)
 		for j := range list {
 			o := &list[j]

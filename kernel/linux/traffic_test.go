@@ -143,7 +143,7 @@ func TestSendToItself(t *testing.T) {
 		}
 		// What comes from the network is not trusted to be from the host: IP refuses such addresses, or else the policy
 		// is asked.
-		forged := linux.UDP(netip.AddrPortFrom(test.dst, 1), netip.AddrPortFrom(test.dst, 9), nil)
+		forged := udpPacket(netip.AddrPortFrom(test.dst, 1), netip.AddrPortFrom(test.dst, 9), nil)
 		want := packet.BadAddress
 		if test.dst.Is6() && !test.dst.IsLoopback() {
 			want = packet.PolicyDiscard

@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -477,7 +476,7 @@ func (r *rig) exchange(ctx context.Context, s *pfkeySuite, w way) (count int, er
 		if w.udp && w.outer6 && len(content) < 20 {
 			continue // the kernel loses small packets in UDP over IPv6 by a test of lengths that is wrong; so do we
 		}
-		plain := linux.UDP(netip.AddrPortFrom(ours, oursPort), netip.AddrPortFrom(theirs, theirsPort), content)
+		plain := udpPacket(netip.AddrPortFrom(ours, oursPort), netip.AddrPortFrom(theirs, theirsPort), content)
 		if err := r.toThem(ctx, plain, ours, theirs, content); err != nil {
 			return 0, fmt.Errorf("%d bytes to the kernel: %w", len(content), err)
 		}
@@ -485,7 +484,7 @@ func (r *rig) exchange(ctx context.Context, s *pfkeySuite, w way) (count int, er
 		if err != nil {
 			return 0, fmt.Errorf("%d bytes from the kernel: %w", len(content), err)
 		}
-		want := linux.UDP(netip.AddrPortFrom(theirs, theirsPort), netip.AddrPortFrom(ours, oursPort), content)
+		want := udpPacket(netip.AddrPortFrom(theirs, theirsPort), netip.AddrPortFrom(ours, oursPort), content)
 		if got, want := upper(inner), upper(want); !bytes.Equal(got, want) {
 			return 0, fmt.Errorf("%d bytes from the kernel: opened to %x, want %x", len(content), got, want)
 		}

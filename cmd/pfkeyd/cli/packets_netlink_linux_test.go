@@ -15,7 +15,6 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 )
 
 // netlinkSuite is a suite of package ipsec, and the words that ip-xfrm(8) has for it.
@@ -258,7 +257,7 @@ func (s *netlinkSuite) exchange(t *testing.T, device *tapped, them *talker, w wa
 		if err != nil {
 			return 0, fmt.Errorf("packet %d from the kernel: %w", i, err)
 		}
-		want := linux.UDP(netip.AddrPortFrom(theirs, theirsPort), netip.AddrPortFrom(ours, oursPort), content)
+		want := udpPacket(netip.AddrPortFrom(theirs, theirsPort), netip.AddrPortFrom(ours, oursPort), content)
 		if got, want := upper(inner), upper(want); !bytes.Equal(got, want) || ip.TOS(inner) != tos {
 			return 0, fmt.Errorf("packet %d from the kernel: opened to %x of class %#x, want %x of %#x", i, got,
 				ip.TOS(inner), want, tos)
@@ -267,7 +266,7 @@ func (s *netlinkSuite) exchange(t *testing.T, device *tapped, them *talker, w wa
 			return 0, fmt.Errorf("packet %d: sealed again it is\n%x, the kernel made\n%x, error %v", i, again, pkt, err)
 		}
 
-		plain := linux.UDP(netip.AddrPortFrom(ours, oursPort), netip.AddrPortFrom(theirs, theirsPort), content)
+		plain := udpPacket(netip.AddrPortFrom(ours, oursPort), netip.AddrPortFrom(theirs, theirsPort), content)
 		ip.SetTOS(plain, tos)
 		sealed, err := sealedByUs(tr, plain, w, seq)
 		if err != nil {

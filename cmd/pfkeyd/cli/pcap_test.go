@@ -20,9 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
@@ -42,7 +42,16 @@ func newEngine(t *testing.T) *engine.Engine {
 }
 
 func datagram(src, dst netip.Addr, text string) []byte {
-	return linux.UDP(netip.AddrPortFrom(src, 7), netip.AddrPortFrom(dst, 9), []byte(text))
+	return udpPacket(netip.AddrPortFrom(src, 7), netip.AddrPortFrom(dst, 9), []byte(text))
+}
+
+// udpPacket is an IP packet with a UDP datagram.
+func udpPacket(src, dst netip.AddrPort, payload []byte) []byte {
+	pkt, err := ip.UDP(src, dst, payload)
+	if err != nil {
+		panic(err)
+	}
+	return pkt
 }
 
 // unknown is ESP of an SA that there is not.

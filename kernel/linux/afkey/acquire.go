@@ -1,6 +1,7 @@
 package afkey
 
 import (
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -26,7 +27,7 @@ func (k *Manager) Acquire(a *transform.Acquisition) (heard bool) {
 	b = k.appendEnd(b, wire.ExtAddressDst, a.Dst)
 	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirOut, ID: a.PolicyID,
 		Priority: a.Priority})
-	if a.Proto == protoAH || a.Proto == protoESP {
+	if a.Proto == ip.ProtoAH || a.Proto == ip.ProtoESP {
 		b = k.d.AppendProposal(b, wire.Proposal{Replay: window, Combs: combs(a)})
 	}
 	b = k.d.Finish(b)
@@ -48,7 +49,7 @@ func combs(a *transform.Acquisition) (all []wire.Comb) {
 		c.Auth, c.AuthMinBits, c.AuthMaxBits = a.id, a.minBits, a.maxBits
 		all = append(all, c)
 	}
-	if a.Proto != protoESP {
+	if a.Proto != ip.ProtoESP {
 		each(authAlgs, a.Auth, auth)
 		return all
 	}

@@ -1,6 +1,7 @@
 package afkey
 
 import (
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -34,7 +35,7 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 		return wire.EINVAL
 	}
 	v, _ := k.d.ParseSA(r.ext[wire.ExtSA])
-	if v.Auth > authMax || proto == protoComp && v.Encrypt > compressMax || v.Encrypt > encryptMax {
+	if v.Auth > authMax || proto == ip.ProtoComp && v.Encrypt > compressMax || v.Encrypt > encryptMax {
 		return wire.EINVAL
 	}
 	authKey, encryptKey := k.key(r, wire.ExtKeyAuth), k.key(r, wire.ExtKeyEncrypt)
@@ -79,7 +80,7 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 
 // setEncrypt takes over the encryption algorithm, or for IPCOMP that of compression, which has no key.
 func setEncrypt(s *transform.State, id uint8, key wire.Key) wire.Errno {
-	if s.Proto == protoComp {
+	if s.Proto == ip.ProtoComp {
 		if id != wire.CompDeflate {
 			return wire.ENOSYS
 		}

@@ -1,20 +1,12 @@
 package afkey
 
 import (
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Numbers of the Internet and of sockets that messages carry.
-const (
-	protoRouting = 43
-	protoESP     = 50
-	protoAH      = 51
-	protoDstOpts = 60
-	protoComp    = 108
-
-	sockRaw = 3
-)
+const sockRaw = 3
 
 // modeOf reads a mode of PF_KEY.
 func modeOf(m uint8) (transform.Mode, bool) {
@@ -77,11 +69,11 @@ func protoOf(t wire.SAType) (uint8, bool) {
 	case wire.SATypeUnspec:
 		return transform.AnyProto, true
 	case wire.SATypeAH:
-		return protoAH, true
+		return ip.ProtoAH, true
 	case wire.SATypeESP:
-		return protoESP, true
+		return ip.ProtoESP, true
 	case wire.SATypeIPComp:
-		return protoComp, true
+		return ip.ProtoComp, true
 	}
 	return 0, false
 }
@@ -89,18 +81,20 @@ func protoOf(t wire.SAType) (uint8, bool) {
 // SATypeOf is the inverse of protoOf; 0 for what has no SA type.
 func SATypeOf(proto uint8) wire.SAType {
 	switch proto {
-	case protoAH:
+	case ip.ProtoAH:
 		return wire.SATypeAH
-	case protoESP:
+	case ip.ProtoESP:
 		return wire.SATypeESP
-	case protoComp:
+	case ip.ProtoComp:
 		return wire.SATypeIPComp
 	}
 	return wire.SATypeUnspec
 }
 
 // saProto tells whether SAs of a protocol are found by their SPI.
-func saProto(proto uint8) bool { return proto == protoAH || proto == protoESP || proto == protoComp }
+func saProto(proto uint8) bool {
+	return proto == ip.ProtoAH || proto == ip.ProtoESP || proto == ip.ProtoComp
+}
 
 // anyProto is any protocol in messages, where the databases have 0.
 const anyProto = 255

@@ -3,6 +3,7 @@ package afkey
 import (
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -133,7 +134,7 @@ func (k *Manager) template(p *transform.Policy, q ipsecRequest, ends []byte) (t 
 	switch {
 	case q.mode == wire.ModeAny, !ok:
 		return t, wire.EINVAL
-	case !saProto(proto) && proto != protoRouting && proto != protoDstOpts:
+	case !saProto(proto) && proto != ip.ProtoRouting && proto != ip.ProtoDestOptions:
 		return t, wire.EINVAL
 	}
 	t = transform.Template{Proto: proto, Mode: m, V6: policyV6(p)}

@@ -3,6 +3,7 @@ package xfrm
 import (
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -45,7 +46,7 @@ func (s *sa) check() wire.Errno {
 		return wire.EPROTONOSUPPORT
 	}
 	switch s.Proto {
-	case protoESP:
+	case ip.ProtoESP:
 		a := cipherOf(s.Encrypt)
 		if a == nil || !a.takes(len(s.EncryptKey())) ||
 			s.Auth != transform.NoAlgorithm && !macOf(s.Auth).takes(len(s.AuthKey())) {
@@ -54,11 +55,11 @@ func (s *sa) check() wire.Errno {
 		if encap != nil && encap.Type != encapNonIKE && encap.Type != encapESP {
 			return wire.EINVAL
 		}
-	case protoAH:
+	case ip.ProtoAH:
 		if s.Auth == transform.NoAlgorithm || encap != nil || !macOf(s.Auth).takes(len(s.AuthKey())) {
 			return wire.EINVAL
 		}
-	case protoComp:
+	case ip.ProtoComp:
 		if s.Compress == transform.NoAlgorithm || encap != nil || s.Mode == transform.BEET {
 			return wire.EINVAL
 		}

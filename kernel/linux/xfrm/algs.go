@@ -3,6 +3,7 @@ package xfrm
 import (
 	"slices"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 )
@@ -72,8 +73,8 @@ func (a *algorithm) takes(n int) bool { return a != nil && (a.keyOK == nil || a.
 func newTransform(s *sa) *ipsec.Transform {
 	suite := ipsec.Suite{Proto: ipsec.AH}
 	switch s.Proto {
-	case protoAH:
-	case protoESP:
+	case ip.ProtoAH:
+	case ip.ProtoESP:
 		suite.Proto = ipsec.ESP
 		if cipherOf(s.Encrypt) == nil {
 			return nil

@@ -3,6 +3,7 @@ package xfrm
 import (
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -24,7 +25,7 @@ func (x *Transforms) AllocSPI(q *transform.SPIRequest, to *transform.State) wire
 			x.insert(s, x.larvalLifetime())
 		}
 	}
-	if !saProto(s.Proto) || q.Min > q.Max || s.Proto == protoComp && q.Max > cpiMost {
+	if !saProto(s.Proto) || q.Min > q.Max || s.Proto == ip.ProtoComp && q.Max > cpiMost {
 		return wire.EINVAL
 	}
 	if !x.pickSPI(s, q.Min, q.Max) {

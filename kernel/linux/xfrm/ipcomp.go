@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"compress/flate"
 	"io"
+
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 const (
@@ -44,26 +46,14 @@ func decompress(b []byte) (payload []byte, next uint8, ok bool) {
 
 // sealComp puts a packet into IPCOMP. What does not become shorter stays as it is.
 func (s *sa) sealComp(pkt []byte) []byte {
-	off := transformAt(pkt)
-	at, next := nextHeaderAt(pkt, off)
-	b, ok := compress(pkt[off:], next, uint16(s.SPI))
+	var d datagram
+	d.outgoing(pkt)
+	b, ok := compress(pkt[d.Off:], d.Proto, uint16(s.SPI))
 	if !ok {
 		return pkt
 	}
-	res := append(append(make([]byte, 0, off+len(b)), pkt[:off]...), b...)
-	res[at] = protoComp
-	setLength(res)
+	res := append(append(make([]byte, 0, d.Off+len(b)), pkt[:d.Off]...), b...)
+	res[d.NextOff] = ip.ProtoComp
+	ip.SetLength(res)
 	return res
-}
-
-// nextHeaderAt is the place of the byte in an IP packet that says what stands at off, and that byte.
-func nextHeaderAt(pkt []byte, off int) (at int, next uint8) {
-	if pkt[0]>>4 == 4 {
-		return 9, pkt[9]
-	}
-	at = 6
-	for o := 40; o < off; o += 8 + int(pkt[o+1])*8 {
-		at = o
-	}
-	return at, pkt[at]
 }

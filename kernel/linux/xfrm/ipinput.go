@@ -1,15 +1,9 @@
 package xfrm
 
 import (
-	"encoding/binary"
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
-)
-
-const (
-	headerLen4 = 20
-	headerLen6 = 40
 )
 
 // versionOf is the version that an IP header names.
@@ -21,57 +15,52 @@ func versionOf(pkt []byte) int {
 }
 
 // ipInput is what IP does with a packet before IPsec, or a program, sees it: ip_rcv and ip6_rcv, with the settings that
-// a host has by default. It returns the packet without what a link has put behind it. version is the one that the
-// packet is said to have, by the link or by the header that was around it; lo tells whether it comes from the host
-// itself.
-func (x *Transforms) ipInput(pkt []byte, version int, lo bool) ([]byte, dropCause) {
+// a host has by default. d becomes the packet without what a link has put behind it. version is the one that the packet
+// is said to have, by the link or by the header that was around it; lo tells whether it comes from the host itself.
+func (x *Transforms) ipInput(d *datagram, pkt []byte, version int, lo bool) dropCause {
+	d.Parse(pkt) // what it says is looked at below, in the original's order
 	switch version {
 	case 4:
-		return x.ipInput4(pkt, lo)
+		return x.ipInput4(d, pkt, lo)
 	case 6:
-		return x.ipInput6(pkt, lo)
+		return x.ipInput6(d, pkt, lo)
 	}
-	return nil, dropNotIP
+	return dropNotIP
 }
 
-func (x *Transforms) ipInput4(pkt []byte, lo bool) ([]byte, dropCause) {
-	if len(pkt) < headerLen4 || pkt[0]>>4 != 4 {
-		return nil, dropHeader4
-	}
-	head, total := int(pkt[0]&15)*4, int(binary.BigEndian.Uint16(pkt[2:]))
+func (x *Transforms) ipInput4(d *datagram, pkt []byte, lo bool) dropCause {
 	switch {
-	case head < headerLen4 || head > len(pkt):
-		return nil, dropHeader4
-	case ip.Checksum(0, pkt[:head]) != 0xffff:
-		return nil, dropChecksum
-	case total > len(pkt):
-		return nil, dropTruncated4
-	case total < head:
-		return nil, dropHeader4
+	case d.V6 || d.Off < ip.Len4 || d.Off > len(pkt):
+		return dropHeader4
+	case ip.Checksum(0, pkt[:d.Off]) != 0xffff:
+		return dropChecksum
+	case d.End > len(pkt):
+		return dropTruncated4
+	case d.End < d.Off:
+		return dropHeader4
 	}
-	pkt = pkt[:total:total]
-	if !lo && x.martian(pkt) {
-		return nil, dropAddress4
+	d.pkt = pkt[:d.End:d.End]
+	if !lo && x.martian(d) {
+		return dropAddress4
 	}
-	routed, ok := options4(pkt[headerLen4:head])
+	routed, ok := options4(pkt[ip.Len4:d.Off])
 	switch {
 	case !ok:
-		return nil, dropOption4
+		return dropOption4
 	case routed: // net.ipv4.conf.all.accept_source_route is 0; one that has come to its end is no exception
-		return nil, dropSourceRoute4
+		return dropSourceRoute4
 	}
-	return pkt, noDrop
+	return noDrop
 }
 
 // martian tells whether no packet of IPv4 may come from the network with such addresses (ip_route_input_slow).
-func (x *Transforms) martian(pkt []byte) bool {
-	src, dst := netip.AddrFrom4([4]byte(pkt[12:16])), netip.AddrFrom4([4]byte(pkt[16:20]))
+func (x *Transforms) martian(d *datagram) bool {
 	broadcast := netip.AddrFrom4([4]byte{255, 255, 255, 255})
-	if src.IsUnspecified() { // a host that asks for an address
-		return dst != broadcast
+	if d.Src.IsUnspecified() { // a host that asks for an address
+		return d.Dst != broadcast
 	}
-	return src.IsLoopback() || dst.IsLoopback() || dst.IsUnspecified() || src.IsMulticast() || src == broadcast ||
-		x.e.Host().Own(src)
+	return d.Src.IsLoopback() || d.Dst.IsLoopback() || d.Dst.IsUnspecified() || d.Src.IsMulticast() ||
+		d.Src == broadcast || x.e.Host().Own(d.Src)
 }
 
 // options4 checks the options of an IPv4 header, and tells whether a source route is among them.
@@ -142,64 +131,58 @@ func timestampOK(o []byte) bool {
 	return roomFor(o, 4)
 }
 
-func (x *Transforms) ipInput6(pkt []byte, lo bool) ([]byte, dropCause) {
-	if len(pkt) < headerLen6 || pkt[0]>>4 != 6 {
-		return nil, dropHeader6
-	}
-	src, dst := netip.AddrFrom16([16]byte(pkt[8:24])), netip.AddrFrom16([16]byte(pkt[24:40]))
-	const scope, reserved, node = 15, 0, 1 // of a multicast address
-	switch s := pkt[25] & scope; {
-	case src.IsMulticast(), !lo && (src.IsLoopback() || dst.IsLoopback()):
-		return nil, dropAddress6
-	case dst.IsMulticast() && (s == reserved || s == node && !lo):
-		return nil, dropAddress6
-	}
-	total := headerLen6 + int(binary.BigEndian.Uint16(pkt[4:]))
-	if total > len(pkt) {
-		return nil, dropTruncated6
-	}
-	pkt = pkt[:total:total]
-	const hopByHop = 0
-	if !x.Own(dst) { // others look at the rest
-		if pkt[6] == hopByHop {
-			return pkt, extension6(pkt[headerLen6:], hopByHop)
-		}
-		return pkt, noDrop
-	}
-	return pkt, extensions6(pkt, headerLen6, pkt[6], true)
-}
-
-// extensions6 looks at the extension headers of an IPv6 packet from one place on, where the one with the number next
-// stands. Hop-by-hop options are only the first.
-func extensions6(pkt []byte, off int, next uint8, first bool) dropCause {
-	const hopByHop = 0
-	for ; ; first = false {
-		switch next {
-		case hopByHop:
-			if !first {
-				return dropNextHeader6
-			}
-		case protoRouting, protoDstOpts:
-		default:
-			return noDrop
-		}
-		if cause := extension6(pkt[off:], next); cause != noDrop {
-			return cause
-		}
-		next, off = pkt[off], off+8+int(pkt[off+1])*8
-	}
-}
-
-// extension6 looks at one extension header.
-func extension6(b []byte, kind uint8) dropCause {
-	if len(b) < 8 || len(b) < 8+int(b[1])*8 {
+func (x *Transforms) ipInput6(d *datagram, pkt []byte, lo bool) dropCause {
+	if !d.V6 {
 		return dropHeader6
 	}
-	b = b[:8+int(b[1])*8]
-	if kind == protoRouting {
+	const scope, reserved, node = 15, 0, 1 // of a multicast address
+	switch s := pkt[25] & scope; {
+	case d.Src.IsMulticast(), !lo && (d.Src.IsLoopback() || d.Dst.IsLoopback()):
+		return dropAddress6
+	case d.Dst.IsMulticast() && (s == reserved || s == node && !lo):
+		return dropAddress6
+	case d.End > len(pkt):
+		return dropTruncated6
+	}
+	d.pkt = pkt[:d.End:d.End]
+	if x.Own(d.Dst) {
+		return d.extensions6(true)
+	}
+	// Others look at the rest.
+	if d.Proto == ip.ProtoHopByHop {
+		if cause := d.extension6(); cause != noDrop {
+			return cause
+		}
+	}
+	d.Walk(d.pkt)
+	return noDrop
+}
+
+// extensions6 goes over the extension headers of an IPv6 packet that are left, and looks at each. Hop-by-hop options
+// are only the first.
+func (d *datagram) extensions6(first bool) dropCause {
+	for ; d.AtExtension(); first = false {
+		if d.Proto == ip.ProtoHopByHop && !first {
+			return dropNextHeader6
+		}
+		if cause := d.extension6(); cause != noDrop {
+			return cause
+		}
+	}
+	return noDrop
+}
+
+// extension6 goes over one extension header, and looks at it.
+func (d *datagram) extension6() dropCause {
+	kind := d.Proto
+	b := d.Step(d.pkt)
+	switch {
+	case b == nil:
+		return dropHeader6
+	case kind == ip.ProtoRouting:
 		return routing6(b)
 	}
-	return options6(b[2:], kind != protoDstOpts)
+	return options6(b[2:], kind == ip.ProtoHopByHop)
 }
 
 // routing6 looks at a routing header, of which the host follows none (net.ipv6.conf.all.accept_source_route,

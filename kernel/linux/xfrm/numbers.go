@@ -1,22 +1,8 @@
 package xfrm
 
-import "github.com/pfkeyd/pfkeyd/sadb"
-
-// Numbers of the Internet that packets carry.
-const (
-	protoICMP    = 1
-	protoIPIP    = 4
-	protoTCP     = 6
-	protoUDP     = 17
-	protoIPv6    = 41
-	protoRouting = 43
-	protoESP     = 50
-	protoAH      = 51
-	protoICMPv6  = 58
-	protoNone    = 59
-	protoDstOpts = 60
-	protoComp    = 108
-	protoSCTP    = 132
+import (
+	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
 // States beyond those of the RFC; others see both as DEAD.
@@ -32,4 +18,6 @@ const (
 )
 
 // saProto tells whether SAs of a protocol are found by their SPI.
-func saProto(proto uint8) bool { return proto == protoAH || proto == protoESP || proto == protoComp }
+func saProto(proto uint8) bool {
+	return proto == ip.ProtoAH || proto == ip.ProtoESP || proto == ip.ProtoComp
+}

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"slices"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -24,10 +26,11 @@ func (x *Transforms) Outbound(p *packet.Packet, _ string) {
 
 // protect makes what goes out of a packet.
 func (x *Transforms) protect(p *packet.Packet) (pkt []byte, cause dropCause) {
-	f, err := flowOfPacket(p.Data)
-	if err != nil {
+	var d datagram
+	if !d.outgoing(p.Data) {
 		return nil, dropNotIP
 	}
+	f := d.flow()
 	if x.toItself(f) {
 		return p.Data, noDrop
 	}
@@ -52,8 +55,11 @@ func (x *Transforms) protect(p *packet.Packet) (pkt []byte, cause dropCause) {
 		if i == n-1 {
 			room = p.Room[:0]
 		}
+		if i > 0 {
+			d.outgoing(pkt)
+		}
 		x.e.Step("found", p)
-		if pkt, cause = x.seal(s, pkt, room); cause != noDrop {
+		if pkt, cause = x.seal(s, &d, room); cause != noDrop {
 			return nil, cause
 		}
 	}
@@ -118,10 +124,11 @@ func (x *Transforms) source(dst netip.Addr) (netip.Addr, bool) {
 
 // seal protects a packet with one SA: the SA's state, its limits and its counters first, all under its lock, then the
 // cipher. What comes out is put into room if that is large enough.
-func (x *Transforms) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
+func (x *Transforms) seal(s *sa, d *datagram, room []byte) ([]byte, dropCause) {
+	pkt := d.pkt
 	carried := len(pkt)
 	if s.Mode != transform.Tunnel {
-		carried -= transformAt(pkt)
+		carried -= d.Off
 	}
 	now := x.now()
 	s.Lock()
@@ -138,12 +145,12 @@ func (x *Transforms) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 		}
 		return nil, dropOutBytesExpired
 	}
-	if s.Proto != protoComp && s.Seq >= math.MaxUint32 {
+	if s.Proto != ip.ProtoComp && s.Seq >= math.MaxUint32 {
 		s.Unlock()
 		x.postReached(s, found)
 		return nil, dropOutStateSeqError
 	}
-	if s.Proto != protoComp {
+	if s.Proto != ip.ProtoComp {
 		s.Seq++
 	}
 	seq := s.Seq
@@ -153,32 +160,22 @@ func (x *Transforms) seal(s *sa, pkt, room []byte) ([]byte, dropCause) {
 	s.Unlock()
 	x.postReached(s, found)
 	if s.Mode == transform.BEET {
-		pkt = append(header(s.Src, s.Dst, pkt[nextProtoAt(pkt)], hostTTL, len(pkt)-transformAt(pkt)),
-			pkt[transformAt(pkt):]...)
+		var first ip.Header // of IPv6 it alone says what is inside
+		first.Parse(pkt)
+		outer := ip.Fields{Src: s.Src, Dst: s.Dst, Proto: first.Proto, TTL: ip.TTL}
+		pkt = outer.Make(pkt[d.Off:])
 	}
-	if s.Proto == protoComp {
+	if s.Proto == ip.ProtoComp {
 		if s.Mode == transform.Tunnel {
-			pkt = append(header(s.Src, s.Dst, ipProto(pkt), hostTTL, len(pkt)), pkt...)
+			outer := ip.Fields{Src: s.Src, Dst: s.Dst, Proto: ip.ProtoIPv4, TTL: ip.TTL}
+			if d.V6 {
+				outer.Proto = ip.ProtoIPv6
+			}
+			pkt = outer.Make(pkt)
 		}
 		return s.sealComp(pkt), noDrop
 	}
 	return x.sealWith(s, e, pkt, room, seq)
-}
-
-// nextProtoAt is where an IP packet without extension headers says what it carries.
-func nextProtoAt(pkt []byte) int {
-	if pkt[0]>>4 == 6 {
-		return 6
-	}
-	return 9
-}
-
-// ipProto is the protocol number of an IP packet inside another.
-func ipProto(pkt []byte) uint8 {
-	if pkt[0]>>4 == 6 {
-		return protoIPv6
-	}
-	return protoIPIP
 }
 
 func (x *Transforms) sealWith(s *sa, e *transform.Encap, pkt, room []byte, seq uint64) ([]byte, dropCause) {
@@ -187,7 +184,7 @@ func (x *Transforms) sealWith(s *sa, e *transform.Encap, pkt, room []byte, seq u
 		return nil, dropOutCryptoFailed
 	}
 	seal := ipsec.Sealing{SPI: s.SPI, Seq: seq}
-	if s.Proto == protoAH {
+	if s.Proto == ip.ProtoAH {
 		seal.Align = AHAlign
 	} else {
 		var iv [16]byte
@@ -229,18 +226,18 @@ func (x *Transforms) sealWith(s *sa, e *transform.Encap, pkt, room []byte, seq u
 
 // withMarker puts the non-IKE marker of the old kind of encapsulation behind the UDP header.
 func withMarker(pkt []byte) []byte {
-	off := upperLayer(pkt) + udpLen
+	var h ip.Header
+	h.Parse(pkt)
+	h.Walk(pkt)
+	off := h.Off + ip.LenUDP
 	if off > len(pkt) {
 		return pkt
 	}
-	b := append(append(append(make([]byte, 0, len(pkt)+nonIKELen), pkt[:off]...), make([]byte, nonIKELen)...),
-		pkt[off:]...)
-	binary.BigEndian.PutUint16(b[off-4:], binary.BigEndian.Uint16(b[off-4:])+nonIKELen)
-	setLength(b)
-	if b[0]>>4 == 4 {
-		return b
+	b := slices.Concat(pkt[:off], make([]byte, nonIKELen), pkt[off:])
+	ip.PutUDP(b[h.Off:], binary.BigEndian.Uint16(b[h.Off:]), binary.BigEndian.Uint16(b[h.Off+2:]), len(b)-h.Off)
+	ip.SetLength(b)
+	if h.V6 {
+		ip.SetUDPChecksum(b, h.Off)
 	}
-	b[off-2], b[off-1] = 0, 0
-	putChecksum(b, off-udpLen, off-2, protoUDP)
 	return b
 }

@@ -24,8 +24,8 @@ func (x *Transforms) Inbound(p *packet.Packet) { x.inbound(p, false) }
 func (x *Transforms) inbound(p *packet.Packet, lo bool) {
 	var path [transform.MaxTemplates]*sa
 	n, room, admitted := 0, p.Room, false
-	pkt, cause := x.ipInput(p.Data, versionOf(p.Data), lo)
-	if cause != noDrop {
+	var d datagram
+	if cause := x.ipInput(&d, p.Data, versionOf(p.Data), lo); cause != noDrop {
 		x.drop(p, cause)
 		return
 	}
@@ -33,7 +33,7 @@ func (x *Transforms) inbound(p *packet.Packet, lo bool) {
 		var in arrival
 		var ok bool
 		var cause dropCause
-		in, ok, admitted, cause = x.parseInbound(pkt, path[:n], lo)
+		ok, admitted, cause = x.findTransform(&d, &in, path[:n], lo)
 		if cause != noDrop {
 			x.drop(p, cause)
 			return
@@ -45,22 +45,20 @@ func (x *Transforms) inbound(p *packet.Packet, lo bool) {
 			x.drop(p, dropInBufferError)
 			return
 		}
-		s, inner, cause := x.open(p, &in, room, lo)
-		if cause != noDrop {
+		if path[n], cause = x.open(p, &in, &d, room, lo); cause != noDrop {
 			x.drop(p, cause)
 			return
 		}
-		path[n], pkt = s, inner
 		n++
-		room = nil // pkt may lie there now
+		room = nil // the packet may lie there now
 	}
 	if !admitted {
-		if cause := x.admit(pkt, path[:n], lo); cause != noDrop {
+		if cause := x.admit(&d, path[:n], lo); cause != noDrop {
 			x.drop(p, cause)
 			return
 		}
 	}
-	p.End(packet.Verdict{Kind: packet.Delivered, Inner: pkt})
+	p.End(packet.Verdict{Kind: packet.Delivered, Inner: d.pkt})
 }
 
 // noDrop says that a packet goes on.
@@ -75,92 +73,98 @@ type arrival struct {
 	from  netip.AddrPort
 }
 
-// parseInbound finds the header of a transform, if there is one: ESP, also in UDP to a socket that wants it, AH or
-// IPCOMP. pkt has come in through a path of SAs, lo tells whether over the loopback interface. Before a socket takes
+// findTransform finds the header of a transform in d, if there is one: ESP, also in UDP to a socket that wants it, AH
+// or IPCOMP. d has come in through a path of SAs, lo tells whether over the loopback interface. Before a socket takes
 // ESP out of a datagram, the policy is asked about that, but not for a socket of key management, which has policies of
 // its own; admitted tells that it need not be asked any more.
-func (x *Transforms) parseInbound(pkt []byte, path []*sa, lo bool) (a arrival, ok, admitted bool, cause dropCause) {
-	f, err := spd.ParseFlow(pkt)
-	if err != nil {
-		return a, false, false, dropNotIP
+func (x *Transforms) findTransform(d *datagram, a *arrival, path []*sa, lo bool) (ok, admitted bool, cause dropCause) {
+	proto := d.Proto
+	var f spd.Flow
+	if proto == ip.ProtoUDP || proto == ip.ProtoFragment {
+		f = d.flow()
+		proto = f.Proto
 	}
-	switch f.Proto {
-	case protoUDP:
+	switch proto {
+	case ip.ProtoUDP:
 		kind, bypass := x.encaps.kind(f.Dst, f.DstPort)
 		if kind == 0 {
-			return a, false, false, noDrop
+			return false, false, noDrop
 		}
 		if !bypass {
-			if cause := x.admit(pkt, path, lo); cause != noDrop {
-				return a, false, false, cause
+			if cause := x.admit(d, path, lo); cause != noDrop {
+				return false, false, cause
 			}
 		}
-		a, ok, cause = x.parseUDP(pkt, f, kind)
-		return a, ok, true, cause
-	case protoESP, protoAH, protoComp:
-		a, ok, cause = arrival{pkt: pkt, proto: f.Proto}.parse()
-		return a, ok, false, cause
+		ok, cause = a.findInUDP(d, f, kind)
+		return ok, true, cause
+	case ip.ProtoESP, ip.ProtoAH, ip.ProtoComp:
+		ok, cause = a.find(d)
+		return ok, false, cause
 	}
-	return a, false, false, noDrop
+	return false, false, noDrop
 }
 
-// parse finds the parts of a packet with a transform's header.
-func (a arrival) parse() (arrival, bool, dropCause) {
-	var err error
-	a.Inbound, err = ipsec.ParseInbound(a.pkt)
+// find finds the parts of a packet with a transform's header.
+func (a *arrival) find(d *datagram) (ok bool, cause dropCause) {
+	if d.Fragment() {
+		return false, dropFragment
+	}
+	a.set(d)
+	err := a.Find(d.pkt)
 	switch {
-	case err == ipsec.ErrFragment:
-		return a, false, dropFragment
-	case a.proto == protoComp && err == ipsec.ErrProtocol:
+	case a.proto == ip.ProtoComp && err == ipsec.ErrProtocol:
 		if a.End-a.Off < compHeaderLen {
-			return a, false, dropInHdrError
+			return false, dropInHdrError
 		}
 		a.SPI = uint32(binary.BigEndian.Uint16(a.pkt[a.Off+2:]))
 	case err != nil:
-		return a, false, dropInHdrError
+		return false, dropInHdrError
 	}
-	return a, true, noDrop
+	return true, noDrop
 }
 
-// parseUDP looks into a datagram to a socket that wants ESP.
-func (x *Transforms) parseUDP(pkt []byte, f spd.Flow, kind uint8) (a arrival, ok bool, cause dropCause) {
-	in, err := ipsec.ParseInbound(pkt)
-	if err == ipsec.ErrFragment {
-		return a, false, noDrop
+// set takes over what the IP headers say.
+func (a *arrival) set(d *datagram) {
+	a.Inbound = ipsec.Inbound{Src: d.Src, Dst: d.Dst, Proto: ipsec.Proto(d.Proto), Off: d.Off, End: d.End,
+		NextOff: d.NextOff}
+	a.pkt, a.proto = d.pkt, d.Proto
+}
+
+// findInUDP looks into a datagram to a socket that wants ESP.
+func (a *arrival) findInUDP(d *datagram, f spd.Flow, kind uint8) (ok bool, cause dropCause) {
+	if d.Fragment() || len(d.pkt)-d.Off < ip.LenUDP {
+		return false, noDrop
 	}
-	off := upperLayer(pkt)
-	if err == ipsec.ErrTotalLen || len(pkt) < off+udpLen {
-		return a, false, noDrop
+	a.set(d)
+	if a.Find(d.pkt) == ipsec.ErrTotalLen {
+		return false, noDrop
 	}
-	end := len(pkt)
-	if in.End >= off+udpLen && in.End <= end {
-		end = in.End
-	}
-	switch what, skip := inspect(pkt[:end], off, kind); {
+	whole := datagram{d.Header, d.pkt[:a.End]}
+	switch what, skip := inspect(&whole, kind); {
 	case what == keepalive:
-		return a, false, dropKeepalive
+		return false, dropKeepalive
 	case what == notESP:
-		return a, false, noDrop
-	case tooShort(pkt[:end], off, skip):
-		return a, false, dropShortEncap
+		return false, noDrop
+	case tooShort(&whole, skip):
+		return false, dropShortEncap
 	default:
-		a = arrival{pkt: withoutUDP(pkt[:end], off, skip), proto: protoESP, encap: kind, from: netip.AddrPortFrom(f.Src,
-			f.SrcPort)}
-		return a.parse()
+		inner := withoutUDP(&whole, skip)
+		a.encap, a.from = kind, netip.AddrPortFrom(f.Src, f.SrcPort)
+		return a.find(&inner)
 	}
 }
 
-// open takes one layer of protection off a packet. It returns the SA, and the packet that was inside, which is put into
-// room if that is large enough.
-func (x *Transforms) open(p *packet.Packet, a *arrival, room []byte, lo bool) (s *sa, inner []byte, cause dropCause) {
+// open takes one layer of protection off a packet, and returns the SA. d becomes the packet that was inside, which is
+// put into room if that is large enough.
+func (x *Transforms) open(p *packet.Packet, a *arrival, d *datagram, room []byte, lo bool) (s *sa, cause dropCause) {
 	s, ok := x.states.bySPI.Find(sadb.Key{Dst: a.Dst, SPI: a.SPI, Proto: a.proto}, nil)
 	if !ok {
-		return nil, nil, dropInNoStates
+		return nil, dropInNoStates
 	}
 	x.e.Step("found", p)
 	e, cause := x.begin(s, a)
 	if cause != noDrop {
-		return nil, nil, cause
+		return nil, cause
 	}
 	// What is inside is put where it will stand in the packet of transport mode, behind the headers that stay.
 	if least := a.HeaderEnd() + a.End - a.Off; cap(room) < least {
@@ -168,61 +172,63 @@ func (x *Transforms) open(p *packet.Packet, a *arrival, room []byte, lo bool) (s
 	}
 	payload, next, cause := x.reveal(s, e, a, room[:a.HeaderEnd()])
 	if cause != noDrop {
-		return nil, nil, cause
+		return nil, cause
 	}
 	// It counts before anybody looks whether the mode fits what is inside.
 	s.Lock()
 	if s.Replay != 0 && !s.window.accept(a.Seq, s.Replay) {
 		s.Unlock()
-		return nil, nil, dropInStateSeqError
+		return nil, dropInStateSeqError
 	}
 	s.Bytes += uint64(len(payload))
 	s.Packets++
 	s.Unlock()
 	switch s.Mode {
 	case transform.Tunnel:
-		inner, cause = x.openTunnel(s, payload, next, a.pkt, lo)
+		cause = x.openTunnel(s, d, payload, next, a.pkt, lo)
 	case transform.BEET:
-		inner = s.openBEET(payload, next)
+		s.openBEET(d, payload, next)
 	default:
-		var err error
-		if inner, err = ipsec.DecapTransport(room[:0], a.pkt, &a.Inbound, payload, next); err != nil {
-			return nil, nil, dropInStateModeError
+		inner, err := ipsec.DecapTransport(room[:0], a.pkt, &a.Inbound, payload, next)
+		if err != nil {
+			return nil, dropInStateModeError
 		}
-		if a.Src.Is6() && x.Own(a.Dst) {
-			cause = extensions6(inner, a.HeaderEnd(), next, false)
+		// What is inside stands where the transform was; the headers before it are the same.
+		d.pkt, d.Proto, d.End, d.Off, d.NextOff = inner, next, len(inner), a.Off, a.NextOff
+		if d.V6 && x.Own(d.Dst) {
+			cause = d.extensions6(false)
+		} else {
+			d.Walk(inner)
 		}
 	}
-	return s, inner, cause
+	return s, cause
 }
 
 // openTunnel looks at what an SA of tunnel mode carried, as IP does with a packet that comes in.
-func (x *Transforms) openTunnel(s *sa, payload []byte, next uint8, outer []byte, lo bool) (
-	inner []byte, cause dropCause,
-) {
+func (x *Transforms) openTunnel(s *sa, d *datagram, payload []byte, next uint8, outer []byte, lo bool) dropCause {
 	version, least := 0, 0
 	switch next {
-	case protoIPIP:
-		version, least = 4, headerLen4
-	case protoIPv6:
-		version, least = 6, headerLen6
+	case ip.ProtoIPv4:
+		version, least = 4, ip.Len4
+	case ip.ProtoIPv6:
+		version, least = 6, ip.Len6
 	default:
-		return nil, dropInStateModeError
+		return dropInStateModeError
 	}
 	if len(payload) < least {
-		return nil, dropInStateModeError
+		return dropInStateModeError
 	}
-	if inner, cause = x.ipInput(payload, version, lo); cause != noDrop {
-		return nil, cause
+	if cause := x.ipInput(d, payload, version, lo); cause != noDrop {
+		return cause
 	}
 	if s.Flags&transform.NoECN == 0 {
-		inner = withECN(inner, outer)
+		d.pkt = withECN(d.pkt, outer)
 	}
 	if s.Flags&transform.DecapDSCP != 0 {
-		inner = append([]byte(nil), inner...)
-		ip.SetTOS(inner, ip.TOS(outer)&^3|ip.TOS(inner)&3)
+		d.pkt = append([]byte(nil), d.pkt...)
+		ip.SetTOS(d.pkt, ip.TOS(outer)&^3|ip.TOS(d.pkt)&3)
 	}
-	return inner, noDrop
+	return noDrop
 }
 
 // begin looks at the SA before any cipher is run, all under its lock: its state, the encapsulation, the replay window,
@@ -279,7 +285,7 @@ func (x *Transforms) postReached(s *sa, found outcome) {
 func (x *Transforms) reveal(s *sa, e *transform.Encap, a *arrival, room []byte) (
 	payload []byte, next uint8, cause dropCause,
 ) {
-	if s.Proto == protoComp {
+	if s.Proto == ip.ProtoComp {
 		payload, next, ok := decompress(a.pkt[a.Off:a.End])
 		if !ok {
 			return nil, 0, dropBadCompression
@@ -290,7 +296,7 @@ func (x *Transforms) reveal(s *sa, e *transform.Encap, a *arrival, room []byte) 
 	if t == nil {
 		return nil, 0, dropCryptoFailed
 	}
-	if s.Proto == protoAH {
+	if s.Proto == ip.ProtoAH {
 		return revealAH(t, a)
 	}
 	plain, err := t.OpenESP(room, a.ESP(a.pkt), 0)
@@ -312,7 +318,7 @@ func (x *Transforms) reveal(s *sa, e *transform.Encap, a *arrival, room []byte) 
 		sport, from := e.Sport, a.from // so that a stays off the heap
 		x.e.TryPost(func() { x.newMapping(s, sport, from) })
 	}
-	if next == protoNone { // RFC 4303 section 2.6
+	if next == ip.ProtoNone { // RFC 4303 section 2.6
 		return nil, 0, dropDummy
 	}
 	return ipsec.Payload(plain), next, noDrop
@@ -351,28 +357,27 @@ func withECN(inner, outer []byte) []byte {
 }
 
 // openBEET puts the inner header together, whose addresses are those of the SA's selector.
-func (s *sa) openBEET(payload []byte, next uint8) []byte {
+func (s *sa) openBEET(d *datagram, payload []byte, next uint8) {
 	var l transform.Selector
 	if s.Sel != nil {
 		l = *s.Sel
 	} else {
 		l.V6 = s.V6()
 	}
-	src, dst := transform.Addr(l.Src, l.V6), transform.Addr(l.Dst, l.V6)
-	return append(header(src, dst, next, hostTTL, len(payload)), payload...)
+	head := ip.Fields{Src: transform.Addr(l.Src, l.V6), Dst: transform.Addr(l.Dst, l.V6), Proto: next, TTL: ip.TTL}
+	d.pkt = head.Make(payload)
+	d.Parse(d.pkt)
+	d.Walk(d.pkt)
 }
 
 // admit asks the policy about a packet that has come in through a path of SAs, the outermost first, over the loopback
 // interface or not.
-func (x *Transforms) admit(pkt []byte, path []*sa, lo bool) dropCause {
-	f, err := flowOfPacket(pkt)
-	if err != nil {
-		return dropInHdrError
-	}
+func (x *Transforms) admit(d *datagram, path []*sa, lo bool) dropCause {
+	f := d.flow()
 	if lo && f.Dst.Is4() {
 		return noDrop
 	}
-	misreadPorts(&f, pkt, x.Own(f.Dst))
+	misreadPorts(&f, d.pkt, x.Own(f.Dst))
 	for _, s := range path {
 		if s.Sel != nil && !s.selects(f) {
 			return dropSelectorMismatch
@@ -409,26 +414,25 @@ func (x *Transforms) admit(pkt []byte, path []*sa, lo bool) dropCause {
 // through these headers, finds the upper layer's number at the last of them, and then looks for the ports behind the
 // fixed header, where the first of them is. What is forwarded has only been through the hop-by-hop options.
 func misreadPorts(f *spd.Flow, pkt []byte, own bool) {
-	const hopByHop, fixed = 0, 40
-	if pkt[0]>>4 != 6 || f.Proto == pkt[6] || len(pkt) < fixed+4 {
+	if pkt[0]>>4 != 6 || f.Proto == pkt[6] || len(pkt) < ip.Len6+4 {
 		return
 	}
 	switch pkt[6] {
-	case hopByHop:
-		if !own && pkt[fixed] != f.Proto {
+	case ip.ProtoHopByHop:
+		if !own && pkt[ip.Len6] != f.Proto {
 			return
 		}
-	case protoRouting, protoDstOpts:
+	case ip.ProtoRouting, ip.ProtoDestOptions:
 		if !own {
 			return
 		}
 	default:
 		return
 	}
-	switch b := pkt[fixed:]; f.Proto {
-	case protoTCP, protoUDP, protoSCTP:
+	switch b := pkt[ip.Len6:]; f.Proto {
+	case ip.ProtoTCP, ip.ProtoUDP, ip.ProtoSCTP:
 		f.SrcPort, f.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-	case protoICMPv6:
+	case ip.ProtoICMPv6:
 		f.SrcPort, f.DstPort = uint16(b[0]), uint16(b[1])
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -283,7 +284,7 @@ type OutputPolicy struct {
 func (x *Transforms) AddOutputPolicy(o OutputPolicy) (errno wire.Errno) {
 	mode := transform.Mode(o.Mode)
 	if !o.Src.IsValid() || !o.Dst.IsValid() || o.Src.Is4() != o.Dst.Is4() || mode > transform.BEET ||
-		!saProto(o.Proto) && o.Proto != protoRouting && o.Proto != protoDstOpts {
+		!saProto(o.Proto) && o.Proto != ip.ProtoRouting && o.Proto != ip.ProtoDestOptions {
 		return wire.EINVAL
 	}
 	const all = math.MaxUint32

@@ -50,20 +50,21 @@ func (x *Transforms) Send(t Traffic) pfkey.Errno {
 	if t.Src.Is4() != t.Dst.Is4() {
 		return wire.EAFNOSUPPORT
 	}
-	if t.SrcPort == 0 && (t.Proto == protoUDP || t.Proto == protoTCP) {
+	if t.SrcPort == 0 && (t.Proto == ip.ProtoUDP || t.Proto == ip.ProtoTCP) {
 		t.SrcPort = x.ephemeralPort()
 	}
 	pkt := t.packet()
 	if pkt == nil {
 		return wire.EPROTONOSUPPORT
 	}
-	if t.Proto == protoTCP {
+	if t.Proto == ip.ProtoTCP {
 		x.connect(pkt, bound)
 	}
 	var end packet.Verdict
 	x.e.Outbound(&packet.Packet{Data: pkt, Done: func(_ *packet.Packet, v packet.Verdict) { end = v }}, "")
 	if end.Kind == packet.Transmitted {
-		if f, err := flowOfPacket(end.Inner); err == nil && x.Own(f.Dst) {
+		var d datagram
+		if d.outgoing(end.Inner) && x.Own(d.Dst) {
 			in := &packet.Packet{Data: end.Inner, Done: func(*packet.Packet, packet.Verdict) {}}
 			x.e.Ledger().Inject(in)
 			x.inbound(in, true)
@@ -73,18 +74,18 @@ func (x *Transforms) Send(t Traffic) pfkey.Errno {
 	case dropRows[dropOutPolBlock].Counter:
 		return wire.EPERM
 	case dropRows[dropOutBytesExpired].Counter, dropRows[dropOutStateInvalid].Counter:
-		if t.Proto != protoTCP {
+		if t.Proto != ip.ProtoTCP {
 			return wire.EINVAL
 		}
 	case dropRows[dropOutStateSeqError].Counter:
-		if t.Proto != protoTCP {
+		if t.Proto != ip.ProtoTCP {
 			return wire.EOVERFLOW
 		}
 	}
 	if end.Reason == packet.NoRoute {
 		return wire.ENETUNREACH
 	}
-	if t.Proto == protoTCP {
+	if t.Proto == ip.ProtoTCP {
 		return wire.EINPROGRESS
 	}
 	return wire.OK
@@ -102,8 +103,10 @@ func (x *Transforms) ephemeralPort() uint16 {
 // before it makes the packet (tcp_v4_connect, ip_route_newports, inet_sk_rebuild_header). Each look counts, and holds
 // the policy.
 func (x *Transforms) connect(pkt []byte, bound bool) {
-	f, err := flowOfPacket(pkt)
-	if err != nil || x.toItself(f) {
+	var d datagram
+	d.outgoing(pkt) // it is ours
+	f := d.flow()
+	if x.toItself(f) {
 		return
 	}
 	looks := []spd.Flow{f, f}
@@ -129,42 +132,30 @@ func (x *Transforms) connect(pkt []byte, bound bool) {
 
 // packet makes the packet; nil for a protocol that is none of those.
 func (t *Traffic) packet() []byte {
-	switch t.Proto {
-	case protoUDP:
-		return UDP(netip.AddrPortFrom(t.Src, t.SrcPort), netip.AddrPortFrom(t.Dst, t.DstPort), t.Payload)
-	case protoTCP:
-		const headerLen, mss4, mss6 = 40, 1460, 1440
-		b := header(t.Src, t.Dst, protoTCP, hostTTL, headerLen)
-		off := len(b)
-		b = append(b, make([]byte, headerLen)...)
-		binary.BigEndian.PutUint16(b[off:], t.SrcPort)
-		binary.BigEndian.PutUint16(b[off+2:], t.DstPort)
-		b[off+12], b[off+13] = headerLen/4<<4, 2       // SYN
-		binary.BigEndian.PutUint16(b[off+14:], 0xfaf0) // window
+	switch src, dst := netip.AddrPortFrom(t.Src, t.SrcPort), netip.AddrPortFrom(t.Dst, t.DstPort); t.Proto {
+	case ip.ProtoUDP:
+		pkt, _ := ip.UDP(src, dst, t.Payload)
+		return pkt
+	case ip.ProtoTCP:
+		const window, mss4, mss6 = 0xfaf0, 1460, 1440
 		mss := uint16(mss4)
 		if t.Dst.Is6() {
 			mss = mss6
 		}
-		options := append(b[:off+20], 2, 4)
-		options = binary.BigEndian.AppendUint16(options, mss)
+		options := binary.BigEndian.AppendUint16([]byte{2, 4}, mss)
 		options = append(options, 4, 2)                          // selective acknowledgements
 		options = append(options, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0) // timestamps
-		_ = append(options, 1, 3, 3, 7)                          // window scale
-		putChecksum(b, off, off+16, protoTCP)
-		return b
-	case protoICMP, protoICMPv6:
-		const headerLen, echo, echo6 = 8, 8, 128
-		b := header(t.Src, t.Dst, t.Proto, hostTTL, headerLen+len(t.Payload))
-		off := len(b)
-		b = append(append(b, make([]byte, headerLen)...), t.Payload...)
-		b[off] = echo
-		if t.Dst.Is6() {
-			b[off] = echo6
-			putChecksum(b, off, off+2, protoICMPv6)
-		} else {
-			binary.BigEndian.PutUint16(b[off+2:], ^ip.Checksum(0, b[off:]))
+		options = append(options, 1, 3, 3, 7)                    // window scale
+		pkt, _ := ip.SYN(src, dst, 0, window, options)
+		return pkt
+	case ip.ProtoICMP, ip.ProtoICMPv6:
+		pkt, _ := ip.Echo(t.Src, t.Dst, 0, 0, t.Payload)
+		var h ip.Header
+		if h.Parse(pkt) == ip.Fine && h.Proto != t.Proto { // a raw socket of another protocol
+			pkt[h.NextOff] = t.Proto
+			ip.SetLength(pkt)
 		}
-		return b
+		return pkt
 	}
 	return nil
 }
