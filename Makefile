@@ -14,7 +14,7 @@ BYTES     = ./wire/... ./packet/... ./ipsec/... ./sadb/... ./spd/... ./packetpor
 # Options of make mutants, such as MUTANTS='-sample 200 -seed 7' or MUTANTS='-ops all'.
 MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.
-GOLDEN    = ./wire ./conform
+GOLDEN    = ./wire ./internal/conform
 
 .PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden proof mutants man demo clean
 

@@ -97,28 +97,28 @@ var layers = map[string]layer{
 			"launch", "hostile", "internal/ip", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
-	"conform": {
+	"internal/conform": {
 		own: []string{"wire", "packet", "pfkey", "engine", "kernel", "testdata", "internal/files"},
 		why: "it plays and judges, whichever kernel it was that was recorded",
 	},
-	"conform/capture": {
-		own: []string{"wire", "ipsec", "conform", "internal/capture"},
+	"internal/conform/capture": {
+		own: []string{"wire", "ipsec", "internal/conform", "internal/capture"},
 		why: "it opens and seals packets, whichever kernel is emulated",
 	},
-	"conform/bsd": {
-		own: []string{"wire", "conform"},
+	"internal/conform/bsd": {
+		own: []string{"wire", "internal/conform"},
 		why: "it reads recordings of kernels that are not emulated yet",
 	},
-	"conform/illumos": {
-		own: []string{"wire", "packet", "ipsec", "spd", "pfkey", "conform"},
+	"internal/conform/illumos": {
+		own: []string{"wire", "packet", "ipsec", "spd", "pfkey", "internal/conform"},
 		why: "it knows one kernel, its operations and where we deviate from it",
 	},
-	"conform/linux": {
-		own:   []string{"wire", "packet", "ipsec", "pfkey", "kernel", "conform", "internal/ip"},
+	"internal/conform/linux": {
+		own:   []string{"wire", "packet", "ipsec", "pfkey", "kernel", "internal/conform", "internal/ip"},
 		third: []string{"golang.org/x/sys"},
 		why:   "it knows one kernel and its host, emulated and real",
 	},
-	"conform/kernels": {own: []string{"pfkey", "conform"}, why: "it is a table"},
+	"internal/conform/kernels": {own: []string{"pfkey", "internal/conform"}, why: "it is a table"},
 	"launch": {
 		own: []string{"pfkey", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "it carries sockets to an engine and never looks at a message",
@@ -157,7 +157,7 @@ var layers = map[string]layer{
 			"flags and devices are the commands' business",
 	},
 	"internal/mutants": {
-		own: []string{"conform", "testdata"},
+		own: []string{"internal/conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",
 	},
 	"internal/refusals": {
@@ -171,7 +171,8 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch",
-			"trace", "ipseckey", "conform", "racelab", "hostile", "internal/capture", "internal/station", "testdata",
+			"trace", "ipseckey", "internal/conform", "racelab", "hostile", "internal/capture", "internal/station",
+			"testdata",
 			"internal/files", "internal/ip", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			"github.com/gopacket/gopacket", "gonum.org/v1/plot"},
@@ -189,7 +190,7 @@ var banned = []struct {
 	{"math/rand", "keys and SPIs come from the injected source of randomness; math/rand/v2 is for the rest", nil},
 	{"io/ioutil", "io and os have replaced it", nil},
 	{"os/exec", "only what says so starts programs",
-		[]string{"launch", "pfkey/pfkeytest", "conform/linux", "internal/mutants", "cmd"}},
+		[]string{"launch", "pfkey/pfkeytest", "internal/conform/linux", "internal/mutants", "cmd"}},
 	{"net/http", "the control port is the only HTTP", []string{"control", "cmd"}},
 }
 
@@ -300,22 +301,22 @@ var kernelName = regexp.MustCompile(`(?i)linux|xfrm|illumos|solaris|kame|netbsd|
 func TestConformNamesNoKernel(t *testing.T) {
 	core, kernels := 0, map[string]bool{}
 	for _, f := range everyGoFile(t) {
-		if f.test || !under(f.room, "conform") {
+		if f.test || !under(f.room, "internal/conform") {
 			continue
 		}
 		text := string(f.src)
 		switch f.room {
-		case "conform":
+		case "internal/conform":
 			core++
 			if found := kernelName.FindString(text); found != "" {
 				t.Errorf("%s names a kernel: %s", f.path, found)
 			}
-		case "conform/capture", "conform/kernels":
+		case "internal/conform/capture", "internal/conform/kernels":
 		default:
 			kernels[f.room] = kernels[f.room] || kernelName.MatchString(text)
 		}
 	}
-	if core == 0 || len(kernels) == 0 || !kernels["conform/bsd"] {
+	if core == 0 || len(kernels) == 0 || !kernels["internal/conform/bsd"] {
 		t.Errorf("%d files of the core, kernels in %v", core, kernels)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/conform/kernels"
+	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/internal/conform/kernels"
 )
 
 // The columns of the tables of RFC2367.md, one for each kernel in the middle.
@@ -70,11 +70,11 @@ func newRFCChecker(t *testing.T) *rfcChecker {
 		c.recordings[filepath.Base(folder)] = recordingsIn(t, folder)
 	}
 	for _, m := range regexp.MustCompile(`(?m)^\t\tName: +"(.+)",$`).FindAllStringSubmatch(read(t,
-		"conform/illumos/deviations.go"), -1) {
+		"internal/conform/illumos/deviations.go"), -1) {
 		c.deviations = append(c.deviations, m[1])
 	}
 	if len(c.deviations) == 0 {
-		t.Error("conform/illumos/deviations.go has no deviations")
+		t.Error("internal/conform/illumos/deviations.go has no deviations")
 	}
 	return c
 }
@@ -143,7 +143,7 @@ func shows(shownBy, kernel string) bool {
 	for _, m := range testName.FindAllStringSubmatch(shownBy, -1) {
 		room, test := m[1], m[2]
 		if room == "kernel/"+strings.ToLower(kernel) || room == "wire" || room == "ipseckey" && kernel == "illumos" ||
-			room == "conform" && strings.Contains(strings.ToLower(test), strings.ToLower(kernel)) {
+			room == "internal/conform" && strings.Contains(strings.ToLower(test), strings.ToLower(kernel)) {
 			return true
 		}
 	}

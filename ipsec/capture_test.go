@@ -5,8 +5,8 @@ import (
 	"context"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/conform/linux"
+	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/internal/conform/linux"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/conform/kernels"
+	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/internal/conform/kernels"
 	"github.com/pfkeyd/pfkeyd/testdata/golden"
 )
 

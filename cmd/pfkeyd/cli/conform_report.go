@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/conform"
+	"github.com/pfkeyd/pfkeyd/internal/conform"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 )
 

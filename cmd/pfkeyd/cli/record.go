@@ -12,8 +12,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
-	"github.com/pfkeyd/pfkeyd/conform"
-	"github.com/pfkeyd/pfkeyd/conform/kernels"
+	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/internal/conform/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/files"
 )
 
