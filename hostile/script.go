@@ -133,7 +133,7 @@ func (p *parser) extension() wire.ExtType {
 		if err != nil {
 			p.failf("%q is not the name of an extension of %s", w, p.dialect.Name)
 		}
-		t = wire.ExtType(n)
+		t = p.dialect.ExtType(uint16(n))
 	}
 	return t
 }

@@ -3,11 +3,13 @@ package ipseckey
 import (
 	"fmt"
 	"strings"
+
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // Algorithm is one row of the system's algorithm table, /etc/inet/ipsecalgs on illumos.
 type Algorithm struct {
-	ID      uint8
+	ID      wire.AlgID
 	Names   []string // the first is the one that is printed
 	Counter bool     // a counter mode: manual keys are a bad idea
 
@@ -72,7 +74,7 @@ func byName(rows []Algorithm, name string) (Algorithm, bool) {
 }
 
 // listedName is how an algorithm is printed in a listing: 0 is none, in every table.
-func listedName(rows []Algorithm, id uint8) string {
+func listedName(rows []Algorithm, id wire.AlgID) string {
 	if id == 0 {
 		return "<none>"
 	}
@@ -81,15 +83,15 @@ func listedName(rows []Algorithm, id uint8) string {
 			return a.Names[0]
 		}
 	}
-	return fmt.Sprintf("<unknown %d>", id)
+	return fmt.Sprintf("<unknown %d>", uint8(id))
 }
 
 // savedName is how an algorithm is written in a save file: its name, or a number.
-func savedName(rows []Algorithm, id uint8) string {
+func savedName(rows []Algorithm, id wire.AlgID) string {
 	for _, a := range rows {
 		if a.ID == id {
 			return a.Names[0]
 		}
 	}
-	return fmt.Sprintf("%d", id)
+	return fmt.Sprintf("%d", uint8(id))
 }

@@ -213,6 +213,15 @@ func saType(text string) (int32, bool) {
 	return n, ok && n != -1
 }
 
+// saType is the SA type of what a command says. A number is the engine's own, but for those of AH and ESP.
+func (s *session) saType(n int32) wire.SAType {
+	switch t := wire.SAType(uint8(n)); t {
+	case wire.SATypeAH, wire.SATypeESP:
+		return t
+	}
+	return s.dial.SAType(uint8(n))
+}
+
 // execute runs one command. The error is errAbandon when the command failed and that was said, errSent when it got as
 // far as an exchange with a destination, an *exit when the run ends, nil otherwise.
 func (s *session) execute(ctx context.Context, words []word) error {

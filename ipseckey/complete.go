@@ -241,7 +241,7 @@ func (s *session) values(k keyword, words []string, missing int) []string {
 // algorithmChoice are the algorithms that may be named, those of the engine if it says which.
 func (s *session) algorithmChoice(k kind, words []string) []string {
 	t, _ := saType(words[1])
-	has, _ := s.supported(wire.SAType(t))
+	has, _ := s.supported(s.saType(t))
 	rows, ids := s.algorithms().Auth, has.Auth
 	if k == kindEncrAlg {
 		rows, ids = s.algorithms().Encrypt, has.Encrypt

@@ -124,7 +124,7 @@ func TestCompleteSupported(t *testing.T) {
 	s := start{terminal: ipseckey.Terminal{Stdin: true, Stdout: true}, more: func(p *ipseckey.Program) {
 		p.Editor = e
 		p.Supported = func(context.Context, string, wire.SAType) (ipseckey.Supported, error) {
-			return ipseckey.Supported{Encrypt: []uint8{3}, Auth: []uint8{2}}, nil
+			return ipseckey.Supported{Encrypt: []wire.AlgID{3}, Auth: []wire.AlgID{2}}, nil
 		}
 	}}
 	s.run(t)

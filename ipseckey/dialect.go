@@ -35,9 +35,10 @@ func (s *session) address(v wire.Address) wire.Address {
 // names and sizes that the stock table has for the same.
 func dialectAlgorithms(d *wire.Dialect) *Algorithms {
 	stock := StockAlgorithms()
-	table := func(name func(uint8) string, rows []Algorithm) (all []Algorithm) {
-		for id := 1; id <= 255; id++ {
-			n := name(uint8(id))
+	table := func(symbol func(uint8) wire.AlgID, name func(wire.AlgID) string, rows []Algorithm) (all []Algorithm) {
+		for number := 1; number <= 255; number++ {
+			id := symbol(uint8(number))
+			n := name(id)
 			if strings.HasPrefix(n, "unknown(") {
 				continue
 			}
@@ -45,7 +46,7 @@ func dialectAlgorithms(d *wire.Dialect) *Algorithms {
 			if !ok {
 				a = Algorithm{}
 			}
-			a.ID = uint8(id)
+			a.ID = id
 			if !slices.Contains(a.Names, n) {
 				a.Names = append([]string{n}, a.Names...)
 			}
@@ -53,7 +54,9 @@ func dialectAlgorithms(d *wire.Dialect) *Algorithms {
 		}
 		return all
 	}
-	return &Algorithms{Auth: table(d.AuthName, stock.Auth), Encrypt: table(d.EncryptName, stock.Encrypt)}
+	return &Algorithms{
+		Auth: table(d.Auth, d.AuthName, stock.Auth), Encrypt: table(d.Encrypt, d.EncryptName, stock.Encrypt),
+	}
 }
 
 // unspecifiedLike is the unspecified address of the family that a is of.

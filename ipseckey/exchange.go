@@ -20,7 +20,7 @@ func (s *session) request(t wire.MsgType, satype int32) []byte {
 
 func (s *session) header(t wire.MsgType, satype int32) []byte {
 	return s.dial.AppendHeader(nil, wire.Header{
-		Version: wire.Version, Type: t, SAType: wire.SAType(satype), Seq: s.seq, PID: s.PID,
+		Version: wire.Version, Type: t, SAType: s.saType(satype), Seq: s.seq, PID: s.PID,
 	})
 }
 
@@ -132,7 +132,7 @@ func (s *session) flush(ctx context.Context, satype int32) error {
 		return err
 	}
 	h, _ := s.dial.Header(reply)
-	if h.Type != wire.MsgFlush || h.SAType != wire.SAType(satype) {
+	if h.Type != wire.MsgFlush || h.SAType != s.saType(satype) {
 		const text = "doflush: Return message not of type SADB_FLUSH!"
 		if err := s.unexpected(text, text); err != nil {
 			return err

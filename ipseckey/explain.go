@@ -64,10 +64,10 @@ func only(values ...uint64) func(*wire.Dialect, uint64) bool {
 // fieldSections are by the name of a field. A number that a dialect has added is not in the RFC.
 var fieldSections = map[string]listed{
 	"base header type": {"3.1", func(d *wire.Dialect, v uint64) bool {
-		return msgMeanings[d.MsgName(wire.MsgType(v))].section != ""
+		return msgMeanings[d.MsgName(d.MsgType(uint8(v)))].section != ""
 	}},
 	"exttype": {"3.6", func(d *wire.Dialect, v uint64) bool {
-		return extMeanings[d.ExtName(wire.ExtType(v))].section != ""
+		return extMeanings[d.ExtName(d.ExtType(uint16(v)))].section != ""
 	}},
 	"base header satype": {"3.4", only(0, 2, 3, 5, 6, 7, 8)},
 	"SA state":           {"3.3", only(0, 1, 2, 3)},

@@ -16,7 +16,7 @@ func (s *session) linux() bool { return s.dial.Name == wire.Linux().Name }
 // modes are the modes of an SA by their names.
 var modes = []struct {
 	name string
-	mode uint8
+	mode wire.Mode
 }{{"transport", wire.ModeTransport}, {"tunnel", wire.ModeTunnel}, {"beet", wire.ModeBEET}}
 
 func modeNames() (names []string) {
@@ -28,7 +28,7 @@ func modeNames() (names []string) {
 
 // linuxAddition is what add and update say in keywords of Linux' own.
 type linuxAddition struct {
-	mode         uint8 // 0: none was given, which is transport
+	mode         wire.Mode // 0: none was given, which is transport
 	reqID        uint32
 	sport, dport uint16 // of the encapsulation; 0: the usual one
 }

@@ -93,11 +93,12 @@ var msgNames = map[wire.MsgType]string{
 	wire.IllumosMsgXDelPair: "DELETE PAIR",
 }
 
-func listedMsgType(t wire.MsgType) string {
+func listedMsgType(d *wire.Dialect, t wire.MsgType) string {
 	if name, ok := msgNames[t]; ok {
 		return name
 	}
-	return fmt.Sprintf("Unknown (%d)", t)
+	n, _ := d.MsgNumber(t)
+	return fmt.Sprintf("Unknown (%d)", n)
 }
 
 var saTypeNames = map[wire.SAType]string{
@@ -105,17 +106,18 @@ var saTypeNames = map[wire.SAType]string{
 	wire.SATypeOSPFv2: "OSPFv2", wire.SATypeRIPv2: "RIPv2", wire.SATypeMIP: "Mobile IP",
 }
 
-func listedSAType(t wire.SAType) string {
+func listedSAType(d *wire.Dialect, t wire.SAType) string {
 	if name, ok := saTypeNames[t]; ok {
 		return name
 	}
-	return fmt.Sprintf("<unknown %d>", t)
+	n, _ := d.SATypeNumber(t)
+	return fmt.Sprintf("<unknown %d>", n)
 }
 
 func (l *lister) header() {
 	h, _ := l.d.Header(l.whole(0, wire.HeaderLen))
-	l.printf("Base message (version %d) type %s, SA type %s.\n", h.Version, listedMsgType(h.Type),
-		listedSAType(h.SAType))
+	l.printf("Base message (version %d) type %s, SA type %s.\n", h.Version,
+		listedMsgType(l.d, h.Type), listedSAType(l.d, h.SAType))
 	if h.Errno != 0 {
 		l.printf("Error %s from PF_KEY.\n", strerror(l.s.errno(h)))
 		if l.s.hasDiagnostics() {
@@ -127,7 +129,7 @@ func (l *lister) header() {
 
 // extension prints the extension of n bytes at off, or remembers it for later.
 func (l *lister) extension(off, n int) {
-	switch t := wire.ExtType(l.u16(off + 2)); {
+	switch t := l.d.ExtType(l.u16(off + 2)); {
 	case t >= firstOwnExt && !l.s.illumos():
 		l.foreign(off, n)
 		return
@@ -135,7 +137,7 @@ func (l *lister) extension(off, n int) {
 		l.address(off, "PRX: ", "Proxy")
 		return
 	}
-	switch t := wire.ExtType(l.u16(off + 2)); t {
+	switch t := l.d.ExtType(l.u16(off + 2)); t {
 	case wire.ExtSA:
 		if n != 16 {
 			l.badLength("SA info", n)
@@ -176,9 +178,9 @@ func (l *lister) extension(off, n int) {
 	case wire.ExtProposal:
 		l.proposal(off, n)
 	case wire.ExtSupportedAuth:
-		l.supported(off, n, "SUA: ", "authentication", l.s.algorithms().Auth)
+		l.supported(off, n, "SUA: ", "authentication", l.s.algorithms().Auth, l.d.Auth)
 	case wire.ExtSupportedEncrypt:
-		l.supported(off, n, "SUE: ", "encryption", l.s.algorithms().Encrypt)
+		l.supported(off, n, "SUE: ", "encryption", l.s.algorithms().Encrypt, l.d.Encrypt)
 	case wire.ExtSPIRange:
 		l.printf("SPR: SPI Range, min=0x%x, max=0x%x\n", l.spi(off+4), l.spi(off+8))
 	case wire.IllumosExtXEProp:
@@ -190,7 +192,7 @@ func (l *lister) extension(off, n int) {
 	case wire.IllumosExtXReplayValue:
 		l.replay(off)
 	default:
-		l.unknown(off, n, t)
+		l.unknown(off, n)
 	}
 }
 
@@ -201,7 +203,7 @@ const firstOwnExt = wire.ExtSPIRange + 1
 // knows them.
 func (l *lister) foreign(off, n int) {
 	raw := l.part(off, n)
-	l.printf("EXT: %s\n", l.d.ExtName(wire.ExtType(l.u16(off+2))))
+	l.printf("EXT: %s\n", l.d.ExtName(l.d.ExtType(l.u16(off+2))))
 	msg := l.d.Finish(append(l.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgGet}), raw...))
 	for _, f := range readFields(l.d, msg, false) {
 		if f.Extension == baseHeader || f.Name == "len" || f.Name == "exttype" || f.Name == "reserved" ||
@@ -253,10 +255,10 @@ func (l *lister) sa(off int) {
 	}
 	l.printf("SA: SADB_ASSOC spi=0x%x, replay window size=%d, state=%s\n", l.be32(off+4), l.u8(off+8), stateText)
 	if auth != 0 {
-		l.printf("SA: Authentication algorithm = %s\n", listedName(l.s.algorithms().Auth, auth))
+		l.printf("SA: Authentication algorithm = %s\n", listedName(l.s.algorithms().Auth, l.d.Auth(auth)))
 	}
 	if encrypt != 0 {
-		l.printf("SA: Encryption algorithm = %s\n", listedName(l.s.algorithms().Encrypt, encrypt))
+		l.printf("SA: Encryption algorithm = %s\n", listedName(l.s.algorithms().Encrypt, l.d.Encrypt(encrypt)))
 	}
 	l.printf("SA: flags=0x%x < ", flags)
 	if !l.s.illumos() {
@@ -394,10 +396,11 @@ func cString(data []byte) []byte {
 	return data
 }
 
-func (l *lister) supported(off, n int, tag, kind string, rows []Algorithm) {
+func (l *lister) supported(off, n int, tag, kind string, rows []Algorithm,
+	symbol func(uint8) wire.AlgID) {
 	l.printf("%sSupported %s algorithms.\n", tag, kind)
 	for p := off + 8; p+8 <= off+n; p += 8 {
-		l.printf("%s%s minbits=%d, maxbits=%d, ivlen=%d, saltbits=%d", tag, listedName(rows, l.u8(p)),
+		l.printf("%s%s minbits=%d, maxbits=%d, ivlen=%d, saltbits=%d", tag, listedName(rows, symbol(l.u8(p))),
 			l.u16(p+2), l.u16(p+4), l.u8(p+1), l.u8(p+7))
 		if kind == "encryption" {
 			l.printf(", increment=%d", l.u8(p+6))
@@ -413,11 +416,13 @@ func (l *lister) proposal(off, n int) {
 	for i, p := 1, off+8; p+combLen <= off+n; i, p = i+1, p+combLen {
 		l.printf("PRP:  Combination #%d ", i)
 		if id := l.u8(p); id != 0 {
-			l.printf("Authentication = %s  minbits=%d, maxbits=%d.\nPRP:  ", listedName(l.s.algorithms().Auth, id),
+			l.printf("Authentication = %s  minbits=%d, maxbits=%d.\nPRP:  ",
+				listedName(l.s.algorithms().Auth, l.d.Auth(id)),
 				l.u16(p+4), l.u16(p+6))
 		}
 		if id := l.u8(p + 1); id != 0 {
-			l.printf("Encryption = %s  minbits=%d, maxbits=%d.\nPRP:  ", listedName(l.s.algorithms().Encrypt, id),
+			l.printf("Encryption = %s  minbits=%d, maxbits=%d.\nPRP:  ",
+				listedName(l.s.algorithms().Encrypt, l.d.Encrypt(id)),
 				l.u16(p+8), l.u16(p+10))
 		}
 		l.limits("HARD: ", uint64(l.u32(p+20)), l.u64(p+32), l.u64(p+48), l.u64(p+64))
@@ -461,7 +466,7 @@ func (l *lister) extendedProposal(off, n int) {
 		p += 64
 		for j := 1; j <= algs && p < len(l.b); j, p = j+1, p+8 {
 			l.printf("EPR:  Alg #%d for ", j)
-			switch t := l.u8(p); wire.SAType(t) {
+			switch t := l.u8(p); l.d.SAType(t) {
 			case wire.SATypeESP:
 				l.printf("ESP ")
 			case wire.SATypeAH:
@@ -471,9 +476,9 @@ func (l *lister) extendedProposal(off, n int) {
 			}
 			switch id := l.u8(p + 2); l.u8(p + 1) {
 			case 1:
-				l.printf("Authentication = %s", listedName(l.s.algorithms().Auth, id))
+				l.printf("Authentication = %s", listedName(l.s.algorithms().Auth, l.d.Auth(id)))
 			case 2:
-				l.printf("Encryption = %s", listedName(l.s.algorithms().Encrypt, id))
+				l.printf("Encryption = %s", listedName(l.s.algorithms().Encrypt, l.d.Encrypt(id)))
 			default:
 				l.printf("algtype(%d) = alg(%d)", l.u8(p+1), id)
 			}
@@ -506,8 +511,8 @@ func (l *lister) replay(off int) {
 	l.printf("%d\n", r32)
 }
 
-func (l *lister) unknown(off, n int, t wire.ExtType) {
-	l.printf("UNK: Unknown ext. %d, len %d.\n", t, n)
+func (l *lister) unknown(off, n int) {
+	l.printf("UNK: Unknown ext. %d, len %d.\n", l.u16(off+2), n)
 	for p := off; p < off+n && p < len(l.b); p += 8 {
 		l.printf("UNK: 0x%x\n", l.u64(p))
 	}

@@ -150,7 +150,7 @@ func savedSAType(t wire.SAType) string {
 	case wire.SATypeESP:
 		return "esp"
 	}
-	return fmt.Sprintf("%d", t)
+	return fmt.Sprintf("%d", uint8(t))
 }
 
 // add writes one SA.
@@ -174,7 +174,7 @@ func (v *saver) fail(what string) error {
 func (v *saver) entry(b *strings.Builder, m view) error {
 	s := v.s
 	fmt.Fprintf(b, "# begin assoc\n")
-	head := fmt.Sprintf("add %s  \\\n", savedSAType(wire.SAType(m.u8(3))))
+	head := fmt.Sprintf("add %s  \\\n", savedSAType(m.d.SAType(m.u8(3))))
 	if s.keeps(QuirkSaveSplits) {
 		b.WriteString(head)
 	}
@@ -205,7 +205,7 @@ func (v *saver) entry(b *strings.Builder, m view) error {
 	}
 	b.WriteString("\n# end assoc\n\n")
 	if e.pairSPI != 0 && !s.keeps(QuirkSaveLoses) {
-		v.pair(savedSAType(wire.SAType(m.u8(3))), e)
+		v.pair(savedSAType(m.d.SAType(m.u8(3))), e)
 	}
 	return nil
 }
@@ -229,7 +229,7 @@ type entry struct {
 func (e *entry) printf(format string, args ...any) { fmt.Fprintf(e.b, format, args...) }
 
 func (e *entry) extension(off, n int) error {
-	t := wire.ExtType(e.u16(off + 2))
+	t := e.d.ExtType(e.u16(off + 2))
 	switch {
 	case e.s.illumos():
 	case t >= firstOwnExt:
@@ -311,10 +311,10 @@ func (e *entry) sa(off int) {
 	}
 	e.printf("    spi 0x%x ", e.spi)
 	if encrypt != 0 {
-		e.printf("encr_alg %s ", savedName(e.s.algorithms().Encrypt, encrypt))
+		e.printf("encr_alg %s ", savedName(e.s.algorithms().Encrypt, e.d.Encrypt(encrypt)))
 	}
 	if auth != 0 {
-		e.printf("auth_alg %s ", savedName(e.s.algorithms().Auth, auth))
+		e.printf("auth_alg %s ", savedName(e.s.algorithms().Auth, e.d.Auth(auth)))
 	}
 	e.printf("replay %d ", e.u8(off+8))
 	if e.s.illumos() && flags&(wire.IllumosFlagXNattLoc|wire.IllumosFlagXNattRem) != 0 {

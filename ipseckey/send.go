@@ -138,11 +138,11 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		s.added++
 	case e == eexist && (c.typ == wire.MsgAdd || c.typ == wire.MsgUpdate):
 		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s already exists.\n",
-			savedSAType(wire.SAType(c.satype)), uint32(c.spi), s.blamed(dst))
+			savedSAType(s.saType(c.satype)), uint32(c.spi), s.blamed(dst))
 		return nil
 	case e == esrch && (c.typ == wire.MsgGet || c.typ == wire.MsgDelete):
 		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s does not exist.\n",
-			savedSAType(wire.SAType(c.satype)), uint32(c.spi), s.blamed(dst))
+			savedSAType(s.saType(c.satype)), uint32(c.spi), s.blamed(dst))
 		return nil
 	case c.typ == wire.MsgGetSPI:
 		fmt.Fprintf(&c.errs, "No SPI was reserved: %s.\n", strerror(e))
@@ -184,9 +184,11 @@ func (s *session) ask(ctx context.Context, c *sending, msg, buf []byte) (reply [
 		return nil, h, 0, err
 	}
 	h, _ = s.dial.Header(reply)
-	if h.Type != c.typ || h.SAType != wire.SAType(c.satype) {
+	if h.Type != c.typ || h.SAType != s.saType(c.satype) {
 		const what = "doaddresses: Unexpected returned message"
-		if err := s.unexpected(fmt.Sprintf(what+" (%d exp %d)\n", h.Type, c.typ), what); err != nil {
+		got, _ := s.dial.MsgNumber(h.Type)
+		want, _ := s.dial.MsgNumber(c.typ)
+		if err := s.unexpected(fmt.Sprintf(what+" (%d exp %d)\n", got, want), what); err != nil {
 			return nil, h, 0, err
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Supported are the algorithms that an engine has for one SA type, by their numbers. nil is not known.
-type Supported struct{ Auth, Encrypt []uint8 }
+// Supported are the algorithms that an engine has for one SA type, nil is not known.
+type Supported struct{ Auth, Encrypt []wire.AlgID }
 
 // Ask asks an engine for its algorithms over a socket of its own, so that nothing of that is seen on the one that the
 // commands go through: it registers there, as key management does (RFC 2367 section 3.1.7), reads the answer and hangs
@@ -22,8 +22,8 @@ func Ask(ctx context.Context, c *pfkey.Client, t wire.SAType) (Supported, error)
 	if err != nil {
 		return Supported{}, err
 	}
-	ids := func(list []wire.Alg) []uint8 {
-		all := []uint8{}
+	ids := func(list []wire.Alg) []wire.AlgID {
+		all := []wire.AlgID{}
 		for _, a := range list {
 			all = append(all, a.ID)
 		}
@@ -69,7 +69,7 @@ func (s *session) supported(t wire.SAType) (v Supported, whose string) {
 
 // checkAlgorithms collects an error for each algorithm that the engine does not have.
 func (a *addition) checkAlgorithms() {
-	t := wire.SAType(a.satype)
+	t := a.s.saType(a.satype)
 	if t != wire.SATypeAH && t != wire.SATypeESP || a.sa.Auth == 0 && a.sa.Encrypt == 0 {
 		return
 	}
@@ -80,7 +80,7 @@ func (a *addition) checkAlgorithms() {
 	}
 }
 
-func (a *addition) lacks(k kind, id uint8, has []uint8, kind string, rows []Algorithm, whose string) {
+func (a *addition) lacks(k kind, id wire.AlgID, has []wire.AlgID, kind string, rows []Algorithm, whose string) {
 	if id == 0 || has == nil || slices.Contains(has, id) {
 		return
 	}
@@ -96,7 +96,7 @@ func (a *addition) lacks(k kind, id uint8, has []uint8, kind string, rows []Algo
 }
 
 // algorithmNames are the names of algorithms, or their numbers, without the one that is none.
-func algorithmNames(rows []Algorithm, ids []uint8) (names []string) {
+func algorithmNames(rows []Algorithm, ids []wire.AlgID) (names []string) {
 	for _, id := range ids {
 		if id != 0 {
 			names = append(names, savedName(rows, id))

@@ -201,7 +201,10 @@ func (p *parse) algorithm(rows []Algorithm, kind string) (Algorithm, error) {
 		return a, nil
 	}
 	if n, ok := parseUint(text); ok && n <= 255 {
-		return Algorithm{ID: uint8(n)}, nil
+		if kind == "encryption" {
+			return Algorithm{ID: p.s.dial.Encrypt(uint8(n))}, nil
+		}
+		return Algorithm{ID: p.s.dial.Auth(uint8(n))}, nil
 	}
 	if p.s.keeps(QuirkOnlyPrinted) {
 		p.warn(`Unknown %s algorithm type "%s"`, kind, p.s.show(i))

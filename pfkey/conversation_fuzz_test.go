@@ -38,11 +38,11 @@ func script(d *wire.Dialect, data []byte) (steps []step) {
 		who, what := int(next()&1), next()
 		spi := wire.SPI(next()%4) + 0x1000
 		header := d.AppendHeader(nil, wire.Header{
-			Version: wire.Version, Type: wire.MsgType(what % 26), SAType: []wire.SAType{3, 2, 0, 9}[what>>6],
+			Version: wire.Version, Type: d.MsgType(what % 26), SAType: []wire.SAType{3, 2, 0, 9}[what>>6],
 			Seq: wire.Seq(next()), PID: uint32(who),
 		})
 		var msg []byte
-		switch t := wire.MsgType(what % 26); {
+		switch t := d.MsgType(what % 26); {
 		case what >= 250:
 			n := min(int(next()), len(data))
 			msg, data = data[:n:n], data[n:]

@@ -14,7 +14,7 @@ import (
 func (c *Client) Promisc(ctx context.Context, on bool) error {
 	t := wire.SATypeUnspec
 	if on {
-		t = 1
+		t = c.dialect.SAType(1) // a switch, not a type
 	}
 	if _, err := c.request(ctx, c.begin(wire.MsgXPromisc, t, 0)); err != nil {
 		return err

@@ -25,9 +25,9 @@ type SA struct {
 	// In requests zero means that nothing is said of the state, and is sent as MATURE. It cannot mean LARVAL there,
 	// which has the same number: only GetSPI makes LARVAL SAs. In answers it does.
 	State   wire.State
-	Replay  uint8 // window in packets
-	Auth    uint8 // algorithm, 0 for none
-	Encrypt uint8 // algorithm, 0 for none
+	Replay  uint8      // window in packets
+	Auth    wire.AlgID // 0 for none
+	Encrypt wire.AlgID // 0 for none
 
 	// Keys are sent if Data is not nil; Linux wants an empty one for the null ciphers.
 	AuthKey, EncryptKey wire.Key

@@ -1,48 +1,77 @@
 package wire
 
+import "slices"
+
+// AlgID is an algorithm: of authentication, of encryption or of compression, as the field says that it stands in. It
+// is a symbol: the number in a message is the dialect's, see [Dialect.Auth] and [Dialect.Encrypt]. 0 is none.
+type AlgID uint16
+
 // Authentication algorithms (RFC 2367 section 3.5) of every dialect. Which ones a dialect has, its table says.
 const (
-	AuthNone          uint8 = 0
-	AuthMD5           uint8 = 1 // of TCP signatures only
-	AuthMD5HMAC       uint8 = 2
-	AuthSHA1HMAC      uint8 = 3
-	AuthSHA256HMAC    uint8 = 5
-	AuthSHA384HMAC    uint8 = 6
-	AuthSHA512HMAC    uint8 = 7
-	AuthRIPEMD160HMAC uint8 = 8
-	AuthAESXCBCMAC    uint8 = 9
-	AuthSM3HMAC       uint8 = 10
-	AuthNull          uint8 = 251
+	AuthNone          AlgID = 0
+	AuthMD5           AlgID = 1 // of TCP signatures only
+	AuthMD5HMAC       AlgID = 2
+	AuthSHA1HMAC      AlgID = 3
+	AuthSHA256HMAC    AlgID = 5
+	AuthSHA384HMAC    AlgID = 6
+	AuthSHA512HMAC    AlgID = 7
+	AuthRIPEMD160HMAC AlgID = 8
+	AuthAESXCBCMAC    AlgID = 9
+	AuthSM3HMAC       AlgID = 10
+	AuthNull          AlgID = 251
 )
 
 // Encryption algorithms (RFC 2367 section 3.5) of every dialect. The number behind CCM and GCM is the size of the ICV,
 // in bytes.
 const (
-	EncNone        uint8 = 0
-	EncDESCBC      uint8 = 2
-	Enc3DESCBC     uint8 = 3
-	EncCAST128CBC  uint8 = 6
-	EncBlowfishCBC uint8 = 7
-	EncNull        uint8 = 11
-	EncAESCBC      uint8 = 12
-	EncAESCTR      uint8 = 13
-	EncAESCCM8     uint8 = 14
-	EncAESCCM12    uint8 = 15
-	EncAESCCM16    uint8 = 16
-	EncAESGCM8     uint8 = 18
-	EncAESGCM12    uint8 = 19
-	EncAESGCM16    uint8 = 20
-	EncCamelliaCBC uint8 = 22
-	EncNullAESGMAC uint8 = 23
-	EncSM4CBC      uint8 = 24
-	EncSerpentCBC  uint8 = 252
-	EncTwofishCBC  uint8 = 253
+	EncNone        AlgID = 0
+	EncDESCBC      AlgID = 2
+	Enc3DESCBC     AlgID = 3
+	EncCAST128CBC  AlgID = 6
+	EncBlowfishCBC AlgID = 7
+	EncNull        AlgID = 11
+	EncAESCBC      AlgID = 12
+	EncAESCTR      AlgID = 13
+	EncAESCCM8     AlgID = 14
+	EncAESCCM12    AlgID = 15
+	EncAESCCM16    AlgID = 16
+	EncAESGCM8     AlgID = 18
+	EncAESGCM12    AlgID = 19
+	EncAESGCM16    AlgID = 20
+	EncCamelliaCBC AlgID = 22
+	EncNullAESGMAC AlgID = 23
+	EncSM4CBC      AlgID = 24
+	EncSerpentCBC  AlgID = 252
+	EncTwofishCBC  AlgID = 253
 )
 
 // Compression algorithms, in the encryption field of IPCOMP SAs.
 const (
-	CompOUI     uint8 = 1
-	CompDeflate uint8 = 2
-	CompLZS     uint8 = 3
-	CompLZJH    uint8 = 4
+	CompOUI     AlgID = 1
+	CompDeflate AlgID = 2
+	CompLZS     AlgID = 3
+	CompLZJH    AlgID = 4
 )
+
+// The algorithms with the numbers that they have in most dialects.
+var (
+	authAlgs = []row[AlgID]{
+		{AuthNone, 0, "none"}, {AuthMD5, 1, "md5"}, {AuthMD5HMAC, 2, "hmac-md5"}, {AuthSHA1HMAC, 3, "hmac-sha1"},
+		{AuthSHA256HMAC, 5, "hmac-sha256"}, {AuthSHA384HMAC, 6, "hmac-sha384"}, {AuthSHA512HMAC, 7, "hmac-sha512"},
+		{AuthRIPEMD160HMAC, 8, "hmac-ripemd160"}, {AuthAESXCBCMAC, 9, "aes-xcbc-mac"}, {AuthSM3HMAC, 10, "hmac-sm3"},
+		{AuthNull, 251, "null"},
+	}
+	encryptAlgs = []row[AlgID]{
+		{EncNone, 0, "none"}, {EncDESCBC, 2, "des-cbc"}, {Enc3DESCBC, 3, "3des-cbc"}, {EncCAST128CBC, 6, "cast128-cbc"},
+		{EncBlowfishCBC, 7, "blowfish-cbc"}, {EncNull, 11, "null"}, {EncAESCBC, 12, "aes-cbc"},
+		{EncAESCTR, 13, "aes-ctr"}, {EncAESCCM8, 14, "aes-ccm8"}, {EncAESCCM12, 15, "aes-ccm12"},
+		{EncAESCCM16, 16, "aes-ccm16"}, {EncAESGCM8, 18, "aes-gcm8"}, {EncAESGCM12, 19, "aes-gcm12"},
+		{EncAESGCM16, 20, "aes-gcm16"}, {EncCamelliaCBC, 22, "camellia-cbc"}, {EncNullAESGMAC, 23, "null-aes-gmac"},
+		{EncSM4CBC, 24, "sm4-cbc"}, {EncSerpentCBC, 252, "serpent-cbc"}, {EncTwofishCBC, 253, "twofish-cbc"},
+	}
+)
+
+// these are the rows of some symbols.
+func these[S ~uint16](rows []row[S], symbols ...S) []row[S] {
+	return slices.DeleteFunc(slices.Clone(rows), func(r row[S]) bool { return !slices.Contains(symbols, r.symbol) })
+}

@@ -16,10 +16,15 @@ type Dialect struct {
 
 // tables is what does not depend on the byte order.
 type tables struct {
-	msgs, satypes, states, auths, encrypts, flags, diags, idents []name
+	msgs                         *numbers[MsgType]
+	satypes                      *numbers[SAType]
+	auths, encrypts              *numbers[AlgID]
+	modes                        *numbers[Mode]
+	states, flags, diags, idents []name
 
 	exts   []extRow
 	extOf  []*extRow // by type
+	extAt  []*extRow // by number
 	errnos *errnoTable
 
 	sockaddrIn6     int  // size of a sockaddr_in6
@@ -29,18 +34,39 @@ type tables struct {
 
 // newDialect finishes a dialect in native byte order.
 func newDialect(d Dialect, t tables) *Dialect {
-	t.extOf = make([]*extRow, len(t.exts)+1)
+	var types ExtType
+	var most uint16
 	for i := range t.exts {
 		r := &t.exts[i]
 		r.finish()
-		for int(r.typ) >= len(t.extOf) {
-			t.extOf = append(t.extOf, nil)
+		types, most = max(types, r.typ+1), max(most, r.number+1)
+		if _, ok := extNames[r.typ]; !ok {
+			extNames[r.typ] = r.name
 		}
-		t.extOf[r.typ] = r // the last row of a type wins; the others are aliases for ExtByName
+	}
+	t.extOf, t.extAt = make([]*extRow, types), make([]*extRow, most)
+	for i := range t.exts {
+		r := &t.exts[i]
+		t.extOf[r.typ], t.extAt[r.number] = r, r // the last row of a type wins; the others are aliases for ExtByName
 	}
 	d.t = &t
 	return d.WithOrder(binary.NativeEndian)
 }
+
+// What any dialect has. The table of a family that is new belongs here.
+var (
+	allMsgs     = [][]row[MsgType]{rfcMsgs, kameMsgs, linuxMsgs, illumosMsgs}
+	allSATypes  = [][]row[SAType]{rfcSATypes, kameSATypes, illumosSATypes}
+	allAuths    = [][]row[AlgID]{authAlgs}
+	allEncrypts = [][]row[AlgID]{encryptAlgs}
+	allModes    = [][]row[Mode]{kameModes, linuxModes}
+)
+
+// extTypes is how many symbols of extension types there are.
+const extTypes = IllumosExtXStrAuth + 1
+
+// extNames are the names of extension types in the first dialect that has them.
+var extNames = map[ExtType]string{}
 
 // Illumos is the dialect of illumos and Solaris, in native byte order.
 func Illumos() *Dialect { return illumosDialect }

@@ -32,23 +32,36 @@ type DecodeError struct {
 	Ext    ExtType // the extension it is in, 0 if unknown or none
 	Name   string  // the extension's name, empty if Ext is 0
 	Err    error   // ErrShort, ErrLength, ...
+
+	number uint16 // of the extension's type in the message
 }
 
 func (e *DecodeError) Error() string {
 	if e.Name == "" {
 		return fmt.Sprintf("wire: at byte %d: %v", e.Offset, e.Err)
 	}
-	return fmt.Sprintf("wire: %s (extension %d), at byte %d: %v", e.Name, uint16(e.Ext), e.Offset, e.Err)
+	return fmt.Sprintf("wire: %s (extension %d), at byte %d: %v", e.Name, e.number, e.Offset, e.Err)
 }
 
 // Unwrap gives the cause.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
+// LackError says that a dialect does not have an extension.
+type LackError struct {
+	Dialect string
+	Ext     ExtType
+}
+
+func (e *LackError) Error() string {
+	return fmt.Sprintf("wire: %s has no %s extension", e.Dialect, e.Ext)
+}
+
 // fail makes the error of an extension, at an offset into raw.
 func (d *Dialect) fail(raw []byte, off int, err error) error {
 	e := &DecodeError{Offset: off, Err: err}
 	if len(raw) >= extHeaderLen {
-		e.Ext = ExtType(d.u16(raw[2:]))
+		e.number = d.u16(raw[2:])
+		e.Ext = d.ExtType(e.number)
 		e.Name = d.ExtName(e.Ext)
 	}
 	return e

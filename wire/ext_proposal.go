@@ -16,7 +16,7 @@ type Proposal struct {
 
 // Comb is one combination of a PROPOSAL, preferred first. Times are in seconds; zero means no limit.
 type Comb struct {
-	Auth, Encrypt                    uint8 // algorithms
+	Auth, Encrypt                    AlgID
 	Flags                            uint16
 	AuthMinBits, AuthMaxBits         uint16
 	EncryptMinBits, EncryptMaxBits   uint16
@@ -43,7 +43,7 @@ func (d *Dialect) AppendProposal(b []byte, v Proposal) []byte {
 }
 
 func (d *Dialect) putComb(p []byte, c *Comb) {
-	p[0], p[1] = c.Auth, c.Encrypt
+	p[0], p[1] = d.t.auths.write(c.Auth), d.t.encrypts.write(c.Encrypt)
 	d.put16(p[2:], c.Flags)
 	d.put16(p[4:], c.AuthMinBits)
 	d.put16(p[6:], c.AuthMaxBits)
@@ -62,7 +62,7 @@ func (d *Dialect) putComb(p []byte, c *Comb) {
 
 func (d *Dialect) comb(p []byte) Comb {
 	return Comb{
-		Auth: p[0], Encrypt: p[1],
+		Auth: d.t.auths.of(p[0]), Encrypt: d.t.encrypts.of(p[1]),
 		Flags:       d.u16(p[2:]),
 		AuthMinBits: d.u16(p[4:]), AuthMaxBits: d.u16(p[6:]),
 		EncryptMinBits: d.u16(p[8:]), EncryptMaxBits: d.u16(p[10:]),
@@ -92,7 +92,7 @@ func (d *Dialect) ParseProposal(raw []byte) (Proposal, error) {
 // cookieIn is the X_KM_COOKIE at the start of p if the dialect hides them there.
 func (d *Dialect) cookieIn(p []byte) *KMCookie {
 	if !d.t.tuckedCookie || len(p) < kmCookieLen || d.u16(p) != kmCookieLen/8 ||
-		ExtType(d.u16(p[2:])) != IllumosExtXKMCookie {
+		d.ExtType(d.u16(p[2:])) != IllumosExtXKMCookie {
 		return nil
 	}
 	v, err := d.ParseKMCookie(p[:kmCookieLen])

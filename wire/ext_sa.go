@@ -9,16 +9,17 @@ type SA struct {
 	SPI     SPI
 	Replay  uint8 // window in packets
 	State   State
-	Auth    uint8 // algorithm, 0 for none
-	Encrypt uint8 // algorithm, 0 for none
+	Auth    AlgID // 0 for none
+	Encrypt AlgID // 0 for none; of an IPCOMP SA the compression
 	Flags   uint32
 }
 
-// AppendSA appends the extension to b, 16 bytes.
+// AppendSA appends the extension to b, 16 bytes. An algorithm that the dialect does not have is written as 255, which
+// no kernel knows.
 func (d *Dialect) AppendSA(b []byte, v SA) []byte {
 	b, p := d.newExt(b, ExtSA, saLen)
 	putSPI(p[4:], v.SPI)
-	p[8], p[9], p[10], p[11] = v.Replay, uint8(v.State), v.Auth, v.Encrypt
+	p[8], p[9], p[10], p[11] = v.Replay, uint8(v.State), d.t.auths.write(v.Auth), d.t.encrypts.write(v.Encrypt)
 	d.put32(p[12:], v.Flags)
 	return b
 }
@@ -32,8 +33,8 @@ func (d *Dialect) ParseSA(raw []byte) (SA, error) {
 		SPI:     getSPI(raw[4:]),
 		Replay:  raw[8],
 		State:   State(raw[9]),
-		Auth:    raw[10],
-		Encrypt: raw[11],
+		Auth:    d.t.auths.of(raw[10]),
+		Encrypt: d.t.encrypts.of(raw[11]),
 		Flags:   d.u32(raw[12:]),
 	}, nil
 }

@@ -7,7 +7,7 @@ const (
 
 // Alg is one entry of a SUPPORTED extension (RFC 2367 section 2.3.8).
 type Alg struct {
-	ID        uint8
+	ID        AlgID  // of authentication or of encryption, as the extension is
 	IVLen     uint8  // of the header file bits, of every kernel bytes
 	MinBits   uint16 // shortest key
 	MaxBits   uint16 // longest key
@@ -22,10 +22,11 @@ type Supported struct{ Algs []Alg }
 func (d *Dialect) AppendSupported(b []byte, t ExtType, v Supported) []byte {
 	start := len(b)
 	b, _ = d.newExt(b, t, supportedLen)
+	ids := d.algsOf(t)
 	for _, a := range v.Algs {
 		var p []byte
 		b, p = grow(b, algLen)
-		p[0], p[1] = a.ID, a.IVLen
+		p[0], p[1] = ids.write(a.ID), a.IVLen
 		d.put16(p[2:], a.MinBits)
 		d.put16(p[4:], a.MaxBits)
 		p[6], p[7] = a.Increment, a.SaltBits
@@ -39,10 +40,20 @@ func (d *Dialect) ParseSupported(raw []byte) (Supported, error) {
 		return Supported{}, err
 	}
 	var v Supported
+	ids := d.algsOf(d.ExtType(d.u16(raw[2:])))
 	for p := raw[supportedLen:]; len(p) >= algLen; p = p[algLen:] {
 		v.Algs = append(v.Algs, Alg{
-			ID: p[0], IVLen: p[1], MinBits: d.u16(p[2:]), MaxBits: d.u16(p[4:]), Increment: p[6], SaltBits: p[7],
+			ID: ids.of(p[0]), IVLen: p[1], MinBits: d.u16(p[2:]), MaxBits: d.u16(p[4:]),
+			Increment: p[6], SaltBits: p[7],
 		})
 	}
 	return v, nil
+}
+
+// algsOf is how the algorithms in a SUPPORTED extension are numbered.
+func (d *Dialect) algsOf(t ExtType) *numbers[AlgID] {
+	if t == ExtSupportedAuth {
+		return d.t.auths
+	}
+	return d.t.encrypts
 }

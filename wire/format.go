@@ -264,7 +264,7 @@ func (d *Dialect) keyInside(msg []byte, from, to int) int {
 }
 
 func (d *Dialect) keyHeader(order binary.ByteOrder, b []byte) bool {
-	r := d.ext(ExtType(order.Uint16(b[2:])))
+	r := d.ext(d.ExtType(order.Uint16(b[2:])))
 	n := order.Uint16(b)
 	return r != nil && r.secret && n >= 2 && n <= 1+(0xffff+63)/64
 }
@@ -304,14 +304,14 @@ func named(name func(*Dialect, uint64) string) func(*Dialect, []byte) string {
 }
 
 var (
-	asMsg        = named(func(d *Dialect, n uint64) string { return d.MsgName(MsgType(n)) })
+	asMsg        = named(func(d *Dialect, n uint64) string { return d.MsgName(d.MsgType(uint8(n))) })
 	asErrno      = named(func(d *Dialect, n uint64) string { return d.ErrnoName(uint8(n)) })
-	asSAType     = named(func(d *Dialect, n uint64) string { return d.SATypeName(SAType(n)) })
+	asSAType     = named(func(d *Dialect, n uint64) string { return d.SATypeName(d.SAType(uint8(n))) })
 	asDiagnostic = named(func(d *Dialect, n uint64) string { return d.DiagnosticName(uint16(n)) })
-	asExt        = named(func(d *Dialect, n uint64) string { return d.ExtName(ExtType(n)) })
+	asExt        = named(func(d *Dialect, n uint64) string { return d.ExtName(d.ExtType(uint16(n))) })
 	asState      = named(func(d *Dialect, n uint64) string { return d.StateName(State(n)) })
-	asAuth       = named(func(d *Dialect, n uint64) string { return d.AuthName(uint8(n)) })
-	asEncrypt    = named(func(d *Dialect, n uint64) string { return d.EncryptName(uint8(n)) })
+	asAuth       = named(func(d *Dialect, n uint64) string { return d.AuthName(d.Auth(uint8(n))) })
+	asEncrypt    = named(func(d *Dialect, n uint64) string { return d.EncryptName(d.Encrypt(uint8(n))) })
 	asProto      = named(func(_ *Dialect, n uint64) string { return protoName(n) })
 	asIdent      = named(func(d *Dialect, n uint64) string { return d.IdentName(uint16(n)) })
 	asFamily     = named(func(d *Dialect, n uint64) string { return d.familyName(uint16(n)) })

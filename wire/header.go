@@ -27,9 +27,9 @@ func (d *Dialect) Header(msg []byte) (Header, error) {
 	}
 	return Header{
 		Version:  msg[0],
-		Type:     MsgType(msg[1]),
+		Type:     d.t.msgs.of(msg[1]),
 		Errno:    msg[2],
-		SAType:   SAType(msg[3]),
+		SAType:   d.t.satypes.of(msg[3]),
 		Len:      d.u16(msg[4:]),
 		Reserved: d.u16(msg[6:]),
 		Seq:      Seq(d.u32(msg[8:])),
@@ -37,13 +37,14 @@ func (d *Dialect) Header(msg []byte) (Header, error) {
 	}, nil
 }
 
-// PutHeader writes h over the first 16 bytes of msg, which must be there.
+// PutHeader writes h over the first 16 bytes of msg, which must be there. A message or SA type that the dialect does
+// not have is written as 255, which no kernel knows.
 func (d *Dialect) PutHeader(msg []byte, h Header) {
 	_ = msg[HeaderLen-1]
 	msg[0] = h.Version
-	msg[1] = uint8(h.Type)
+	msg[1] = d.t.msgs.write(h.Type)
 	msg[2] = h.Errno
-	msg[3] = uint8(h.SAType)
+	msg[3] = d.t.satypes.write(h.SAType)
 	d.put16(msg[4:], h.Len)
 	d.put16(msg[6:], h.Reserved)
 	d.put32(msg[8:], uint32(h.Seq))

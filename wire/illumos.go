@@ -1,28 +1,32 @@
 package wire
 
+import "slices"
+
 // Message types of illumos beyond the RFC.
 const (
-	IllumosMsgXInverseAcquire MsgType = 12
-	IllumosMsgXUpdatePair     MsgType = 13
-	IllumosMsgXDelPair        MsgType = 14
-	IllumosMsgXDelPairState   MsgType = 15
+	IllumosMsgXInverseAcquire MsgType = iota + LinuxMsgXMigrate + 1
+	IllumosMsgXUpdatePair
+	IllumosMsgXDelPair
+	IllumosMsgXDelPairState
 )
+
+// IllumosExtXAddressInnerSrc is what illumos calls the RFC's ADDRESS_PROXY.
+const IllumosExtXAddressInnerSrc = ExtAddressProxy
 
 // Extension types of illumos beyond the RFC.
 const (
-	IllumosExtXAddressInnerSrc ExtType = 7 // the RFC's ADDRESS_PROXY
-	IllumosExtXEReg            ExtType = 17
-	IllumosExtXEProp           ExtType = 18
-	IllumosExtXKMCookie        ExtType = 19
-	IllumosExtXAddressNattLoc  ExtType = 20
-	IllumosExtXAddressNattRem  ExtType = 21
-	IllumosExtXAddressInnerDst ExtType = 22
-	IllumosExtXPair            ExtType = 23
-	IllumosExtXReplayValue     ExtType = 24
-	IllumosExtXEDump           ExtType = 25
-	IllumosExtXLifetimeIdle    ExtType = 26
-	IllumosExtXOuterSens       ExtType = 27
-	IllumosExtXStrAuth         ExtType = 28 // since 2024
+	IllumosExtXEReg ExtType = iota + LinuxExtXFilter + 1
+	IllumosExtXEProp
+	IllumosExtXKMCookie
+	IllumosExtXAddressNattLoc
+	IllumosExtXAddressNattRem
+	IllumosExtXAddressInnerDst
+	IllumosExtXPair
+	IllumosExtXReplayValue
+	IllumosExtXEDump
+	IllumosExtXLifetimeIdle
+	IllumosExtXOuterSens
+	IllumosExtXStrAuth // since 2024
 )
 
 // SA states of illumos beyond the RFC.
@@ -87,19 +91,22 @@ const (
 	IllumosKMPIKEv2  uint32 = 3
 )
 
+var illumosMsgs = []row[MsgType]{
+	{IllumosMsgXInverseAcquire, 12, "X_INVERSE_ACQUIRE"}, {IllumosMsgXUpdatePair, 13, "X_UPDATEPAIR"},
+	{IllumosMsgXDelPair, 14, "X_DELPAIR"}, {IllumosMsgXDelPairState, 15, "X_DELPAIR_STATE"},
+}
+
+var illumosSATypes = []row[SAType]{{SATypeTCPSig, 4, "tcpsig"}}
+
 var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}, tables{
-	msgs:    []name{{12, "X_INVERSE_ACQUIRE"}, {13, "X_UPDATEPAIR"}, {14, "X_DELPAIR"}, {15, "X_DELPAIR_STATE"}},
-	satypes: []name{{4, "tcpsig"}},
-	states:  []name{{4, "active-elsewhere"}, {5, "idle"}, {6, "active"}},
-	auths: []name{
-		{0, "none"}, {1, "md5"}, {2, "hmac-md5"}, {3, "hmac-sha1"}, {5, "hmac-sha256"}, {6, "hmac-sha384"},
-		{7, "hmac-sha512"},
-	},
-	encrypts: []name{
-		{0, "none"}, {2, "des-cbc"}, {3, "3des-cbc"}, {7, "blowfish-cbc"}, {11, "null"}, {12, "aes-cbc"},
-		{14, "aes-ccm8"},
-		{15, "aes-ccm12"}, {16, "aes-ccm16"}, {18, "aes-gcm8"}, {19, "aes-gcm12"}, {20, "aes-gcm16"},
-	},
+	msgs:    numbered(allMsgs, rfcMsgs, illumosMsgs),
+	satypes: numbered(allSATypes, rfcSATypes, illumosSATypes),
+	auths: numbered(allAuths, these(authAlgs, AuthNone, AuthMD5, AuthMD5HMAC, AuthSHA1HMAC, AuthSHA256HMAC,
+		AuthSHA384HMAC, AuthSHA512HMAC)),
+	encrypts: numbered(allEncrypts, these(encryptAlgs, EncNone, EncDESCBC, Enc3DESCBC, EncBlowfishCBC, EncNull,
+		EncAESCBC, EncAESCCM8, EncAESCCM12, EncAESCCM16, EncAESGCM8, EncAESGCM12, EncAESGCM16)),
+	modes:  numbered(allModes),
+	states: append(slices.Clone(rfcStates), name{4, "active-elsewhere"}, name{5, "idle"}, name{6, "active"}),
 	flags: []name{
 		{0x00000001, "PFS"}, {0x00000002, "NOREPLAY"}, {0x00001000, "X_NATTED"}, {0x00002000, "X_TCPSIG"},
 		{0x00004000, "X_INBOUND"}, {0x00008000, "X_OUTBOUND"}, {0x00010000, "X_PAIRED"}, {0x00020000, "X_TUNNEL"},
@@ -123,28 +130,29 @@ var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}
 
 func illumosExts() []extRow {
 	return append(rfcExtRows(ruleAddress, ruleLifetimeExact),
-		addressRow(IllumosExtXAddressInnerSrc, "X_ADDRESS_INNER_SRC", "innersrc", ruleAddress),
-		extRow{typ: IllumosExtXEReg, name: "X_EREG", tail: tailEReg, brief: briefEReg},
-		extRow{typ: IllumosExtXEProp, name: "X_EPROP", fields: []field{
+		addressRow(IllumosExtXAddressInnerSrc, 7, "X_ADDRESS_INNER_SRC", "innersrc", ruleAddress),
+		extRow{typ: IllumosExtXEReg, number: 17, name: "X_EREG", tail: tailEReg, brief: briefEReg},
+		extRow{typ: IllumosExtXEProp, number: 18, name: "X_EPROP", fields: []field{
 			{"replay", 1, nil}, {"reserved", 1, nil}, {"ecombs", 2, nil},
 		}, rule: ruleEProp, tail: tailEProp, brief: briefEProp},
-		extRow{typ: IllumosExtXKMCookie, name: "X_KM_COOKIE", fields: kmCookieFields, rule: ruleKMCookie,
+		extRow{typ: IllumosExtXKMCookie, number: 19, name: "X_KM_COOKIE", fields: kmCookieFields, rule: ruleKMCookie,
 			tail:  tailKMCookie,
 			brief: briefKMCookie},
-		addressRow(IllumosExtXAddressNattLoc, "X_ADDRESS_NATT_LOC", "nattloc", ruleAddress),
-		addressRow(IllumosExtXAddressNattRem, "X_ADDRESS_NATT_REM", "nattrem", ruleAddress),
-		addressRow(IllumosExtXAddressInnerDst, "X_ADDRESS_INNER_DST", "innerdst", ruleAddress),
-		extRow{typ: IllumosExtXPair, name: "X_PAIR", fields: []field{{"spi", 4, asSPI}}, brief: briefPair},
-		extRow{typ: IllumosExtXReplayValue, name: "X_REPLAY_VALUE", fields: []field{
+		addressRow(IllumosExtXAddressNattLoc, 20, "X_ADDRESS_NATT_LOC", "nattloc", ruleAddress),
+		addressRow(IllumosExtXAddressNattRem, 21, "X_ADDRESS_NATT_REM", "nattrem", ruleAddress),
+		addressRow(IllumosExtXAddressInnerDst, 22, "X_ADDRESS_INNER_DST", "innerdst", ruleAddress),
+		extRow{typ: IllumosExtXPair, number: 23, name: "X_PAIR", fields: []field{{"spi", 4, asSPI}}, brief: briefPair},
+		extRow{typ: IllumosExtXReplayValue, number: 24, name: "X_REPLAY_VALUE", fields: []field{
 			{"replay32", 4, nil}, {"replay64", 8, nil},
 		}, brief: briefReplayValue},
-		extRow{typ: IllumosExtXEDump, name: "X_EDUMP", fields: []field{{"reserved", 4, nil}, {"timeout", 8, nil}},
-			brief: briefEDump},
-		extRow{typ: IllumosExtXLifetimeIdle, name: "X_LIFETIME_IDLE", fields: lifetimeFields, rule: ruleLifetimeExact,
-			brief: briefLifetime("idle")},
-		extRow{typ: IllumosExtXOuterSens, name: "X_OUTER_SENS", fields: sensitivityFields, rule: ruleSensitivity,
-			tail: tailSensitivity, brief: briefSensitivity("outersens")},
-		extRow{typ: IllumosExtXStrAuth, name: "X_STR_AUTH", fields: keyFields, rule: ruleKey, tail: tailKey,
+		extRow{typ: IllumosExtXEDump, number: 25, name: "X_EDUMP", fields: []field{
+			{"reserved", 4, nil}, {"timeout", 8, nil},
+		}, brief: briefEDump},
+		extRow{typ: IllumosExtXLifetimeIdle, number: 26, name: "X_LIFETIME_IDLE", fields: lifetimeFields,
+			rule: ruleLifetimeExact, brief: briefLifetime("idle")},
+		extRow{typ: IllumosExtXOuterSens, number: 27, name: "X_OUTER_SENS", fields: sensitivityFields,
+			rule: ruleSensitivity, tail: tailSensitivity, brief: briefSensitivity("outersens")},
+		extRow{typ: IllumosExtXStrAuth, number: 28, name: "X_STR_AUTH", fields: keyFields, rule: ruleKey, tail: tailKey,
 			brief: briefKey("strauth"), secret: true},
 	)
 }

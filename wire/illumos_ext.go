@@ -19,7 +19,7 @@ func (d *Dialect) AppendEReg(b []byte, v EReg) []byte {
 	start := len(b)
 	b = d.AppendExtHeader(b, IllumosExtXEReg, eregLen)
 	for _, t := range v.Types {
-		b = append(b, uint8(t))
+		b = append(b, d.t.satypes.write(t))
 	}
 	if len(v.Types) == 0 {
 		b = append(b, 0)
@@ -37,7 +37,7 @@ func (d *Dialect) ParseEReg(raw []byte) (EReg, error) {
 		if t == 0 {
 			break
 		}
-		v.Types = append(v.Types, SAType(t))
+		v.Types = append(v.Types, d.t.satypes.of(t))
 	}
 	return v, nil
 }
@@ -63,7 +63,7 @@ type EComb struct {
 type AlgDesc struct {
 	SAType           SAType
 	AlgType          uint8 // IllumosAlgTypeAuth, ...
-	Alg              uint8
+	Alg              AlgID
 	SaltBits         uint8
 	MinBits, MaxBits uint16 // key sizes
 }
@@ -89,7 +89,10 @@ func (d *Dialect) AppendEProp(b []byte, v EProp) []byte {
 		d.put64(p[56:], c.HardUseTime)
 		for _, a := range algs {
 			b, p = grow(b, algDescLen)
-			p[0], p[1], p[2], p[3] = uint8(a.SAType), a.AlgType, a.Alg, a.SaltBits
+			p[0], p[1], p[2], p[3] = d.t.satypes.write(a.SAType), a.AlgType, uint8(a.Alg), a.SaltBits
+			if ids := d.algsOfDesc(a.AlgType); ids != nil {
+				p[2] = ids.write(a.Alg)
+			}
 			d.put16(p[4:], a.MinBits)
 			d.put16(p[6:], a.MaxBits)
 		}
@@ -138,9 +141,25 @@ func (d *Dialect) ecomb(p []byte) EComb {
 }
 
 func (d *Dialect) algDesc(p []byte) AlgDesc {
-	return AlgDesc{
-		SAType: SAType(p[0]), AlgType: p[1], Alg: p[2], SaltBits: p[3], MinBits: d.u16(p[4:]), MaxBits: d.u16(p[6:]),
+	a := AlgDesc{
+		SAType: d.t.satypes.of(p[0]), AlgType: p[1], Alg: AlgID(p[2]), SaltBits: p[3],
+		MinBits: d.u16(p[4:]), MaxBits: d.u16(p[6:]),
 	}
+	if ids := d.algsOfDesc(a.AlgType); ids != nil {
+		a.Alg = ids.of(p[2])
+	}
+	return a
+}
+
+// algsOfDesc is how the algorithms of a type are numbered; nil if they have no symbols.
+func (d *Dialect) algsOfDesc(typ uint8) *numbers[AlgID] {
+	switch typ {
+	case IllumosAlgTypeAuth:
+		return d.t.auths
+	case IllumosAlgTypeCrypt:
+		return d.t.encrypts
+	}
+	return nil
 }
 
 // KMCookie is illumos' X_KM_COOKIE: which key management daemon made an SA, and what it calls it.

@@ -30,12 +30,20 @@ const (
 	KAMEExtXNATTOA    ExtType = 23 // an address: the original one behind the NAT
 )
 
-// Modes of an SA and of an IPsec request.
+// Mode is the mode of an SA or of an IPsec request. It is a symbol: the number in a message is the dialect's, see
+// [Dialect.Mode] and [Dialect.ModeNumber].
+type Mode uint16
+
+// Modes. BEET is Linux' own.
 const (
-	ModeAny       uint8 = 0
-	ModeTransport uint8 = 1
-	ModeTunnel    uint8 = 2
+	ModeAny       Mode = 0
+	ModeTransport Mode = 1
+	ModeTunnel    Mode = 2
+	ModeBEET      Mode = 3
 )
+
+// String is the name in lower case, such as tunnel, or unknown(0x2a).
+func (m Mode) String() string { return symbolName(m, allModes...) }
 
 // Policy types.
 const (
@@ -65,4 +73,22 @@ const (
 const (
 	KAMENATTNonIKE uint8 = 1 // the draft with the non-IKE marker
 	KAMENATTESP    uint8 = 2 // RFC 3948
+)
+
+var kameMsgs = []row[MsgType]{
+	{KAMEMsgXPChange, 12, "X_PCHANGE"}, {KAMEMsgXSPDUpdate, 13, "X_SPDUPDATE"}, {KAMEMsgXSPDAdd, 14, "X_SPDADD"},
+	{KAMEMsgXSPDDelete, 15, "X_SPDDELETE"}, {KAMEMsgXSPDGet, 16, "X_SPDGET"}, {KAMEMsgXSPDAcquire, 17, "X_SPDACQUIRE"},
+	{KAMEMsgXSPDDump, 18, "X_SPDDUMP"}, {KAMEMsgXSPDFlush, 19, "X_SPDFLUSH"}, {KAMEMsgXSPDSetIdx, 20, "X_SPDSETIDX"},
+	{KAMEMsgXSPDExpire, 21, "X_SPDEXPIRE"}, {KAMEMsgXSPDDelete2, 22, "X_SPDDELETE2"},
+	{KAMEMsgXNATTNewMapping, 23, "X_NAT_T_NEW_MAPPING"},
+}
+
+var (
+	kameSATypes = []row[SAType]{{SATypeIPComp, 9, "ipcomp"}}
+	kameModes   = []row[Mode]{{ModeAny, 0, "any"}, {ModeTransport, 1, "transport"}, {ModeTunnel, 2, "tunnel"}}
+	kameIdents  = []name{{0, "reserved"}, {1, "prefix"}, {2, "fqdn"}, {3, "user-fqdn"}, {4, "addr"}}
+	kameAuths   = these(authAlgs, AuthNone, AuthMD5HMAC, AuthSHA1HMAC, AuthSHA256HMAC, AuthSHA384HMAC, AuthSHA512HMAC,
+		AuthRIPEMD160HMAC, AuthAESXCBCMAC, AuthNull)
+	kameEncrypts = these(encryptAlgs, EncNone, EncDESCBC, Enc3DESCBC, EncCAST128CBC, EncBlowfishCBC, EncNull, EncAESCBC,
+		EncAESCTR, EncAESGCM8, EncAESGCM12, EncAESGCM16, EncCamelliaCBC, EncNullAESGMAC)
 )

@@ -201,7 +201,7 @@ func briefCombs(name string, combs int, replay uint8, c *KMCookie) string {
 	return list(name, fmt.Sprintf("combs:%d", combs), pair("replay", replay), cookie)
 }
 
-func briefSupported(name string, alg func(*Dialect, uint8) string) func(*Dialect, []byte) string {
+func briefSupported(name string, alg func(*Dialect, AlgID) string) func(*Dialect, []byte) string {
 	return func(d *Dialect, raw []byte) string {
 		v, _ := d.ParseSupported(raw)
 		var s []string
@@ -261,16 +261,16 @@ func briefEDump(d *Dialect, raw []byte) string {
 
 func briefPolicy(d *Dialect, raw []byte) string {
 	v, _ := d.ParsePolicy(raw)
-	s := []string{nameOf(uint64(v.Type), linuxPolicyTypes), nameOf(uint64(v.Direction), linuxDirs), pair("id", v.ID)}
+	s := []string{nameOf(uint64(v.Type), kamePolicyTypes), nameOf(uint64(v.Direction), kameDirs), pair("id", v.ID)}
 	if v.Priority != 0 {
 		s = append(s, fmt.Sprintf("prio:%#x", v.Priority))
 	}
 	for _, r := range v.Requests {
-		t := fmt.Sprintf("%s/%s/", protoOrNumber(uint64(r.Proto)), nameOf(uint64(r.Mode), linuxModes))
+		t := fmt.Sprintf("%s/%s/", protoOrNumber(uint64(r.Proto)), r.Mode)
 		if r.Src.Addr.IsValid() {
 			t += addrPort(r.Src) + "-" + addrPort(r.Dst)
 		}
-		t += "/" + nameOf(uint64(r.Level), linuxLevels)
+		t += "/" + nameOf(uint64(r.Level), kameLevels)
 		if r.ReqID != 0 {
 			t += fmt.Sprintf(":%d", r.ReqID)
 		}
@@ -288,12 +288,12 @@ func addrPort(a Sockaddr) string {
 
 func briefSA2(d *Dialect, raw []byte) string {
 	v, _ := d.ParseSA2(raw)
-	return list("sa2", nameOf(uint64(v.Mode), linuxModes), pair("seq", v.Sequence), pair("reqid", v.ReqID))
+	return list("sa2", v.Mode.String(), pair("seq", v.Sequence), pair("reqid", v.ReqID))
 }
 
 func briefNATTType(d *Dialect, raw []byte) string {
 	v, _ := d.ParseNATTType(raw)
-	return "natt=" + nameOf(uint64(v.Type), linuxNATTs)
+	return "natt=" + nameOf(uint64(v.Type), kameNATTs)
 }
 
 func briefNATTPort(name string) func(*Dialect, []byte) string {

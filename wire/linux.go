@@ -17,33 +17,24 @@ const (
 	LinuxFlagNoECN      uint32 = 0x80000000
 )
 
-// ModeBEET is a mode of Linux.
-const ModeBEET uint8 = 3
-
 // LinuxDirForward is the direction of packets on their way through, beside KAME's.
 const LinuxDirForward uint8 = 3
 
+var (
+	linuxMsgs  = []row[MsgType]{{LinuxMsgXMigrate, 24, "X_MIGRATE"}}
+	linuxModes = []row[Mode]{{ModeBEET, 3, "beet"}}
+)
+
 var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, tables{
-	msgs: []name{
-		{12, "X_PCHANGE"}, {13, "X_SPDUPDATE"}, {14, "X_SPDADD"}, {15, "X_SPDDELETE"}, {16, "X_SPDGET"},
-		{17, "X_SPDACQUIRE"},
-		{18, "X_SPDDUMP"}, {19, "X_SPDFLUSH"}, {20, "X_SPDSETIDX"}, {21, "X_SPDEXPIRE"}, {22, "X_SPDDELETE2"},
-		{23, "X_NAT_T_NEW_MAPPING"}, {24, "X_MIGRATE"},
-	},
-	satypes: []name{{9, "ipcomp"}},
-	auths: []name{
-		{0, "none"}, {2, "hmac-md5"}, {3, "hmac-sha1"}, {5, "hmac-sha256"}, {6, "hmac-sha384"}, {7, "hmac-sha512"},
-		{8, "hmac-ripemd160"}, {9, "aes-xcbc-mac"}, {10, "hmac-sm3"}, {251, "null"},
-	},
-	encrypts: []name{
-		{0, "none"}, {2, "des-cbc"}, {3, "3des-cbc"}, {6, "cast128-cbc"}, {7, "blowfish-cbc"}, {11, "null"},
-		{12, "aes-cbc"},
-		{13, "aes-ctr"}, {14, "aes-ccm8"}, {15, "aes-ccm12"}, {16, "aes-ccm16"}, {18, "aes-gcm8"}, {19, "aes-gcm12"},
-		{20, "aes-gcm16"}, {22, "camellia-cbc"}, {23, "null-aes-gmac"}, {24, "sm4-cbc"}, {252, "serpent-cbc"},
-		{253, "twofish-cbc"},
-	},
+	msgs:    numbered(allMsgs, rfcMsgs, kameMsgs, linuxMsgs),
+	satypes: numbered(allSATypes, rfcSATypes, kameSATypes),
+	auths:   numbered(allAuths, kameAuths, these(authAlgs, AuthSM3HMAC)),
+	encrypts: numbered(allEncrypts, kameEncrypts, these(encryptAlgs, EncAESCCM8, EncAESCCM12, EncAESCCM16, EncSM4CBC,
+		EncSerpentCBC, EncTwofishCBC)),
+	modes:  numbered(allModes, kameModes, linuxModes),
+	states: rfcStates,
 	flags:  []name{{0x00000001, "PFS"}, {0x20000000, "NOPMTUDISC"}, {0x40000000, "DECAP_DSCP"}, {0x80000000, "NOECN"}},
-	idents: []name{{0, "reserved"}, {1, "prefix"}, {2, "fqdn"}, {3, "user-fqdn"}, {4, "addr"}},
+	idents: kameIdents,
 	exts:   linuxExts(),
 
 	errnos:      newErrnoTable(func(e Errno) uint8 { return errnos[e].linux }),
@@ -67,7 +58,7 @@ func linuxExts() []extRow {
 			brief: briefNATTPort("nattsport")},
 		extRow{typ: KAMEExtXNATTDPort, name: "X_NAT_T_DPORT", fields: nattPortFields,
 			brief: briefNATTPort("nattdport")},
-		addressRow(KAMEExtXNATTOA, "X_NAT_T_OA", "nattoa", ruleAddressExact),
+		addressRow(KAMEExtXNATTOA, 0, "X_NAT_T_OA", "nattoa", ruleAddressExact),
 		extRow{typ: LinuxExtXSecCtx, name: "X_SEC_CTX", fields: []field{
 			{"alg", 1, nil}, {"doi", 1, nil}, {"length", 2, nil},
 		}, rule: ruleSecCtx, tail: tailSecCtx, brief: briefSecCtx},

@@ -55,38 +55,24 @@ func flagsOf(flags uint32, t []name) string {
 	return strings.Join(s, "|")
 }
 
-var rfcMsgs = []name{
-	{0, "RESERVED"}, {1, "GETSPI"}, {2, "UPDATE"}, {3, "ADD"}, {4, "DELETE"}, {5, "GET"}, {6, "ACQUIRE"},
-	{7, "REGISTER"},
-	{8, "EXPIRE"}, {9, "FLUSH"}, {10, "DUMP"}, {11, "X_PROMISC"},
-}
-
-var rfcExts = []name{
-	{0, "RESERVED"}, {1, "SA"}, {2, "LIFETIME_CURRENT"}, {3, "LIFETIME_HARD"}, {4, "LIFETIME_SOFT"}, {5, "ADDRESS_SRC"},
-	{6, "ADDRESS_DST"}, {7, "ADDRESS_PROXY"}, {8, "KEY_AUTH"}, {9, "KEY_ENCRYPT"}, {10, "IDENTITY_SRC"},
-	{11, "IDENTITY_DST"},
-	{12, "SENSITIVITY"}, {13, "PROPOSAL"}, {14, "SUPPORTED_AUTH"}, {15, "SUPPORTED_ENCRYPT"}, {16, "SPIRANGE"},
-}
-
-var rfcSATypes = []name{{0, "unspec"}, {2, "ah"}, {3, "esp"}, {5, "rsvp"}, {6, "ospfv2"}, {7, "ripv2"}, {8, "mip"}}
-
-var rfcStates = []name{{0, "larval"}, {1, "mature"}, {2, "dying"}, {3, "dead"}}
-
 // MsgName is the name of a message type without SADB_, such as GETSPI or X_INVERSE_ACQUIRE, or unknown(0x2a).
-func (d *Dialect) MsgName(t MsgType) string { return nameOf(uint64(t), d.t.msgs, rfcMsgs) }
+func (d *Dialect) MsgName(t MsgType) string { return t.String() }
 
-// MsgByName is the inverse of [Dialect.MsgName], ignoring case.
-func (d *Dialect) MsgByName(s string) (MsgType, bool) {
-	n, ok := numberOf(s, d.t.msgs, rfcMsgs)
-	return MsgType(n), ok
-}
+// MsgByName is the inverse of [Dialect.MsgName], ignoring case; false if the dialect does not have it.
+func (d *Dialect) MsgByName(s string) (MsgType, bool) { return d.t.msgs.byName(s) }
+
+// MsgType is the symbol of the number of a message type. One without a meaning survives all the same.
+func (d *Dialect) MsgType(n uint8) MsgType { return d.t.msgs.of(n) }
+
+// MsgNumber is the number of a message type; 255 and false if the dialect does not have it.
+func (d *Dialect) MsgNumber(t MsgType) (uint8, bool) { return d.t.msgs.numberOf(t) }
 
 // ExtName is the name of an extension type without SADB_EXT_, such as ADDRESS_SRC or X_SA2, or unknown(0x2a).
 func (d *Dialect) ExtName(t ExtType) string {
 	if r := d.ext(t); r != nil {
 		return r.name
 	}
-	return nameOf(uint64(t))
+	return t.String()
 }
 
 // ExtByName is the inverse of [Dialect.ExtName], ignoring case.
@@ -99,35 +85,72 @@ func (d *Dialect) ExtByName(s string) (ExtType, bool) {
 	return 0, false
 }
 
-// SATypeName is the name of an SA type in lower case, such as esp, or unknown(0x2a).
-func (d *Dialect) SATypeName(t SAType) string { return nameOf(uint64(t), d.t.satypes, rfcSATypes) }
-
-// SATypeByName is the inverse of [Dialect.SATypeName], ignoring case.
-func (d *Dialect) SATypeByName(s string) (SAType, bool) {
-	n, ok := numberOf(s, d.t.satypes, rfcSATypes)
-	return SAType(n), ok
+// ExtType is the symbol of the number of an extension type. One without a meaning survives all the same.
+func (d *Dialect) ExtType(n uint16) ExtType {
+	if int(n) < len(d.t.extAt) && d.t.extAt[n] != nil {
+		return d.t.extAt[n].typ
+	}
+	if n == 0 || ExtType(n) >= extTypes {
+		return ExtType(n)
+	}
+	return unnamedExt + ExtType(n)
 }
+
+// ExtNumber is the number of an extension type; 65535 and false if the dialect does not have it.
+func (d *Dialect) ExtNumber(t ExtType) (uint16, bool) {
+	if t >= extTypes || t == ExtReserved {
+		return uint16(t), true
+	}
+	if r := d.ext(t); r != nil {
+		return r.number, true
+	}
+	return 0xffff, false
+}
+
+// SATypeName is the name of an SA type in lower case, such as esp, or unknown(0x2a).
+func (d *Dialect) SATypeName(t SAType) string { return t.String() }
+
+// SATypeByName is the inverse of [Dialect.SATypeName], ignoring case; false if the dialect does not have it.
+func (d *Dialect) SATypeByName(s string) (SAType, bool) { return d.t.satypes.byName(s) }
+
+// SAType is the symbol of the number of an SA type. One without a meaning survives all the same.
+func (d *Dialect) SAType(n uint8) SAType { return d.t.satypes.of(n) }
+
+// SATypeNumber is the number of an SA type; 255 and false if the dialect does not have it.
+func (d *Dialect) SATypeNumber(t SAType) (uint8, bool) { return d.t.satypes.numberOf(t) }
 
 // StateName is the name of an SA state in lower case, such as mature, or unknown(0x2a).
 func (d *Dialect) StateName(s State) string { return nameOf(uint64(s), d.t.states, rfcStates) }
 
 // AuthName is the name of an authentication algorithm, such as hmac-sha1, or unknown(0x2a).
-func (d *Dialect) AuthName(id uint8) string { return nameOf(uint64(id), d.t.auths) }
+func (d *Dialect) AuthName(id AlgID) string { return symbolName(id, d.t.auths.rows, authAlgs) }
 
-// AuthByName is the inverse of [Dialect.AuthName], ignoring case.
-func (d *Dialect) AuthByName(s string) (uint8, bool) {
-	n, ok := numberOf(s, d.t.auths)
-	return uint8(n), ok
-}
+// AuthByName is the inverse of [Dialect.AuthName], ignoring case; false if the dialect does not have it.
+func (d *Dialect) AuthByName(s string) (AlgID, bool) { return d.t.auths.byName(s) }
+
+// Auth is the symbol of the number of an authentication algorithm. One without a meaning survives all the same.
+func (d *Dialect) Auth(n uint8) AlgID { return d.t.auths.of(n) }
+
+// AuthNumber is the number of an authentication algorithm; 255 and false if the dialect does not have it.
+func (d *Dialect) AuthNumber(id AlgID) (uint8, bool) { return d.t.auths.numberOf(id) }
 
 // EncryptName is the name of an encryption algorithm, such as aes-cbc, or unknown(0x2a).
-func (d *Dialect) EncryptName(id uint8) string { return nameOf(uint64(id), d.t.encrypts) }
+func (d *Dialect) EncryptName(id AlgID) string { return symbolName(id, d.t.encrypts.rows, encryptAlgs) }
 
-// EncryptByName is the inverse of [Dialect.EncryptName], ignoring case.
-func (d *Dialect) EncryptByName(s string) (uint8, bool) {
-	n, ok := numberOf(s, d.t.encrypts)
-	return uint8(n), ok
-}
+// EncryptByName is the inverse of [Dialect.EncryptName], ignoring case; false if the dialect does not have it.
+func (d *Dialect) EncryptByName(s string) (AlgID, bool) { return d.t.encrypts.byName(s) }
+
+// Encrypt is the symbol of the number of an encryption algorithm. One without a meaning survives all the same.
+func (d *Dialect) Encrypt(n uint8) AlgID { return d.t.encrypts.of(n) }
+
+// EncryptNumber is the number of an encryption algorithm; 255 and false if the dialect does not have it.
+func (d *Dialect) EncryptNumber(id AlgID) (uint8, bool) { return d.t.encrypts.numberOf(id) }
+
+// Mode is the symbol of the number of a mode. One without a meaning survives all the same.
+func (d *Dialect) Mode(n uint8) Mode { return d.t.modes.of(n) }
+
+// ModeNumber is the number of a mode; 255 and false if the dialect does not have it.
+func (d *Dialect) ModeNumber(m Mode) (uint8, bool) { return d.t.modes.numberOf(m) }
 
 // FlagNames lists the SA flags by name, joined by |, with the bits that have no name in hexadecimal at the end; "0" for
 // none.

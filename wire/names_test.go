@@ -13,26 +13,26 @@ func TestNames(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{i.MsgName(wire.MsgGetSPI), "GETSPI"},
 		{i.MsgName(wire.IllumosMsgXInverseAcquire), "X_INVERSE_ACQUIRE"},
-		{i.MsgName(16), "unknown(0x10)"},
+		{i.MsgName(i.MsgType(16)), "unknown(0x10)"},
 		{l.MsgName(wire.LinuxMsgXMigrate), "X_MIGRATE"},
-		{l.MsgName(25), "unknown(0x19)"},
+		{l.MsgName(l.MsgType(25)), "unknown(0x19)"},
 		{i.ExtName(wire.ExtAddressProxy), "X_ADDRESS_INNER_SRC"},
 		{l.ExtName(wire.ExtAddressProxy), "ADDRESS_PROXY"},
 		{i.ExtName(wire.IllumosExtXEProp), "X_EPROP"},
 		{l.ExtName(wire.KAMEExtXPolicy), "X_POLICY"},
 		{l.ExtName(0), "unknown(0x0)"},
-		{l.ExtName(0xffff), "unknown(0xffff)"},
+		{l.ExtName(l.ExtType(0xffff)), "unknown(0xffff)"},
 		{i.SATypeName(wire.SATypeTCPSig), "tcpsig"},
 		{l.SATypeName(wire.SATypeIPComp), "ipcomp"},
-		{l.SATypeName(4), "unknown(0x4)"},
+		{l.SATypeName(l.SAType(4)), "unknown(0x4)"},
 		{i.StateName(wire.IllumosStateXIdle), "idle"},
 		{l.StateName(5), "unknown(0x5)"},
 		{i.AuthName(wire.AuthSHA256HMAC), "hmac-sha256"},
 		{l.AuthName(wire.AuthNull), "null"},
-		{l.AuthName(99), "unknown(0x63)"},
+		{l.AuthName(l.Auth(99)), "unknown(0x63)"},
 		{i.EncryptName(wire.EncAESGCM16), "aes-gcm16"},
 		{l.EncryptName(wire.EncCamelliaCBC), "camellia-cbc"},
-		{i.EncryptName(22), "unknown(0x16)"},
+		{i.EncryptName(i.Encrypt(22)), "unknown(0x16)"},
 		{i.FlagNames(0), "0"},
 		{i.FlagNames(wire.IllumosFlagXInbound | wire.IllumosFlagXUsed), "X_INBOUND|X_USED"},
 		{l.FlagNames(wire.LinuxFlagNoECN | 0x30), "NOECN|0x30"},
@@ -49,11 +49,14 @@ func TestNames(t *testing.T) {
 		{l.ErrnoName(0), "OK"},
 		{l.ErrnoName(250), "unknown(0xfa)"},
 		{wire.MsgXPromisc.String(), "X_PROMISC"},
-		{wire.MsgType(12).String(), "unknown(0xc)"},
+		{wire.KAMEMsgXSPDAdd.String(), "X_SPDADD"},
+		{i.MsgType(16).String(), "unknown(0x10)"},
 		{wire.ExtSPIRange.String(), "SPIRANGE"},
-		{wire.ExtType(17).String(), "unknown(0x11)"},
+		{wire.KAMEExtXKMPrivate.String(), "X_KMPRIVATE"},
+		{i.ExtType(29).String(), "unknown(0x1d)"},
 		{wire.SATypeESP.String(), "esp"},
-		{wire.SAType(9).String(), "unknown(0x9)"},
+		{wire.SATypeIPComp.String(), "ipcomp"},
+		{i.SAType(9).String(), "unknown(0x9)"},
 		{wire.StateDying.String(), "dying"},
 		{wire.State(9).String(), "unknown(0x9)"},
 		{wire.SPI(0x1000).String(), "0x1000"},
@@ -79,21 +82,26 @@ func TestByName(t *testing.T) {
 					t.Errorf("%s: %s %d is %s, which is %d, %v", d.Name, kind, n, name, got, ok)
 				}
 			}
-			name := d.MsgName(wire.MsgType(n))
+			name := d.MsgName(d.MsgType(uint8(n)))
 			m, ok := d.MsgByName(strings.ToLower(name))
-			check("message", name, int(m), ok)
-			name = d.ExtName(wire.ExtType(n))
+			number, _ := d.MsgNumber(m)
+			check("message", name, int(number), ok)
+			name = d.ExtName(d.ExtType(uint16(n)))
 			x, ok := d.ExtByName(strings.ToLower(name))
-			check("extension", name, int(x), ok)
-			name = d.SATypeName(wire.SAType(n))
+			long, _ := d.ExtNumber(x)
+			check("extension", name, int(long), ok)
+			name = d.SATypeName(d.SAType(uint8(n)))
 			s, ok := d.SATypeByName(strings.ToUpper(name))
-			check("SA type", name, int(s), ok)
-			name = d.AuthName(uint8(n))
+			number, _ = d.SATypeNumber(s)
+			check("SA type", name, int(number), ok)
+			name = d.AuthName(d.Auth(uint8(n)))
 			a, ok := d.AuthByName(name)
-			check("auth", name, int(a), ok)
-			name = d.EncryptName(uint8(n))
+			number, _ = d.AuthNumber(a)
+			check("auth", name, int(number), ok)
+			name = d.EncryptName(d.Encrypt(uint8(n)))
 			e, ok := d.EncryptByName(name)
-			check("encrypt", name, int(e), ok)
+			number, _ = d.EncryptNumber(e)
+			check("encrypt", name, int(number), ok)
 		}
 		if x, ok := d.ExtByName("ADDRESS_PROXY"); x != wire.ExtAddressProxy || !ok {
 			t.Errorf("%s: ADDRESS_PROXY is %d, %v", d.Name, x, ok)

@@ -13,7 +13,7 @@ func (d *Dialect) Redact(msg []byte) []byte {
 	valid := d.Validate(msg) == nil
 	var seen uint64
 	for x, err := range d.Walk(msg) {
-		r := d.ext(x.Type) // the types of all dialects are below 64
+		r := d.ext(x.Type)
 		end := x.Offset + len(x.Raw)
 		from := min(x.Offset+extHeaderLen, len(msg))
 		if r != nil && r.secret {
@@ -21,13 +21,13 @@ func (d *Dialect) Redact(msg []byte) []byte {
 		}
 		switch {
 		case err != nil, d.mayHoldKey(msg, x, valid), r != nil && d.checkExt(x) != nil, r != nil &&
-			seen&(1<<(x.Type&63)) != 0:
+			seen&r.bit() != 0:
 			clear(out[from:])
 			return out
 		case r == nil, r.secret:
 			clear(out[from:end])
 		}
-		seen |= 1 << (x.Type & 63)
+		seen |= r.bit()
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package wire
 // extRow is what a dialect knows of one extension type. Names, validation and printing all read it.
 type extRow struct {
 	typ     ExtType
+	number  uint16                       // on the wire; 0: that of its symbol in RFC 2367, KAME or Linux
 	name    string                       // without SADB_EXT_
 	fields  []field                      // the fixed part behind the extension header, in order, without gaps
 	rule    func(*Dialect, []byte) error // what else size or content must agree with; raw has the fixed part
@@ -20,8 +21,19 @@ type field struct {
 	show func(*Dialect, []byte) string // nil: as a decimal number
 }
 
+// bit stands for the extension in a set; none for an unknown one. The numbers of all dialects are below 64.
+func (r *extRow) bit() uint64 {
+	if r == nil {
+		return 0
+	}
+	return 1 << (r.number & 63)
+}
+
 // finish computes the smallest size from the fields.
 func (r *extRow) finish() {
+	if r.number == 0 {
+		r.number = uint16(r.typ)
+	}
 	r.min = extHeaderLen
 	for _, f := range r.fields {
 		r.min += f.size
@@ -40,9 +52,9 @@ func rfcExtRows(address, lifetime func(*Dialect, []byte) error) []extRow {
 			brief: briefLifetime("hard")},
 		{typ: ExtLifetimeSoft, name: "LIFETIME_SOFT", fields: lifetimeFields, rule: lifetime,
 			brief: briefLifetime("soft")},
-		addressRow(ExtAddressSrc, "ADDRESS_SRC", "src", address),
-		addressRow(ExtAddressDst, "ADDRESS_DST", "dst", address),
-		addressRow(ExtAddressProxy, "ADDRESS_PROXY", "proxy", address),
+		addressRow(ExtAddressSrc, 0, "ADDRESS_SRC", "src", address),
+		addressRow(ExtAddressDst, 0, "ADDRESS_DST", "dst", address),
+		addressRow(ExtAddressProxy, 0, "ADDRESS_PROXY", "proxy", address),
 		{typ: ExtKeyAuth, name: "KEY_AUTH", fields: keyFields, rule: ruleKey, tail: tailKey, brief: briefKey("authkey"),
 			secret: true},
 		{typ: ExtKeyEncrypt, name: "KEY_ENCRYPT", fields: keyFields, rule: ruleKey, tail: tailKey,
@@ -57,10 +69,10 @@ func rfcExtRows(address, lifetime func(*Dialect, []byte) error) []extRow {
 		{typ: ExtProposal, name: "PROPOSAL", fields: proposalFields, rule: ruleProposal, tail: tailProposal,
 			brief: briefProposal},
 		{typ: ExtSupportedAuth, name: "SUPPORTED_AUTH", fields: supportedFields,
-			tail:  tailSupported((*Dialect).AuthName),
+			tail:  tailSupported(ExtSupportedAuth, (*Dialect).AuthName),
 			brief: briefSupported("supported-auth", (*Dialect).AuthName)},
 		{typ: ExtSupportedEncrypt, name: "SUPPORTED_ENCRYPT", fields: supportedFields,
-			tail:  tailSupported((*Dialect).EncryptName),
+			tail:  tailSupported(ExtSupportedEncrypt, (*Dialect).EncryptName),
 			brief: briefSupported("supported-encr", (*Dialect).EncryptName)},
 		{typ: ExtSPIRange, name: "SPIRANGE", fields: []field{
 			{"min", 4, asRangeSPI}, {"max", 4, asRangeSPI}, {"reserved", 4, nil},
@@ -68,9 +80,9 @@ func rfcExtRows(address, lifetime func(*Dialect, []byte) error) []extRow {
 	}
 }
 
-func addressRow(t ExtType, name, short string, rule func(*Dialect, []byte) error) extRow {
-	return extRow{typ: t, name: name, fields: addressFields, rule: rule, tail: tailAddress, brief: briefAddress(short),
-		address: true}
+func addressRow(t ExtType, number uint16, name, short string, rule func(*Dialect, []byte) error) extRow {
+	return extRow{typ: t, number: number, name: name, fields: addressFields, rule: rule, tail: tailAddress,
+		brief: briefAddress(short), address: true}
 }
 
 var (

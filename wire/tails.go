@@ -107,12 +107,13 @@ func (p *printer) cookie() {
 	tailKMCookie(p)
 }
 
-func tailSupported(name func(*Dialect, uint8) string) func(*printer) {
+func tailSupported(t ExtType, name func(*Dialect, AlgID) string) func(*printer) {
 	return func(p *printer) {
+		ids := p.d.algsOf(t)
 		for p.end-p.off >= algLen {
 			b := p.take(algLen)
 			s := fmt.Sprintf("alg = %d (%s), ivlen = %d, minbits = %d, maxbits = %d",
-				b[0], name(p.d, b[0]), b[1], p.d.u16(b[2:]), p.d.u16(b[4:]))
+				b[0], name(p.d, ids.of(b[0])), b[1], p.d.u16(b[2:]), p.d.u16(b[4:]))
 			if b[6] != 0 || b[7] != 0 {
 				s += fmt.Sprintf(", increment = %d, saltbits = %d", b[6], b[7])
 			}
@@ -230,17 +231,16 @@ func tailKMAddress(p *printer) {
 }
 
 var (
-	linuxModes       = []name{{0, "any"}, {1, "transport"}, {2, "tunnel"}, {3, "beet"}}
-	linuxPolicyTypes = []name{{0, "discard"}, {1, "none"}, {2, "ipsec"}, {3, "entrust"}, {4, "bypass"}}
-	linuxDirs        = []name{{0, "any"}, {1, "in"}, {2, "out"}, {3, "fwd"}}
-	linuxLevels      = []name{{0, "default"}, {1, "use"}, {2, "require"}, {3, "unique"}}
-	linuxNATTs       = []name{{0, "none"}, {1, "esp-in-udp-non-ike"}, {2, "esp-in-udp"}}
+	kamePolicyTypes = []name{{0, "discard"}, {1, "none"}, {2, "ipsec"}, {3, "entrust"}, {4, "bypass"}}
+	kameDirs        = []name{{0, "any"}, {1, "in"}, {2, "out"}, {3, "fwd"}}
+	kameLevels      = []name{{0, "default"}, {1, "use"}, {2, "require"}, {3, "unique"}}
+	kameNATTs       = []name{{0, "none"}, {1, "esp-in-udp-non-ike"}, {2, "esp-in-udp"}}
 
-	asMode       = fromTable(linuxModes)
-	asPolicyType = fromTable(linuxPolicyTypes)
-	asDir        = fromTable(linuxDirs)
-	asLevel      = fromTable(linuxLevels)
-	asNATT       = fromTable(linuxNATTs)
+	asMode       = named(func(d *Dialect, n uint64) string { return d.Mode(uint8(n)).String() })
+	asPolicyType = fromTable(kamePolicyTypes)
+	asDir        = fromTable(kameDirs)
+	asLevel      = fromTable(kameLevels)
+	asNATT       = fromTable(kameNATTs)
 )
 
 func fromTable(t []name) func(*Dialect, []byte) string {

@@ -23,13 +23,11 @@ func (d *Dialect) Validate(msg []byte) error {
 		if err := d.checkExt(x); err != nil {
 			return err
 		}
-		if d.ext(x.Type) != nil {
-			bit := uint64(1) << (x.Type & 63)
-			if seen&bit != 0 {
-				return d.failAt(x, ErrDuplicate)
-			}
-			seen |= bit
+		bit := d.ext(x.Type).bit()
+		if seen&bit != 0 {
+			return d.failAt(x, ErrDuplicate)
 		}
+		seen |= bit
 	}
 	return nil
 }

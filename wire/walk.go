@@ -10,14 +10,16 @@ const extHeaderLen = 4
 
 // Ext is one extension where it lies in its message.
 type Ext struct {
-	Type   ExtType
-	Offset int    // in the message, bytes
-	Raw    []byte // the whole extension with its 4-byte header: a view into the message without spare capacity
+	Type   ExtType // unnamed if the dialect does not know its number
+	Offset int     // in the message, bytes
+	Raw    []byte  // the whole extension with its 4-byte header: a view into the message without spare capacity
+
+	number uint16 // its type in the message
 }
 
 // String says what and where it is, without the bytes: they may be a key.
 func (x Ext) String() string {
-	return fmt.Sprintf("extension %d at byte %d, %d bytes", uint16(x.Type), x.Offset, len(x.Raw))
+	return fmt.Sprintf("extension %d at byte %d, %d bytes", x.number, x.Offset, len(x.Raw))
 }
 
 // Format writes the same as String whatever the verb.
@@ -62,7 +64,8 @@ func (d *Dialect) extAt(msg []byte, off int) (Ext, error) {
 		return Ext{Offset: off}, &DecodeError{Offset: off, Err: errTrailing}
 	}
 	n := int(d.u16(rest)) * 8
-	x := Ext{Type: ExtType(d.u16(rest[2:])), Offset: off, Raw: rest}
+	number := d.u16(rest[2:])
+	x := Ext{Type: d.ExtType(number), Offset: off, Raw: rest, number: number}
 	switch {
 	case n == 0:
 		return x, d.failAt(x, errZeroLength)
@@ -74,7 +77,7 @@ func (d *Dialect) extAt(msg []byte, off int) (Ext, error) {
 }
 
 func (d *Dialect) failAt(x Ext, err error) error {
-	return &DecodeError{Offset: x.Offset, Ext: x.Type, Name: d.ExtName(x.Type), Err: err}
+	return &DecodeError{Offset: x.Offset, Ext: x.Type, Name: d.ExtName(x.Type), Err: err, number: x.number}
 }
 
 // Find returns the first extension of a type; false if the walk does not get to one.
@@ -91,17 +94,36 @@ func (d *Dialect) Find(msg []byte, t ExtType) (Ext, bool) {
 }
 
 // AppendExtHeader appends the 4-byte header of an extension of the given size in bytes, which should be a multiple of
-// 8.
+// 8. One that the dialect does not have is marked, see [Dialect.Lacks].
 func (d *Dialect) AppendExtHeader(b []byte, t ExtType, bytes int) []byte {
 	b, p := grow(b, extHeaderLen)
 	d.PutExtHeader(p, t, bytes)
 	return b
 }
 
-// PutExtHeader writes the 4-byte header of an extension over the start of raw. A size beyond MaxLen becomes MaxLen.
+// PutExtHeader writes the 4-byte header of an extension over the start of raw. A size beyond MaxLen becomes MaxLen. One
+// that the dialect does not have is marked, see [Dialect.Lacks].
 func (d *Dialect) PutExtHeader(raw []byte, t ExtType, bytes int) {
+	n, ok := d.ExtNumber(t)
+	if !ok {
+		n, bytes = lacked|uint16(t), 0
+	}
 	d.put16(raw, words(bytes))
-	d.put16(raw[2:], uint16(t))
+	d.put16(raw[2:], n)
+}
+
+// lacked marks, with a length of zero, an extension that the dialect does not have.
+const lacked = 0x8000
+
+// Lacks says whether a message that Append methods have made has everything that was appended. What the dialect does
+// not have is an extension of length zero in it, which no kernel takes, and here a [*LackError].
+func (d *Dialect) Lacks(msg []byte) error {
+	for x, err := range d.Walk(msg) {
+		if err != nil && len(x.Raw) >= extHeaderLen && d.u16(x.Raw) == 0 && x.number >= lacked {
+			return &LackError{Dialect: d.Name, Ext: ExtType(x.number - lacked)}
+		}
+	}
+	return nil
 }
 
 // newExt appends n zero bytes with an extension header; n is a multiple of 8.
@@ -119,7 +141,9 @@ func (d *Dialect) endExt(b []byte, start int) []byte {
 	} else if n%8 != 0 {
 		b, _ = grow(b, 8-n%8)
 	}
-	d.put16(b[start:], words(len(b)-start))
+	if d.u16(b[start:]) != 0 { // else it is marked
+		d.put16(b[start:], words(len(b)-start))
+	}
 	return b
 }
 

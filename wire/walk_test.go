@@ -67,7 +67,7 @@ func TestWalk(t *testing.T) {
 						t.Errorf("the error comes with offset %d, want %d", x.Offset, tt.at)
 					}
 					if rest := len(msg) - tt.at; rest >= 4 &&
-						(len(x.Raw) != rest || x.Type != wire.ExtType(d.Order.Uint16(msg[tt.at+2:]))) {
+						(len(x.Raw) != rest || x.Type != d.ExtType(d.Order.Uint16(msg[tt.at+2:]))) {
 						t.Errorf("the error comes with %v", x)
 					}
 					if cap(x.Raw) != len(x.Raw) {

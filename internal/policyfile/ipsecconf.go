@@ -610,21 +610,21 @@ func (p *ipsecconfReader) checkAction(a *spd.Action, verb, end word, seen map[st
 	return nil
 }
 
-var authNames = map[string]uint8{
+var authNames = map[string]wire.AlgID{
 	"md5": wire.AuthMD5HMAC, "sha": wire.AuthSHA1HMAC, "sha1": wire.AuthSHA1HMAC,
 	"hmac-sha": wire.AuthSHA1HMAC,
 	"sha256":   wire.AuthSHA256HMAC, "sha384": wire.AuthSHA384HMAC, "sha512": wire.AuthSHA512HMAC,
 }
 
-var encryptNames = map[string]uint8{
+var encryptNames = map[string]wire.AlgID{
 	"aes": wire.EncAESCBC, "des": wire.EncDESCBC, "3des": wire.Enc3DESCBC,
 	"blowfish": wire.EncBlowfishCBC,
 	"aes-ccm":  wire.EncAESCCM16, "aes-gcm": wire.EncAESGCM16,
 }
 
 // algorithm reads NAME, NUMBER, any or none, with or without (LENGTHS) behind it.
-func (p *ipsecconfReader) algorithm(w word, names map[string]uint8, byName func(string) (uint8, bool)) (id int, lo,
-	hi uint16, err error) {
+func (p *ipsecconfReader) algorithm(w word, names map[string]wire.AlgID, byName func(string) (wire.AlgID, bool),
+	numbered func(uint8) wire.AlgID) (id int, lo, hi uint16, err error) {
 	text := strings.ToLower(w.text)
 	lengths := ""
 	if i := strings.IndexByte(text, '('); i >= 0 {
@@ -645,7 +645,7 @@ func (p *ipsecconfReader) algorithm(w word, names map[string]uint8, byName func(
 	case isName:
 		id = int(n)
 	case bad == nil && number > 0:
-		id = int(number)
+		id = int(numbered(uint8(number)))
 	default:
 		return 0, 0, 0, p.at(w, "unknown algorithm%s", like(text, names))
 	}
@@ -678,7 +678,7 @@ func parseLengths(s string) (lo, hi uint16, ok bool) {
 
 // authAlgorithm reads an algorithm whose key has one length.
 func (p *ipsecconfReader) authAlgorithm(w word) (int, error) {
-	id, lo, hi, err := p.algorithm(w, authNames, wire.Illumos().AuthByName)
+	id, lo, hi, err := p.algorithm(w, authNames, wire.Illumos().AuthByName, wire.Illumos().Auth)
 	if err != nil {
 		return 0, err
 	}
@@ -689,7 +689,8 @@ func (p *ipsecconfReader) authAlgorithm(w word) (int, error) {
 }
 
 func (p *ipsecconfReader) encryptAlgorithm(w word) (id int, lo, hi uint16, err error) {
-	if id, lo, hi, err = p.algorithm(w, encryptNames, wire.Illumos().EncryptByName); err != nil {
+	id, lo, hi, err = p.algorithm(w, encryptNames, wire.Illumos().EncryptByName, wire.Illumos().Encrypt)
+	if err != nil {
 		return 0, 0, 0, err
 	}
 	if alg := find(p.encrypt, id); lo|hi != 0 && alg != nil && (lo > alg.MaxBits || hi != 0 && hi < alg.MinBits) {

@@ -425,10 +425,7 @@ func (a *algorithm) limits(lo, hi uint16) (uint16, uint16) {
 	return lo, hi
 }
 
-// algID is an algorithm of an action as the number of the wire.
-func algID(n int) uint8 {
-	if n < 0 || n > 255 {
-		return 0
-	}
-	return uint8(n)
+// algID is an algorithm of an action; 0 if it names none.
+func algID(n int) wire.AlgID {
+	return wire.AlgID(max(n, 0))
 }

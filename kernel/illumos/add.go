@@ -84,7 +84,7 @@ func (k *Kernel) labeled(r *request) bool {
 	return r.has(wire.ExtSensitivity) || r.has(wire.IllumosExtXOuterSens)
 }
 
-func (k *Kernel) checkAuthKey(r *request, id uint8) result {
+func (k *Kernel) checkAuthKey(r *request, id wire.AlgID) result {
 	alg := authAlg(id)
 	switch key := k.readKey(r.ext[wire.ExtKeyAuth]); {
 	case alg == nil:
@@ -96,7 +96,7 @@ func (k *Kernel) checkAuthKey(r *request, id uint8) result {
 }
 
 // checkEncryptKey checks the length of what is left when the salt and the IV that follow the key have been taken off.
-func (k *Kernel) checkEncryptKey(r *request, id uint8) result {
+func (k *Kernel) checkEncryptKey(r *request, id wire.AlgID) result {
 	alg := encryptAlg(id)
 	if alg == nil {
 		return einval(wire.IllumosDiagBadEAlg)

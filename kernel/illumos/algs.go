@@ -10,7 +10,7 @@ import (
 
 // algorithm is one row of the table that ipsecalgs(8) loads. Lengths are bytes unless they say bits.
 type algorithm struct {
-	id               uint8
+	id               wire.AlgID
 	minBits, maxBits uint16 // of the key, without salt
 	increment        uint16 // bits; shown, but the kernel does not check the step
 	ivLen, saltLen   int
@@ -53,7 +53,7 @@ var (
 	}
 )
 
-func findAlg(table []algorithm, id uint8) *algorithm {
+func findAlg(table []algorithm, id wire.AlgID) *algorithm {
 	for i := range table {
 		if table[i].id == id {
 			return &table[i]
@@ -62,8 +62,8 @@ func findAlg(table []algorithm, id uint8) *algorithm {
 	return nil
 }
 
-func authAlg(id uint8) *algorithm    { return findAlg(authAlgs, id) }
-func encryptAlg(id uint8) *algorithm { return findAlg(encryptAlgs, id) }
+func authAlg(id wire.AlgID) *algorithm    { return findAlg(authAlgs, id) }
+func encryptAlg(id wire.AlgID) *algorithm { return findAlg(encryptAlgs, id) }
 
 // combined says whether the cipher brings its own ICV.
 func (a *algorithm) combined() bool { return a.cipher != nil && a.cipher.AEAD() }

@@ -307,7 +307,7 @@ func TestDumpIsMadeAsItIsRead(t *testing.T) {
 	shown := 1
 	for _, m := range messages(reader) {
 		if _, paired := d.Find(m, wire.IllumosExtXPair); m[1] != byte(wire.MsgDump) || paired {
-			t.Fatalf("message %d: %v, paired %v", shown, wire.MsgType(m[1]), paired)
+			t.Fatalf("message %d: %v, paired %v", shown, d.MsgType(m[1]), paired)
 		}
 		shown++
 	}

@@ -72,7 +72,7 @@ func (c *client) Request(msg []byte, from pfkey.Cred) pfkey.Errno {
 // fail answers with an error made by keysock itself.
 func (k *Kernel) fail(r *request, res result) {
 	msg := k.errorMessage(r, res)
-	if wire.MsgType(msg[1]) == wire.MsgDump {
+	if k.d.MsgType(msg[1]) == wire.MsgDump {
 		k.refuseDump(msg, r.sender)
 		return
 	}

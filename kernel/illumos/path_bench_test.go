@@ -58,7 +58,7 @@ var gcm = ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.AESGCM, Key: ipsec.NewKey(
 // protection is a pair of algorithms as a message names it, as a suite, and as Go's own crypto.
 type protection struct {
 	name          string
-	auth, encrypt uint8
+	auth, encrypt wire.AlgID
 	authKey       []byte
 	encryptKey    []byte
 	suite         ipsec.Suite

@@ -41,7 +41,7 @@ func (k *Kernel) registerExtended(r *request) {
 		if t == 0 {
 			return
 		}
-		each.hdr.SAType = wire.SAType(t)
+		each.hdr.SAType = k.d.SAType(t)
 		each.msg[3] = t
 		if p := k.consumer(each.hdr.SAType); p != nil {
 			k.consume(p, each)

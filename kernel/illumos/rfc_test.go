@@ -39,7 +39,7 @@ func TestProposedKeyLengths(t *testing.T) {
 		}
 		c := v.Combs[0]
 		for _, r := range []struct {
-			alg    uint8
+			alg    wire.AlgID
 			lo, hi uint16
 		}{{c.Auth, c.AuthMinBits, c.AuthMaxBits}, {c.Encrypt, c.EncryptMinBits, c.EncryptMaxBits}} {
 			// NULL has no key, whatever the RFC says of algorithms that are used

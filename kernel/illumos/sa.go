@@ -76,7 +76,7 @@ type sa struct {
 	flags atomic.Uint32          // written under the SA's lock
 
 	replayWindow  uint8
-	auth, encrypt uint8
+	auth, encrypt wire.AlgID
 	authKey       []byte
 	encryptKey    []byte // without salt
 	salt          []byte
@@ -119,7 +119,7 @@ type config struct {
 	authentic     bool        // packets carry an ICV
 	inner         *innerAddrs // nil: transport mode
 	nat           *natAddrs   // nil: it is no NAT-T SA
-	auth, encrypt uint8
+	auth, encrypt wire.AlgID
 	encryptBits   uint16
 	cookie        wire.KMCookie
 	align         int // what ESP pads to

@@ -91,11 +91,11 @@ func (k *Kernel) describeRule(r *spd.Rule) engine.PolicyStatus {
 
 // describeAction is an action in the words of ipsecconf(8).
 func (k *Kernel) describeAction(a *spd.Action) string {
-	name := func(id int, of func(uint8) string) string {
+	name := func(id int, of func(wire.AlgID) string) string {
 		if id == spd.Any {
 			return "any"
 		}
-		return of(uint8(id))
+		return of(algID(id))
 	}
 	var words []string
 	if a.AH != spd.NotUsed {

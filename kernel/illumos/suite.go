@@ -57,7 +57,7 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 
 // fillSuite sets algorithms and keys. A cipher that makes the ICV itself leaves an authentication algorithm unused,
 // which is shown all the same.
-func fillSuite(s *ipsec.Suite, auth, encrypt uint8, authKey, encryptKey, salt []byte) {
+func fillSuite(s *ipsec.Suite, auth, encrypt wire.AlgID, authKey, encryptKey, salt []byte) {
 	if authKey != nil {
 		alg := authAlg(auth)
 		s.MAC, s.AuthKey, s.ICV = alg.mac, ipsec.NewKey(authKey), alg.icvLen

@@ -42,7 +42,7 @@ const (
 // not; keysock_passup. sender is the client whose request it answers, nil for nobody. msg must not be changed any more.
 // The control lock is held.
 func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
-	typ, satype := wire.MsgType(msg[1]), wire.SAType(msg[3])
+	typ, satype := k.d.MsgType(msg[1]), k.d.SAType(msg[3])
 	for _, s := range k.e.Sockets() {
 		c := clientOf(s)
 		// The rule is asked in any case: it may register the socket.

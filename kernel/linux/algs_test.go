@@ -14,7 +14,7 @@ import (
 
 // keyed is the ADD of an ESP SA from me to the peer with these algorithms and so many bits of their keys; fewer than
 // none leave a key out.
-func (h *host) keyed(spi wire.SPI, encrypt uint8, encryptBits int, auth uint8, authBits int) []byte {
+func (h *host) keyed(spi wire.SPI, encrypt wire.AlgID, encryptBits int, auth wire.AlgID, authBits int) []byte {
 	d := h.d()
 	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: wire.SATypeESP, PID: 1})
 	b = d.AppendSA(b, wire.SA{SPI: spi, Auth: auth, Encrypt: encrypt})
@@ -35,8 +35,8 @@ func TestKeyLengths(t *testing.T) {
 	const none = -1
 	for _, test := range []struct {
 		name         string
-		encrypt      uint8
-		auth         uint8
+		encrypt      wire.AlgID
+		auth         wire.AlgID
 		takes, other []int
 	}{
 		{"null", wire.EncNull, 0, []int{0}, []int{none, 8, 128}},
@@ -81,9 +81,9 @@ func TestKeyLengths(t *testing.T) {
 func TestEveryAlgorithm(t *testing.T) {
 	for _, test := range []struct {
 		name        string
-		encrypt     uint8
+		encrypt     wire.AlgID
 		encryptBits int
-		auth        uint8
+		auth        wire.AlgID
 		authBits    int
 	}{
 		{"des", wire.EncDESCBC, 64, wire.AuthMD5HMAC, 128},

@@ -49,14 +49,14 @@ type capture struct {
 }
 
 var (
-	authNumbers = map[string]uint8{"hmac(md5)": wire.AuthMD5HMAC, "hmac(sha1)": wire.AuthSHA1HMAC,
+	authNumbers = map[string]wire.AlgID{"hmac(md5)": wire.AuthMD5HMAC, "hmac(sha1)": wire.AuthSHA1HMAC,
 		"hmac(sha256)": wire.AuthSHA256HMAC,
 		"hmac(sha384)": wire.AuthSHA384HMAC, "hmac(sha512)": wire.AuthSHA512HMAC,
 		"hmac(rmd160)": wire.AuthRIPEMD160HMAC,
 		"xcbc(aes)":    wire.AuthAESXCBCMAC}
 	icvBits = map[string]int{"hmac(sha384)": 192, "hmac(sha512)": 256}
 
-	encryptNumbers = map[string]uint8{"ecb(cipher_null)": wire.EncNull, "cbc(des)": wire.EncDESCBC,
+	encryptNumbers = map[string]wire.AlgID{"ecb(cipher_null)": wire.EncNull, "cbc(des)": wire.EncDESCBC,
 		"cbc(des3_ede)": wire.Enc3DESCBC,
 		"cbc(cast5)":    wire.EncCAST128CBC, "cbc(blowfish)": wire.EncBlowfishCBC,
 		"cbc(aes)":          wire.EncAESCBC,

@@ -120,9 +120,9 @@ type association struct {
 	satype       wire.SAType
 	spi          wire.SPI
 	src, dst     netip.Addr
-	mode         uint8
+	mode         wire.Mode
 	replay       uint8
-	encrypt      uint8
+	encrypt      wire.AlgID
 	flags        uint32
 	hard, soft   *wire.Lifetime
 	natt         uint8

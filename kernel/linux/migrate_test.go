@@ -137,7 +137,7 @@ func TestMigrateRefuses(t *testing.T) {
 		"it is longer than the rest":   func(msg []byte, at int) { msg[at] = 200 },
 		"it is shorter than it can be": func(msg []byte, at int) { msg[at] = 8 },
 		"its ends are of two families": func(msg []byte, at int) { msg[at+16] = 10 },
-		"its mode is another one":      func(msg []byte, at int) { msg[at+4] = wire.ModeTransport },
+		"its mode is another one":      func(msg []byte, at int) { msg[at+4] = uint8(wire.ModeTransport) },
 		"the mode of both is none":     func(msg []byte, at int) { msg[at+4], msg[at-48+4] = 9, 9 },
 	} {
 		h := newHost(t, engine.Options{})

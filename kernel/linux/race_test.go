@@ -176,7 +176,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		if i%20 == 19 {
 			return h.bare(wire.MsgFlush, 0)
 		}
-		return h.bare(wire.MsgXPromisc, wire.SAType(i%2))
+		return h.bare(wire.MsgXPromisc, h.d().SAType(uint8(i%2)))
 	})
 	run(func(i int) { h.inbound(h.sealed(spi(i), uint32(i))) })
 	run(func(i int) { h.outbound(datagram(me, peer)) })

@@ -68,7 +68,7 @@ func (c *careless) used(sa pfkey.SA) (uint64, error) {
 			return 0, errLoop
 		}
 		n := 8 * int(c.d.Order.Uint16(msg[off:])) // bug: 0 is not looked for
-		if wire.ExtType(c.d.Order.Uint16(msg[off+2:])) == wire.ExtLifetimeCurrent {
+		if c.d.ExtType(c.d.Order.Uint16(msg[off+2:])) == wire.ExtLifetimeCurrent {
 			l, err := c.d.ParseLifetime(msg[off:min(off+n, len(msg))])
 			if err == nil {
 				current = &l

@@ -293,7 +293,7 @@ func (b *bencher) suites(ctx context.Context) ([]benchSuite, error) {
 	if err != nil {
 		return nil, command.Failed(err)
 	}
-	has := func(list []wire.Alg, id uint8, known bool) bool {
+	has := func(list []wire.Alg, id wire.AlgID, known bool) bool {
 		return known && slices.ContainsFunc(list, func(a wire.Alg) bool { return a.ID == id })
 	}
 	d := c.Dialect()

@@ -86,7 +86,7 @@ func (f *sendFlags) takeSA(d *wire.Dialect, answer []byte) error {
 
 // takeCipher finds a cipher by the name its number has. The name of a combined one ends with the length of its ICV in
 // bytes.
-func (f *sendFlags) takeCipher(d *wire.Dialect, id uint8, ext []byte) error {
+func (f *sendFlags) takeCipher(d *wire.Dialect, id wire.AlgID, ext []byte) error {
 	name := d.EncryptName(id)
 	if name == "none" {
 		name = "null"

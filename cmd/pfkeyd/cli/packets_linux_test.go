@@ -308,7 +308,7 @@ func TestPacketsThroughEngine(t *testing.T) {
 // pfkeySuite is what an ADD says of the algorithms; encrypt 0: AH.
 type pfkeySuite struct {
 	name             string
-	auth, encrypt    uint8
+	auth, encrypt    wire.AlgID
 	authKey, encrKey []byte
 }
 

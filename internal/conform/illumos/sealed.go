@@ -15,7 +15,7 @@ import (
 // protection is how an SA protects packets, as an ADD or UPDATE put it.
 type protection struct {
 	proto         ipsec.Proto
-	auth, encrypt uint8 // the dialect's numbers
+	auth, encrypt wire.AlgID
 	authKey       wire.Key
 	encryptKey    wire.Key
 }
@@ -142,7 +142,7 @@ func sealed(j *conform.Judge, w conform.Whole) string {
 }
 
 // macs and ciphers are the algorithms that the recorded packets are protected with.
-var macs = map[uint8]*ipsec.MAC{
+var macs = map[wire.AlgID]*ipsec.MAC{
 	wire.AuthMD5HMAC:    ipsec.HMACMD5,
 	wire.AuthSHA1HMAC:   ipsec.HMACSHA1,
 	wire.AuthSHA256HMAC: ipsec.HMACSHA256,
@@ -150,7 +150,7 @@ var macs = map[uint8]*ipsec.MAC{
 	wire.AuthSHA512HMAC: ipsec.HMACSHA512,
 }
 
-var ciphers = map[uint8]struct {
+var ciphers = map[wire.AlgID]struct {
 	cipher *ipsec.Cipher
 	icv    int
 }{

@@ -269,7 +269,7 @@ func (s *hostSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
 	flags, to := s.flags, s.to
 	s.flags, s.to = 0, nil
 	_, err := unix.SendmsgN(s.fd, msg, nil, to, flags|unix.MSG_DONTWAIT)
-	if len(msg) > 1 && slices.Contains(adding, wire.MsgType(msg[1])) {
+	if len(msg) > 1 && slices.Contains(adding, wire.Linux().MsgType(msg[1])) {
 		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // never fails
 	}
 	return symbol(err)

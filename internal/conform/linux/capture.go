@@ -150,12 +150,12 @@ func (e *captureEnd) request(msg []byte) error {
 	defer s.Close()
 	buf := make([]byte, wire.MaxLen)
 	if errno := s.Send(msg, conform.Privileged); errno != wire.OK {
-		return fmt.Errorf("%s is refused: %v", e.d.MsgName(wire.MsgType(msg[1])), errno)
+		return fmt.Errorf("%s is refused: %v", e.d.MsgName(e.d.MsgType(msg[1])), errno)
 	}
 	n, _, errno := s.Recv(buf, 0)
 	h, err := e.d.Header(buf[:n])
 	if errno != wire.OK || err != nil {
-		return fmt.Errorf("%s is not answered: %v", e.d.MsgName(wire.MsgType(msg[1])), errno)
+		return fmt.Errorf("%s is not answered: %v", e.d.MsgName(e.d.MsgType(msg[1])), errno)
 	}
 	if h.Errno != 0 {
 		errno, _ := e.d.Errno(h.Errno)
@@ -172,10 +172,10 @@ func (c through) add(d *wire.Dialect, sa *capture.SA) []byte {
 	}
 	x := wire.SA{SPI: sa.Number, Replay: 32, State: wire.StateMature}
 	if sa.Auth != nil {
-		x.Auth = sa.Auth.ID
+		x.Auth = d.Auth(sa.Auth.ID)
 	}
 	if sa.Enc != nil {
-		x.Encrypt = sa.Enc.ID
+		x.Encrypt = d.Encrypt(sa.Enc.ID)
 	}
 	b := d.AppendSA(d.AppendHeader(nil, h), x)
 	b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: sa.Src, PrefixLen: uint8(sa.Src.BitLen())})
@@ -196,7 +196,7 @@ func (c through) add(d *wire.Dialect, sa *capture.SA) []byte {
 	return d.Finish(b)
 }
 
-func (c through) mode() uint8 {
+func (c through) mode() wire.Mode {
 	if c.Mode == "tunnel" {
 		return wire.ModeTunnel
 	}

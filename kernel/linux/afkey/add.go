@@ -35,7 +35,9 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 		return wire.EINVAL
 	}
 	v, _ := k.d.ParseSA(r.ext[wire.ExtSA])
-	if v.Auth > authMax || proto == ip.ProtoComp && v.Encrypt > compressMax || v.Encrypt > encryptMax {
+	auth, _ := k.d.AuthNumber(v.Auth)
+	encrypt, _ := k.d.EncryptNumber(v.Encrypt)
+	if auth > authMax || proto == ip.ProtoComp && encrypt > compressMax || encrypt > encryptMax {
 		return wire.EINVAL
 	}
 	authKey, encryptKey := k.key(r, wire.ExtKeyAuth), k.key(r, wire.ExtKeyEncrypt)
@@ -79,7 +81,7 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 }
 
 // setEncrypt takes over the encryption algorithm, or for IPCOMP that of compression, which has no key.
-func setEncrypt(s *transform.State, id uint8, key wire.Key) wire.Errno {
+func setEncrypt(s *transform.State, id wire.AlgID, key wire.Key) wire.Errno {
 	if s.Proto == ip.ProtoComp {
 		if id != wire.CompDeflate {
 			return wire.ENOSYS

@@ -7,7 +7,7 @@ import (
 
 // algorithm is one row of what PF_KEY offers.
 type algorithm struct {
-	id               uint8
+	id               wire.AlgID
 	is               transform.Algorithm
 	ivLen            uint8  // bytes
 	minBits, maxBits uint16 // as REGISTER says
@@ -41,13 +41,13 @@ var (
 
 // Highest numbers of algorithms.
 const (
-	authMax     = wire.AuthNull
-	encryptMax  = wire.EncTwofishCBC
-	compressMax = wire.CompLZJH
+	authMax     = uint8(wire.AuthNull)
+	encryptMax  = uint8(wire.EncTwofishCBC)
+	compressMax = uint8(wire.CompLZJH)
 )
 
-// byID finds a row by its number; nil if there is none.
-func byID(table []algorithm, id uint8) *algorithm {
+// byID finds a row; nil if there is none.
+func byID(table []algorithm, id wire.AlgID) *algorithm {
 	for i := range table {
 		if table[i].id == id {
 			return &table[i]
@@ -56,8 +56,8 @@ func byID(table []algorithm, id uint8) *algorithm {
 	return nil
 }
 
-// idOf is the number of an algorithm; 0 for what has none.
-func idOf(table []algorithm, a transform.Algorithm) uint8 {
+// idOf is PF_KEY's name of an algorithm; 0 for what has none.
+func idOf(table []algorithm, a transform.Algorithm) wire.AlgID {
 	for i := range table {
 		if table[i].is == a {
 			return table[i].id
@@ -66,19 +66,19 @@ func idOf(table []algorithm, a transform.Algorithm) uint8 {
 	return 0
 }
 
-// AuthID is PF_KEY's number of an algorithm of authentication; 0 for what has none.
-func AuthID(a transform.Algorithm) uint8 { return idOf(authAlgs, a) }
+// AuthID is what PF_KEY calls an algorithm of authentication; 0 for what has none.
+func AuthID(a transform.Algorithm) wire.AlgID { return idOf(authAlgs, a) }
 
-// EncryptID is PF_KEY's number of an algorithm of encryption; 0 for what has none.
-func EncryptID(a transform.Algorithm) uint8 { return idOf(encryptAlgs, a) }
+// EncryptID is what PF_KEY calls an algorithm of encryption; 0 for what has none.
+func EncryptID(a transform.Algorithm) wire.AlgID { return idOf(encryptAlgs, a) }
 
-// Auth is the algorithm of authentication with a number of PF_KEY's; [transform.NoAlgorithm] if there is none.
-func Auth(id uint8) transform.Algorithm { return withID(authAlgs, id) }
+// Auth is the algorithm of authentication that PF_KEY calls so; [transform.NoAlgorithm] if there is none.
+func Auth(id wire.AlgID) transform.Algorithm { return withID(authAlgs, id) }
 
-// Encrypt is the algorithm of encryption with a number of PF_KEY's; [transform.NoAlgorithm] if there is none.
-func Encrypt(id uint8) transform.Algorithm { return withID(encryptAlgs, id) }
+// Encrypt is the algorithm of encryption that PF_KEY calls so; [transform.NoAlgorithm] if there is none.
+func Encrypt(id wire.AlgID) transform.Algorithm { return withID(encryptAlgs, id) }
 
-func withID(table []algorithm, id uint8) transform.Algorithm {
+func withID(table []algorithm, id wire.AlgID) transform.Algorithm {
 	if a := byID(table, id); a != nil {
 		return a.is
 	}

@@ -9,7 +9,7 @@ import (
 const sockRaw = 3
 
 // modeOf reads a mode of PF_KEY.
-func modeOf(m uint8) (transform.Mode, bool) {
+func modeOf(m wire.Mode) (transform.Mode, bool) {
 	switch m {
 	case wire.ModeAny, wire.ModeTransport:
 		return transform.Transport, true
@@ -22,7 +22,7 @@ func modeOf(m uint8) (transform.Mode, bool) {
 }
 
 // wireMode is a mode as PF_KEY has it, which does not have all.
-func wireMode(m transform.Mode) (uint8, bool) {
+func wireMode(m transform.Mode) (wire.Mode, bool) {
 	switch m {
 	case transform.Transport:
 		return wire.ModeTransport, true

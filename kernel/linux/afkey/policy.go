@@ -78,10 +78,11 @@ const (
 
 // ipsecRequest is the fixed part of a request of X_POLICY.
 type ipsecRequest struct {
-	len         int
-	proto       uint16 // of which templates take the low byte
-	mode, level uint8
-	reqID       uint32
+	len   int
+	proto uint16 // of which templates take the low byte
+	mode  wire.Mode
+	level uint8
+	reqID uint32
 }
 
 // ipsecRequest reads a request at the start of b; false if it does not fit.
@@ -89,7 +90,7 @@ func (k *Manager) ipsecRequest(b []byte) (q ipsecRequest, ok bool) {
 	if len(b) < requestLen {
 		return q, false
 	}
-	q = ipsecRequest{len: int(k.d.Order.Uint16(b)), proto: k.d.Order.Uint16(b[2:]), mode: b[4], level: b[5],
+	q = ipsecRequest{len: int(k.d.Order.Uint16(b)), proto: k.d.Order.Uint16(b[2:]), mode: k.d.Mode(b[4]), level: b[5],
 		reqID: k.d.Order.Uint32(b[8:])}
 	return q, q.len >= requestLen && q.len <= len(b)
 }

@@ -3,16 +3,17 @@ package afkey
 import "github.com/pfkeyd/pfkeyd/wire"
 
 // satypeMax is the highest SA type.
-const satypeMax = wire.SATypeIPComp
+const satypeMax = uint8(wire.SATypeIPComp)
 
 // register answers with the algorithms, to the sender and to everybody who is registered. SA type 0 registers for
 // nothing.
 func (k *Manager) register(r *request) wire.Errno {
-	t, c := r.hdr.SAType, r.sender
+	c := r.sender
+	t, _ := k.d.SATypeNumber(r.hdr.SAType)
 	if t > satypeMax {
 		return wire.EINVAL
 	}
-	if t != wire.SATypeUnspec {
+	if t != 0 {
 		if c.registered&(1<<t) != 0 {
 			return wire.EEXIST
 		}

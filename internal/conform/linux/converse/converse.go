@@ -209,7 +209,7 @@ func (g *talker) movesTwice(msg []byte) bool {
 	}
 	type start struct {
 		proto    uint8
-		mode     uint8
+		mode     wire.Mode
 		reqID    uint32
 		src, dst netip.Addr
 	}
@@ -279,7 +279,7 @@ func (g *talker) message(s string) {
 			g.socks = slices.DeleteFunc(g.socks, func(o string) bool { return o == s })
 			return
 		}
-		g.send(s, g.finish(g.header(wire.MsgType(g.IntN(27)), g.satype())))
+		g.send(s, g.finish(g.header(g.d.MsgType(uint8(g.IntN(27))), g.satype())))
 	}
 }
 
@@ -290,8 +290,8 @@ func (g *talker) header(t wire.MsgType, satype int) []byte {
 	if g.chance(5) {
 		seq = 0
 	}
-	return g.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, SAType: wire.SAType(satype), Seq: seq,
-		PID: uint32(pick(g, 1, 42, 1234))})
+	return g.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, SAType: g.d.SAType(uint8(satype)),
+		Seq: seq, PID: uint32(pick(g, 1, 42, 1234))})
 }
 
 func (g *talker) finish(msg []byte) []byte { return g.d.Finish(msg) }
@@ -364,20 +364,20 @@ func (g *talker) anySPI() wire.SPI {
 var talkAuth = map[uint8]int{251: 0, 2: 128, 3: 160, 5: 256, 6: 384, 7: 512, 8: 160, 9: 128}
 var talkEncrypt = map[uint8]int{11: 0, 2: 64, 3: 192, 6: 128, 7: 128, 12: 128, 22: 256, 252: 128, 253: 192, 13: 160}
 
-func (g *talker) algorithm(known map[uint8]int) (id uint8, bits int) {
+func (g *talker) algorithm(symbol func(uint8) wire.AlgID, known map[uint8]int) (id wire.AlgID, bits int) {
 	if g.chance(5) {
-		return uint8(g.IntN(256)), 8 * g.IntN(70)
+		return symbol(uint8(g.IntN(256))), 8 * g.IntN(70)
 	}
 	ids := make([]uint8, 0, len(known))
 	for id := range known {
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	id = pick(g, ids...)
-	if bits = known[id]; g.chance(6) {
+	n := pick(g, ids...)
+	if bits = known[n]; g.chance(6) {
 		bits = pick(g, 0, 1, 40, 56, 64, 120, 128, 192, 256, 448, bits+1, bits+8)
 	}
-	return id, bits
+	return symbol(n), bits
 }
 
 func (g *talker) key(b []byte, t wire.ExtType, bits int) []byte {
@@ -396,9 +396,10 @@ func (g *talker) lifetime(b []byte, t wire.ExtType) []byte {
 }
 
 func (g *talker) sa2(b []byte) []byte {
-	v := wire.SA2{Mode: uint8(pick(g, 0, 1, 1, 2, 2, 3)), ReqID: pick[uint32](g, 0, 0, 7, 7, 9, 0x3fff, 0x12345)}
+	v := wire.SA2{Mode: g.d.Mode(uint8(pick(g, 0, 1, 1, 2, 2, 3))),
+		ReqID: pick[uint32](g, 0, 0, 7, 7, 9, 0x3fff, 0x12345)}
 	if g.chance(4) {
-		v.Mode = uint8(g.IntN(256))
+		v.Mode = g.d.Mode(uint8(g.IntN(256)))
 	}
 	return g.d.AppendSA2(b, v)
 }
@@ -412,13 +413,13 @@ func (g *talker) add(t wire.MsgType, satype int) []byte {
 	authBits, encryptBits := -1, -1
 	switch satype {
 	case 2:
-		sa.Auth, authBits = g.algorithm(talkAuth)
+		sa.Auth, authBits = g.algorithm(g.d.Auth, talkAuth)
 	case 9:
-		sa.Encrypt = uint8(pick(g, 2, 2, 2, 2, 0, 1, 3, 5))
+		sa.Encrypt = g.d.Encrypt(uint8(pick(g, 2, 2, 2, 2, 0, 1, 3, 5)))
 	default:
-		sa.Encrypt, encryptBits = g.algorithm(talkEncrypt)
+		sa.Encrypt, encryptBits = g.algorithm(g.d.Encrypt, talkEncrypt)
 		if g.chance(70) {
-			sa.Auth, authBits = g.algorithm(talkAuth)
+			sa.Auth, authBits = g.algorithm(g.d.Auth, talkAuth)
 		}
 	}
 	// With the patch of a picked SPI, the message has to begin with this extension.
@@ -544,10 +545,10 @@ func (g *talker) filter(b []byte) []byte {
 }
 
 func (g *talker) request() wire.IPsecRequest {
-	r := wire.IPsecRequest{Proto: uint16(pick(g, 50, 50, 50, 51, 108)), Mode: uint8(pick(g, 1, 1, 2, 3)),
+	r := wire.IPsecRequest{Proto: uint16(pick(g, 50, 50, 50, 51, 108)), Mode: g.d.Mode(uint8(pick(g, 1, 1, 2, 3))),
 		Level: uint8(pick(g, 2, 2, 3, 3, 1, 0)), ReqID: pick[uint32](g, 0, 7, 9, 0x3fff, 0x4000)}
 	if g.chance(4) {
-		r.Proto, r.Mode, r.Level = uint16(pick(g, 0, 6, 43, 60, 306)), uint8(g.IntN(6)), uint8(g.IntN(6))
+		r.Proto, r.Mode, r.Level = uint16(pick(g, 0, 6, 43, 60, 306)), g.d.Mode(uint8(g.IntN(6))), uint8(g.IntN(6))
 	}
 	if r.Mode == wire.ModeTunnel || g.chance(5) {
 		src, dst := g.endpoints()

@@ -62,7 +62,7 @@ func (g *talker) encapsulated(t wire.MsgType, to netip.AddrPort) []byte {
 	b = g.addresses(b, src, to.Addr())
 	b = g.key(b, wire.ExtKeyEncrypt, 0)
 	if g.chance(30) {
-		b = g.d.AppendSA2(b, wire.SA2{Mode: uint8(pick(g, 0, 1, 2, 2, 3))})
+		b = g.d.AppendSA2(b, wire.SA2{Mode: g.d.Mode(uint8(pick(g, 0, 1, 2, 2, 3)))})
 	}
 	if g.chance(25) {
 		hard := wire.Lifetime{Allocations: pick[uint32](g, 0, 100), Bytes: pick[uint64](g, 0, 10000)}
@@ -186,7 +186,7 @@ func (g *talker) outPolicy(v6 bool) []byte {
 		if more > 0 {
 			protos = protos[:3] // how well a packet can be compressed does not show if that is done last
 		}
-		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: uint8(pick(g, 1, 1, 1, 2, 2, 3)),
+		r := wire.IPsecRequest{Proto: uint16(pick(g, protos...)), Mode: g.d.Mode(uint8(pick(g, 1, 1, 1, 2, 2, 3))),
 			Level: uint8(pick(g, 2, 2, 1, 3)), ReqID: pick[uint32](g, 0, 0, 7)}
 		if r.Mode == wire.ModeTunnel {
 			r.Src.Addr, r.Dst.Addr = src, pick(g, gateway, gateway, dst)
@@ -218,10 +218,10 @@ func (g *talker) outSA(v6 bool) []byte {
 		sa.SPI &= 0xf0ff // one of 16 bits
 	default:
 		var bits int
-		sa.Encrypt, bits = g.algorithm(talkEncrypt)
+		sa.Encrypt, bits = g.algorithm(g.d.Encrypt, talkEncrypt)
 		keys = g.key(nil, wire.ExtKeyEncrypt, bits)
 		if g.chance(70) {
-			sa.Auth, bits = g.algorithm(talkAuth)
+			sa.Auth, bits = g.algorithm(g.d.Auth, talkAuth)
 			keys = append(keys, g.key(nil, wire.ExtKeyAuth, bits)...)
 		}
 	}
@@ -230,7 +230,7 @@ func (g *talker) outSA(v6 bool) []byte {
 	b = g.d.AppendAddress(b, wire.ExtAddressDst, pfkey.Host(pick(g, dst, dst, gateway)))
 	b = append(b, keys...)
 	if g.chance(60) {
-		b = g.d.AppendSA2(b, wire.SA2{Mode: uint8(pick(g, 0, 1, 1, 2, 3)), ReqID: pick[uint32](g, 0, 0, 7)})
+		b = g.d.AppendSA2(b, wire.SA2{Mode: g.d.Mode(uint8(pick(g, 0, 1, 1, 2, 3))), ReqID: pick[uint32](g, 0, 0, 7)})
 	}
 	if g.chance(15) {
 		hard := wire.Lifetime{Allocations: pick[uint32](g, 0, 100), Bytes: pick[uint64](g, 0, 100000)}

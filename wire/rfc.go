@@ -5,8 +5,9 @@ import "fmt"
 // Version is the only protocol version there is, PF_KEY_V2.
 const Version = 2
 
-// MsgType is the type of a message, sadb_msg_type.
-type MsgType uint8
+// MsgType is the type of a message, sadb_msg_type. It is a symbol: the number in a message is the dialect's, see
+// [Dialect.MsgType] and [Dialect.MsgNumber].
+type MsgType uint16
 
 // Message types of RFC 2367 section 3.1. The dialects have more.
 const (
@@ -24,11 +25,12 @@ const (
 	MsgXPromisc MsgType = 11 // SADB_X_PROMISC, 3.1.11
 )
 
-// String names the types of the RFC; [Dialect.MsgName] knows those of a dialect too.
-func (t MsgType) String() string { return nameOf(uint64(t), rfcMsgs) }
+// String is the name without SADB_, such as GETSPI, or unknown(0x2a).
+func (t MsgType) String() string { return symbolName(t, allMsgs...) }
 
-// ExtType is the type of an extension, sadb_ext_type.
-type ExtType uint16
+// ExtType is the type of an extension, sadb_ext_type. It is a symbol: the number in a message is the dialect's, see
+// [Dialect.ExtType] and [Dialect.ExtNumber].
+type ExtType uint32
 
 // Extension types of RFC 2367 section 2.3. The dialects have more.
 const (
@@ -51,11 +53,18 @@ const (
 	ExtSPIRange         ExtType = 16 // SADB_EXT_SPIRANGE, 2.3.9
 )
 
-// String names the types of the RFC; [Dialect.ExtName] knows those of a dialect too.
-func (t ExtType) String() string { return nameOf(uint64(t), rfcExts) }
+// String is the name without SADB_EXT_, such as ADDRESS_SRC or X_SA2, or unknown(0x2a). A dialect may have another one,
+// see [Dialect.ExtName].
+func (t ExtType) String() string {
+	if s, ok := extNames[t]; ok {
+		return s
+	}
+	return fmt.Sprintf("unknown(%#x)", uint16(t))
+}
 
-// SAType is the type of a security association, sadb_msg_satype (RFC 2367 section 3.3).
-type SAType uint8
+// SAType is the type of a security association, sadb_msg_satype (RFC 2367 section 3.3). It is a symbol: the number in a
+// message is the dialect's, see [Dialect.SAType] and [Dialect.SATypeNumber].
+type SAType uint16
 
 // SA types of RFC 2367 section 3.3, and of dialects.
 const (
@@ -70,8 +79,8 @@ const (
 	SATypeIPComp SAType = 9 // IP compression: all but illumos
 )
 
-// String names the types of the RFC; [Dialect.SATypeName] knows those of a dialect too.
-func (t SAType) String() string { return nameOf(uint64(t), rfcSATypes) }
+// String is the name in lower case, such as esp, or unknown(0x2a).
+func (t SAType) String() string { return symbolName(t, allSATypes...) }
 
 // State is the state of a security association, sadb_sa_state (RFC 2367 section 3.2).
 type State uint8
@@ -106,3 +115,16 @@ const (
 
 // SA flags of RFC 2367 section 2.3.1. Whether a kernel honours them is another matter.
 const FlagPFS uint32 = 1
+
+var rfcMsgs = []row[MsgType]{
+	{MsgReserved, 0, "RESERVED"}, {MsgGetSPI, 1, "GETSPI"}, {MsgUpdate, 2, "UPDATE"}, {MsgAdd, 3, "ADD"},
+	{MsgDelete, 4, "DELETE"}, {MsgGet, 5, "GET"}, {MsgAcquire, 6, "ACQUIRE"}, {MsgRegister, 7, "REGISTER"},
+	{MsgExpire, 8, "EXPIRE"}, {MsgFlush, 9, "FLUSH"}, {MsgDump, 10, "DUMP"}, {MsgXPromisc, 11, "X_PROMISC"},
+}
+
+var rfcSATypes = []row[SAType]{
+	{SATypeUnspec, 0, "unspec"}, {SATypeAH, 2, "ah"}, {SATypeESP, 3, "esp"}, {SATypeRSVP, 5, "rsvp"},
+	{SATypeOSPFv2, 6, "ospfv2"}, {SATypeRIPv2, 7, "ripv2"}, {SATypeMIP, 8, "mip"},
+}
+
+var rfcStates = []name{{0, "larval"}, {1, "mature"}, {2, "dying"}, {3, "dead"}}
