@@ -38,10 +38,12 @@ type Engine struct {
 	opened  uint64
 	queued  struct{ messages, cost int } // in the receive queues of all sockets
 	waiting map[*byte]int                // in how many of them a message is, by its first byte
-	after   []func()                     // to run once mu is released, in order
-	hear    []*Socket                    // sockets whose queue has become non-empty since mu was taken
-	next    time.Time                    // what Next said last, zero if it said nothing
-	stopped bool
+	// registered and promiscuous are how many sockets are.
+	registered, promiscuous int
+	after                   []func()  // to run once mu is released, in order
+	hear                    []*Socket // sockets whose queue has become non-empty since mu was taken
+	next                    time.Time // what Next said last, zero if it said nothing
+	stopped                 bool
 
 	posted struct {
 		sync.Mutex // a leaf

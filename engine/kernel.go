@@ -42,6 +42,10 @@ type Endpoint interface {
 	Closed()
 }
 
+// Describer is an [Endpoint] that has more to say in the status of its socket. It adds to what is there. The control
+// lock is held.
+type Describer interface{ Describe(st *SocketStatus) }
+
 // Packets is a kernel that packets pass through. Where there is none, they are dropped.
 type Packets interface {
 	// Inbound and Outbound drive a packet that has just been injected, each to its verdict or into a queue. The control

@@ -16,6 +16,10 @@ type Socket struct {
 	cred   pfkey.Cred
 	number uint64
 	closed bool
+
+	registered uint64 // a bit for each SA type
+	promisc    bool
+
 	notify atomic.Pointer[func()]
 
 	queue []queued // queue[head:] wait
@@ -207,5 +211,6 @@ func (s *Socket) Close() {
 	}
 	s.queue, s.head = nil, 0
 	s.e.forget(s)
+	s.hearNothing()
 	s.end.Closed()
 }

@@ -101,10 +101,28 @@ func (e *Engine) Status(limit int) Status {
 		st.Next = &t
 	}
 	for _, s := range e.sockets {
-		st.Sockets = append(st.Sockets, SocketStatus{Number: s.number, PID: s.cred.PID, UID: s.cred.UID,
-			Queued: s.Messages(), Bytes: s.bytes, Lost: s.lost})
+		st.Sockets = append(st.Sockets, s.status())
 	}
 	e.kernel.Describe(&st, limit)
 	st.Ledger = e.ledger.Balance()
+	return st
+}
+
+// status describes a socket; its kernel may add to it.
+func (s *Socket) status() SocketStatus {
+	st := SocketStatus{Number: s.number, PID: s.cred.PID, UID: s.cred.UID, Queued: s.Messages(),
+		Bytes: s.bytes, Lost: s.lost}
+	d := s.e.Dialect()
+	for n := range uint8(64) {
+		if t := d.SAType(n); s.Registered(t) {
+			st.Registered = append(st.Registered, d.SATypeName(t))
+		}
+	}
+	if s.promisc {
+		st.Flags = append(st.Flags, "promisc")
+	}
+	if end, ok := s.end.(Describer); ok {
+		end.Describe(&st)
+	}
 	return st
 }

@@ -230,7 +230,7 @@ func (k *Kernel) acquireFromUser(r *request) {
 			return
 		}
 		for _, p := range k.consumers() {
-			if r.sender.isRegistered(p.satype) {
+			if r.sender.s.Registered(p.satype) {
 				k.consume(p, r)
 				return
 			}

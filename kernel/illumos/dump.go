@@ -115,7 +115,7 @@ func (k *Kernel) begin(d *dump, sender *client) {
 	k.dumpNumber++
 	d.number = k.dumpNumber
 	for _, s := range k.e.Sockets() {
-		if c := clientOf(s); !c.noLoop && (c.promisc || c == sender) {
+		if c := clientOf(s); !c.noLoop && (s.Promisc() || c == sender) {
 			d.hearers = append(d.hearers, c)
 		}
 	}

@@ -54,7 +54,7 @@ const typicalSA = 512
 func (k *Kernel) noRoomForDump(reader *client) bool {
 	each := int64(typicalSA)
 	for _, s := range k.e.Sockets() {
-		if c := clientOf(s); !c.noLoop && (c.promisc || c == reader) {
+		if c := clientOf(s); !c.noLoop && (s.Promisc() || c == reader) {
 			each += queuePlace
 		}
 	}

@@ -6,6 +6,6 @@ import "github.com/pfkeyd/pfkeyd/wire"
 // all sockets in that mode. There is no data form that would inject a message, and copies come without a header around
 // them.
 func (k *Kernel) promisc(r *request) {
-	r.sender.promisc = r.hdr.SAType != wire.SATypeUnspec
+	r.sender.s.SetPromisc(r.hdr.SAType != wire.SATypeUnspec)
 	k.passUp(r.msg, r.sender, fromKeysock)
 }

@@ -24,7 +24,7 @@ func (k *Kernel) registerMessage(p *protocol, seq wire.Seq, pid uint32) []byte {
 // each type of X_EREG, each of which gets an answer of its own.
 func (k *Kernel) registerExtended(r *request) {
 	c := r.sender
-	if c.registered != 0 {
+	if c.s.RegisteredAny() {
 		k.fail(r, result{errno: wire.EBUSY})
 		return
 	}

@@ -18,11 +18,6 @@ import (
 func (k *Kernel) Describe(st *engine.Status, limit int) {
 	st.Fault = k.fault.String()
 	st.Counters = k.Counters()
-	for i, s := range k.e.Sockets() {
-		if i < len(st.Sockets) {
-			k.describeSocket(&st.Sockets[i], clientOf(s))
-		}
-	}
 	for _, p := range k.consumers() {
 		for _, f := range p.families() {
 			for _, t := range []*table{&f.out, &f.in} {
@@ -120,19 +115,13 @@ func (k *Kernel) describeAction(a *spd.Action) string {
 	return strings.Join(words, " ")
 }
 
-func (k *Kernel) describeSocket(st *engine.SocketStatus, c *client) {
-	for _, p := range k.consumers() {
-		if c.isRegistered(p.satype) {
-			st.Registered = append(st.Registered, k.d.SATypeName(p.satype))
-		}
+// Describe implements [engine.Describer].
+func (c *client) Describe(st *engine.SocketStatus) {
+	if c.extended {
+		st.Flags = append(st.Flags, "extended")
 	}
-	for _, f := range []struct {
-		on   bool
-		name string
-	}{{c.promisc, "promisc"}, {c.extended, "extended"}, {c.noLoop, "no-loopback"}} {
-		if f.on {
-			st.Flags = append(st.Flags, f.name)
-		}
+	if c.noLoop {
+		st.Flags = append(st.Flags, "no-loopback")
 	}
 }
 

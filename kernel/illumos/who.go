@@ -8,14 +8,12 @@ import (
 
 // client is what keysock keeps of a socket, guarded by the control lock.
 type client struct {
-	k          *Kernel
-	s          *engine.Socket
-	registered uint32 // a bit for each SA type
-	noLoop     bool   // SO_USELOOPBACK off: hears nothing at all
-	promisc    bool
-	extended   bool // did an extended REGISTER
-	full       bool // the receive queue has reached its limit and not yet been read empty enough
-	recvHiwat  int  // bytes
+	k         *Kernel
+	s         *engine.Socket
+	noLoop    bool // SO_USELOOPBACK off: hears nothing at all
+	extended  bool // did an extended REGISTER
+	full      bool // the receive queue has reached its limit and not yet been read empty enough
+	recvHiwat int  // bytes
 
 	readsWhenFull uint64
 	sendHiwat     int
@@ -26,8 +24,6 @@ func (k *Kernel) newClient(s *engine.Socket) *client {
 }
 
 func clientOf(s *engine.Socket) *client { return s.Endpoint().(*client) }
-
-func (c *client) isRegistered(t wire.SAType) bool { return t < 32 && c.registered&(1<<t) != 0 }
 
 // source is who made a message that goes up to sockets.
 type source int
@@ -46,7 +42,7 @@ func (k *Kernel) passUp(msg []byte, sender *client, src source) (heard bool) {
 	for _, s := range k.e.Sockets() {
 		c := clientOf(s)
 		// The rule is asked in any case: it may register the socket.
-		if hears := k.hears(c, typ, satype, sender, src); c.noLoop || !c.promisc && !hears {
+		if hears := k.hears(c, typ, satype, sender, src); c.noLoop || !s.Promisc() && !hears {
 			continue
 		}
 		heard = true
@@ -69,12 +65,12 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 		case src == fromKeysock:
 			return c == sender
 		case sender == nil:
-			return c.extended || c.isRegistered(satype)
+			return c.extended || c.s.Registered(satype)
 		case c == sender:
-			c.registered |= 1 << satype
+			c.s.Register(satype)
 			return true
 		}
-		return !c.extended && c.isRegistered(satype)
+		return !c.extended && c.s.Registered(satype)
 	case wire.MsgAcquire:
 		switch {
 		case src == fromUser:
@@ -86,7 +82,7 @@ func (k *Kernel) hears(c *client, typ wire.MsgType, satype wire.SAType, sender *
 		case src == fromKeysock:
 			return false
 		}
-		return !c.extended && c.isRegistered(satype)
+		return !c.extended && c.s.Registered(satype)
 	}
 	return c == sender
 }

@@ -141,11 +141,13 @@ func TestDumpOfNothingWithoutRoom(t *testing.T) {
 }
 
 // TestAcquireWithoutRoom: an ACQUIRE that nobody has room for leaves nothing behind, so that the next packet asks
-// again.
+// again. A promiscuous socket, which is shown it, does not count.
 func TestAcquireWithoutRoom(t *testing.T) {
 	h := newHost(t, engine.Options{})
 	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: transport(protoESP)}))
 	h.must(h.bare(wire.MsgRegister, wire.SATypeESP))
+	h.open().Send(h.bare(wire.MsgXPromisc, 1), privileged)
+	h.drain()
 	if errno := h.s.SetOption(pfkey.OptionRecvBuffer, 1); errno != wire.OK {
 		t.Fatal(errno)
 	}

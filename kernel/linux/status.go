@@ -15,11 +15,6 @@ import (
 // to be sorted under the control lock, but for ACQUIREs, which have none.
 func (k *Kernel) Describe(st *engine.Status, limit int) {
 	st.Counters = k.Counters()
-	for i, s := range k.e.Sockets() {
-		if i < len(st.Sockets) {
-			k.DescribeSocket(&st.Sockets[i], s)
-		}
-	}
 	states, acquires, policies := k.transforms.Counts()
 	st.SACount += states
 	st.AcquireCount, st.PolicyCount = acquires, policies

@@ -68,11 +68,9 @@ type Manager struct {
 	transforms Transforms
 	buffers    Buffers
 
-	request     request // the one being handled
-	registered  int     // sockets that have registered any SA type
-	promiscuous int     // sockets that are
-	reqID       uint32  // the last one chosen for level "unique"
-	unheard     bool    // the request being handled is a flush of which nobody may hear
+	request request // the one being handled
+	reqID   uint32  // the last one chosen for level "unique"
+	unheard bool    // the request being handled is a flush of which nobody may hear
 
 	// What a request asks for or is told, here so that it costs no memory.
 	state  transform.State
@@ -100,8 +98,5 @@ func (k *Manager) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) (engine.E
 	return k.newClient(s), wire.OK
 }
 
-// count notes that there are more or fewer registered sockets.
-func (k *Manager) count(n int) {
-	k.registered += n
-	k.transforms.Ask(k.registered > 0)
-}
+// ask has the transforms ask for SAs as long as somebody is registered.
+func (k *Manager) ask() { k.transforms.Ask(k.e.Registered() > 0) }

@@ -8,14 +8,7 @@ func (k *Manager) promisc(r *request) wire.Errno {
 		if r.hdr.SAType > 1 {
 			return wire.EINVAL
 		}
-		if on := r.hdr.SAType == 1; on != r.sender.promisc {
-			r.sender.promisc = on
-			if on {
-				k.promiscuous++
-			} else {
-				k.promiscuous--
-			}
-		}
+		r.sender.s.SetPromisc(r.hdr.SAType == 1)
 		h := r.hdr
 		h.Errno = 0
 		r.msg = append(k.d.AppendHeader(make([]byte, 0, len(r.msg)), h), r.msg[wire.HeaderLen:]...)

@@ -14,13 +14,11 @@ func (k *Manager) register(r *request) wire.Errno {
 		return wire.EINVAL
 	}
 	if t != 0 {
-		if c.registered&(1<<t) != 0 {
+		if c.s.Registered(r.hdr.SAType) {
 			return wire.EEXIST
 		}
-		if c.registered == 0 {
-			k.count(1)
-		}
-		c.registered |= 1 << t
+		c.s.Register(r.hdr.SAType)
+		k.ask()
 	}
 	h := r.hdr
 	h.Errno = 0

@@ -12,8 +12,6 @@ import (
 type client struct {
 	k                *Manager
 	s                *engine.Socket
-	registered       uint32 // a bit for each SA type
-	promisc          bool
 	recvBuf, sendBuf int // bytes, as getsockopt shows them
 	dump             *dump
 }
@@ -31,22 +29,15 @@ func clientOf(s *engine.Socket) *client { return s.Endpoint().(*client) }
 // Closed implements [engine.Endpoint].
 func (c *client) Closed() {
 	c.endDump()
-	if c.registered != 0 {
-		c.k.count(-1)
-	}
-	if c.promisc {
-		c.k.promiscuous--
-	}
+	c.k.ask()
 }
 
-// scope is who hears a message. Promiscuous sockets hear every one once more.
-type scope int
-
+// Who hears a message.
 const (
-	toOne         scope = iota // the sender of the request
-	toAll                      // every socket, the sender's included
-	toRegistered               // every socket that has registered any SA type, and the sender if there is one
-	toPromiscuous              // nobody else
+	toOne         = engine.ToOne
+	toAll         = engine.ToAll
+	toRegistered  = engine.ToRegistered
+	toPromiscuous = engine.ToPromiscuous
 )
 
 // message is what sockets get, and how much memory it takes there.
@@ -76,29 +67,18 @@ func (m *message) cost() int {
 
 // broadcast delivers a message and says whether those it is meant for got it: for registered sockets one of them, for
 // one socket that one. The message must not be changed any more.
-func (k *Manager) broadcast(m message, to scope, one *client) (heard bool) {
-	if to == toPromiscuous && k.promiscuous == 0 {
-		return false
-	}
+func (k *Manager) broadcast(m message, to engine.Audience, one *client) (heard bool) {
 	cost := m.cost()
-	if to == toOne && k.promiscuous == 0 {
-		return one.s.DeliverAs(m.bytes, cost, false)
+	var sender *engine.Socket
+	if one != nil {
+		sender = one.s
 	}
-	for _, s := range k.e.Sockets() {
-		c := clientOf(s)
-		if c.promisc {
-			s.DeliverAs(m.bytes, cost, false)
-		}
-		if c == one || to != toAll && (to != toRegistered || c.registered == 0) {
-			continue
-		}
-		if s.DeliverAs(m.bytes, cost, false) {
+	k.e.Hearers(to, sender, func(s *engine.Socket, extra bool) bool {
+		if s.DeliverAs(m.bytes, cost, false) && !extra {
 			heard = true
 		}
-	}
-	if one != nil {
-		heard = one.s.DeliverAs(m.bytes, cost, false)
-	}
+		return true
+	})
 	return heard
 }
 
@@ -157,4 +137,11 @@ func (c *client) Call(call pfkey.Call) pfkey.Errno {
 		return wire.OK
 	}
 	return wire.EOPNOTSUPP
+}
+
+// Describe implements [engine.Describer].
+func (c *client) Describe(st *engine.SocketStatus) {
+	if c.dump != nil {
+		st.Flags = append(st.Flags, "dumping")
+	}
 }
