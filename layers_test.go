@@ -80,6 +80,21 @@ var layers = map[string]layer{
 			"internal/policyfile"},
 		why: "a kernel answers messages; it has no files, commands or network",
 	},
+	"kernel/linux/afkey": {
+		own: []string{"wire", "sadb", "spd", "pfkey", "engine", "kernel/linux/transform", "internal/ip"},
+		not: map[string]string{"time": "time may be that of a real kernel"},
+		why: "what it answers is what the transforms say, whichever they are: it has no packets",
+	},
+	"kernel/linux/xfrm": {
+		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "kernel/linux/transform",
+			"internal/ip"},
+		why: "it knows nothing of PF_KEY; of wire it takes the names of errors",
+	},
+	"kernel/linux/transform": {
+		own: []string{"sadb", "spd"},
+		not: noClock,
+		why: "both sides of the seam stand on it",
+	},
 	"control": {
 		own: []string{"wire", "sadb", "pfkey", "engine", "internal/door"},
 		why: "it looks at a running engine, whichever kernel that is",

@@ -117,7 +117,7 @@ func (s *sa) describe(to *transform.State) {
 
 // describeAs puts down what the SA was when it was in a phase.
 func (s *sa) describeAs(to *transform.State, phase sadb.State, u transform.Usage, l transform.Limits) {
-	*to = transform.State{Config: s.Config, Phase: min(phase, sadb.Dead), Encap: s.encap.Load(), Limits: l, Usage: u}
+	to.Config, to.Phase, to.Encap, to.Limits, to.Usage = s.Config, min(phase, sadb.Dead), s.encap.Load(), l, u
 }
 
 // tell tells the key manager what has become of an SA.
