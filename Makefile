@@ -9,6 +9,8 @@ QEMU32   ?= qemu-arm
 # Systems the module must build for: GOOS/GOARCH. linux/386 is 32 bits, linux/s390x big-endian.
 PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/arm64 openbsd/amd64 openbsd/arm64 \
             netbsd/amd64 darwin/amd64 darwin/arm64 illumos/amd64
+# Packages that build where there are no sockets, though some of what they have needs them.
+SOCKETLESS = ./pfkey ./racelab
 # Packages whose tests run on an emulated big-endian machine: those that read and write bytes.
 BYTES     = ./wire/... ./packet/... ./ipsec/... ./sadb/... ./spd/... ./packetport/...
 # Options of make mutants, such as MUTANTS='-sample 200 -seed 7' or MUTANTS='-ops all'.
@@ -57,6 +59,7 @@ cross:
 		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build ./...; \
 		GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet ./...; \
 	done
+	GOOS=js GOARCH=wasm $(GO) build $(SOCKETLESS)
 
 bigendian:
 	GOARCH=s390x CGO_ENABLED=0 $(GO) test -exec $(QEMU) $(BYTES)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/kernel"
@@ -548,7 +549,7 @@ func TestListen(t *testing.T) {
 	if _, err := control.Listen(path); err == nil || !strings.Contains(err.Error(), "is in use") {
 		t.Errorf("a living socket: %v", err)
 	}
-	l.UnixListener.Close() // and leaves the file
+	l.(*door.Listener).UnixListener.Close() // and leaves the file
 	if l, err = control.Listen(path); err != nil {
 		t.Fatalf("a leftover socket: %v", err)
 	}

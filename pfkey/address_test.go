@@ -72,7 +72,7 @@ func atHome(t *testing.T) string {
 	return pfkey.DefaultDir()
 }
 
-func listen(t *testing.T, path string) *pfkey.Listener {
+func listen(t *testing.T, path string) net.Listener {
 	t.Helper()
 	l, err := pfkey.Listen(path)
 	if err != nil {

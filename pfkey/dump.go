@@ -3,10 +3,7 @@ package pfkey
 import (
 	"bytes"
 	"context"
-	"errors"
 	"iter"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -86,7 +83,7 @@ func (c *Client) dump(ctx context.Context, msg []byte, each func([]byte) (bool, 
 		last = c.isLast(answer)
 		h, _ := c.dialect.Header(answer)
 		if err := answerError(c.dialect, h, msg); err != nil {
-			if errors.Is(err, unix.ENOENT) {
+			if e, ok := c.dialect.Errno(h.Errno); ok && e == wire.ENOENT {
 				return nil // how Linux says that there is none
 			}
 			return err

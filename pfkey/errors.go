@@ -7,8 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -57,12 +56,12 @@ func (e *OpError) Error() string {
 
 // errnoText is the text of an error. An errno has its name too, which people know and can look up.
 func errnoText(err error) string {
-	n, ok := err.(unix.Errno)
-	name := unix.ErrnoName(n)
+	n, ok := err.(syscall.Errno)
+	name := errnoName(n)
 	switch {
 	case !ok || name == "":
 		return err.Error()
-	case n == unix.EOPNOTSUPP:
+	case n == syscall.EOPNOTSUPP:
 		name = "EOPNOTSUPP" // ENOTSUP has the same number on some systems
 	}
 	return name + ", " + n.Error()
@@ -76,10 +75,11 @@ func (e *OpError) Timeout() bool {
 }
 
 // hostErrnos turns names into numbers of this system.
-var hostErrnos = sync.OnceValue(func() map[string]unix.Errno {
-	m := map[string]unix.Errno{"EOPNOTSUPP": unix.EOPNOTSUPP, "ENOTSUP": unix.ENOTSUP} // the same number on some
-	for n := unix.Errno(1); n < 256; n++ {
-		if name := unix.ErrnoName(n); name != "" {
+var hostErrnos = sync.OnceValue(func() map[string]syscall.Errno {
+	// The two have the same number on some systems.
+	m := map[string]syscall.Errno{"EOPNOTSUPP": syscall.EOPNOTSUPP, "ENOTSUP": syscall.ENOTSUP}
+	for n := syscall.Errno(1); n < 256; n++ {
+		if name := errnoName(n); name != "" {
 			if _, ok := m[name]; !ok {
 				m[name] = n
 			}
@@ -89,7 +89,7 @@ var hostErrnos = sync.OnceValue(func() map[string]unix.Errno {
 })
 
 // HostErrno is the errno of this system with the same name; false if it has none.
-func HostErrno(e Errno) (unix.Errno, bool) {
+func HostErrno(e Errno) (syscall.Errno, bool) {
 	n, ok := hostErrnos()[e.String()]
 	return n, ok
 }

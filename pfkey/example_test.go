@@ -38,7 +38,7 @@ func ExampleServer() {
 	served := make(chan error)
 	go func() { served <- server.Serve(context.Background(), l) }()
 
-	client, err := pfkey.Dial(context.Background(), "illumos:"+l.Path())
+	client, err := pfkey.Dial(context.Background(), "illumos:"+l.Addr().String())
 	if err != nil {
 		log.Fatal(err)
 	}

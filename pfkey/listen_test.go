@@ -13,13 +13,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
 func TestListenModes(t *testing.T) {
 	dir := atHome(t)
 	l := listen(t, pfkey.DefaultPath("linux"))
-	for path, want := range map[string]fs.FileMode{dir: fs.ModeDir | 0o700, l.Path(): fs.ModeSocket | 0o600} {
+	for path, want := range map[string]fs.FileMode{dir: fs.ModeDir | 0o700, l.Addr().String(): fs.ModeSocket | 0o600} {
 		if st, err := os.Lstat(path); err != nil || st.Mode() != want {
 			t.Errorf("%s: mode %v %v, want %v", path, st.Mode(), err, want)
 		}
@@ -27,7 +28,7 @@ func TestListenModes(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := os.Lstat(l.Path()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(l.Addr().String()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after Close: %v", err)
 	}
 	if err := l.Close(); err != nil {
@@ -239,14 +240,13 @@ func TestListenLocked(t *testing.T) {
 func TestListenMask(t *testing.T) {
 	defer unix.Umask(unix.Umask(0))
 	dir := t.TempDir()
-	for name, listen := range map[string]func(string) (*pfkey.Listener, error){"packets": pfkey.Listen,
-		"stream": pfkey.ListenStream} {
-		l, err := listen(filepath.Join(dir, name))
+	for name, network := range map[string]string{"packets": "unixpacket", "stream": "unix"} {
+		l, err := door.Listen(network, filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		if st, err := os.Lstat(l.Path()); err != nil || st.Mode() != fs.ModeSocket|0o600 {
+		if st, err := os.Lstat(l.Addr().String()); err != nil || st.Mode() != fs.ModeSocket|0o600 {
 			t.Errorf("%s: mode %v %v", name, st.Mode(), err)
 		}
 	}
@@ -258,7 +258,7 @@ func TestListenRace(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "s")
 		leftover(t, path)
 		var starting sync.WaitGroup
-		listeners := make([]*pfkey.Listener, 8)
+		listeners := make([]net.Listener, 8)
 		for i := range listeners {
 			starting.Go(func() {
 				l, err := pfkey.Listen(path)

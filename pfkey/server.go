@@ -1,3 +1,5 @@
+//go:build unix
+
 package pfkey
 
 import (
@@ -54,9 +56,6 @@ type Server struct {
 	conns     map[*Conn]struct{}             // those served, and after Shutdown those whose ends are still open
 }
 
-// maxMessage is one byte more than the longest message the 16-bit length field can express, so that longer ones show.
-const maxMessage = wire.MaxLen + 1
-
 // NewServer makes a server for engine. It does nothing until Serve or Attach.
 func NewServer(engine Engine, options ServerOptions) *Server {
 	s := &Server{
@@ -71,7 +70,7 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if s.options.Allow == nil {
-		s.options.Allow = allowOwn
+		s.options.Allow = func(c Cred) error { return door.CheckUser(c.UID) }
 	}
 	return s
 }

@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package door is what all Unix sockets of an engine have in common: which paths may be used, who may come in and who
 // may answer, and what to do when no connection can be accepted for now.
 package door
@@ -68,8 +70,13 @@ func Check(nc net.Conn) error {
 	if err != nil {
 		return err
 	}
-	if !Trusted(cred.UID) {
-		return fmt.Errorf("user %d is neither root nor the engine's user", cred.UID)
+	return CheckUser(cred.UID)
+}
+
+// CheckUser is Check for somebody whose user is known.
+func CheckUser(uid uint32) error {
+	if !Trusted(uid) {
+		return fmt.Errorf("user %d is neither root nor the engine's user", uid)
 	}
 	return nil
 }

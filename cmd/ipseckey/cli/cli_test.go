@@ -46,7 +46,7 @@ func serve(t *testing.T) string {
 		}
 		e.Close()
 	})
-	return "illumos:" + l.Path()
+	return "illumos:" + l.Addr().String()
 }
 
 // run runs the command with standard input and returns its exit status and what it printed.

@@ -1,4 +1,4 @@
-package pfkey
+package door
 
 import (
 	"context"

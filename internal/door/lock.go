@@ -1,7 +1,8 @@
-package pfkey
+//go:build unix
+
+package door
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,15 +35,15 @@ func lock(path string) (unlock func(), err error) {
 		if !errors.Is(err, errLocked) {
 			break
 		}
-		pause(context.Background(), lockPause)
+		time.Sleep(lockPause)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EROFS):
-		return nil, fmt.Errorf("pfkey: directory of the socket: %s: %w", dir, err)
+		return nil, fmt.Errorf("directory of the socket: %s: %w", dir, err)
 	case errors.Is(err, unix.ELOOP):
 		err = errors.New("it is a link; remove it, or choose another path for the socket")
 	}
-	return nil, fmt.Errorf("pfkey: the lock file %s: %w", path, err)
+	return nil, fmt.Errorf("the lock file %s: %w", path, err)
 }
 
 var errLocked = errors.New("another engine that starts holds it")
