@@ -101,31 +101,36 @@ func (o object) field(name string, to any) error {
 		return nil
 	}
 	delete(o, name)
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(to); err != nil {
+	decode := json.Unmarshal
+	if t := reflect.TypeOf(to).Elem(); t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
+		decode = strictly // it has fields of its own
+	}
+	if err := decode(raw, to); err != nil {
 		return fmt.Errorf("field %q: %s", name, strings.TrimPrefix(err.Error(), "json: "))
 	}
 	return nil
 }
 
-// fill decodes what the object has for the fields of a struct, by their exact names, but for those that it may not
-// have.
-func (o object) fill(to any, but func(name string) bool) error {
-	v := reflect.ValueOf(to).Elem()
-	names := fieldsOf(v.Type())
-	for _, name := range slices.Sorted(maps.Keys(o)) {
-		if index, ok := names[name]; ok && (but == nil || !but(name)) {
-			if err := o.field(name, v.FieldByIndex(index).Addr().Interface()); err != nil {
-				return err
+func strictly(raw []byte, to any) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	return dec.Decode(to)
+}
+
+// fill decodes the object into structs, each field by its exact name. One that none of them has, or that is not wanted,
+// is an error.
+func (o object) fill(unwanted func(name string) bool, structs ...any) error {
+	for _, to := range structs {
+		v := reflect.ValueOf(to).Elem()
+		fields := fieldsOf(v.Type())
+		for _, name := range slices.Sorted(maps.Keys(o)) {
+			if index, ok := fields[name]; ok && (unwanted == nil || !unwanted(name)) {
+				if err := o.field(name, v.FieldByIndex(index).Addr().Interface()); err != nil {
+					return err
+				}
 			}
 		}
 	}
-	return nil
-}
-
-// rest says what is left when everything that is known has been taken.
-func (o object) rest() error {
 	for _, name := range slices.Sorted(maps.Keys(o)) {
 		return fmt.Errorf("unknown field %q", Abridged(name))
 	}
@@ -178,12 +183,7 @@ func Decode(line []byte, choose func(op string) []any) error {
 	if into == nil {
 		return fmt.Errorf("unknown op %q", Abridged(op))
 	}
-	for _, to := range into {
-		if err := o.fill(to, nil); err != nil {
-			return fmt.Errorf("op %s: %w", op, err)
-		}
-	}
-	if err := o.rest(); err != nil {
+	if err := o.fill(nil, into...); err != nil {
 		return fmt.Errorf("op %s: %w", op, err)
 	}
 	return nil
@@ -198,10 +198,7 @@ func parse(line []byte, k *Kernel) (*Scenario, error) {
 	var steps []object
 	err = o.field("steps", &steps)
 	if err == nil {
-		err = o.fill(sc, nil)
-	}
-	if err == nil {
-		err = o.rest()
+		err = o.fill(nil, sc)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("not a scenario: %w", err)
@@ -228,17 +225,8 @@ func (st *Step) parse(o object, k *Kernel) error {
 		return fmt.Errorf("unknown op %q", Abridged(st.Op))
 	}
 	st.Args = op.Args()
-	err := o.fill(&st.Action, nil)
-	if err == nil {
-		err = o.fill(st.Args, nil)
-	}
-	if err == nil {
-		err = o.fill(&st.Outcome, func(name string) bool { return ofSome[name] && !slices.Contains(op.Results, name) })
-	}
-	if err == nil {
-		err = o.rest()
-	}
-	if err != nil {
+	unwanted := func(name string) bool { return ofSome[name] && !slices.Contains(op.Results, name) }
+	if err := o.fill(unwanted, &st.Action, st.Args, &st.Outcome); err != nil {
 		return fmt.Errorf("op %s: %w", st.Op, err)
 	}
 	return nil

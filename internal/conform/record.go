@@ -73,7 +73,7 @@ const tries = 5
 // the rest was not played.
 func Record(ctx context.Context, c RecordConfig, write func(sc, rec *Scenario, err error) error) (Recorded, error) {
 	var did Recorded
-	if err := try(c.Target); err != nil {
+	if err := try(c.Target, c.Kernel); err != nil {
 		return did, err
 	}
 	switch live, ok := c.Target.(Live); {

@@ -105,9 +105,6 @@ func (e *UsageError) Unwrap() error { return e.Err }
 func Run(ctx context.Context, c Config) (Report, error) {
 	var rep Report
 	k := c.Kernel
-	if k.Dialect == nil {
-		return rep, &UsageError{fmt.Errorf("%s is not emulated yet: its recordings can be read, not played", k.Name)}
-	}
 	var pattern *regexp.Regexp
 	var err error
 	if c.Run != "" {
@@ -119,7 +116,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	if t == nil {
 		t = InProcess{Kernel: k, Addrs: c.Addrs, Tunables: c.Tunables, Fault: c.Fault}
 	}
-	if err := try(t); err != nil { // a bad tunable or fault is told once, not for each scenario
+	if err := try(t, k); err != nil { // a bad tunable or fault is told once, not for each scenario
 		return rep, err
 	}
 	live, isLive := t.(Live)
@@ -159,8 +156,11 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	return rep, err
 }
 
-// try looks whether there is a machine to play on.
-func try(t Target) error {
+// try looks whether the recordings of a kernel can be played, and there is a machine to play on.
+func try(t Target, k *Kernel) error {
+	if k.Dialect == nil {
+		return &UsageError{fmt.Errorf("%s is not emulated yet: its recordings can be read, not played", k.Name)}
+	}
 	m, err := t.Boot(&Scenario{}, nil)
 	if err == nil {
 		m.Close()

@@ -14,7 +14,8 @@ import (
 
 // kernel makes a kernel of what it has beside the others.
 func kernel(name string, ops map[string]*conform.Op, rules map[string]conform.Rule) *conform.Kernel {
-	k := &conform.Kernel{Name: name, Ops: maps.Clone(common), Rules: maps.Clone(commonRules), Capture: capture.Read}
+	k := &conform.Kernel{Name: name, Ops: maps.Clone(common), Rules: maps.Clone(commonRules),
+		Capture: capture.Reader(nil)}
 	maps.Copy(k.Ops, ops)
 	maps.Copy(k.Rules, rules)
 	return k
@@ -70,9 +71,9 @@ type headers struct {
 	Proto *uint8     `json:"proto,omitempty"`
 	Src   netip.Addr `json:"src,omitzero"`
 	Dst   netip.Addr `json:"dst,omitzero"`
-	SPort uint16     `json:"sport,omitempty"`
-	DPort uint16     `json:"dport,omitempty"`
-	Len   int        `json:"len,omitempty"` // of the payload, bytes
+	SPort *uint16    `json:"sport,omitempty"`
+	DPort *uint16    `json:"dport,omitempty"`
+	Len   *int       `json:"len,omitempty"` // of the payload, bytes
 }
 
 func (h *headers) Check() error {
@@ -106,7 +107,7 @@ func (i *inbound) Check() error {
 // sysctl writes a knob, or reads it. Without a value it writes 0.
 type sysctl struct {
 	Name  string `json:"name"`
-	Val   int64  `json:"val,omitempty"`
+	Val   *int64 `json:"val,omitempty"`
 	Flags string `json:"flags,omitempty"` // "read"
 }
 

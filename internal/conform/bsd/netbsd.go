@@ -44,7 +44,7 @@ type kernelPolicy struct {
 // sysctlDump reads what the kernel has by sysctl.
 type sysctlDump struct {
 	Name string `json:"name"`          // dumpsa or dumpsp
-	Val  int64  `json:"val,omitempty"` // SA type
+	Val  *int64 `json:"val,omitempty"` // SA type
 }
 
 func (d *sysctlDump) Check() error {

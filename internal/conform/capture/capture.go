@@ -26,6 +26,7 @@ type Capture struct {
 	name, file string
 	Sidecar
 	Records [][]byte
+	more    More
 }
 
 // Name implements [conform.Capture].
@@ -119,17 +120,22 @@ var macs = map[string]*ipsec.MAC{
 	"cmac(aes)":    ipsec.AESCMAC,
 }
 
-// Read reads a capture. shown is the name that errors and results show.
-func Read(fsys fs.FS, file, shown string) (conform.Capture, error) {
-	c, err := Load(fsys, file, shown)
-	if err != nil {
-		return nil, err
+// More is what else a kernel can do with a capture on a target. What differs, it tells the judge.
+type More func(c *Capture, j *conform.Judge, t conform.Target) error
+
+// Reader makes what reads captures, for [conform.Kernel]. more may be nil.
+func Reader(more More) func(fsys fs.FS, file, shown string) (conform.Capture, error) {
+	return func(fsys fs.FS, file, shown string) (conform.Capture, error) {
+		c, err := read(fsys, file, shown)
+		if err != nil {
+			return nil, err
+		}
+		c.more = more
+		return c, nil
 	}
-	return c, nil
 }
 
-// Load is [Read], with the result as it is.
-func Load(fsys fs.FS, file, shown string) (*Capture, error) {
+func read(fsys fs.FS, file, shown string) (*Capture, error) {
 	c := &Capture{name: "capture/" + strings.TrimSuffix(path.Base(file), suffix), file: shown}
 	if !conform.ValidName(c.name) {
 		return nil, errors.New("without a usable name")
@@ -234,15 +240,9 @@ func (c *Capture) transform(sa *SA) (*ipsec.Transform, error) {
 	return s.New()
 }
 
-// Play implements [conform.Capture].
-func (c *Capture) Play(_ conform.Target, k *conform.Kernel) conform.Result {
+// Play implements [conform.Capture]: it opens and seals every packet.
+func (c *Capture) Play(t conform.Target, k *conform.Kernel) conform.Result {
 	j := conform.NewJudge(k, false)
-	c.Judge(j)
-	return c.Result(j)
-}
-
-// Judge opens and seals every packet.
-func (c *Capture) Judge(j *conform.Judge) {
 	windows := map[string]*ipsec.Window{}
 	for _, s := range c.SAs {
 		w := ipsec.NewWindow(64)
@@ -253,10 +253,12 @@ func (c *Capture) Judge(j *conform.Judge) {
 		j.At(i+1, "open")
 		c.packet(j, i, windows[c.Packets[i].Dir])
 	}
-}
-
-// Result is what a judge has found.
-func (c *Capture) Result(j *conform.Judge) conform.Result {
+	if c.more != nil {
+		if err := c.more(c, j, t); err != nil {
+			j.At(len(c.Packets), "kernel")
+			j.Add(conform.Difference{Field: "kernel", What: err.Error()})
+		}
+	}
 	r := conform.Result{Scenario: c.name, File: c.file, Status: conform.Passed, Differences: j.Differences()}
 	if len(r.Differences) > 0 {
 		r.Status = conform.Failed

@@ -71,7 +71,7 @@ var Kernel = &conform.Kernel{
 	Deviations: deviations,
 	NewMemory:  newMemory,
 	Flushes:    []wire.MsgType{wire.MsgFlush},
-	Capture:    capture.Read,
+	Capture:    capture.Reader(nil),
 }
 
 func addrs(list ...string) (as []netip.Addr) {

@@ -97,6 +97,46 @@ func TestEveryLineIsRead(t *testing.T) {
 	}
 }
 
+// Zero is a value where it is another one than nothing, and what is nowhere told of an operation is refused with its
+// name.
+func TestZeroIsAValue(t *testing.T) {
+	for _, tt := range []struct{ kernel, step, want string }{
+		{"netbsd", `{"op":"inbound","wire":0,"set":[[0,0]],"ret":0}`, ""},
+		{"darwin", `{"op":"sysctl","name":"net.key.debug","val":0,"ret":0,"old":0}`, ""},
+		{"freebsd", `{"op":"sysctl","name":"net.key.debug","flags":"read","ret":0}`, ""},
+		{"openbsd", `{"op":"open","s":"b","proto":0,"pid":0,"ret":0}`, ""},
+		{"openbsd", `{"op":"inbound","proto":0,"src":"192.0.2.1","dst":"::","sport":0,"dport":0,"len":0,"spi":0,` +
+			`"pseq":0,"ret":0,"wires":[{"via":"clear","len":0,"proto":0,"spi":0,"pseq":0,"udp":[0,0],"t":0}]}`, ""},
+		{"openbsd", `{"op":"keydump","name":"spd","satype":0,"rdomain":0,"ret":0,"need":0,"unordered":true}`, ""},
+		{"illumos", `{"op":"tcp","hex":"00","name":"c","src":"::","dst":"::","sport":0,"dport":0,"ret":0,"id":1,` +
+			`"verdict":"unsigned"}`, ""},
+		{"freebsd", `{"op":"inbound","wire":0,"set":[[0,0]],"ret":0}`, `op inbound: unknown field "set"`},
+		{"netbsd", `{"op":"keydump","name":"spd","ret":0}`, `unknown op "keydump"`},
+		{"darwin", `{"op":"send","s":"a","hex":"","ret":0,"old":0}`, `op send: unknown field "old"`},
+		{"openbsd", `{"op":"inbound","ret":0}`, "op inbound: a packet without protocol or address"},
+		{"openbsd", `{"op":"sysctl","name":"x","flags":"write","ret":0}`, `op sysctl: name "x", flags "write"`},
+		{"linux", `{"op":"inject","hex":"","verdict":"signed"}`, `op inject: unknown field "verdict"`},
+	} {
+		k, err := kernels.ByName(tt.kernel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line := `{"name":"t/x","steps":[{"op":"open","s":"a","ret":0},` + tt.step + `]}`
+		for sc, err := range conform.Read(strings.NewReader(line), "f", k) {
+			var again strings.Builder
+			switch {
+			case tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), "f:1: t/x: step 2: "+tt.want)):
+				t.Errorf("%s: %s: got %v, want %q", tt.kernel, tt.step, err, tt.want)
+			case tt.want != "":
+			case err != nil:
+				t.Errorf("%s: %v", tt.kernel, err)
+			case sc.Write(&again) != nil || again.String() != line+"\n":
+				t.Errorf("%s: wrote\n%swant\n%s", tt.kernel, again.String(), line)
+			}
+		}
+	}
+}
+
 // A kernel without recordings is unknown, and only those that are emulated are named for people to choose.
 func TestByName(t *testing.T) {
 	_, err := kernels.ByName("plan9")
@@ -127,7 +167,7 @@ func same(t *testing.T, sc *conform.Scenario, line []byte) {
 }
 
 // values are the numbers that say something when they are zero; others may as well be left out.
-var values = []string{"wire", "old", "need", "spi", "pseq", "hex"}
+var values = []string{"wire", "old", "need", "spi", "pseq", "proto", "sport", "dport", "hex"}
 
 // given is a value without what may be left out.
 func given(v any) any {

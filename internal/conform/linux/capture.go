@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"strings"
 
@@ -15,35 +14,21 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// through is a capture whose packets also go through emulated kernels, where its SAs can be made through PF_KEY.
+// through is a capture whose packets also go through emulated kernels.
 type through struct{ *capture.Capture }
 
-func readCapture(fsys fs.FS, file, shown string) (conform.Capture, error) {
-	c, err := capture.Load(fsys, file, shown)
-	if err != nil {
-		return nil, err
+// throughKernels is a [capture.More]: it needs SAs that can be made through PF_KEY.
+func throughKernels(c *capture.Capture, j *conform.Judge, t conform.Target) error {
+	in, ok := t.(conform.InProcess)
+	if !ok || in.Kernel.Name != name || c.Via != "pfkey" {
+		return nil
 	}
-	return through{c}, nil
+	return errors.Join(through{c}.kernels(j, in, "ab"), through{c}.kernels(j, in, "ba"))
 }
 
-// Play implements [conform.Capture].
-func (c through) Play(t conform.Target, k *conform.Kernel) conform.Result {
-	j := conform.NewJudge(k, false)
-	c.Judge(j)
-	if in, ok := t.(conform.InProcess); ok && in.Kernel == Kernel && c.Via == "pfkey" {
-		for _, dir := range []string{"ab", "ba"} {
-			if err := c.throughKernel(j, in, dir); err != nil {
-				j.At(len(c.Packets), "kernel")
-				j.Add(conform.Difference{Field: "kernel", What: err.Error()})
-			}
-		}
-	}
-	return c.Result(j)
-}
-
-// throughKernel makes the SA of a direction with ADD, on an emulated kernel for each of its ends: one is given the
+// kernels makes the SA of a direction with ADD, on an emulated kernel for each of its ends: one is given the
 // plain packets, the other the captured ones.
-func (c through) throughKernel(j *conform.Judge, t conform.InProcess, dir string) error {
+func (c through) kernels(j *conform.Judge, t conform.InProcess, dir string) error {
 	sa := c.SA(dir)
 	if sa == nil {
 		return nil

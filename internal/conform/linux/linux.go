@@ -11,14 +11,17 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/internal/conform/capture"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 var dialect = wire.Linux().WithOrder(binary.LittleEndian)
 
+const name = "linux"
+
 // Kernel is Linux.
 var Kernel = &conform.Kernel{
-	Name:     "linux",
+	Name:     name,
 	Builtin:  []string{"linux-6.1", "linux-live"},
 	Dialect:  dialect,
 	Addrs:    []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
@@ -60,7 +63,7 @@ var Kernel = &conform.Kernel{
 	Named:     namesPolicy,
 	Numbers:   policyNumbers,
 	Flushes:   []wire.MsgType{wire.MsgFlush, wire.KAMEMsgXSPDFlush},
-	Capture:   readCapture,
+	Capture:   capture.Reader(throughKernels),
 }
 
 var needHost = &conform.Need{What: "a host with a network",
