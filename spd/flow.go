@@ -26,18 +26,19 @@ func ParseFlow(pkt []byte) (Flow, error) {
 	return FlowOf(&h, pkt), nil
 }
 
-// FlowOf is the flow of a packet of which h has been read, and perhaps gone over some headers. It goes over those that
-// are left.
+// FlowOf is the flow of a packet of which h has been read, up to any of its headers.
 func FlowOf(h *ip.Header, pkt []byte) Flow {
-	whole := h.WalkAll(pkt)
 	f := Flow{Src: h.Src, Dst: h.Dst, Proto: h.Proto}
-	if !whole || h.FragOff != 0 {
-		return f
+	off, first := h.Off, h.FragOff == 0
+	if h.AtExtension() || h.V6 && h.Proto == ip.ProtoFragment {
+		rest := *h
+		first = rest.WalkAll(pkt) && rest.FragOff == 0
+		off, f.Proto = rest.Off, rest.Proto
 	}
-	switch h.Proto {
+	switch f.Proto {
 	case ip.ProtoTCP, ip.ProtoUDP, ip.ProtoSCTP:
-		if b := pkt[h.Off:]; len(b) >= 4 {
-			f.SrcPort, f.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+		if first && len(pkt)-off >= 4 {
+			f.SrcPort, f.DstPort = binary.BigEndian.Uint16(pkt[off:]), binary.BigEndian.Uint16(pkt[off+2:])
 		}
 	}
 	return f

@@ -31,12 +31,11 @@ func (d *datagram) outgoing(pkt []byte) bool {
 
 // flow is the packet as policies see it: the type and code of ICMP stand where others have ports.
 func (d *datagram) flow() spd.Flow {
-	h := d.Header
-	h.Walk(d.pkt)
-	off := h.Off
-	f := spd.FlowOf(&h, d.pkt)
+	f := spd.FlowOf(&d.Header, d.pkt)
 	if f.Proto == ip.ProtoICMP || f.Proto == ip.ProtoICMPv6 {
-		if b := d.pkt[off:]; len(b) >= 2 {
+		h := d.Header
+		h.Walk(d.pkt)
+		if b := d.pkt[h.Off:]; len(b) >= 2 {
 			f.SrcPort, f.DstPort = uint16(b[0]), uint16(b[1])
 		}
 	}
