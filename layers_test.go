@@ -88,10 +88,10 @@ var layers = map[string]layer{
 	"kernel/linux/xfrm": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "kernel/linux/transform",
 			"internal/ip"},
-		why: "it knows nothing of PF_KEY; of wire it takes the names of errors",
+		why: "it knows nothing of PF_KEY; of wire it takes the names of errors and algorithms",
 	},
 	"kernel/linux/transform": {
-		own: []string{"sadb", "spd"},
+		own: []string{"wire", "sadb", "spd"},
 		not: noClock,
 		why: "both sides of the seam stand on it",
 	},

@@ -16,11 +16,10 @@ import (
 
 // Kernel is one Linux network namespace with its key engine.
 type Kernel struct {
-	*afkey.Manager // its sockets
-
 	e          *engine.Engine
 	d          *wire.Dialect
 	tun        *engine.Tunables
+	sockets    *afkey.Manager
 	transforms *xfrm.Transforms
 }
 
@@ -43,15 +42,25 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 		return nil, fmt.Errorf("linux: %w", err)
 	}
 	k.transforms = xfrm.New(e, k.d.Order, k.tunable(tunAcqExpires))
-	k.Manager = afkey.New(e, k.d, k.transforms, afkey.Buffers{
+	k.sockets = afkey.New(e, k.d, k.transforms, afkey.Buffers{
 		RecvDefault: k.tunable(tunRecvDefault), RecvMax: k.tunable(tunRecvMax),
 		SendDefault: k.tunable(tunSendDefault), SendMax: k.tunable(tunSendMax)})
-	k.transforms.Serve(k.Manager)
+	k.transforms.Serve(k.sockets)
 	return k, nil
 }
 
 // Dialect implements [engine.Kernel].
 func (k *Kernel) Dialect() *wire.Dialect { return k.d }
+
+// Open implements [engine.Kernel].
+func (k *Kernel) Open(s *engine.Socket, c pfkey.Cred, typ, proto int) (engine.Endpoint, pfkey.Errno) {
+	return k.sockets.Open(s, c, typ, proto)
+}
+
+// AddPolicies implements [engine.PolicyTaker].
+func (k *Kernel) AddPolicies(requests []engine.PolicyRequest) error {
+	return k.sockets.AddPolicies(requests)
+}
 
 // Inbound implements [engine.Packets].
 func (k *Kernel) Inbound(p *packet.Packet) { k.transforms.Inbound(p) }

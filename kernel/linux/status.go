@@ -109,7 +109,7 @@ func (k *Kernel) describeSA(s *transform.State) engine.SAStatus {
 		st.Direction = "inbound"
 	}
 	if s.Phase != sadb.Larval {
-		st.Auth, st.Encrypt = k.d.AuthName(afkey.AuthID(s.Auth)), k.d.EncryptName(afkey.EncryptID(s.Encrypt))
+		st.Auth, st.Encrypt = k.d.AuthName(s.Auth), k.d.EncryptName(s.Encrypt)
 	}
 	return st
 }

@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
-	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/xfrm"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -22,14 +20,13 @@ func Suite(d *wire.Dialect, sa *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipse
 	default:
 		return nil, false, udp, fmt.Errorf("SA type %s is neither esp nor ah", sa.Type)
 	}
-	auth, encrypt := afkey.Auth(sa.Auth), afkey.Encrypt(sa.Encrypt)
-	if sa.Auth != 0 && auth == transform.NoAlgorithm {
+	xfrm.FillSuite(s, sa.Auth, sa.Encrypt, sa.AuthKey.Data, sa.EncryptKey.Data)
+	if sa.Auth != 0 && s.MAC == nil {
 		return nil, false, udp, fmt.Errorf("linux has no authentication algorithm %d", sa.Auth)
 	}
-	if s.Proto == ipsec.ESP && encrypt == transform.NoAlgorithm {
+	if s.Proto == ipsec.ESP && s.Cipher == nil {
 		return nil, false, udp, fmt.Errorf("linux has no encryption algorithm %d", sa.Encrypt)
 	}
-	xfrm.FillSuite(s, auth, encrypt, sa.AuthKey.Data, sa.EncryptKey.Data)
 	if sa.SA2 != nil {
 		switch sa.SA2.Mode {
 		case wire.ModeAny, wire.ModeTransport:

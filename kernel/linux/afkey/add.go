@@ -54,11 +54,10 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 		}
 	}()
 	if v.Auth != 0 {
-		a := byID(authAlgs, v.Auth)
-		if a == nil {
+		if !has(authAlgs, v.Auth) {
 			return wire.ENOSYS
 		}
-		s.Auth = a.is
+		s.Auth = v.Auth
 		s.AuthBits = authKey.Bits
 		s.Keys = append(make([]byte, 0, len(authKey.Data)+len(encryptKey.Data)), authKey.Data...)
 	}
@@ -86,14 +85,13 @@ func setEncrypt(s *transform.State, id wire.AlgID, key wire.Key) wire.Errno {
 		if id != wire.CompDeflate {
 			return wire.ENOSYS
 		}
-		s.Compress = transform.Deflate
+		s.Compress = id
 		return wire.OK
 	}
-	a := byID(encryptAlgs, id)
-	if a == nil {
+	if !has(encryptAlgs, id) {
 		return wire.ENOSYS
 	}
-	s.Encrypt = a.is
+	s.Encrypt = id
 	s.EncryptBits, s.Keys = key.Bits, append(s.Keys, key.Data...)
 	return wire.OK
 }

@@ -23,24 +23,28 @@ type memory struct {
 	withheld *algo // of authentication for IPCOMP, of encryption for AH
 }
 
-// names are what the host calls algorithms.
-var names = map[transform.Algorithm]string{
-	transform.DigestNull: "digest_null", transform.HMACMD5: "hmac(md5)", transform.HMACSHA1: "hmac(sha1)",
-	transform.HMACSHA256: "hmac(sha256)", transform.HMACSHA384: "hmac(sha384)", transform.HMACSHA512: "hmac(sha512)",
-	transform.HMACRIPEMD160: "hmac(rmd160)", transform.AESXCBC: "xcbc(aes)",
-	transform.CipherNull: "ecb(cipher_null)", transform.DESCBC: "cbc(des)", transform.TripleDESCBC: "cbc(des3_ede)",
-	transform.CAST128CBC: "cbc(cast5)", transform.BlowfishCBC: "cbc(blowfish)", transform.AESCBC: "cbc(aes)",
-	transform.SerpentCBC: "cbc(serpent)", transform.CamelliaCBC: "cbc(camellia)",
-	transform.TwofishCBC: "cbc(twofish)", transform.AESCTR: "rfc3686(ctr(aes))", transform.Deflate: "deflate",
-}
+// What the host calls algorithms.
+var (
+	auths = map[wire.AlgID]string{
+		wire.AuthNull: "digest_null", wire.AuthMD5HMAC: "hmac(md5)", wire.AuthSHA1HMAC: "hmac(sha1)",
+		wire.AuthSHA256HMAC: "hmac(sha256)", wire.AuthSHA384HMAC: "hmac(sha384)", wire.AuthSHA512HMAC: "hmac(sha512)",
+		wire.AuthRIPEMD160HMAC: "hmac(rmd160)", wire.AuthAESXCBCMAC: "xcbc(aes)"}
+	crypts = map[wire.AlgID]string{
+		wire.EncNull: "ecb(cipher_null)", wire.EncDESCBC: "cbc(des)", wire.Enc3DESCBC: "cbc(des3_ede)",
+		wire.EncCAST128CBC: "cbc(cast5)", wire.EncBlowfishCBC: "cbc(blowfish)", wire.EncAESCBC: "cbc(aes)",
+		wire.EncSerpentCBC: "cbc(serpent)", wire.EncCamelliaCBC: "cbc(camellia)",
+		wire.EncTwofishCBC: "cbc(twofish)", wire.EncAESCTR: "rfc3686(ctr(aes))"}
+	comps = map[wire.AlgID]string{wire.CompDeflate: "deflate"}
+)
 
-func algorithm(name string) transform.Algorithm {
-	for a, n := range maps.All(names) {
+// symbol finds an algorithm by its name; 0 for one that PF_KEY does not have.
+func symbol(names map[wire.AlgID]string, name string) wire.AlgID {
+	for a, n := range names {
 		if n == name {
 			return a
 		}
 	}
-	return transform.Unnamed
+	return 0
 }
 
 // hear reads what the host has told all, which it has done before it acknowledges a request.
@@ -104,13 +108,13 @@ func (b *bridge) state(sa *info) *transform.State {
 		auth = withheld
 	}
 	if auth != nil {
-		s.Auth, s.AuthBits, s.Keys = algorithm(auth.name), auth.bits, slices.Clone(auth.key)
+		s.Auth, s.AuthBits, s.Keys = symbol(auths, auth.name), auth.bits, slices.Clone(auth.key)
 	}
 	if crypt != nil {
-		s.Encrypt, s.EncryptBits, s.Keys = algorithm(crypt.name), crypt.bits, append(s.Keys, crypt.key...)
+		s.Encrypt, s.EncryptBits, s.Keys = symbol(crypts, crypt.name), crypt.bits, append(s.Keys, crypt.key...)
 	}
 	if sa.comp != nil {
-		s.Compress = algorithm(sa.comp.name)
+		s.Compress = symbol(comps, sa.comp.name)
 	}
 	return s
 }
@@ -122,14 +126,14 @@ func saOf(s *transform.State) (sa *info, withheld *algo) {
 	if s.Sel != nil {
 		sa.sel = *s.Sel
 	}
-	if s.Auth != transform.NoAlgorithm {
-		sa.auth = &algo{names[s.Auth], s.AuthBits, slices.Clone(s.AuthKey())}
+	if s.Auth != 0 {
+		sa.auth = &algo{auths[s.Auth], s.AuthBits, slices.Clone(s.AuthKey())}
 	}
-	if s.Encrypt != transform.NoAlgorithm {
-		sa.crypt = &algo{names[s.Encrypt], s.EncryptBits, slices.Clone(s.EncryptKey())}
+	if s.Encrypt != 0 {
+		sa.crypt = &algo{crypts[s.Encrypt], s.EncryptBits, slices.Clone(s.EncryptKey())}
 	}
-	if s.Compress != transform.NoAlgorithm {
-		sa.comp = &algo{name: names[s.Compress]}
+	if s.Compress != 0 {
+		sa.comp = &algo{name: comps[s.Compress]}
 	}
 	switch s.Proto {
 	case ah:

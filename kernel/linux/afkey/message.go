@@ -31,12 +31,8 @@ func (k *Manager) appendSA(b []byte, h wire.Header, s *transform.State, show int
 	h.SAType = SATypeOf(s.Proto)
 	start := len(b)
 	b = k.d.AppendHeader(b, h)
-	encrypt := EncryptID(s.Encrypt)
-	if s.Compress == transform.Deflate {
-		encrypt |= wire.CompDeflate
-	}
 	b = k.d.AppendSA(b, wire.SA{SPI: wire.SPI(s.SPI), Replay: s.Replay, State: wire.State(s.Phase),
-		Auth: AuthID(s.Auth), Encrypt: encrypt, Flags: wireFlags(s.Flags)})
+		Auth: s.Auth, Encrypt: s.Encrypt | s.Compress, Flags: wireFlags(s.Flags)})
 	if show&showHard != 0 {
 		b = k.d.AppendLifetime(b, wire.ExtLifetimeHard, wireLifetime(s.Limits.Hard))
 	}

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // State is one security association, a transform state, as it is at a moment.
@@ -28,9 +29,9 @@ type Config struct {
 	MsgSeq   uint32    // of the message that made it, or of its ACQUIRE
 	Sel      *Selector // nil: everything of its own family
 
-	Auth, Encrypt, Compress Algorithm
-	AuthBits, EncryptBits   uint16 // of the keys
-	Keys                    []byte // that of authentication, and behind it that of encryption
+	Auth, Encrypt, Compress wire.AlgID // 0: none
+	AuthBits, EncryptBits   uint16     // of the keys
+	Keys                    []byte     // that of authentication, and behind it that of encryption
 }
 
 // AuthKey is the key of authentication.

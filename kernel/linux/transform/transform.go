@@ -2,41 +2,13 @@
 // below it, tell each other. Above is PF_KEY ([Manager], package afkey), below are the databases of states and policies
 // with their timers and packets: those of package xfrm, or any others that can answer the same.
 //
-// Nothing here is a number of PF_KEY's. Errors are symbols, protocols are those of IP, and what else Linux counts at
-// this place counts here in the same way: a mode, a direction and a flag have the numbers of <linux/xfrm.h>.
+// Nothing here is a number of PF_KEY's. Errors and algorithms are symbols, protocols are those of IP, and what else
+// Linux counts at this place counts here in the same way: a mode, a direction and a flag have the numbers of
+// <linux/xfrm.h>.
 //
 // Everything is said under the engine's control lock. What one side hands over is the other's until the call returns
 // and no longer, but for what says otherwise.
 package transform
-
-// Algorithm is one that protects packets.
-type Algorithm uint8
-
-// The algorithms that PF_KEY has a number for. An SA that others have made may have one of which only the key can be
-// told, which is Unnamed.
-const (
-	NoAlgorithm Algorithm = iota
-	DigestNull
-	HMACMD5
-	HMACSHA1
-	HMACSHA256
-	HMACSHA384
-	HMACSHA512
-	HMACRIPEMD160
-	AESXCBC
-	CipherNull
-	DESCBC
-	TripleDESCBC
-	CAST128CBC
-	BlowfishCBC
-	AESCBC
-	SerpentCBC
-	CamelliaCBC
-	TwofishCBC
-	AESCTR
-	Deflate
-	Unnamed
-)
 
 // Mode is how an SA puts packets together.
 type Mode uint8

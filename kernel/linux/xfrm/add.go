@@ -47,20 +47,19 @@ func (s *sa) check() wire.Errno {
 	}
 	switch s.Proto {
 	case ip.ProtoESP:
-		a := cipherOf(s.Encrypt)
-		if a == nil || !a.takes(len(s.EncryptKey())) ||
-			s.Auth != transform.NoAlgorithm && !macOf(s.Auth).takes(len(s.AuthKey())) {
+		if !takes(ciphers[s.Encrypt].takes, s.EncryptKey()) ||
+			s.Auth != 0 && !takes(macs[s.Auth].takes, s.AuthKey()) {
 			return wire.EINVAL
 		}
 		if encap != nil && encap.Type != encapNonIKE && encap.Type != encapESP {
 			return wire.EINVAL
 		}
 	case ip.ProtoAH:
-		if s.Auth == transform.NoAlgorithm || encap != nil || !macOf(s.Auth).takes(len(s.AuthKey())) {
+		if encap != nil || !takes(macs[s.Auth].takes, s.AuthKey()) {
 			return wire.EINVAL
 		}
 	case ip.ProtoComp:
-		if s.Compress == transform.NoAlgorithm || encap != nil || s.Mode == transform.BEET {
+		if s.Compress == 0 || encap != nil || s.Mode == transform.BEET {
 			return wire.EINVAL
 		}
 	default:
@@ -68,6 +67,9 @@ func (s *sa) check() wire.Errno {
 	}
 	return wire.OK
 }
+
+// takes tells whether an algorithm accepts a key; one that is not there accepts none.
+func takes(sizes func(int) bool, key []byte) bool { return sizes != nil && sizes(len(key)) }
 
 // addSA puts a new SA into the database. A LARVAL one that it is the answer to goes.
 func (x *Transforms) addSA(s *sa) wire.Errno {
