@@ -45,22 +45,28 @@ type Desk struct {
 
 	sessions, attached, refused, sends, traces atomic.Uint64
 
-	stop chan struct{} // closed by Close
+	door *door.Doorway // shut by Close
 
-	mu       sync.Mutex
-	stopping bool
-	open     map[net.Conn]struct{} // sessions
-	visitors int                   // those that came through a listener and have not left yet
-	closers  []net.Listener
-	serving  sync.WaitGroup
+	mu      sync.Mutex
+	open    map[net.Conn]struct{} // sessions
+	serving sync.WaitGroup        // sessions that came through a listener; Add only with mu held and the door open
 }
 
 // NewDesk makes a desk in front of server.
 func NewDesk(server *pfkey.Server, o DeskOptions) *Desk {
-	d := &Desk{server: server, o: o, log: o.Log, stop: make(chan struct{}), open: map[net.Conn]struct{}{}}
+	d := &Desk{server: server, o: o, log: o.Log, open: map[net.Conn]struct{}{}}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	d.door = door.NewDoorway(door.Rules{
+		Check: o.Check,
+		Max:   MaxSessions,
+		Full:  fmt.Errorf("%d sessions are open, and there may be no more", MaxSessions),
+		Waits: func(err error, retry time.Duration) {
+			d.log.Warn("cannot accept who hands sockets over", "err", err, "retry", retry)
+		},
+		Enter: d.enter,
+	})
 	return d
 }
 
@@ -81,53 +87,27 @@ func (d *Desk) Counters() DeskCounters {
 // Serve opens a session for everybody who comes through l, whose sockets must be of type SOCK_SEQPACKET, until Close.
 // It closes l, and returns nil after Close.
 func (d *Desk) Serve(_ context.Context, l net.Listener) error {
-	defer l.Close()
-	d.mu.Lock()
-	if d.stopping {
-		d.mu.Unlock()
-		return nil
+	if err := d.door.Serve(l); err != nil {
+		return fmt.Errorf("launch: %w", err)
 	}
-	d.closers = append(d.closers, l)
-	d.mu.Unlock()
-	a := door.Acceptor{Listener: l, Stop: d.stop, Waits: func(err error, retry time.Duration) {
-		d.log.Warn("cannot accept who hands sockets over", "err", err, "retry", retry)
-	}}
-	for {
-		c, err := a.Accept()
-		if err != nil {
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			if d.stopping {
-				return nil
-			}
-			return fmt.Errorf("launch: %w", err)
-		}
-		var refusal error
-		if d.o.Check != nil {
-			refusal = d.o.Check(c)
-		}
-		d.mu.Lock()
-		switch {
-		case d.stopping: // Close may wait already
-			d.mu.Unlock()
-			c.Close()
-			return nil
-		case refusal == nil && d.visitors >= MaxSessions:
-			refusal = fmt.Errorf("%d sessions are open, and there may be no more", MaxSessions)
-			fallthrough
-		case refusal != nil:
-			d.mu.Unlock()
-			d.turnAway(c, refusal)
-			continue
-		}
-		d.visitors++
+	return nil
+}
+
+// enter opens a session, or says why there is none.
+func (d *Desk) enter(c net.Conn, refusal error, left func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.door.Shutting(): // Close may wait already
+		c.Close()
+	case refusal != nil:
+		left()
+		d.turnAway(c, refusal)
+	default:
 		d.serving.Go(func() {
+			defer left()
 			d.ServeConn(c)
-			d.mu.Lock()
-			d.visitors--
-			d.mu.Unlock()
 		})
-		d.mu.Unlock()
 	}
 }
 
@@ -143,19 +123,12 @@ func (d *Desk) turnAway(c net.Conn, why error) {
 // Close ends all sessions, and waits for that. What they have attached stays so. A second call does nothing.
 func (d *Desk) Close() {
 	d.mu.Lock()
-	if !d.stopping {
-		d.stopping = true
-		close(d.stop)
-	}
-	closers := d.closers
-	d.closers = nil
+	d.door.Shut()
 	for c := range d.open {
 		c.Close()
 	}
 	d.mu.Unlock()
-	for _, l := range closers {
-		l.Close()
-	}
+	_ = d.door.Wait(context.Background())
 	d.serving.Wait()
 }
 
@@ -165,7 +138,7 @@ func (d *Desk) ServeConn(c net.Conn) {
 	defer c.Close()
 	uc, ok := c.(*net.UnixConn)
 	d.mu.Lock()
-	ok = ok && !d.stopping
+	ok = ok && !d.door.Shutting()
 	if ok {
 		d.open[c] = struct{}{}
 	}
@@ -178,17 +151,16 @@ func (d *Desk) ServeConn(c net.Conn) {
 	err := s.serve()
 	d.mu.Lock()
 	delete(d.open, c)
-	stopping := d.stopping
 	d.mu.Unlock()
 	c.Close()
-	if err != nil && !stopping {
+	if err != nil && !d.door.Shutting() {
 		d.log.Warn("a session of the hand-over ended", "err", err)
 	}
 	for _, conn := range s.conns {
 		conn.Begin() // who was held for a begin that cannot come any more
 		select {
 		case <-conn.Done():
-		case <-d.stop:
+		case <-d.door.Done():
 		}
 	}
 	if s.release != nil {

@@ -73,10 +73,10 @@ type Stats struct {
 // Close goes to closed from everywhere. Every method may be called in any order and more than once, and is safe for
 // concurrent use.
 type Server struct {
-	target   Target // these are immutable
-	opts     Options
-	log      *slog.Logger
-	stopping chan struct{} // closed when nothing more is accepted
+	target Target // these are immutable
+	opts   Options
+	log    *slog.Logger
+	door   *door.Doorway
 
 	nextID   atomic.Uint64           // the engine's number of the last packet
 	watchers atomic.Pointer[[]*conn] // written with mu held
@@ -84,13 +84,12 @@ type Server struct {
 	unanswered                                        atomic.Int64
 	rejected, injected, refused, answered, lost, gone atomic.Uint64
 
-	mu        sync.Mutex // guards what follows
-	stopped   bool       // stopping is closed
-	listeners map[net.Listener]struct{}
-	conns     map[*conn]struct{}
-	unwatch   func()         // ends the watch of the ledger; nil while nobody watches
-	readers   sync.WaitGroup // goroutines that call the target; Add only while not stopped
-	all       sync.WaitGroup // every goroutine; Add only while not stopped
+	mu      sync.Mutex // guards what follows
+	stopped bool       // nothing more comes in
+	conns   map[*conn]struct{}
+	unwatch func()         // ends the watch of the ledger; nil while nobody watches
+	readers sync.WaitGroup // goroutines that call the target; Add only while not stopped
+	all     sync.WaitGroup // every goroutine; Add only while not stopped
 }
 
 // NewServer makes a server for target.
@@ -100,16 +99,23 @@ func NewServer(target Target, o Options) *Server {
 	}
 	o.Name = clip(o.Name, MaxName)
 	s := &Server{
-		target:    target,
-		opts:      o,
-		log:       o.Log,
-		listeners: map[net.Listener]struct{}{},
-		conns:     map[*conn]struct{}{},
-		stopping:  make(chan struct{}),
+		target: target,
+		opts:   o,
+		log:    o.Log,
+		conns:  map[*conn]struct{}{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.door = door.NewDoorway(door.Rules{
+		Check: o.Check,
+		Max:   MaxConns,
+		Full:  fmt.Errorf("packetport: %d connections are open, and there may be no more", MaxConns),
+		Waits: func(err error, retry time.Duration) {
+			s.log.Warn("packet port: accept", "err", err, "retry", retry)
+		},
+		Enter: s.start,
+	})
 	return s
 }
 
@@ -120,55 +126,27 @@ type conn struct {
 	out *queue
 
 	close    sync.Once
-	watching bool // only its reader uses it
+	left     func() // tells the door
+	watching bool   // only its reader uses it
 }
 
 // Serve accepts connections of l until the server is stopped or closed, and then returns nil once every goroutine of
-// l's connections has ended; l is closed. When ctx ends the whole server is closed as by Close. Serve on a server that
+// its connections has ended; l is closed. When ctx ends the whole server is closed as by Close. Serve on a server that
 // was stopped closes l and returns nil. Any other error is that of l; connections that it has accepted go on until
 // Close.
 //
 // Each datagram of a connection must be one Read, as for "unixpacket".
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	defer l.Close()
-	s.mu.Lock()
-	if s.stopped {
-		s.mu.Unlock()
-		return nil
+	if s.isStopped() {
+		return l.Close()
 	}
-	s.listeners[l] = struct{}{}
-	s.readers.Add(1)
-	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
-
-	var own sync.WaitGroup
-	err := s.accept(l, &own)
-	s.mu.Lock()
-	delete(s.listeners, l)
-	s.mu.Unlock()
-	s.readers.Done()
-	if err != nil {
+	if err := s.door.Serve(l); err != nil {
 		return err
 	}
-	own.Wait()
+	s.all.Wait()
 	return nil
-}
-
-func (s *Server) accept(l net.Listener, own *sync.WaitGroup) error {
-	a := door.Acceptor{Listener: l, Stop: s.stopping, Waits: func(err error, retry time.Duration) {
-		s.log.Warn("packet port: accept", "err", err, "retry", retry)
-	}}
-	for {
-		nc, err := a.Accept()
-		if err != nil {
-			if s.isStopped() {
-				return nil
-			}
-			return err
-		}
-		s.start(nc, own)
-	}
 }
 
 func (s *Server) isStopped() bool {
@@ -178,26 +156,17 @@ func (s *Server) isStopped() bool {
 }
 
 // start runs the two goroutines of a connection.
-func (s *Server) start(nc net.Conn, own *sync.WaitGroup) {
-	var refusal error
-	if s.opts.Check != nil {
-		refusal = s.opts.Check(nc)
-	}
-	c := &conn{s: s, nc: nc, out: newQueue(s.opts.Queue)}
+func (s *Server) start(nc net.Conn, refusal error, left func()) {
+	c := &conn{s: s, nc: nc, out: newQueue(s.opts.Queue), left: left}
 	s.mu.Lock()
 	if s.stopped {
 		s.mu.Unlock()
 		nc.Close()
 		return
 	}
-	if refusal == nil && len(s.conns) >= MaxConns {
-		refusal = fmt.Errorf("packetport: %d connections are open, and there may be no more", MaxConns)
-	}
 	s.conns[c] = struct{}{}
-	own.Add(1)
 	s.all.Add(1)
 	if refusal == nil {
-		own.Add(1)
 		s.all.Add(1)
 		s.readers.Add(1)
 	}
@@ -211,14 +180,12 @@ func (s *Server) start(nc net.Conn, own *sync.WaitGroup) {
 	} else {
 		c.control(Hello{Name: s.opts.Name})
 		go func() { // the reader: ends when the client leaves or the server stops
-			defer own.Done()
 			defer s.all.Done()
 			defer s.readers.Done()
 			c.read()
 		}()
 	}
 	go func() { // the writer: ends with the queue or when the client leaves
-		defer own.Done()
 		defer s.all.Done()
 		c.write()
 	}()
@@ -363,6 +330,7 @@ func (c *conn) end() {
 	c.close.Do(func() {
 		c.out.close()
 		c.nc.Close()
+		c.left()
 		s := c.s
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -435,6 +403,9 @@ func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopLocked()
 	s.mu.Unlock()
+	if err := s.door.Wait(ctx); err != nil {
+		return err
+	}
 	return wait(ctx, &s.readers)
 }
 
@@ -444,10 +415,7 @@ func (s *Server) stopLocked() {
 		return
 	}
 	s.stopped = true
-	close(s.stopping)
-	for l := range s.listeners {
-		l.Close()
-	}
+	s.door.Shut()
 	for c := range s.conns {
 		// A deadline in the past ends the Read that is under way and every later one.
 		c.nc.SetReadDeadline(time.Unix(1, 0))

@@ -46,29 +46,30 @@ type Server struct {
 	engine  Engine
 	options ServerOptions
 	log     *slog.Logger
-	stopped chan struct{} // closed by the first Shutdown or Close
+	door    *door.Doorway // shut by the first Shutdown or Close
 	counters
 
-	mu        sync.Mutex // never held together with any other lock
-	stopping  bool       // nothing new begins; stopped is closed
-	number    uint64
-	listeners map[net.Listener]chan struct{} // closed when nothing is accepted from it any more
-	conns     map[*Conn]struct{}             // those served, and after Shutdown those whose ends are still open
+	mu       sync.Mutex // never held together with any other lock
+	stopping bool       // nothing new begins
+	number   uint64
+	conns    map[*Conn]struct{} // those served, and after Shutdown those whose ends are still open
 }
 
 // NewServer makes a server for engine. It does nothing until Serve or Attach.
 func NewServer(engine Engine, options ServerOptions) *Server {
 	s := &Server{
-		engine:    engine,
-		options:   options,
-		log:       options.Log,
-		stopped:   make(chan struct{}),
-		listeners: make(map[net.Listener]chan struct{}),
-		conns:     make(map[*Conn]struct{}),
+		engine:  engine,
+		options: options,
+		log:     options.Log,
+		conns:   make(map[*Conn]struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.door = door.NewDoorway(door.Rules{Enter: s.admit, Waits: func(err error, retry time.Duration) {
+		s.failed.Add(1)
+		s.log.Error("cannot accept a connection", "err", err, "retry", retry)
+	}})
 	if s.options.Allow == nil {
 		s.options.Allow = func(c Cred) error { return door.CheckUser(c.UID) }
 	}
@@ -79,54 +80,24 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 // stopped, and closes l. It returns nil after such a stop, and at once if the server had been stopped before. The end
 // of ctx is the same as [Server.Shutdown].
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	defer l.Close()
-	s.mu.Lock()
-	if s.stopping {
-		s.mu.Unlock()
-		return nil
-	}
-	accepted := make(chan struct{})
-	s.listeners[l] = accepted
-	s.mu.Unlock()
-
 	finished := make(chan struct{})
 	unhook := context.AfterFunc(ctx, func() {
 		defer close(finished)
 		_ = s.Shutdown(context.WithoutCancel(ctx))
 	})
-	err := s.accept(l)
-	s.mu.Lock()
-	delete(s.listeners, l)
-	s.mu.Unlock()
-	close(accepted)
+	err := s.door.Serve(l)
 	if !unhook() {
 		<-finished
 	}
-	return err
-}
-
-func (s *Server) accept(l net.Listener) error {
-	a := door.Acceptor{Listener: l, Stop: s.stopped, Waits: func(err error, retry time.Duration) {
-		s.failed.Add(1)
-		s.log.Error("cannot accept a connection", "err", err, "retry", retry)
-	}}
-	for {
-		c, err := a.Accept()
-		switch {
-		case isClosed(s.stopped):
-			if err == nil {
-				c.Close()
-			}
-			return nil
-		case err != nil:
-			return fmt.Errorf("pfkey: %w", err)
-		}
-		s.admit(c)
+	if err != nil {
+		return fmt.Errorf("pfkey: %w", err)
 	}
+	return nil
 }
 
 // admit serves a connection if it is of a kind and of somebody to serve, and closes it otherwise.
-func (s *Server) admit(nc net.Conn) {
+func (s *Server) admit(nc net.Conn, _ error, left func()) {
+	left() // the engine counts its sockets itself
 	uc, ok := nc.(*net.UnixConn)
 	if !ok {
 		s.refused.Add(1)
@@ -258,24 +229,17 @@ func (s *Server) begin(end *net.UnixConn, cred Cred) (*Conn, error) {
 	return c, nil
 }
 
-// stop ends everything that could begin something new, and returns the connections there are and what is closed when no
-// more can come.
-func (s *Server) stop() ([]*Conn, []chan struct{}) {
+// stop ends everything that could begin something new, and returns the connections there are.
+func (s *Server) stop() []*Conn {
 	s.mu.Lock()
-	if !s.stopping {
-		s.stopping = true
-		close(s.stopped)
-	}
+	s.stopping = true
 	conns := slices.Collect(maps.Keys(s.conns))
-	listeners, accepted := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Values(s.listeners))
 	s.mu.Unlock()
-	for _, l := range listeners {
-		l.Close()
-	}
+	s.door.Shut()
 	for _, c := range conns {
 		c.stop()
 	}
-	return conns, accepted
+	return conns
 }
 
 // Shutdown stops in this order: accepting, then reading from clients; requests that are being handled are finished, and
@@ -285,26 +249,25 @@ func (s *Server) stop() ([]*Conn, []chan struct{}) {
 // The clients' ends stay open, so that they see nothing: [Conn.Release] hands one on, [Server.Close] or the end of the
 // process closes the rest.
 func (s *Server) Shutdown(ctx context.Context) error {
-	conns, accepted := s.stop()
-	for _, c := range conns {
-		accepted = append(accepted, c.done)
-	}
-	for _, done := range accepted {
+	conns := s.stop()
+	err := s.door.Wait(ctx)
+	for i := 0; i < len(conns) && err == nil; i++ {
 		select {
-		case <-done:
+		case <-conns[i].done:
 		case <-ctx.Done():
-			return fmt.Errorf("pfkey: shutdown: %w", ctx.Err())
+			err = ctx.Err()
 		}
+	}
+	if err != nil {
+		return fmt.Errorf("pfkey: shutdown: %w", err)
 	}
 	return nil
 }
 
 // Close stops like Shutdown, without a bound on the wait, and closes the clients' ends. It returns nil.
 func (s *Server) Close() error {
-	conns, accepted := s.stop()
-	for _, done := range accepted {
-		<-done
-	}
+	conns := s.stop()
+	_ = s.door.Wait(context.Background())
 	for _, c := range conns {
 		<-c.done
 		c.end.Close()
