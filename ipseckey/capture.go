@@ -2,12 +2,11 @@ package ipseckey
 
 import (
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
-	"strconv"
 	"strings"
+
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // A trace of an engine is pcapng, with a link type for private use, or the annotated print of each message. Both say
@@ -29,7 +28,12 @@ var errCapture = errors.New("the capture is cut or damaged")
 // isPcapng tells whether a file begins as pcapng does, in whichever byte order.
 func isPcapng(b []byte) bool { return len(b) >= 12 && binary.BigEndian.Uint32(b) == pcapngSection }
 
-var dialectWord = regexp.MustCompile(`dialect ([a-z0-9-]+)`)
+// dialectIn is the dialect that a description of a trace names; "" if it names none.
+func dialectIn(text string) string {
+	_, rest, _ := strings.Cut(text, "dialect ")
+	word := strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz0123456789-")
+	return strings.TrimSuffix(rest, word)
+}
 
 // readPcapng reads the packets of the link type of PF_KEY, and the name of their dialect.
 func readPcapng(b []byte) (msgs [][]byte, dialect string, err error) {
@@ -61,8 +65,8 @@ func readPcapng(b []byte) (msgs [][]byte, dialect string, err error) {
 				if code == 0 || padded > len(o)-4 {
 					break
 				}
-				if m := dialectWord.FindSubmatch(o[4 : 4+size]); code == optDescription && m != nil {
-					dialect = string(m[1])
+				if name := dialectIn(string(o[4 : 4+size])); code == optDescription && name != "" {
+					dialect = name
 				}
 				o = o[4+padded:]
 			}
@@ -130,12 +134,13 @@ func readPcap(b []byte) (msgs [][]byte, err error) {
 	return msgs, err
 }
 
+// baseHeader begins the print of a message.
+const baseHeader = "base header"
+
 // isPrinted tells whether a text has annotated prints of messages in it.
 func isPrinted(text string) bool {
 	return strings.HasPrefix(text, baseHeader+", ") || strings.Contains(text, "\n"+baseHeader+", ")
 }
-
-var hiddenBytes = regexp.MustCompile(`^\((\d+) bytes\)$`)
 
 // readPrinted reads messages back from their annotated prints. Keys that were hidden are zeros.
 func readPrinted(text string) (msgs [][]byte, dialect string, err error) {
@@ -151,35 +156,24 @@ func readPrinted(text string) (msgs [][]byte, dialect string, err error) {
 		n++
 		line = strings.TrimRight(line, "\r\n")
 		if strings.HasPrefix(line, "#") {
-			if m := dialectWord.FindStringSubmatch(line); m != nil && dialect == "" {
-				dialect = m[1]
+			if dialect == "" {
+				dialect = dialectIn(line)
 			}
 			continue
 		}
 		if strings.HasPrefix(line, baseHeader+", ") {
 			done()
 		}
-		m := fieldLine.FindStringSubmatch(line)
-		if m == nil {
-			continue
-		}
-		at, err := strconv.Atoi(strings.TrimSpace(m[1]))
-		if err != nil || at != len(msg) {
+		at, b, hidden, ok := wire.ParseFormatLine(line)
+		switch {
+		case !ok:
+		case at != len(msg):
 			return msgs, dialect, fmt.Errorf("line %d: a piece of the message is missing", n)
+		case hidden > wire.MaxLen:
+			return msgs, dialect, fmt.Errorf("line %d: a key of %d bytes", n, hidden)
+		default:
+			msg = append(append(msg, b...), make([]byte, hidden)...)
 		}
-		if h := hiddenBytes.FindStringSubmatch(m[2]); h != nil {
-			size, err := strconv.Atoi(h[1])
-			if err != nil || size > 1<<19 {
-				return msgs, dialect, fmt.Errorf("line %d: a key of %s bytes", n, h[1])
-			}
-			msg = append(msg, make([]byte, size)...)
-			continue
-		}
-		b, err := hex.DecodeString(strings.ReplaceAll(m[2], " ", ""))
-		if err != nil {
-			return msgs, dialect, fmt.Errorf("line %d: %w", n, err)
-		}
-		msg = append(msg, b...)
 	}
 	done()
 	return msgs, dialect, nil

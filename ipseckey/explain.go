@@ -11,8 +11,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/internal/files"
@@ -42,109 +40,20 @@ type Field struct {
 	Problem   string `json:"problem,omitempty"` // with what stands here
 }
 
-func (f Field) text() string {
-	if f.Value == "" {
-		return f.Name + " " + f.Hex
-	}
-	return f.Name + " = " + f.Value
-}
-
-const baseHeader = "base header"
-
-// listed is a section of RFC 2367 that lists the values of a field, and which values those are.
-type listed struct {
-	section string
-	has     func(d *wire.Dialect, v uint64) bool
-}
-
-func only(values ...uint64) func(*wire.Dialect, uint64) bool {
-	return func(_ *wire.Dialect, v uint64) bool { return slices.Contains(values, v) }
-}
-
-// fieldSections are by the name of a field. A number that a dialect has added is not in the RFC.
-var fieldSections = map[string]listed{
-	"base header type": {"3.1", func(d *wire.Dialect, v uint64) bool {
-		return msgMeanings[d.MsgName(d.MsgType(uint8(v)))].section != ""
-	}},
-	"exttype": {"3.6", func(d *wire.Dialect, v uint64) bool {
-		return extMeanings[d.ExtName(d.ExtType(uint16(v)))].section != ""
-	}},
-	"base header satype": {"3.4", only(0, 2, 3, 5, 6, 7, 8)},
-	"SA state":           {"3.3", only(0, 1, 2, 3)},
-	"SA flags":           {"3.2", only(0, 1)},
-	"SA auth":            {"3.5", only(0, 2, 3)},
-	"SA encrypt":         {"3.5", only(0, 2, 3, 11)},
-	"identtype":          {"3.7", only(0, 1, 2, 3)},
-	"dpd":                {"3.8", only(0)},
-	"PROPOSAL flags":     {"3.9", only(0)},
-}
-
-// fieldLine is a line of [wire.Dialect.Format] that has a field, or goes on with one.
-var fieldLine = regexp.MustCompile(`^  ( *\d+)  ([0-9a-f]{2}(?: [0-9a-f]{2})*|\(\d+ bytes\))(?: {2,}(\S.*))?$`)
-
-// readFields reads the fields of a message out of its annotated print: that knows every layout already.
+// readFields are the fields of a message, each with what is wrong with it.
 func readFields(d *wire.Dialect, msg []byte, keys bool) []Field {
-	var b bytes.Buffer
-	d.Format(&b, msg, wire.FormatOptions{ShowKeys: keys})
 	var fields []Field
-	ext, part := "", ""
-	for line := range strings.Lines(b.String()) {
-		line = strings.TrimRight(line, "\n")
-		if !strings.HasPrefix(line, " ") {
-			ext, _, _ = strings.Cut(line, ", ")
-			part = ""
-			continue
+	for v := range d.Fields(msg, wire.FormatOptions{ShowKeys: keys}) {
+		switch n := len(fields); {
+		case v.Kind == wire.FieldValue:
+			fields = append(fields, Field{Extension: v.Extension, Offset: v.Offset, Hex: hex.EncodeToString(v.Bytes),
+				Name: v.Name, Value: v.Value, Meaning: v.Meaning, Where: reference(d, v.Section)})
+		case v.Kind == wire.FieldProblem && n > 0 && fields[n-1].Extension == v.Extension:
+			fields[n-1].Problem = v.Value
 		}
-		if m := partLine.FindStringSubmatch(line); m != nil {
-			part = m[1]
-			continue
-		}
-		if problem, ok := strings.CutPrefix(line, "  ! "); ok {
-			if n := len(fields); n > 0 && fields[n-1].Extension == ext {
-				fields[n-1].Problem = problem
-			}
-			continue
-		}
-		m := fieldLine.FindStringSubmatch(line)
-		if m == nil {
-			continue
-		}
-		hexText := strings.ReplaceAll(m[2], " ", "")
-		if strings.HasPrefix(hexText, "(") {
-			hexText = ""
-		}
-		if m[3] == "" && len(fields) > 0 { // its bytes go on
-			fields[len(fields)-1].Hex += hexText
-			continue
-		}
-		f := Field{Extension: ext, Hex: hexText}
-		f.Offset, _ = strconv.Atoi(strings.TrimSpace(m[1]))
-		f.Name, f.Value, _ = strings.Cut(m[3], " = ")
-		f.Meaning, f.Where = fieldMeaning(ext, part, f.Name), fieldWhere(d, ext, f.Name, f.Value)
-		fields = append(fields, f)
 	}
 	return fields
 }
-
-// fieldWhere is where the meaning of a field with a value is written.
-func fieldWhere(d *wire.Dialect, ext, field, value string) string {
-	m := extMeanings[ext]
-	for _, key := range []string{ext + " " + field, field} {
-		list, ok := fieldSections[key]
-		if !ok || m.section == "" && key != "exttype" {
-			continue
-		}
-		number, _, _ := strings.Cut(value, " ")
-		if v, err := strconv.ParseUint(number, 0, 64); err == nil && !list.has(d, v) {
-			return meaning{}.reference(d)
-		}
-		return meaning{section: list.section}.reference(d)
-	}
-	return m.reference(d)
-}
-
-// partLine is a line of [wire.Dialect.Format] that begins a part of an extension, such as a request of a policy.
-var partLine = regexp.MustCompile(`^  -- ([a-z]+)`)
 
 // explain runs our own command explain [--kernel NAME] [--json] [--show-keys] [FILE | - | HEX...].
 func (s *session) explain(words []string) error {
@@ -438,9 +347,9 @@ func orderName(d *wire.Dialect) string {
 
 func (s *session) explainJSON(d *wire.Dialect, msg []byte) {
 	h, _ := d.Header(msg)
-	m := msgMeanings[d.MsgName(h.Type)]
+	text, section := d.MsgMeaning(h.Type)
 	e := Explanation{
-		Dialect: d.Name, Order: orderName(d), Meaning: m.text, Where: m.reference(d),
+		Dialect: d.Name, Order: orderName(d), Meaning: text, Where: reference(d, section),
 		Record: NewRecord(d, msg, s.showKeys && !s.paranoid), Fields: readFields(d, msg, s.showKeys && !s.paranoid),
 	}
 	s.emitJSON(e)
@@ -451,50 +360,43 @@ func (s *session) explainJSON(d *wire.Dialect, msg []byte) {
 func (s *session) explainOne(d *wire.Dialect, msg []byte) {
 	keys := s.showKeys && !s.paranoid
 	h, _ := d.Header(msg)
-	m := msgMeanings[d.MsgName(h.Type)]
+	text, section := d.MsgMeaning(h.Type)
 	if len(msg) < wire.HeaderLen {
 		fmt.Fprintf(s.Stdout, "%s, %d bytes\n", s.paint(terminal.Red, "not a whole message"), len(msg))
 	} else {
 		fmt.Fprintf(s.Stdout, "%s, %d bytes, dialect %s, %s endian\n",
 			s.paint(terminal.Bold, d.MsgName(h.Type)), len(msg), d.Name, orderName(d))
 	}
-	if m.text != "" && len(msg) >= wire.HeaderLen {
-		s.sentence("", "", fmt.Sprintf("%s (%s)", m.text, m.reference(d)))
+	if text != "" && len(msg) >= wire.HeaderLen {
+		s.sentence("", "", fmt.Sprintf("%s (%s)", text, reference(d, section)))
 	}
 	if h.Errno != 0 {
 		for _, line := range refusalLines(d, h) {
 			s.sentence(terminal.Red, line, "")
 		}
 	}
-	var b bytes.Buffer
-	d.Format(&b, msg, wire.FormatOptions{ShowKeys: keys})
-	ext, part := "", ""
-	for line := range strings.Lines(b.String()) {
-		line = strings.TrimRight(line, "\n")
-		switch m := fieldLine.FindStringSubmatch(line); {
-		case !strings.HasPrefix(line, " "):
-			ext, _, _ = strings.Cut(line, ", ")
-			part = ""
+	for v := range d.Fields(msg, wire.FormatOptions{ShowKeys: keys}) {
+		first, more, _ := strings.Cut(string(v.AppendText(nil)), "\n")
+		switch v.Kind {
+		case wire.FieldExtension:
+			section = v.Section
 			about := ""
-			if m, ok := extMeanings[ext]; ok {
-				about = fmt.Sprintf(": %s (%s)", m.text, m.reference(d))
+			if v.Meaning != "" {
+				about = fmt.Sprintf(": %s (%s)", v.Meaning, reference(d, v.Section))
 			}
 			fmt.Fprintln(s.Stdout)
-			s.sentence(terminal.Bold, line, about)
-		case strings.HasPrefix(line, "  ! "):
-			fmt.Fprintln(s.Stdout, s.paint(terminal.Red, line))
-		case m == nil || m[3] == "":
-			if m := partLine.FindStringSubmatch(line); m != nil {
-				part = m[1]
-			}
-			fmt.Fprintln(s.Stdout, line)
+			s.sentence(terminal.Bold, first, about)
+		case wire.FieldPart:
+			fmt.Fprintln(s.Stdout, first)
+		case wire.FieldProblem:
+			fmt.Fprintln(s.Stdout, s.paint(terminal.Red, first))
 		default:
-			name, value, _ := strings.Cut(m[3], " = ")
-			text := fieldMeaning(ext, part, name)
-			if where, own := fieldWhere(d, ext, name, value), extMeanings[ext].reference(d); where != own {
-				text = strings.TrimSpace(text + " (" + where + ")")
+			text := v.Meaning
+			if v.Section != section {
+				text = strings.TrimSpace(text + " (" + reference(d, v.Section) + ")")
 			}
-			s.explainField(line, text)
+			s.explainField(first, text)
+			fmt.Fprint(s.Stdout, more)
 		}
 	}
 }

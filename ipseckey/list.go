@@ -205,12 +205,15 @@ func (l *lister) foreign(off, n int) {
 	raw := l.part(off, n)
 	l.printf("EXT: %s\n", l.d.ExtName(l.d.ExtType(l.u16(off+2))))
 	msg := l.d.Finish(append(l.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgGet}), raw...))
-	for _, f := range readFields(l.d, msg, false) {
-		if f.Extension == baseHeader || f.Name == "len" || f.Name == "exttype" || f.Name == "reserved" ||
-			f.Name == "padding" {
-			continue
+	for v := range l.d.Fields(msg, wire.FormatOptions{}) {
+		switch {
+		case v.Kind != wire.FieldValue, v.Offset < wire.HeaderLen+4, v.Name == "reserved", v.Name == "padding":
+		case v.Name == "len": // of a request, in bytes
+		case v.Value == "" && v.Bytes != nil:
+			l.printf("EXT: %s %x\n", v.Name, v.Bytes)
+		default:
+			l.printf("EXT: %s\n", v.Text())
 		}
-		l.printf("EXT: %s\n", f.text())
 	}
 }
 

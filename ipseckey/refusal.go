@@ -17,7 +17,8 @@ func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
 	} else {
 		line += ": " + strerror(illumosErrno(d, h.Errno))
 	}
-	lines = append(lines, line+" ("+msgMeanings[d.MsgName(h.Type)].reference(d)+")")
+	_, section := d.MsgMeaning(h.Type)
+	lines = append(lines, line+" ("+reference(d, section)+")")
 	if !hasDiagnostics(d) || h.Reserved == 0 {
 		return lines
 	}
@@ -25,8 +26,8 @@ func refusalLines(d *wire.Dialect, h wire.Header) (lines []string) {
 		strings.TrimSpace(diagnosticText(h.Reserved))))
 	if int(h.Reserved) < len(aboutDiagnostic) {
 		for _, ext := range aboutDiagnostic[h.Reserved] {
-			m := extMeanings[ext]
-			lines = append(lines, fmt.Sprintf("  about %s: %s (%s)", ext, m.text, m.reference(d)))
+			text, section := meaningOf(d, ext)
+			lines = append(lines, fmt.Sprintf("  about %s: %s (%s)", ext, text, reference(d, section)))
 		}
 	}
 	return lines

@@ -30,6 +30,8 @@ type tables struct {
 	sockaddrIn6     int  // size of a sockaddr_in6
 	spiRangeNetwork bool // SPIRANGE is in network order
 	tuckedCookie    bool // a PROPOSAL may hold an X_KM_COOKIE inside its length
+	exactAddress    bool // an address has no more words than its sockaddr needs
+	exactLifetime   bool // a lifetime has 32 bytes, no more
 }
 
 // newDialect finishes a dialect in native byte order.
@@ -55,7 +57,7 @@ func newDialect(d Dialect, t tables) *Dialect {
 
 // What any dialect has. The table of a family that is new belongs here.
 var (
-	allMsgs     = [][]row[MsgType]{rfcMsgs, kameMsgs, linuxMsgs, illumosMsgs}
+	allMsgs     = [][]msgRow{rfcMsgs, kameMsgs, linuxMsgs, illumosMsgs}
 	allSATypes  = [][]row[SAType]{rfcSATypes, kameSATypes, illumosSATypes}
 	allAuths    = [][]row[AlgID]{authAlgs}
 	allEncrypts = [][]row[AlgID]{encryptAlgs}

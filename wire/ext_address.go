@@ -1,6 +1,9 @@
 package wire
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 const addressLen = 8
 
@@ -54,3 +57,28 @@ func (d *Dialect) AddressFamily(raw []byte) (uint16, bool) {
 func (v Address) sockaddr() Sockaddr {
 	return Sockaddr{Addr: v.Addr, Port: v.Port, Flow: v.Flow, Scope: v.Scope, SrcID: v.SrcID}
 }
+
+var shapeAddress = &shape{role: RoleAddress, fields: []field{
+	f("proto", 1, asProto, "IP protocol that it is for; 0 is any"),
+	f("prefixlen", 1, nil, "leading bits of the address that count"),
+	reserved(2),
+}, rule: func(d *Dialect, raw []byte) error {
+	v, err := d.ParseAddress(raw)
+	if err != nil || !d.t.exactAddress {
+		return err
+	}
+	return d.exact(raw, addressLen+pad8(d.sockaddrLen(v.sockaddr())))
+}, tail: func(p *teller) {
+	p.sockaddr("")
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseAddress(raw)
+	s := v.Addr.String()
+	if v.PrefixLen != 0 && int(v.PrefixLen) != v.Addr.BitLen() {
+		s += fmt.Sprintf("/%d", v.PrefixLen)
+	}
+	proto := ""
+	if v.Proto != 0 {
+		proto = "proto:" + protoOrNumber(uint64(v.Proto))
+	}
+	return list(r.short, s, pair("scope", v.Scope), pair("port", v.Port), proto)
+}}

@@ -1,6 +1,9 @@
 package wire
 
-import "bytes"
+import (
+	"bytes"
+	"fmt"
+)
 
 const identityLen = 16
 
@@ -39,3 +42,20 @@ func (d *Dialect) ParseIdentity(raw []byte) (Identity, error) {
 	}
 	return Identity{Type: d.u16(raw[4:]), Reserved: d.u16(raw[6:]), ID: d.u64(raw[8:]), Name: string(s)}, nil
 }
+
+var shapeIdentity = &shape{role: RoleIdentity, fields: []field{
+	f("identtype", 2, asIdent, "how the name is written").in("3.7", only(0, 1, 2, 3)),
+	reserved(2),
+	f("id", 8, nil, "user id, when the name is a user's"),
+}, tail: func(p *teller) {
+	s := p.msg[p.off:p.end]
+	if i := bytes.IndexByte(s, 0); i >= 0 {
+		s = s[:i+1]
+	}
+	if b := p.take(len(s)); len(b) > 0 {
+		p.value(b, "identity", text(string(bytes.TrimSuffix(b, []byte{0}))), "the name")
+	}
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseIdentity(raw)
+	return fmt.Sprintf("%s=%s:%s", r.short, d.IdentName(v.Type), text(v.Name))
+}}

@@ -61,3 +61,32 @@ func (k Key) LogValue() slog.Value { return slog.StringValue(k.String()) }
 
 // MarshalText keeps the key bytes out of JSON, XML and the like.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// shapeKey is that of KEY_AUTH. The fields of other keys mean something else.
+var (
+	shapeKey = &shape{role: RoleKey, fields: keyFields("of the key", "zero"),
+		rule: func(d *Dialect, raw []byte) error { _, err := d.ParseKey(raw); return err },
+		tail: func(p *teller) {
+			const meaning = "most significant bit first"
+			if !p.keys {
+				if n := p.end - p.off; n > 0 {
+					p.hidden(n, "key", "hidden", meaning)
+				}
+				return
+			}
+			n := (int(p.d.u16(p.msg[p.off-4:])) + 7) / 8
+			if b := p.take(min(n, p.end-p.off)); len(b) > 0 {
+				p.value(b, "key", "", meaning)
+			}
+		},
+		brief: func(d *Dialect, r *extRow, raw []byte) string {
+			v, _ := d.ParseKey(raw)
+			return fmt.Sprintf("%s=(%d bits)", r.short, v.Bits)
+		}}
+	encryptKeyFields = keyFields("of the key", "on illumos the salt bits behind the key, else zero")
+	stringKeyFields  = keyFields("of the string", "zero")
+)
+
+func keyFields(bits, reserved string) []field {
+	return []field{f("bits", 2, nil, bits), f("reserved", 2, nil, reserved)}
+}

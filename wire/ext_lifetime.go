@@ -33,3 +33,30 @@ func (d *Dialect) ParseLifetime(raw []byte) (Lifetime, error) {
 		UseTime:     d.u64(raw[24:]),
 	}, nil
 }
+
+// shapeLifetime is that of limits. In LIFETIME_CURRENT and in illumos' X_LIFETIME_IDLE fields mean something else.
+var (
+	shapeLifetime = &shape{role: RoleLifetime, fields: lifetimeFields("connections that may use it; 0 is no limit",
+		"bytes that it may protect; 0 is no limit", "seconds after it was added; 0 is no limit",
+		"seconds after its first use; 0 is no limit"),
+		rule: func(d *Dialect, raw []byte) error {
+			if d.t.exactLifetime {
+				return d.exact(raw, lifetimeLen)
+			}
+			return nil
+		},
+		brief: func(d *Dialect, r *extRow, raw []byte) string {
+			v, _ := d.ParseLifetime(raw)
+			return list(r.short, pair("allocations", v.Allocations), pair("bytes", v.Bytes), pair("add", v.AddTime),
+				pair("use", v.UseTime))
+		}}
+	currentFields = lifetimeFields("connections that use it", "bytes protected so far",
+		"when it was added, seconds since 1970", "when it was first used, seconds since 1970; 0 is never")
+	idleFields = lifetimeFields("connections that may use it; 0 is no limit",
+		"bytes that it may protect; 0 is no limit", "seconds without use after it was added; 0 is no limit", "seconds since its last use; 0 is no limit")
+)
+
+func lifetimeFields(allocations, bytes, addtime, usetime string) []field {
+	return []field{f("allocations", 4, nil, allocations), f("bytes", 8, nil, bytes), f("addtime", 8, nil, addtime),
+		f("usetime", 8, nil, usetime)}
+}

@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 const (
 	proposalLen = 8
 	combLen     = 72
@@ -100,4 +102,49 @@ func (d *Dialect) cookieIn(p []byte) *KMCookie {
 		return nil
 	}
 	return &v
+}
+
+var shapeProposal = &shape{role: RoleProposal, fields: []field{
+	f("replay", 1, nil, "window size that is wanted"), f("reserved", 3, asBytes, "zero"),
+}, rule: func(d *Dialect, raw []byte) error { // whole combs, and behind them nothing but the cookie of illumos
+	rest := (len(raw) - proposalLen) % combLen
+	if rest == 0 || rest == kmCookieLen && d.cookieIn(raw[len(raw)-rest:]) != nil {
+		return nil
+	}
+	return d.fail(raw, len(raw)-rest, ErrLength)
+}, tail: func(p *teller) {
+	for i := 1; p.end-p.off >= combLen; i++ {
+		p.in("comb %d", i)
+		p.fields(combFields)
+	}
+	p.cookie()
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseProposal(raw)
+	return briefCombs(r.short, len(v.Combs), v.Replay, v.Cookie)
+}}
+
+var combFields = append([]field{
+	f("auth", 1, asAuth, "authentication algorithm; 0 is none"),
+	f("encrypt", 1, asEncrypt, "encryption algorithm; 0 is none"),
+	f("flags", 2, asHex, "options").in("3.9", only(0)), f("auth minbits", 2, nil, "smallest key"),
+	f("auth maxbits", 2, nil, "largest key"), f("encrypt minbits", 2, nil, "smallest key"),
+	f("encrypt maxbits", 2, nil, "largest key"), f("encrypt saltbits", 1, nil, "behind the key"),
+	f("reserved", 3, asBytes, "zero"),
+}, limitFields...)
+
+// limitFields end both kinds of combs.
+var limitFields = []field{
+	f("soft allocations", 4, nil, "connections; 0 is no limit"),
+	f("hard allocations", 4, nil, "connections; 0 is no limit"),
+	f("soft bytes", 8, nil, "0 is no limit"), f("hard bytes", 8, nil, "0 is no limit"),
+	f("soft addtime", 8, nil, "seconds; 0 is no limit"), f("hard addtime", 8, nil, "seconds; 0 is no limit"),
+	f("soft usetime", 8, nil, "seconds; 0 is no limit"), f("hard usetime", 8, nil, "seconds; 0 is no limit"),
+}
+
+func briefCombs(name string, combs int, replay uint8, c *KMCookie) string {
+	cookie := ""
+	if c != nil {
+		cookie = "cookie:" + c.brief()
+	}
+	return list(name, fmt.Sprintf("combs:%d", combs), pair("replay", replay), cookie)
 }

@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 const saLen = 16
 
@@ -43,3 +46,34 @@ func (d *Dialect) ParseSA(raw []byte) (SA, error) {
 
 func getSPI(b []byte) SPI    { return SPI(binary.BigEndian.Uint32(b)) }
 func putSPI(b []byte, s SPI) { binary.BigEndian.PutUint32(b, uint32(s)) }
+
+var shapeSA = &shape{role: RoleSA, fields: []field{
+	f("spi", 4, asSPI, "number that packets carry; network order"),
+	f("replay", 1, nil, "size of the replay window in packets; 0 is none"),
+	f("state", 1, asState, "larval, mature, dying, dead").in("3.3", only(0, 1, 2, 3)),
+	f("auth", 1, asAuth, "authentication algorithm; 0 is none").in("3.5", only(0, 2, 3)),
+	f("encrypt", 1, asEncrypt, "encryption algorithm; 0 is none").in("3.5", only(0, 2, 3, 11)),
+	f("flags", 4, asFlags, "options of the SA").in("3.2", only(0, 1)),
+}, brief: func(d *Dialect, _ *extRow, raw []byte) string { return lineOfSA(d, raw, true) }}
+
+// lineOfSA leaves state 0 out unless it is that of an SA; see tellsState.
+func lineOfSA(d *Dialect, raw []byte, tells bool) string {
+	v, _ := d.ParseSA(raw)
+	s := fmt.Sprintf("spi=%v", v.SPI)
+	if v.State != 0 || tells {
+		s += " state=" + d.StateName(v.State)
+	}
+	if v.Replay != 0 {
+		s += fmt.Sprintf(" replay=%d", v.Replay)
+	}
+	if v.Auth != 0 {
+		s += " auth=" + d.AuthName(v.Auth)
+	}
+	if v.Encrypt != 0 {
+		s += " encr=" + d.EncryptName(v.Encrypt)
+	}
+	if v.Flags != 0 {
+		s += " flags=" + d.FlagNames(v.Flags)
+	}
+	return s
+}

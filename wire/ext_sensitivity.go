@@ -44,3 +44,34 @@ func (d *Dialect) ParseSensitivity(raw []byte) (Sensitivity, error) {
 	v.Integ = raw[m:n:n]
 	return v, nil
 }
+
+// shapeSensitivity is that of SENSITIVITY. In illumos' X_OUTER_SENS the flags mean something else.
+var (
+	shapeSensitivity = &shape{role: RoleSensitivity, fields: sensitivityFields("zero outside of illumos"),
+		rule: func(d *Dialect, raw []byte) error { _, err := d.ParseSensitivity(raw); return err },
+		tail: func(p *teller) {
+			m, n := int(p.msg[p.off-7])*8, int(p.msg[p.off-5])*8
+			if b := p.take(m); len(b) > 0 {
+				p.value(b, "bitmap", "", "sensitivity compartments")
+			}
+			if b := p.take(n); len(b) > 0 {
+				p.value(b, "integrity bitmap", "", "integrity compartments")
+			}
+		},
+		brief: func(d *Dialect, r *extRow, raw []byte) string {
+			v, _ := d.ParseSensitivity(raw)
+			return list(r.short, pair("dpd", v.DPD), pair("level", v.Level), pair("integrity", v.Integrity))
+		}}
+	outerSensFields = sensitivityFields("bit 0: implicit")
+)
+
+func sensitivityFields(flags string) []field {
+	return []field{
+		f("dpd", 4, nil, "protection domain that gives the levels their meaning").in("3.8", only(0)),
+		f("level", 1, nil, "of sensitivity; of a policy's request, whether it is demanded"),
+		f("bitmap words", 1, nil, "64-bit words of the sensitivity bitmap"),
+		f("integrity", 1, nil, "integrity level"),
+		f("integrity bitmap words", 1, nil, "64-bit words of the integrity bitmap"),
+		f("flags", 4, asHex, flags),
+	}
+}

@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 const spiRangeLen = 16
 
 // SPIRange is the SPIRANGE extension (RFC 2367 section 2.3.9), both ends included. On the wire it is in the byte order
@@ -33,3 +35,10 @@ func (d *Dialect) rangeSPI(b []byte) SPI {
 	}
 	return SPI(d.u32(b))
 }
+
+var shapeSPIRange = &shape{role: RoleSPIRange, fields: []field{
+	f("min", 4, asRangeSPI, "lowest that will do"), f("max", 4, asRangeSPI, "highest that will do"), reserved(4),
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseSPIRange(raw)
+	return fmt.Sprintf("%s=%v-%v", r.short, v.Min, v.Max)
+}}

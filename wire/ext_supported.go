@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 const (
 	supportedLen = 8
 	algLen       = 8
@@ -50,10 +52,38 @@ func (d *Dialect) ParseSupported(raw []byte) (Supported, error) {
 	return v, nil
 }
 
+var shapeSupported = &shape{role: RoleSupported, fields: []field{reserved(4)}, tail: func(p *teller) {
+	ids := p.d.algsOf(p.row.typ)
+	for p.end-p.off >= algLen {
+		b := p.take(algLen)
+		s := fmt.Sprintf("%d (%s), ivlen = %d, minbits = %d, maxbits = %d",
+			b[0], p.d.algName(p.row.typ, ids.of(b[0])), b[1], p.d.u16(b[2:]), p.d.u16(b[4:]))
+		if b[6] != 0 || b[7] != 0 {
+			s += fmt.Sprintf(", increment = %d, saltbits = %d", b[6], b[7])
+		}
+		p.value(b, "alg", s, "one algorithm: id, size of the IV in bytes, sizes of the key in bits")
+	}
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseSupported(raw)
+	var s []string
+	for _, a := range v.Algs {
+		s = append(s, d.algName(r.typ, a.ID))
+	}
+	return list(r.short, s...)
+}}
+
 // algsOf is how the algorithms in a SUPPORTED extension are numbered.
 func (d *Dialect) algsOf(t ExtType) *numbers[AlgID] {
 	if t == ExtSupportedAuth {
 		return d.t.auths
 	}
 	return d.t.encrypts
+}
+
+// algName is the name of an algorithm in a SUPPORTED extension.
+func (d *Dialect) algName(t ExtType, id AlgID) string {
+	if t == ExtSupportedAuth {
+		return d.AuthName(id)
+	}
+	return d.EncryptName(id)
 }

@@ -3,229 +3,82 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
-	"math/bits"
+	"strconv"
 	"strings"
 	"unicode"
 )
 
-// FormatOptions modify [Dialect.Format].
+// FormatOptions modify [Dialect.Format] and [Dialect.Fields].
 type FormatOptions struct {
-	ShowKeys bool // print key bytes
+	ShowKeys bool // show key bytes
 }
 
 // Format writes a message as annotated hexadecimal: one field a line with its offset in bytes, its bytes, its name and
 // its value, and the value's own name where it has one. What is malformed is printed as far as it goes and explained on
-// a line that begins with an exclamation mark.
-//
-// Unless opt says otherwise the content of key extensions is left out, and so is the rest of the message where the
-// framing may have gone wrong and what follows may be a key: behind a malformed key extension, and from the header of a
-// key extension inside another one.
+// a line that begins with an exclamation mark. What [Dialect.Fields] hides is left out.
 //
 // Everything goes to w in one Write, whose error is ignored.
 func (d *Dialect) Format(w io.Writer, msg []byte, opt FormatOptions) {
-	p := &printer{d: d, msg: msg, keys: opt.ShowKeys, valid: d.Validate(msg) == nil}
-	p.message()
-	w.Write(p.out.Bytes())
-}
-
-// A printer prints one message. msg[off:end] is what the current extension still has.
-type printer struct {
-	d        *Dialect
-	out      bytes.Buffer
-	msg      []byte
-	off, end int
-	keys     bool
-	valid    bool // the framing makes sense
-}
-
-func (p *printer) message() {
-	p.head("base header", min(len(p.msg), HeaderLen))
-	p.end = min(len(p.msg), HeaderLen)
-	reserved := field{"reserved", 2, nil}
-	if len(p.d.t.diags) != 0 {
-		reserved = field{"diagnostic", 2, asDiagnostic}
+	var out []byte
+	for v := range d.Fields(msg, opt) {
+		out = v.AppendText(out)
 	}
-	p.fields([]field{
-		{"version", 1, nil}, {"type", 1, asMsg}, {"errno", 1, asErrno}, {"satype", 1, asSAType}, {"len", 2, asWords},
-		reserved, {"seq", 4, nil}, {"pid", 4, nil},
-	})
-	h, err := p.d.Header(p.msg)
-	if err != nil {
-		p.rest("cut")
-		p.problem(err)
-		return
-	}
-	if err := p.d.checkHeader(p.msg, h); err != nil {
-		p.problem(err)
-		if n := int(bits.ReverseBytes16(h.Len)) * 8; n == len(p.msg) {
-			p.out.WriteString("  ! the length would be right in the other byte order\n")
-		}
-	}
-	for x, err := range p.d.Walk(p.msg) {
-		if !p.extension(x, err) {
-			return
-		}
-	}
-}
-
-// extension prints one; false if the rest must stay hidden.
-func (p *printer) extension(x Ext, broken error) bool {
-	p.off, p.end = x.Offset, x.Offset+len(x.Raw)
-	if x.Raw == nil { // fewer than 4 bytes
-		p.end = len(p.msg)
-		p.head("trailing bytes", p.end-p.off)
-		p.rest("data")
-		p.problem(broken)
-		return true
-	}
-	p.head(p.d.ExtName(x.Type), p.end-p.off)
-	p.fields([]field{{"len", 2, asWords}, {"exttype", 2, asExt}})
-	r := p.d.ext(x.Type)
-	if broken != nil {
-		if r != nil && r.secret && !p.keys {
-			p.problem(broken)
-			p.hideRest("a key")
-			return false
-		}
-		trusted := p.rest("data")
-		p.problem(broken)
-		return trusted
-	}
-	if r == nil {
-		trusted := p.rest("data")
-		if x.Type == ExtReserved {
-			p.problem(p.d.failAt(x, ErrType))
-		}
-		return trusted
-	}
-	err := p.d.checkExt(x)
-	if r.secret && err != nil && !p.keys {
-		p.fields(r.fields)
-		p.problem(err)
-		p.hideRest("a key")
-		return false
-	}
-	if !p.keys && p.d.mayHoldKey(p.msg, x, p.valid) {
-		if r.secret {
-			p.fields(r.fields)
-			p.hideRest("a key")
-		} else {
-			p.rest("data")
-		}
-		return false
-	}
-	if p.fields(r.fields) && r.tail != nil {
-		r.tail(p)
-	}
-	trusted := p.rest("extra")
-	if err != nil {
-		p.problem(err)
-	}
-	return trusted
-}
-
-func (p *printer) head(name string, n int) { fmt.Fprintf(&p.out, "%s, %d bytes\n", name, n) }
-
-func (p *printer) problem(err error) {
-	if e, ok := err.(*DecodeError); ok {
-		err = e.Err
-	}
-	fmt.Fprintf(&p.out, "  ! %v\n", err)
-}
-
-// fields prints fields in a row; false if the extension ends before the last.
-func (p *printer) fields(fs []field) bool {
-	for _, f := range fs {
-		b := p.take(f.size)
-		if b == nil {
-			return false
-		}
-		show := f.show
-		if show == nil {
-			show = asDecimal
-		}
-		text := show(p.d, b)
-		if f.name == "state" && b[0] == 0 && !p.d.tellsState(p.msg) {
-			text = "0 (not said)"
-		}
-		p.line(b, f.name+" = "+text)
-	}
-	return true
-}
-
-// take moves over n bytes of the extension, nil if it does not have so many.
-func (p *printer) take(n int) []byte {
-	if p.end-p.off < n {
-		return nil
-	}
-	b := p.msg[p.off : p.off+n]
-	p.off += n
-	return b
+	w.Write(out)
 }
 
 const bytesPerLine = 8
 
-// line prints the bytes that end at off, with the text beside the first row of them.
-func (p *printer) line(b []byte, text string) {
-	off := p.off - len(b)
-	for first := true; first || len(b) > 0; first = false {
-		row := b[:min(len(b), bytesPerLine)]
-		s := fmt.Sprintf("  %5d  %-*s  %s", off, bytesPerLine*3-1, fmt.Sprintf("% x", row), text)
-		p.out.WriteString(strings.TrimRight(s, " "))
-		p.out.WriteByte('\n')
+// AppendText appends the lines that [Dialect.Format] has for a field to b, each with its newline.
+func (v Field) AppendText(b []byte) []byte {
+	switch v.Kind {
+	case FieldExtension:
+		return fmt.Appendf(b, "%s, %d bytes\n", v.Name, v.Len)
+	case FieldPart:
+		return fmt.Appendf(b, "  -- %s\n", v.Name)
+	case FieldProblem:
+		return fmt.Appendf(b, "  ! %s\n", v.Value)
+	}
+	text := v.Text()
+	if v.Bytes == nil {
+		return fmt.Appendf(b, "  %5d  %-*s  %s\n", v.Offset, bytesPerLine*3-1, fmt.Sprintf("(%d bytes)", v.Len), text)
+	}
+	for off := 0; off == 0 || off < v.Len; off += bytesPerLine {
+		row := v.Bytes[off:min(off+bytesPerLine, v.Len)]
+		b = fmt.Appendf(b, "  %5d  %-*s  %s", v.Offset+off, bytesPerLine*3-1, fmt.Sprintf("% x", row), text)
+		b = append(bytes.TrimRight(b, " "), '\n')
 		text = ""
-		off += len(row)
-		b = b[len(row):]
 	}
+	return b
 }
 
-// part prints a heading inside an extension.
-func (p *printer) part(format string, a ...any) { fmt.Fprintf(&p.out, "  -- "+format+"\n", a...) }
-
-// rest prints what the extension has left: zeros up to a word are padding. False if it stopped at what may be a key.
-func (p *printer) rest(name string) bool {
-	at := -1
-	if !p.keys {
-		at = p.d.keyInside(p.msg, p.off, p.end)
+// ParseFormatLine reads back a line of [Dialect.Format] that has bytes of the message: where they stand in it, and
+// what they are, or how many are hidden; false for any other line.
+func ParseFormatLine(line string) (offset int, b []byte, hidden int, ok bool) {
+	rest, ok := strings.CutPrefix(line, "  ")
+	at, rest, found := strings.Cut(strings.TrimLeft(rest, " "), "  ")
+	offset, err := strconv.Atoi(at)
+	if !ok || !found || err != nil || offset < 0 {
+		return 0, nil, 0, false
 	}
-	n := p.end - p.off
-	if at >= 0 {
-		n = at - p.off
+	digits, _, _ := strings.Cut(rest, "  ")
+	if n, ok := strings.CutPrefix(digits, "("); ok {
+		n, ok = strings.CutSuffix(n, " bytes)")
+		hidden, err = strconv.Atoi(n)
+		return offset, nil, hidden, ok && err == nil && hidden >= 0
 	}
-	if b := p.take(n); len(b) != 0 {
-		if name == "extra" && len(b) < 8 && allZero(b) {
-			name = "padding"
-		}
-		p.line(b, name)
-	}
-	if at >= 0 {
-		p.hideRest("what looks like a key")
-		return false
-	}
-	return true
+	b, err = hex.DecodeString(strings.ReplaceAll(digits, " ", ""))
+	return offset, b, 0, err == nil && len(b) > 0
 }
 
-func (p *printer) hideRest(what string) {
-	p.hidden(len(p.msg)-p.off, "hidden")
-	fmt.Fprintf(&p.out, "  ! the rest of the message is hidden, it may hold %s\n", what)
-	p.off = len(p.msg)
-}
-
-// hidden prints a line for n bytes without their value.
-func (p *printer) hidden(n int, text string) {
-	fmt.Fprintf(&p.out, "  %5d  %-*s  %s\n", p.off, bytesPerLine*3-1, fmt.Sprintf("(%d bytes)", n), text)
-	p.off = min(p.off+n, len(p.msg))
-}
-
-func allZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
+// Text is the name of a field, and its value if there is one.
+func (v Field) Text() string {
+	if v.Value == "" {
+		return v.Name
 	}
-	return true
+	return v.Name + " = " + v.Value
 }
 
 // mayHoldKey looks for a key where the framing says there is none, inside an extension whose length field may lie. It
@@ -235,7 +88,7 @@ func (d *Dialect) mayHoldKey(msg []byte, x Ext, valid bool) bool {
 	from := extHeaderLen
 	switch r := d.ext(x.Type); {
 	case r == nil:
-	case r.secret:
+	case r.secret():
 		if k, err := d.ParseKey(x.Raw); err == nil {
 			from = keyLen + len(k.Data)
 		} else {
@@ -243,7 +96,7 @@ func (d *Dialect) mayHoldKey(msg []byte, x Ext, valid bool) bool {
 		}
 	case valid:
 		from = r.min
-		if sa, err := d.ParseAddress(x.Raw); r.address && err == nil {
+		if sa, err := d.ParseAddress(x.Raw); r.shape.role == RoleAddress && err == nil {
 			from += d.sockaddrLen(sa.sockaddr())
 		}
 	}
@@ -266,7 +119,7 @@ func (d *Dialect) keyInside(msg []byte, from, to int) int {
 func (d *Dialect) keyHeader(order binary.ByteOrder, b []byte) bool {
 	r := d.ext(d.ExtType(order.Uint16(b[2:])))
 	n := order.Uint16(b)
-	return r != nil && r.secret && n >= 2 && n <= 1+(0xffff+63)/64
+	return r.secret() && n >= 2 && n <= 1+(0xffff+63)/64
 }
 
 // How values are written.

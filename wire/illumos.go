@@ -91,15 +91,18 @@ const (
 	IllumosKMPIKEv2  uint32 = 3
 )
 
-var illumosMsgs = []row[MsgType]{
-	{IllumosMsgXInverseAcquire, 12, "X_INVERSE_ACQUIRE"}, {IllumosMsgXUpdatePair, 13, "X_UPDATEPAIR"},
-	{IllumosMsgXDelPair, 14, "X_DELPAIR"}, {IllumosMsgXDelPairState, 15, "X_DELPAIR_STATE"},
+var illumosMsgs = []msgRow{
+	msg(IllumosMsgXInverseAcquire, 12, "X_INVERSE_ACQUIRE", "",
+		"ask which SAs the policy wants for an outgoing packet"),
+	msg(IllumosMsgXUpdatePair, 13, "X_UPDATEPAIR", "", "change an SA and the one it is paired with"),
+	msg(IllumosMsgXDelPair, 14, "X_DELPAIR", "", "delete an SA and the one it is paired with"),
+	msg(IllumosMsgXDelPairState, 15, "X_DELPAIR_STATE", "", "delete pairs in a given state"),
 }
 
 var illumosSATypes = []row[SAType]{{SATypeTCPSig, 4, "tcpsig"}}
 
 var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}, tables{
-	msgs:    numbered(allMsgs, rfcMsgs, illumosMsgs),
+	msgs:    numbered(msgRows(allMsgs...), msgRows(rfcMsgs, illumosMsgs)...),
 	satypes: numbered(allSATypes, rfcSATypes, illumosSATypes),
 	auths: numbered(allAuths, these(authAlgs, AuthNone, AuthMD5, AuthMD5HMAC, AuthSHA1HMAC, AuthSHA256HMAC,
 		AuthSHA384HMAC, AuthSHA512HMAC)),
@@ -120,39 +123,11 @@ var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}
 		{0, "reserved"}, {1, "prefix"}, {2, "fqdn"}, {3, "user-fqdn"}, {4, "dn"}, {5, "gn"}, {6, "key-id"},
 		{7, "addr-range"},
 	},
-	exts: illumosExts(),
+	exts: slices.Concat(rfcExts, illumosExts),
 
 	errnos:          newErrnoTable(func(e Errno) uint8 { return errnos[e].illumos }),
 	sockaddrIn6:     32,
 	spiRangeNetwork: true,
 	tuckedCookie:    true,
+	exactLifetime:   true,
 })
-
-func illumosExts() []extRow {
-	return append(rfcExtRows(ruleAddress, ruleLifetimeExact),
-		addressRow(IllumosExtXAddressInnerSrc, 7, "X_ADDRESS_INNER_SRC", "innersrc", ruleAddress),
-		extRow{typ: IllumosExtXEReg, number: 17, name: "X_EREG", tail: tailEReg, brief: briefEReg},
-		extRow{typ: IllumosExtXEProp, number: 18, name: "X_EPROP", fields: []field{
-			{"replay", 1, nil}, {"reserved", 1, nil}, {"ecombs", 2, nil},
-		}, rule: ruleEProp, tail: tailEProp, brief: briefEProp},
-		extRow{typ: IllumosExtXKMCookie, number: 19, name: "X_KM_COOKIE", fields: kmCookieFields, rule: ruleKMCookie,
-			tail:  tailKMCookie,
-			brief: briefKMCookie},
-		addressRow(IllumosExtXAddressNattLoc, 20, "X_ADDRESS_NATT_LOC", "nattloc", ruleAddress),
-		addressRow(IllumosExtXAddressNattRem, 21, "X_ADDRESS_NATT_REM", "nattrem", ruleAddress),
-		addressRow(IllumosExtXAddressInnerDst, 22, "X_ADDRESS_INNER_DST", "innerdst", ruleAddress),
-		extRow{typ: IllumosExtXPair, number: 23, name: "X_PAIR", fields: []field{{"spi", 4, asSPI}}, brief: briefPair},
-		extRow{typ: IllumosExtXReplayValue, number: 24, name: "X_REPLAY_VALUE", fields: []field{
-			{"replay32", 4, nil}, {"replay64", 8, nil},
-		}, brief: briefReplayValue},
-		extRow{typ: IllumosExtXEDump, number: 25, name: "X_EDUMP", fields: []field{
-			{"reserved", 4, nil}, {"timeout", 8, nil},
-		}, brief: briefEDump},
-		extRow{typ: IllumosExtXLifetimeIdle, number: 26, name: "X_LIFETIME_IDLE", fields: lifetimeFields,
-			rule: ruleLifetimeExact, brief: briefLifetime("idle")},
-		extRow{typ: IllumosExtXOuterSens, number: 27, name: "X_OUTER_SENS", fields: sensitivityFields,
-			rule: ruleSensitivity, tail: tailSensitivity, brief: briefSensitivity("outersens")},
-		extRow{typ: IllumosExtXStrAuth, number: 28, name: "X_STR_AUTH", fields: keyFields, rule: ruleKey, tail: tailKey,
-			brief: briefKey("strauth"), secret: true},
-	)
-}

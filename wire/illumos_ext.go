@@ -1,5 +1,7 @@
 package wire
 
+import "fmt"
+
 const (
 	eregLen        = 8
 	epropLen       = 8
@@ -255,4 +257,162 @@ func (d *Dialect) ParseEDump(raw []byte) (EDump, error) {
 		return EDump{}, err
 	}
 	return EDump{d.u64(raw[8:])}, nil
+}
+
+var shapeEReg = &shape{role: RoleOther, tail: func(p *teller) {
+	for p.off < p.end {
+		b := p.take(1)
+		if b[0] == 0 {
+			p.off--
+			return
+		}
+		p.value(b, "satype", asSAType(p.d, b), satypeMeaning)
+	}
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseEReg(raw)
+	var s []string
+	for _, t := range v.Types {
+		s = append(s, d.SATypeName(t))
+	}
+	return list(r.short, s...)
+}}
+
+const satypeMeaning = "one SA type"
+
+var ecombFields = append([]field{
+	f("algdescs", 1, nil, "how many algorithms the combination has"), reserved(1), f("flags", 2, asHex, "options"),
+	reserved(4),
+}, limitFields...)
+
+var shapeEProp = &shape{role: RoleProposal, fields: []field{
+	f("replay", 1, nil, "window size that is wanted"), reserved(1),
+	f("ecombs", 2, nil, "how many combinations follow"),
+}, rule: func(d *Dialect, raw []byte) error { _, err := d.ParseEProp(raw); return err }, tail: func(p *teller) {
+	d := p.d
+	n := int(d.u16(p.msg[p.off-2:]))
+	for i := 1; i <= n && p.end-p.off >= ecombLen; i++ {
+		p.in("ecomb %d", i)
+		algs := int(p.msg[p.off])
+		p.fields(ecombFields)
+		for ; algs > 0 && p.end-p.off >= algDescLen; algs-- {
+			b := p.take(algDescLen)
+			a := d.algDesc(b)
+			s := fmt.Sprintf("%d (%s), algtype = %d (%s), alg = %d (%s), minbits = %d, maxbits = %d", b[0],
+				d.SATypeName(a.SAType), a.AlgType, nameOf(uint64(a.AlgType), illumosAlgTypes), b[2], d.algDescName(a),
+				a.MinBits, a.MaxBits)
+			if a.SaltBits != 0 {
+				s += fmt.Sprintf(", saltbits = %d", a.SaltBits)
+			}
+			p.value(b, "satype", s, satypeMeaning)
+		}
+	}
+	p.cookie()
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseEProp(raw)
+	return briefCombs(r.short, len(v.Combs), v.Replay, v.Cookie)
+}}
+
+// cookie tells of the X_KM_COOKIE that illumos hides at the end of proposals.
+func (p *teller) cookie() {
+	if p.d.cookieIn(p.msg[p.off:p.end]) == nil {
+		return
+	}
+	p.in("X_KM_COOKIE, inside the length of the proposal")
+	p.fields(extHeaderFields)
+	p.fields(kmCookieFields)
+	p.kmCookie()
+}
+
+var (
+	illumosAlgTypes = []name{{0, "none"}, {1, "auth"}, {2, "crypt"}, {3, "compress"}}
+	illumosKMPs     = []name{{0, "manual"}, {1, "ike"}, {2, "kink"}, {3, "ikev2"}}
+)
+
+func (d *Dialect) algDescName(a AlgDesc) string {
+	switch a.AlgType {
+	case IllumosAlgTypeAuth:
+		return d.AuthName(a.Alg)
+	case IllumosAlgTypeCrypt:
+		return d.EncryptName(a.Alg)
+	}
+	return nameOf(uint64(a.Alg))
+}
+
+var (
+	kmCookieFields = []field{f("protocol", 4, fromTable(illumosKMPs), "of key management")}
+	cookie32Fields = []field{f("cookie", 4, asHex, "its name of the SA"), reserved(4)}
+	cookie64Fields = []field{f("cookie", 8, asHex, "its name of the SA")}
+)
+
+var shapeKMCookie = &shape{role: RoleOther, fields: kmCookieFields,
+	rule: func(d *Dialect, raw []byte) error { _, err := d.ParseKMCookie(raw); return err },
+	tail: (*teller).kmCookie,
+	brief: func(d *Dialect, r *extRow, raw []byte) string {
+		v, _ := d.ParseKMCookie(raw)
+		return r.short + "=" + v.brief()
+	}}
+
+func (p *teller) kmCookie() {
+	if p.end-p.off < 8 {
+		return
+	}
+	if p.d.u32(p.msg[p.off-4:]) == IllumosKMPIKE {
+		p.fields(cookie32Fields)
+	} else {
+		p.fields(cookie64Fields)
+	}
+}
+
+func (v KMCookie) brief() string {
+	return fmt.Sprintf("%s/%#x", nameOf(uint64(v.Protocol), illumosKMPs), v.Cookie)
+}
+
+var shapePair = &shape{role: RoleOther, fields: []field{f("spi", 4, asSPI, "of the other SA; network order")},
+	brief: func(d *Dialect, r *extRow, raw []byte) string {
+		v, _ := d.ParsePair(raw)
+		return fmt.Sprintf("%s=%v", r.short, v.SPI)
+	}}
+
+var shapeReplayValue = &shape{role: RoleOther, fields: []field{
+	f("replay32", 4, nil, "counter of 32 bits"), f("replay64", 8, nil, "counter with extended sequence numbers"),
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseReplayValue(raw)
+	return list(r.short, pair("32", v.Replay32), pair("64", v.Replay64))
+}}
+
+var shapeEDump = &shape{role: RoleOther, fields: []field{
+	reserved(4), f("timeout", 8, nil, "seconds since the last use; 0 lists all"),
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseEDump(raw)
+	return fmt.Sprintf("%s=%d", r.short, v.Timeout)
+}}
+
+// illumosExts are the rows of illumos' own extensions.
+var illumosExts = []extRow{
+	{typ: IllumosExtXAddressInnerSrc, number: 7, name: "X_ADDRESS_INNER_SRC", short: "innersrc",
+		meaning: "source inside the tunnel", shape: shapeAddress},
+	{typ: IllumosExtXEReg, number: 17, name: "X_EREG", short: "ereg",
+		meaning: "SA types whose ACQUIREs may come in one message", shape: shapeEReg},
+	{typ: IllumosExtXEProp, number: 18, name: "X_EPROP", short: "eproposal",
+		meaning: "combinations of algorithms of several SA types at once", shape: shapeEProp},
+	{typ: IllumosExtXKMCookie, number: 19, name: "X_KM_COOKIE", short: "cookie",
+		meaning: "what key management calls this SA", shape: shapeKMCookie},
+	{typ: IllumosExtXAddressNattLoc, number: 20, name: "X_ADDRESS_NATT_LOC", short: "nattloc",
+		meaning: "our side of the UDP encapsulation", shape: shapeAddress},
+	{typ: IllumosExtXAddressNattRem, number: 21, name: "X_ADDRESS_NATT_REM", short: "nattrem",
+		meaning: "the peer's side of the UDP encapsulation", shape: shapeAddress},
+	{typ: IllumosExtXAddressInnerDst, number: 22, name: "X_ADDRESS_INNER_DST", short: "innerdst",
+		meaning: "destination inside the tunnel", shape: shapeAddress},
+	{typ: IllumosExtXPair, number: 23, name: "X_PAIR", short: "pair", meaning: "the SA of the other direction",
+		shape: shapePair},
+	{typ: IllumosExtXReplayValue, number: 24, name: "X_REPLAY_VALUE", short: "replayvalue",
+		meaning: "replay counter to go on with", shape: shapeReplayValue},
+	{typ: IllumosExtXEDump, number: 25, name: "X_EDUMP", short: "edump", meaning: "limits a DUMP to SAs used of late",
+		shape: shapeEDump},
+	{typ: IllumosExtXLifetimeIdle, number: 26, name: "X_LIFETIME_IDLE", short: "idle",
+		meaning: "limits on how long the SA may stay unused", shape: shapeLifetime, fields: idleFields},
+	{typ: IllumosExtXOuterSens, number: 27, name: "X_OUTER_SENS", short: "outersens",
+		meaning: "security label of the protected packets", shape: shapeSensitivity, fields: outerSensFields},
+	{typ: IllumosExtXStrAuth, number: 28, name: "X_STR_AUTH", short: "strauth",
+		meaning: "string that authenticates TCP segments", shape: shapeKey, fields: stringKeyFields},
 }

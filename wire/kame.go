@@ -75,12 +75,20 @@ const (
 	KAMENATTESP    uint8 = 2 // RFC 3948
 )
 
-var kameMsgs = []row[MsgType]{
-	{KAMEMsgXPChange, 12, "X_PCHANGE"}, {KAMEMsgXSPDUpdate, 13, "X_SPDUPDATE"}, {KAMEMsgXSPDAdd, 14, "X_SPDADD"},
-	{KAMEMsgXSPDDelete, 15, "X_SPDDELETE"}, {KAMEMsgXSPDGet, 16, "X_SPDGET"}, {KAMEMsgXSPDAcquire, 17, "X_SPDACQUIRE"},
-	{KAMEMsgXSPDDump, 18, "X_SPDDUMP"}, {KAMEMsgXSPDFlush, 19, "X_SPDFLUSH"}, {KAMEMsgXSPDSetIdx, 20, "X_SPDSETIDX"},
-	{KAMEMsgXSPDExpire, 21, "X_SPDEXPIRE"}, {KAMEMsgXSPDDelete2, 22, "X_SPDDELETE2"},
-	{KAMEMsgXNATTNewMapping, 23, "X_NAT_T_NEW_MAPPING"},
+var kameMsgs = []msgRow{
+	msg(KAMEMsgXPChange, 12, "X_PCHANGE", "", "unused"),
+	msg(KAMEMsgXSPDUpdate, 13, "X_SPDUPDATE", "", "change a policy, or add it"),
+	msg(KAMEMsgXSPDAdd, 14, "X_SPDADD", "", "add a policy"),
+	msg(KAMEMsgXSPDDelete, 15, "X_SPDDELETE", "", "delete the policy of a selector"),
+	msg(KAMEMsgXSPDGet, 16, "X_SPDGET", "", "look up a policy by its id"),
+	msg(KAMEMsgXSPDAcquire, 17, "X_SPDACQUIRE", "", "unused"),
+	msg(KAMEMsgXSPDDump, 18, "X_SPDDUMP", "", "list all policies"),
+	msg(KAMEMsgXSPDFlush, 19, "X_SPDFLUSH", "", "delete all policies"),
+	msg(KAMEMsgXSPDSetIdx, 20, "X_SPDSETIDX", "", "add a policy, as X_SPDADD does"),
+	msg(KAMEMsgXSPDExpire, 21, "X_SPDEXPIRE", "", "a lifetime limit of a policy was reached"),
+	msg(KAMEMsgXSPDDelete2, 22, "X_SPDDELETE2", "", "delete a policy by its id"),
+	msg(KAMEMsgXNATTNewMapping, 23, "X_NAT_T_NEW_MAPPING", "",
+		"the address or port of a peer behind a NAT has changed"),
 }
 
 var (

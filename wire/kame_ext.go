@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 const (
 	sa2Len          = 16
@@ -158,3 +161,126 @@ func (d *Dialect) ParseNATTPort(raw []byte) (NATTPort, error) {
 	}
 	return NATTPort{binary.BigEndian.Uint16(raw[4:])}, nil
 }
+
+var modeField = f("mode", 1, asMode, "transport, tunnel or beet; 0 is any")
+
+const reqIDMeaning = "ties SAs to a policy's request; 0 is any"
+
+var shapeSA2 = &shape{role: RoleOther, fields: []field{
+	modeField, f("reserved", 3, asBytes, "zero"), f("sequence", 4, nil, "highest sequence number so far"),
+	f("reqid", 4, nil, reqIDMeaning),
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseSA2(raw)
+	return list(r.short, v.Mode.String(), pair("seq", v.Sequence), pair("reqid", v.ReqID))
+}}
+
+var shapePolicy = &shape{role: RolePolicy, fields: []field{
+	f("policytype", 2, fromTable(kamePolicyTypes), "discard, none (let pass) or ipsec (protect)"),
+	f("direction", 1, fromTable(kameDirs), "in, out or forwarded"), reserved(1),
+	f("id", 4, nil, "that the kernel gave it"), f("priority", 4, asHex, "lower ones are asked first"),
+}, rule: func(d *Dialect, raw []byte) error { // endpoints in every request for a tunnel
+	v, err := d.ParsePolicy(raw)
+	if err != nil || v.Type != KAMEPolicyIPsec {
+		return err
+	}
+	off := policyLen
+	for _, r := range v.Requests {
+		end := off + int(d.u16(raw[off:]))
+		if r.Mode == ModeTunnel {
+			if _, _, _, err := d.parsePair(raw[off+ipsecRequestLen : end]); err != nil {
+				return d.fail(raw, off+ipsecRequestLen, err)
+			}
+		}
+		off = end
+	}
+	return nil
+}, tail: func(p *teller) {
+	end := p.end
+	for i := 1; end-p.off >= ipsecRequestLen; i++ {
+		n := int(p.d.u16(p.msg[p.off:]))
+		if n < ipsecRequestLen || n > end-p.off {
+			break
+		}
+		p.in("request %d", i)
+		p.end = p.off + n
+		p.fields(requestFields)
+		if p.off < p.end && p.sockaddr("source ") {
+			p.sockaddr("destination ")
+		}
+		if b := p.take(p.end - p.off); len(b) > 0 {
+			p.value(b, "extra", "", notKnown)
+		}
+	}
+	p.end = end
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParsePolicy(raw)
+	s := []string{nameOf(uint64(v.Type), kamePolicyTypes), nameOf(uint64(v.Direction), kameDirs), pair("id", v.ID)}
+	if v.Priority != 0 {
+		s = append(s, fmt.Sprintf("prio:%#x", v.Priority))
+	}
+	for _, r := range v.Requests {
+		t := fmt.Sprintf("%s/%s/", protoOrNumber(uint64(r.Proto)), r.Mode)
+		if r.Src.Addr.IsValid() {
+			t += addrPort(r.Src) + "-" + addrPort(r.Dst)
+		}
+		t += "/" + nameOf(uint64(r.Level), kameLevels)
+		if r.ReqID != 0 {
+			t += fmt.Sprintf(":%d", r.ReqID)
+		}
+		s = append(s, t)
+	}
+	return list(r.short, s...)
+}}
+
+var requestFields = []field{
+	f("len", 2, asByteCount, "of the request, in bytes"),
+	f("proto", 2, asProto, "IP protocol that protects: ESP, AH or IPComp"), modeField,
+	f("level", 1, fromTable(kameLevels), "of sensitivity; of a policy's request, whether it is demanded"), reserved(2),
+	f("reqid", 4, nil, reqIDMeaning), reserved(4),
+}
+
+var shapeNATTType = &shape{role: RoleOther, fields: []field{
+	f("natttype", 1, fromTable(kameNATTs), "2 is ESP in UDP of RFC 3948"), f("reserved", 3, asBytes, "zero"),
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseNATTType(raw)
+	return r.short + "=" + nameOf(uint64(v.Type), kameNATTs)
+}}
+
+var shapeNATTPort = &shape{role: RoleOther, fields: []field{portField, reserved(2)},
+	brief: func(d *Dialect, r *extRow, raw []byte) string {
+		v, _ := d.ParseNATTPort(raw)
+		return fmt.Sprintf("%s=%d", r.short, v.Port)
+	}}
+
+var (
+	kamePolicyTypes = []name{{0, "discard"}, {1, "none"}, {2, "ipsec"}, {3, "entrust"}, {4, "bypass"}}
+	kameDirs        = []name{{0, "any"}, {1, "in"}, {2, "out"}, {3, "fwd"}}
+	kameLevels      = []name{{0, "default"}, {1, "use"}, {2, "require"}, {3, "unique"}}
+	kameNATTs       = []name{{0, "none"}, {1, "esp-in-udp-non-ike"}, {2, "esp-in-udp"}}
+
+	asMode = named(func(d *Dialect, n uint64) string { return d.Mode(uint8(n)).String() })
+)
+
+func asByteCount(d *Dialect, b []byte) string { return fmt.Sprintf("%d bytes", d.u16(b)) }
+
+func fromTable(t []name) func(*Dialect, []byte) string {
+	return named(func(_ *Dialect, n uint64) string { return nameOf(n, t) })
+}
+
+// kameExts are the rows of KAME's extensions.
+var kameExts = []extRow{
+	{typ: KAMEExtXKMPrivate, name: "X_KMPRIVATE", meaning: "for key management's own use", shape: shapeKMPrivate},
+	{typ: KAMEExtXPolicy, name: "X_POLICY", short: "policy", meaning: "what the policy does with matching packets",
+		shape: shapePolicy},
+	{typ: KAMEExtXSA2, name: "X_SA2", short: "sa2", meaning: "mode and request id of the SA", shape: shapeSA2},
+	{typ: KAMEExtXNATTType, name: "X_NAT_T_TYPE", short: "natt", meaning: "kind of the UDP encapsulation",
+		shape: shapeNATTType},
+	{typ: KAMEExtXNATTSPort, name: "X_NAT_T_SPORT", short: "nattsport", meaning: "source port of the UDP encapsulation",
+		shape: shapeNATTPort},
+	{typ: KAMEExtXNATTDPort, name: "X_NAT_T_DPORT", short: "nattdport",
+		meaning: "destination port of the UDP encapsulation", shape: shapeNATTPort},
+	{typ: KAMEExtXNATTOA, name: "X_NAT_T_OA", short: "nattoa", meaning: "address in front of the NAT",
+		shape: shapeAddress},
+}
+
+var shapeKMPrivate = &shape{role: RoleOther, fields: []field{reserved(4)}}

@@ -1,5 +1,12 @@
 package wire
 
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
 const (
 	secCtxLen    = 8
 	secCtxMax    = 4096 // bytes of context that the kernel takes
@@ -91,4 +98,70 @@ func (d *Dialect) ParseFilter(raw []byte) (Filter, error) {
 		Src: [16]byte(raw[4:20]), Dst: [16]byte(raw[20:36]), Family: d.u16(raw[36:]), SrcPrefix: raw[38],
 		DstPrefix: raw[39],
 	}, nil
+}
+
+var shapeSecCtx = &shape{role: RoleOther, fields: []field{
+	f("alg", 1, nil, "who reads the context: 1 is SELinux"), f("doi", 1, nil, "domain of interpretation"),
+	f("length", 2, nil, "bytes of the context"),
+}, rule: func(d *Dialect, raw []byte) error {
+	// No more words than the context has, no more context than the kernel takes.
+	v, err := d.ParseSecCtx(raw)
+	if err != nil {
+		return err
+	}
+	if len(v.Context) > secCtxMax {
+		return d.fail(raw, 6, ErrLength)
+	}
+	return d.exact(raw, pad8(secCtxLen+len(v.Context)))
+}, tail: func(p *teller) {
+	n := int(p.d.u16(p.msg[p.off-2:]))
+	if b := p.take(min(n, p.end-p.off)); len(b) > 0 {
+		p.value(b, "context", text(string(bytes.TrimSuffix(b, []byte{0}))), "the text")
+	}
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseSecCtx(raw)
+	s := strings.TrimSuffix(string(v.Context), "\x00")
+	return fmt.Sprintf("%s=doi:%d,alg:%d,%s", r.short, v.DOI, v.Alg, text(s))
+}}
+
+var shapeKMAddress = &shape{role: RoleOther, fields: []field{reserved(4)},
+	rule: func(d *Dialect, raw []byte) error { _, err := d.ParseKMAddress(raw); return err },
+	tail: func(p *teller) {
+		if p.sockaddr("local ") {
+			p.sockaddr("remote ")
+		}
+	},
+	brief: func(d *Dialect, r *extRow, raw []byte) string {
+		v, _ := d.ParseKMAddress(raw)
+		return r.short + "=" + addrPort(v.Local) + "-" + addrPort(v.Remote)
+	}}
+
+var shapeFilter = &shape{role: RoleOther, fields: []field{
+	f("source", 16, asBytes, "prefix that sources must have"),
+	f("destination", 16, asBytes, "prefix that destinations must have"), f("family", 2, asFamily, familyMeaning),
+	f("source prefix", 1, nil, "source: leading bits that must agree"),
+	f("destination prefix", 1, nil, "destination: leading bits that must agree"),
+}, brief: func(d *Dialect, r *extRow, raw []byte) string {
+	v, _ := d.ParseFilter(raw)
+	side := func(a [16]byte, prefix uint8) string {
+		if prefix == 0 {
+			return "any"
+		}
+		if v.Family == d.AFInet {
+			return fmt.Sprintf("%v/%d", netip.AddrFrom4([4]byte(a[:4])), prefix)
+		}
+		return fmt.Sprintf("%v/%d", netip.AddrFrom16(a), prefix)
+	}
+	return fmt.Sprintf("%s=%s,%s-%s", r.short, d.familyName(v.Family),
+		side(v.Src, v.SrcPrefix), side(v.Dst, v.DstPrefix))
+}}
+
+// linuxExts are the rows of Linux' own extensions.
+var linuxExts = []extRow{
+	{typ: LinuxExtXSecCtx, name: "X_SEC_CTX", short: "secctx", meaning: "security context of the SA or policy",
+		shape: shapeSecCtx},
+	{typ: LinuxExtXKMAddress, name: "X_KMADDRESS", short: "kmaddress",
+		meaning: "addresses that key management talks from and to", shape: shapeKMAddress},
+	{typ: LinuxExtXFilter, name: "X_FILTER", short: "filter", meaning: "limits a DUMP to SAs of these addresses",
+		shape: shapeFilter},
 }

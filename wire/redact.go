@@ -16,7 +16,7 @@ func (d *Dialect) Redact(msg []byte) []byte {
 		r := d.ext(x.Type)
 		end := x.Offset + len(x.Raw)
 		from := min(x.Offset+extHeaderLen, len(msg))
-		if r != nil && r.secret {
+		if r.secret() {
 			from = min(x.Offset+keyLen, len(msg))
 		}
 		switch {
@@ -24,7 +24,7 @@ func (d *Dialect) Redact(msg []byte) []byte {
 			seen&r.bit() != 0:
 			clear(out[from:])
 			return out
-		case r == nil, r.secret:
+		case r == nil, r.secret():
 			clear(out[from:end])
 		}
 		seen |= r.bit()

@@ -26,7 +26,7 @@ const (
 )
 
 // String is the name without SADB_, such as GETSPI, or unknown(0x2a).
-func (t MsgType) String() string { return symbolName(t, allMsgs...) }
+func (t MsgType) String() string { return symbolName(t, msgRows(allMsgs...)...) }
 
 // ExtType is the type of an extension, sadb_ext_type. It is a symbol: the number in a message is the dialect's, see
 // [Dialect.ExtType] and [Dialect.ExtNumber].
@@ -116,10 +116,77 @@ const (
 // SA flags of RFC 2367 section 2.3.1. Whether a kernel honours them is another matter.
 const FlagPFS uint32 = 1
 
-var rfcMsgs = []row[MsgType]{
-	{MsgReserved, 0, "RESERVED"}, {MsgGetSPI, 1, "GETSPI"}, {MsgUpdate, 2, "UPDATE"}, {MsgAdd, 3, "ADD"},
-	{MsgDelete, 4, "DELETE"}, {MsgGet, 5, "GET"}, {MsgAcquire, 6, "ACQUIRE"}, {MsgRegister, 7, "REGISTER"},
-	{MsgExpire, 8, "EXPIRE"}, {MsgFlush, 9, "FLUSH"}, {MsgDump, 10, "DUMP"}, {MsgXPromisc, 11, "X_PROMISC"},
+// msgRow is a message type in the table of a family.
+type msgRow struct {
+	row[MsgType]
+	section string // of RFC 2367; "" if it is not in there
+	meaning string
+}
+
+// msgRows are the tables without what they say of each message.
+func msgRows(tables ...[]msgRow) [][]row[MsgType] {
+	all := make([][]row[MsgType], len(tables))
+	for i, rows := range tables {
+		for _, r := range rows {
+			all[i] = append(all[i], r.row)
+		}
+	}
+	return all
+}
+
+func msg(t MsgType, number uint8, name, section, meaning string) msgRow {
+	return msgRow{row[MsgType]{t, number, name}, section, meaning}
+}
+
+var rfcMsgs = []msgRow{
+	msg(MsgReserved, 0, "RESERVED", "3.1", "no message"),
+	msg(MsgGetSPI, 1, "GETSPI", "3.1.1", "reserve an SPI: makes a larval SA, which UPDATE completes"),
+	msg(MsgUpdate, 2, "UPDATE", "3.1.2", "complete a larval SA, or change one that is there"),
+	msg(MsgAdd, 3, "ADD", "3.1.3", "add a new SA, complete with its keys"),
+	msg(MsgDelete, 4, "DELETE", "3.1.4", "delete one SA"),
+	msg(MsgGet, 5, "GET", "3.1.5", "look up one SA"),
+	msg(MsgAcquire, 6, "ACQUIRE", "3.1.6", "the kernel needs an SA; with an errno, key management could not make one"),
+	msg(MsgRegister, 7, "REGISTER", "3.1.7", "hear of ACQUIREs for this SA type; the answer lists what the kernel has"),
+	msg(MsgExpire, 8, "EXPIRE", "3.1.8", "a lifetime limit of an SA was reached"),
+	msg(MsgFlush, 9, "FLUSH", "3.1.9", "delete all SAs of this SA type"),
+	msg(MsgDump, 10, "DUMP", "3.1.10", "list all SAs of this SA type, one in each answer"),
+	msg(MsgXPromisc, 11, "X_PROMISC", "3.1", "hear all messages; around a message, a copy of it"),
+}
+
+// rfcExts are the rows of RFC 2367. A dialect with another name or meaning for one appends its own row, which wins.
+var rfcExts = []extRow{
+	{typ: ExtSA, name: "SA", short: "sa", section: "2.3.1", shape: shapeSA,
+		meaning: "the association itself: SPI, state, algorithms, flags"},
+	{typ: ExtLifetimeCurrent, name: "LIFETIME_CURRENT", short: "current", section: "2.3.2", shape: shapeLifetime,
+		fields: currentFields, meaning: "what was used so far"},
+	{typ: ExtLifetimeHard, name: "LIFETIME_HARD", short: "hard", section: "2.3.2", shape: shapeLifetime,
+		meaning: "limits at which the SA dies"},
+	{typ: ExtLifetimeSoft, name: "LIFETIME_SOFT", short: "soft", section: "2.3.2", shape: shapeLifetime,
+		meaning: "limits at which key management is told to make a new one"},
+	{typ: ExtAddressSrc, name: "ADDRESS_SRC", short: "src", section: "2.3.3", shape: shapeAddress,
+		meaning: "source of the packets"},
+	{typ: ExtAddressDst, name: "ADDRESS_DST", short: "dst", section: "2.3.3", shape: shapeAddress,
+		meaning: "destination of the packets"},
+	{typ: ExtAddressProxy, name: "ADDRESS_PROXY", short: "proxy", section: "2.3.3", shape: shapeAddress,
+		meaning: "whom the source stands for"},
+	{typ: ExtKeyAuth, name: "KEY_AUTH", short: "authkey", section: "2.3.4", shape: shapeKey,
+		meaning: "key of the authentication algorithm"},
+	{typ: ExtKeyEncrypt, name: "KEY_ENCRYPT", short: "encrkey", section: "2.3.4", shape: shapeKey,
+		fields: encryptKeyFields, meaning: "key of the encryption algorithm, and its salt"},
+	{typ: ExtIdentitySrc, name: "IDENTITY_SRC", short: "srcid", section: "2.3.5", shape: shapeIdentity,
+		meaning: "name that the source goes by, for key management"},
+	{typ: ExtIdentityDst, name: "IDENTITY_DST", short: "dstid", section: "2.3.5", shape: shapeIdentity,
+		meaning: "name that the destination goes by, for key management"},
+	{typ: ExtSensitivity, name: "SENSITIVITY", short: "sens", section: "2.3.6", shape: shapeSensitivity,
+		meaning: "security label of the data"},
+	{typ: ExtProposal, name: "PROPOSAL", short: "proposal", section: "2.3.7", shape: shapeProposal,
+		meaning: "combinations of algorithms and limits that would do"},
+	{typ: ExtSupportedAuth, name: "SUPPORTED_AUTH", short: "supported-auth", section: "2.3.8", shape: shapeSupported,
+		meaning: "authentication algorithms that the kernel has"},
+	{typ: ExtSupportedEncrypt, name: "SUPPORTED_ENCRYPT", short: "supported-encr", section: "2.3.8",
+		shape: shapeSupported, meaning: "encryption algorithms that the kernel has"},
+	{typ: ExtSPIRange, name: "SPIRANGE", short: "spirange", section: "2.3.9", shape: shapeSPIRange,
+		meaning: "range that the SPI is chosen from"},
 }
 
 var rfcSATypes = []row[SAType]{

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 )
 
@@ -105,3 +106,48 @@ func (d *Dialect) parsePair(p []byte) (src, dst Sockaddr, size int, err error) {
 	dst, n, err := d.parseSockaddr(p[m:])
 	return src, dst, m + n, err
 }
+
+const familyMeaning = "of the socket address"
+
+var portField = f("port", 2, asPort, "network order; 0 is any")
+
+var (
+	sockaddrIn4Fields = []field{
+		portField, f("address", 4, asAddr4, "network order"), f("zero", 8, asBytes, "the end of a sockaddr_in"),
+	}
+	sockaddrIn6Fields = []field{
+		portField, f("flowinfo", 4, asNetHex, "flow label and class of IPv6"),
+		f("address", 16, asAddr6, "network order"),
+		f("scope", 4, nil, "interface of a link-local address"),
+	}
+	srcIDField = f("source id", 4, nil, "unused")
+)
+
+// sockaddr tells of one and moves behind it; false if it is not whole.
+func (p *teller) sockaddr(whose string) bool {
+	d := p.d
+	b := p.take(2)
+	if b == nil {
+		return false
+	}
+	family := d.family(b)
+	name, value := "family", fmt.Sprintf("%d (%s)", family, d.familyName(family))
+	if d.SockaddrLen {
+		name, value = "length", fmt.Sprintf("%d, family = %s", b[0], value)
+	}
+	p.value(b, whose+name, value, meaningOf(whose, familyMeaning))
+	switch family {
+	case d.AFInet:
+		return p.fieldsOf(whose, sockaddrIn4Fields)
+	case d.AFInet6:
+		ok := p.fieldsOf(whose, sockaddrIn6Fields)
+		if ok && d.t.sockaddrIn6 > sockaddrIn6 {
+			ok = p.fieldsOf(whose, []field{srcIDField})
+		}
+		return ok
+	}
+	return false
+}
+
+func asAddr4(_ *Dialect, b []byte) string { return netip.AddrFrom4([4]byte(b)).String() }
+func asAddr6(_ *Dialect, b []byte) string { return netip.AddrFrom16([16]byte(b)).String() }

@@ -54,8 +54,8 @@ func (d *Dialect) checkExt(x Ext) error {
 		return nil
 	}
 	err := d.need(x.Raw, r.min)
-	if err == nil && r.rule != nil {
-		err = r.rule(d, x.Raw)
+	if err == nil && r.shape.rule != nil {
+		err = r.shape.rule(d, x.Raw)
 	}
 	if e, ok := err.(*DecodeError); ok {
 		e.Offset += x.Offset
