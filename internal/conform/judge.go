@@ -3,8 +3,10 @@ package conform
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -134,6 +136,25 @@ func (j *Judge) outcome(st *Step, got *Outcome) {
 	for _, n := range names {
 		j.Text("counter "+n, number(want.Counters[n]), number(got.Counters[n]))
 	}
+	for _, x := range []struct {
+		field     string
+		want, got any
+	}{
+		{"pkt", want.Pkt, got.Pkt}, {"wires", want.Wires, got.Wires}, {"stats", want.Stats, got.Stats},
+		{"old", want.Old, got.Old}, {"need", want.Need, got.Need},
+	} {
+		if !reflect.DeepEqual(x.want, x.got) {
+			j.Text(x.field, inJSON(x.want), inJSON(x.got))
+		}
+	}
+	if want.Unordered {
+		j.Add(Difference{Field: "rx", What: "messages that come in any order are not judged yet"})
+	}
+}
+
+func inJSON(v any) string {
+	b, _ := json.Marshal(v) // numbers and strings
+	return strings.TrimPrefix(string(b), "null")
 }
 
 // number leaves zero empty.

@@ -241,3 +241,47 @@ func with(m map[string]uint64, name string, n uint64) map[string]uint64 {
 	}
 	return c
 }
+
+// brings is an operation that brings whatever a test wants.
+type brings struct{ does func(*conform.Outcome) }
+
+func (b *brings) Do(_ *conform.Player, _ *conform.Action, out *conform.Outcome) { b.does(out) }
+
+// What an operation brings beside messages and the fates of packets is compared, too.
+func TestResultsAreCompared(t *testing.T) {
+	old, need := int64(7), 16
+	all := func(out *conform.Outcome) {
+		out.Pkt, out.Old, out.Need = conform.Hex{0x45}, &old, &need
+		out.Wires, out.Stats = []conform.Wire{{Via: "ip", Len: 20}}, map[string]uint64{"espstat.input": 1}
+	}
+	for _, tt := range []struct {
+		name, more string
+		does       func(*conform.Outcome)
+		want       string // "" passes
+	}{
+		{"all", "", all, ""},
+		{"nothing", "", func(*conform.Outcome) {}, "pkt wires stats old need"},
+		{"another packet", "", func(o *conform.Outcome) { all(o); o.Pkt = conform.Hex{0x46} }, "pkt"},
+		{"another way", "", func(o *conform.Outcome) { all(o); o.Wires[0].Via = "ip6" }, "wires"},
+		{"another counter", "", func(o *conform.Outcome) { all(o); o.Stats["espstat.input"]++ }, "stats"},
+		{"zero before", "", func(o *conform.Outcome) { all(o); o.Old = new(int64) }, "old"},
+		{"any order", `,"unordered":true`, all, "rx"},
+	} {
+		k := *of("illumos")
+		k.Ops = map[string]*conform.Op{"do": {Args: func() any { return &brings{tt.does} },
+			Results: slices.Concat(conform.OfWires, conform.OfKnob, conform.OfDump)}}
+		p := write(t, t.TempDir(), "r.jsonl", []byte(lines("t/x", `{"op":"do","ret":0,"pkt":"45","old":7,"need":16,`+
+			`"wires":[{"via":"ip","len":20,"proto":0}],"stats":{"espstat.input":1}`+tt.more+`}`)))
+		rep, err := conform.Run(t.Context(), conform.Config{Kernel: &k, Paths: []string{p}, Target: lab{}})
+		if err != nil || len(rep.Results) != 1 {
+			t.Fatal(err, rep.Unreadable)
+		}
+		var fields []string
+		for _, d := range rep.Results[0].Differences {
+			fields = append(fields, d.Field)
+		}
+		if got := strings.Join(fields, " "); got != tt.want {
+			t.Errorf("%s: differs in %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

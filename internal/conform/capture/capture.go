@@ -21,7 +21,7 @@ import (
 )
 
 // Capture is packets that a real kernel protected, NAME.pcap, with the keys and what was in them beside it, NAME.json:
-// what testdata/pcaps/esp-linux-6.1/README.md describes.
+// what testdata/pcaps/*/README.md describes.
 type Capture struct {
 	name, file string
 	Sidecar
