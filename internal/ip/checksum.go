@@ -25,7 +25,7 @@ func Checksum(sum uint32, b []byte) uint16 {
 
 // SetHeaderChecksum makes the checksum of an IPv4 header right, if the header is there.
 func SetHeaderChecksum(pkt []byte) {
-	if n := int(pkt[0]&15) * 4; n >= Len4 && n <= len(pkt) {
+	if n := FirstLen(pkt); n >= Len4 && n <= len(pkt) {
 		pkt[10], pkt[11] = 0, 0
 		binary.BigEndian.PutUint16(pkt[10:], ^Checksum(0, pkt[:n]))
 	}

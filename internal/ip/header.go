@@ -149,6 +149,18 @@ func (h *Header) WalkTransport(pkt []byte) bool {
 	return true
 }
 
+// FirstLen is the length of the first header of a datagram, with the options of IPv4, as it says it: 0 to 60 bytes,
+// which need not be there.
+func FirstLen(pkt []byte) int {
+	switch {
+	case len(pkt) == 0:
+		return 0
+	case pkt[0]>>4 == 6:
+		return Len6
+	}
+	return int(pkt[0]&15) * 4
+}
+
 // TOS returns the type of service or traffic class of a datagram, 0 if it is none.
 func TOS(pkt []byte) uint8 {
 	switch {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -288,7 +289,7 @@ func (k *Kernel) appendNeedExtended(b []byte, n *need) []byte {
 		return k.appendNeedOuter(b, n, 0, 0, 0)
 	case n.selfEncap():
 		b = k.appendNeedInner(b, n, rule.Proto)
-		return k.appendNeedOuter(b, n, 0, 0, protoIPv6)
+		return k.appendNeedOuter(b, n, 0, 0, ip.ProtoIPv6)
 	case slices.ContainsFunc(rule.Actions, func(a spd.Action) bool { return a.Unique }):
 		return k.appendNeedOuter(b, n, n.flow.SrcPort, n.flow.DstPort, n.flow.Proto)
 	default:

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -303,9 +304,9 @@ func (k *Kernel) fill(s *sa, r *request, v wire.SA, flags uint32, clone bool) re
 // stays, and is what the SA keeps.
 func (k *Kernel) fillInner(s *sa, r *request, src, dst address) result {
 	innerSrc, innerDst := r.address(k, wire.IllumosExtXAddressInnerSrc), r.address(k, wire.IllumosExtXAddressInnerDst)
-	want := uint8(protoENCAP)
+	want := uint8(ip.ProtoIPv4)
 	if innerSrc.is6() {
-		want = protoIPv6
+		want = ip.ProtoIPv6
 	}
 	switch src.proto() {
 	case 0:

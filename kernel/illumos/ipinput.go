@@ -1,53 +1,35 @@
 package illumos
 
 import (
-	"encoding/binary"
-	"net/netip"
-
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
-const (
-	headerLen4 = 20
-	headerLen6 = 40
-	leastExt   = 8 // of an extension header
-
-	protoHopByHop = 0
-	protoRouting  = 43
-	protoOptions  = 60
-)
-
 // ipInput is what IP does with a packet before IPsec sees it: ip_input and ip_input_v6, with the settings that a host
-// has by default.
-func ipInput(pkt []byte) dropCause {
-	switch {
-	case len(pkt) == 0:
+// has by default. h becomes what the headers say.
+func ipInput(h *ip.Header, pkt []byte) dropCause {
+	switch problem := h.Parse(pkt); {
+	case problem == ip.Short || problem == ip.Version:
 		return dropHeader
-	case pkt[0]>>4 == 6:
-		return ipInput6(pkt)
+	case h.V6:
+		return ipInput6(h, pkt)
 	}
-	return ipInput4(pkt)
+	return ipInput4(h, pkt)
 }
 
-func ipInput4(pkt []byte) dropCause {
-	if len(pkt) < headerLen4 || pkt[0]>>4 != 4 {
-		return dropHeader
-	}
-	src, dst := netip.AddrFrom4([4]byte(pkt[12:16])), netip.AddrFrom4([4]byte(pkt[16:20]))
-	head, total := int(pkt[0]&15)*4, int(binary.BigEndian.Uint16(pkt[2:]))
+func ipInput4(h *ip.Header, pkt []byte) dropCause {
 	switch {
-	case dst.IsUnspecified(), dst.IsLoopback(), src.IsLoopback():
+	case h.Dst.IsUnspecified(), h.Dst.IsLoopback(), h.Src.IsLoopback():
 		return dropAddress
-	case total < headerLen4:
+	case h.End < ip.Len4:
 		return dropHeader
-	case total > len(pkt):
+	case h.End > len(pkt):
 		return dropTruncated
-	case head < headerLen4 || head > total:
+	case h.Off < ip.Len4 || h.Off > h.End:
 		return dropHeader
-	case ip.Checksum(0, pkt[:head]) != 0xffff:
+	case ip.Checksum(0, pkt[:h.Off]) != 0xffff:
 		return dropChecksum
 	}
-	return options4(pkt[headerLen4:head])
+	return options4(pkt[ip.Len4:h.Off])
 }
 
 // options4 checks the options of an IPv4 header (ip_input_options). A source route that has come to its end is a route
@@ -108,48 +90,37 @@ func timestampOK(o []byte) bool {
 	return int(o[2])-1+room <= len(o) || o[3]>>4 != 15
 }
 
-func ipInput6(pkt []byte) dropCause {
-	if len(pkt) < headerLen6 {
-		return dropHeader
-	}
-	src, dst := netip.AddrFrom16([16]byte(pkt[8:24])), netip.AddrFrom16([16]byte(pkt[24:40]))
-	total := headerLen6 + int(binary.BigEndian.Uint16(pkt[4:]))
+func ipInput6(h *ip.Header, pkt []byte) dropCause {
 	switch {
-	case dst.IsUnspecified(), dst.IsLoopback(), src.IsLoopback(), dst.Is4In6(), src.Is4In6():
+	case h.Dst.IsUnspecified(), h.Dst.IsLoopback(), h.Src.IsLoopback(), h.Dst.Is4In6(), h.Src.Is4In6():
 		return dropAddress
-	case total > len(pkt):
+	case h.End > len(pkt):
 		return dropTruncated
 	}
-	return extensions6(pkt[:total], headerLen6, pkt[6], true)
+	return extensions6(h, pkt[:h.End])
 }
 
-// extensions6 looks at the extension headers of an IPv6 packet from one place on, where the one with the number next
-// stands. Hop-by-hop options are only the first.
-func extensions6(pkt []byte, off int, next uint8, first bool) dropCause {
-	for ; ; first = false {
-		switch next {
-		case protoHopByHop:
-			if !first {
-				return dropMalformedOption
-			}
-		case protoRouting, protoOptions:
-		default:
-			return noDrop
+// extensions6 goes over the extension headers of an IPv6 packet, and looks at each. Hop-by-hop options are only the
+// first.
+func extensions6(h *ip.Header, pkt []byte) dropCause {
+	for first := true; h.AtExtension(); first = false {
+		kind := h.Proto
+		if kind == ip.ProtoHopByHop && !first {
+			return dropMalformedOption
 		}
-		b := pkt[off:]
-		if len(b) < leastExt || len(b) < leastExt+int(b[1])*8 {
+		b := h.Step(pkt)
+		if b == nil {
 			return dropTruncated
 		}
-		b = b[:leastExt+int(b[1])*8]
-		if next == protoRouting {
+		if kind == ip.ProtoRouting {
 			if left := b[3]; left != 0 { // whatever its type (RFC 5095); ipv6_forward_src_routed is 0
 				return dropRouting
 			}
-		} else if cause := options6(b[2:], next == protoHopByHop); cause != noDrop {
+		} else if cause := options6(b[2:], kind == ip.ProtoHopByHop); cause != noDrop {
 			return cause
 		}
-		next, off = b[0], off+len(b)
 	}
+	return noDrop
 }
 
 // options6 looks at the options of a header (ip_process_options_v6).

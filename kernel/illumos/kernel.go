@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -103,9 +104,9 @@ type protocol struct {
 }
 
 func newProtocol(k *Kernel, t wire.SAType) *protocol {
-	p := &protocol{k: k, satype: t, proto: protoESP}
+	p := &protocol{k: k, satype: t, proto: ip.ProtoESP}
 	if t == wire.SATypeAH {
-		p.proto = protoAH
+		p.proto = ip.ProtoAH
 	}
 	p.v4.init(p)
 	p.v6.init(p)

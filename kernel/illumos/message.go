@@ -3,6 +3,7 @@ package illumos
 import (
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -145,14 +146,14 @@ func (k *Kernel) appendNAT(b []byte, s *sa, t wire.ExtType) []byte {
 	if t == wire.IllumosExtXAddressNattRem {
 		a = s.nat.rem
 	}
-	ip := a.Addr()
+	addr := a.Addr()
 	if s.dst.Is6() {
 		const rawKey = 1 // CRYPTO_KEY_RAW
 		behind := make([]byte, 0, 24)
-		for _, ip := range []netip.Addr{s.nat.loc.Addr(), s.nat.rem.Addr()} {
+		for _, a := range []netip.Addr{s.nat.loc.Addr(), s.nat.rem.Addr()} {
 			var b4 [4]byte
-			if ip.IsValid() {
-				b4 = ip.As4()
+			if a.IsValid() {
+				b4 = a.As4()
 			}
 			behind = append(behind, b4[:]...)
 		}
@@ -163,13 +164,13 @@ func (k *Kernel) appendNAT(b []byte, s *sa, t wire.ExtType) []byte {
 		if t == wire.IllumosExtXAddressNattRem {
 			behind = behind[4:]
 		}
-		ip = netip.AddrFrom16([16]byte(behind))
+		addr = netip.AddrFrom16([16]byte(behind))
 	}
-	return k.appendAddress(b, t, ip, a.Port(), protoUDP, 0)
+	return k.appendAddress(b, t, addr, a.Port(), ip.ProtoUDP, 0)
 }
 
-func (k *Kernel) appendAddress(b []byte, t wire.ExtType, ip netip.Addr, port uint16, proto, prefix uint8) []byte {
-	return k.d.AppendAddress(b, t, wire.Address{Proto: proto, PrefixLen: prefix, Addr: ip, Port: port})
+func (k *Kernel) appendAddress(b []byte, t wire.ExtType, addr netip.Addr, port uint16, proto, prefix uint8) []byte {
+	return k.d.AppendAddress(b, t, wire.Address{Proto: proto, PrefixLen: prefix, Addr: addr, Port: port})
 }
 
 func (k *Kernel) appendPrefix(b []byte, t wire.ExtType, p netip.Prefix, port uint16, proto uint8) []byte {

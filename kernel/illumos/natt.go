@@ -2,7 +2,6 @@ package illumos
 
 import (
 	"cmp"
-	"encoding/binary"
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
@@ -30,22 +29,13 @@ func (s *sa) keepaliveDueLocked(now int64) bool {
 
 // sendKeepalive sends one byte, 0xff, in UDP from the SA's source to its destination.
 func (k *Kernel) sendKeepalive(s *sa) {
-	const headers = 20 + 8
+	var udp [ip.LenUDP + 1]byte
 	ports := s.nat.ports()
-	pkt := make([]byte, headers+1)
-	pkt[0], pkt[8], pkt[9] = 0x45, 255, protoUDP
-	binary.BigEndian.PutUint16(pkt[2:], headers+1)
-	binary.BigEndian.PutUint16(pkt[4:], uint16(s.spi))
-	src, dst := s.src.As4(), s.dst.As4()
-	copy(pkt[12:], src[:])
-	copy(pkt[16:], dst[:])
-	binary.BigEndian.PutUint16(pkt[10:], ^ip.Checksum(0, pkt[:20]))
-	binary.BigEndian.PutUint16(pkt[20:], ports.Src)
-	binary.BigEndian.PutUint16(pkt[22:], ports.Dst)
-	binary.BigEndian.PutUint16(pkt[24:], 8+1)
-	pkt[28] = 0xff
-	pseudo := ip.Checksum(protoUDP+8+1, pkt[12:20])
-	binary.BigEndian.PutUint16(pkt[26:], ^ip.Checksum(uint32(pseudo), pkt[20:]))
+	ip.PutUDP(udp[:], ports.Src, ports.Dst, len(udp))
+	udp[ip.LenUDP] = 0xff
+	head := ip.Fields{Src: s.src, Dst: s.dst, Proto: ip.ProtoUDP, TTL: 255, ID: uint16(s.spi)}
+	pkt := head.Make(udp[:])
+	ip.SetUDPChecksum(pkt, head.Len())
 	k.e.After(func() { k.e.Emit(pkt) })
 }
 

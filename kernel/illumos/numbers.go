@@ -5,14 +5,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// Numbers of the Internet and of sockets that messages and packets carry.
+// Numbers of sockets that messages carry.
 const (
-	protoENCAP = 4 // IPv4 in IP
-	protoUDP   = 17
-	protoIPv6  = 41
-	protoESP   = 50
-	protoAH    = 51
-
 	sockRaw        = 3 // as the engine's callers say it, on every system
 	illumosSockRaw = 4 // as SO_TYPE says it
 )

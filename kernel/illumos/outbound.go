@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -41,7 +42,7 @@ func (k *Kernel) Outbound(p *packet.Packet, tunnelName string) {
 		return
 	}
 	if n.selfEncap() {
-		n.proto = protoENCAP
+		n.proto = ip.ProtoIPv4
 	}
 	n.uniqueID = n.unique()
 	k.satisfy(p, nil, &n, nil)
@@ -124,9 +125,9 @@ func (k *Kernel) findSAs(n *need) (esp, ah *sa, lacking *protocol) {
 // ipProto is the protocol number of an IP packet inside another.
 func ipProto(f spd.Flow) uint8 {
 	if f.Dst.Is4() {
-		return protoENCAP
+		return ip.ProtoIPv4
 	}
-	return protoIPv6
+	return ip.ProtoIPv6
 }
 
 // unique is the id of the packet's flow.
@@ -211,7 +212,7 @@ func (k *Kernel) seal(p *packet.Packet, pkt, room []byte, n *need, s *sa) ([]byt
 	size := len(pkt) + 12 + c.transform.ICVLen()
 	if s.p.isESP() {
 		align = c.align
-		payload := len(pkt) - ipHeaderLen(pkt)
+		payload := len(pkt) - ip.FirstLen(pkt)
 		size = (payload+2+align-1)/align*align + c.transform.IVLen()
 	}
 	if !s.has(flagUsed) { // what the limit on bytes tells shows it already

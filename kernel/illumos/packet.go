@@ -1,12 +1,13 @@
 package illumos
 
 import (
+	"bytes"
 	"encoding/binary"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
-	"github.com/pfkeyd/pfkeyd/spd"
 )
 
 // larvalPackets is how many packets wait on a LARVAL SA: the newest.
@@ -14,11 +15,17 @@ const larvalPackets = 1
 
 // Inbound implements [engine.Packets]: IP looks at the packet, and then IPsec.
 func (k *Kernel) Inbound(p *packet.Packet) {
-	if cause := ipInput(p.Data); cause != noDrop {
+	var h ip.Header
+	if cause := ipInput(&h, p.Data); cause != noDrop {
 		k.drop(p, cause)
 		return
 	}
-	k.InboundIPsec(p)
+	if h.Fragment() {
+		k.drop(p, dropFragment)
+		return
+	}
+	in := ipsec.Inbound{Src: h.Src, Dst: h.Dst, Proto: ipsec.Proto(h.Proto), Off: h.Off, End: h.End, NextOff: h.NextOff}
+	k.inboundIPsec(p, &in, in.Find(p.Data), false)
 }
 
 // InboundIPsec is what IPsec does with a packet that IP has handed to it. Recordings of the original begin here. What
@@ -29,11 +36,16 @@ func (k *Kernel) InboundIPsec(p *packet.Packet) { k.inboundPacket(p, false) }
 // UDP and SA fit each other again.
 func (k *Kernel) inboundAgain(p *packet.Packet) { k.inboundPacket(p, true) }
 
+// inboundPacket drives a packet that comes without what IP has found in its headers.
 func (k *Kernel) inboundPacket(p *packet.Packet, again bool) {
 	var in ipsec.Inbound
-	err := in.Parse(p.Data)
+	k.inboundIPsec(p, &in, in.Parse(p.Data), again)
+}
+
+// inboundIPsec drives a packet of which in and err tell what was found.
+func (k *Kernel) inboundIPsec(p *packet.Packet, in *ipsec.Inbound, err error, again bool) {
 	if err != nil {
-		err = k.parseAgain(p.Data, &in, err)
+		err = k.parseAgain(p.Data, in, err)
 	}
 	switch {
 	case err == ipsec.ErrProtocol, err == ipsec.ErrNonESP:
@@ -96,9 +108,9 @@ func (k *Kernel) inboundPacket(p *packet.Packet, again bool) {
 	case proto.isESP() && !again && (s.conf.Load().nat != nil) != (in.UDPOff != 0):
 		k.dropFor(proto, p, dropNoSA) // for this there is no counter of a failed lookup
 	case proto.isESP():
-		k.inboundESP(s, p, &in)
+		k.inboundESP(s, p, in)
 	default:
-		k.inboundAH(s, p, &in)
+		k.inboundAH(s, p, in)
 	}
 }
 
@@ -106,9 +118,9 @@ func (k *Kernel) inboundPacket(p *packet.Packet, again bool) {
 // comes here in the original, so one that lies is no business of IPsec: the packet ends where its bytes do.
 func (k *Kernel) parseAgain(pkt []byte, in *ipsec.Inbound, err error) error {
 	if err == ipsec.ErrTotalLen {
-		if fixed := withTrueLength(pkt); fixed != nil {
-			err = in.Parse(fixed)
-		}
+		pkt = bytes.Clone(pkt[:min(len(pkt), ip.MaxLen)])
+		ip.SetLength(pkt)
+		err = in.Parse(pkt)
 	}
 	if b := pkt[min(in.Off, len(pkt)):]; err == ipsec.ErrShort && in.Proto == ipsec.AH && len(b) >= 8 {
 		in.SPI = binary.BigEndian.Uint32(b[4:])
@@ -333,20 +345,23 @@ func (k *Kernel) noteUse(s *sa, now int64) {
 // may hold the payload where it will stand.
 func (k *Kernel) deliver(s *sa, c *config, p *packet.Packet, in *ipsec.Inbound, room, payload []byte, next uint8) {
 	var inner []byte
-	var err error
-	if c.inner != nil && (next == protoENCAP || next == protoIPv6) && k.policy.between(in.Dst, in.Src) != nil {
-		inner, err = ipsec.DecapTunnel(payload, next)
-		if flow, bad := spd.ParseFlow(inner); err == nil && (bad != nil || !c.inner.src.Contains(flow.Src) ||
-			!c.inner.dst.Contains(flow.Dst)) {
+	if c.inner != nil && (next == ip.ProtoIPv4 || next == ip.ProtoIPv6) && k.policy.between(in.Dst, in.Src) != nil {
+		var h ip.Header
+		switch {
+		case h.Parse(payload) != ip.Fine || h.V6 != (next == ip.ProtoIPv6):
+			k.dropInbound(s.p, p, dropBadHeader)
+			return
+		case !c.inner.src.Contains(h.Src) || !c.inner.dst.Contains(h.Dst):
 			k.dropFor(s.p, p, dropInnerMismatch)
 			return
 		}
+		inner = payload[:h.End:h.End]
 	} else {
-		inner, err = ipsec.DecapTransport(room[:0], p.Data, in, payload, next)
-	}
-	if err != nil {
-		k.dropInbound(s.p, p, dropBadHeader)
-		return
+		var err error
+		if inner, err = ipsec.DecapTransport(room[:0], p.Data, in, payload, next); err != nil {
+			k.dropInbound(s.p, p, dropBadHeader)
+			return
+		}
 	}
 	if s.State() == stateIdle && !(s.p.isESP() && in.UDPOff != 0) {
 		if !k.cluster.Load() {
