@@ -112,13 +112,13 @@ func after(at time.Time, seconds int64) time.Time {
 	return at.Add(time.Duration(min(seconds, most)) * time.Second)
 }
 
-// tellExpired tells that a lifetime has passed.
+// tellExpired tells that a lifetime has passed, as the SA was then.
 func (x *Transforms) tellExpired(s *sa, u transform.Usage, l transform.Limits, hard bool) {
-	phase := sadb.Dying
+	s.describe(&x.told)
+	x.told.Phase, x.told.Usage, x.told.Limits = sadb.Dying, u, l
 	if hard {
-		phase = sadb.Dead
+		x.told.Phase = sadb.Dead
 	}
-	s.describeAs(&x.told, phase, u, l)
 	x.manager.Expired(&x.told, hard)
 }
 

@@ -109,15 +109,10 @@ func (s *sa) usageLocked() transform.Usage {
 
 // describe puts down what the SA is now.
 func (s *sa) describe(to *transform.State) {
+	to.Config, to.Encap = s.Config, s.encap.Load()
 	s.Lock()
-	u, l := s.usageLocked(), s.limits
+	to.Phase, to.Limits, to.Usage = min(s.State(), sadb.Dead), s.limits, s.usageLocked()
 	s.Unlock()
-	s.describeAs(to, s.State(), u, l)
-}
-
-// describeAs puts down what the SA was when it was in a phase.
-func (s *sa) describeAs(to *transform.State, phase sadb.State, u transform.Usage, l transform.Limits) {
-	to.Config, to.Phase, to.Encap, to.Limits, to.Usage = s.Config, min(phase, sadb.Dead), s.encap.Load(), l, u
 }
 
 // tell tells the key manager what has become of an SA.
