@@ -72,7 +72,7 @@ var layers = map[string]layer{
 	},
 	"spd": {own: []string{"internal/ip"}, not: noClock, why: "selectors and matching are the same in every kernel"},
 	"engine": {
-		own: []string{"wire", "packet", "sadb", "pfkey"},
+		own: []string{"wire", "packet", "sadb", "pfkey", "kernel/status"},
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
@@ -95,8 +95,9 @@ var layers = map[string]layer{
 		not: noClock,
 		why: "both sides of the seam stand on it",
 	},
+	"kernel/status": {own: []string{"packet"}, why: "it is data, whatever has made it"},
 	"control": {
-		own: []string{"wire", "sadb", "pfkey", "engine", "internal/door"},
+		own: []string{"wire", "sadb", "pfkey", "engine", "kernel/status", "internal/door"},
 		why: "it looks at a running engine, whichever kernel that is",
 	},
 	"ipseckey": {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 )
 
 const (
@@ -34,7 +35,7 @@ const (
 
 // Status is what GET /status answers.
 type Status struct {
-	engine.Status
+	status.Engine
 	Servers map[string]any `json:"servers,omitempty"` // see Options.Servers
 }
 
@@ -186,7 +187,7 @@ func answer(w http.ResponseWriter, code int, v any) {
 
 func (s *Server) read(ctx context.Context, limit int) Status {
 	defer working(ctx)()
-	st := Status{Status: s.e.Status(limit)}
+	st := Status{Engine: s.e.Status(limit)}
 	if len(s.opts.Servers) > 0 {
 		st.Servers = map[string]any{}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -36,7 +37,7 @@ func (k *bare) Open(s *engine.Socket, _ pfkey.Cred, _, _ int) (engine.Endpoint, 
 	return &bareEnd{s}, wire.OK
 }
 
-func (k *bare) Describe(st *engine.Status, _ int) { st.SACount = 7 }
+func (k *bare) Describe(st *status.Engine, _ int) { st.SACount = 7 }
 func (k *bare) Stop()                             { close(k.happens) }
 
 // bareEnd answers its own socket, which has a queue of four bytes.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -55,7 +56,7 @@ func (k *fake) Age(now time.Time, force bool) {
 		k.due = k.due[1:]
 	}
 }
-func (k *fake) Describe(*engine.Status, int) {}
+func (k *fake) Describe(*status.Engine, int) {}
 func (k *fake) Stop()                        {}
 
 // end is a socket of a fake.

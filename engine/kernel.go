@@ -3,6 +3,7 @@ package engine
 import (
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -17,7 +18,7 @@ type Kernel interface {
 	Open(s *Socket, c pfkey.Cred, typ, proto int) (Endpoint, pfkey.Errno)
 	// Describe adds SAs and acquire records (at most limit of each, but 0 is all), the number of both, and counters to
 	// st.
-	Describe(st *Status, limit int)
+	Describe(st *status.Engine, limit int)
 	// Stop gives up every packet that waits, with reason shutdown.
 	Stop()
 }
@@ -42,9 +43,9 @@ type Endpoint interface {
 	Closed()
 }
 
-// Describer is an [Endpoint] that has more to say in the status of its socket. It adds to what is there. The control
-// lock is held.
-type Describer interface{ Describe(st *SocketStatus) }
+// Flagged is an [Endpoint] whose flags the status of its socket shows, by the kernel's own names. The control lock is
+// held.
+type Flagged interface{ Flags() []string }
 
 // Packets is a kernel that packets pass through. Where there is none, they are dropped.
 type Packets interface {

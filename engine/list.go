@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 )
 
 // A Lister is a kernel with a file that lists its PF_KEY sockets, as Linux has /proc/net/pfkey.
 type Lister interface {
 	// List writes the file. It is called without the control lock.
-	List(w io.Writer, sockets []SocketStatus) error
+	List(w io.Writer, sockets []status.Socket) error
 }
 
 // List writes the kernel's own list of its PF_KEY sockets. The error has [fs.ErrNotExist] in its chain if it has none.

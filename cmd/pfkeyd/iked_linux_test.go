@@ -24,7 +24,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/control"
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
@@ -183,8 +183,8 @@ func (g *gateway) status() control.Status {
 }
 
 // child returns the mature SAs for each direction, by "source > destination"; nil unless there is one of each.
-func (g *gateway) child() map[string]engine.SAStatus {
-	sas := map[string]engine.SAStatus{}
+func (g *gateway) child() map[string]status.SA {
+	sas := map[string]status.SA{}
 	for _, sa := range g.status().SAs {
 		if sa.Type == "esp" && sa.State == "mature" {
 			sas[sa.Src+" > "+sa.Dst] = sa
@@ -216,7 +216,7 @@ func within(t testing.TB, d time.Duration, what string, ok func() bool) {
 }
 
 // same says whether both have the same SAs. It returns them, by direction.
-func same(a, b *gateway) (map[string]engine.SAStatus, bool) {
+func same(a, b *gateway) (map[string]status.SA, bool) {
 	x, y := a.child(), b.child()
 	if x == nil || y == nil {
 		return nil, false
@@ -338,7 +338,7 @@ func TestIked(t *testing.T) {
 	within(t, 10*time.Second, "b has registered", func() bool { return registered(b) })
 	start(t, a, b, "active")
 
-	var first map[string]engine.SAStatus
+	var first map[string]status.SA
 	within(t, 30*time.Second, "both engines have the same SAs", func() (ok bool) {
 		first, ok = same(a, b)
 		return ok
@@ -348,7 +348,7 @@ func TestIked(t *testing.T) {
 
 	// Lifetimes end softly some time before their end, and iked negotiates new SAs. iked says itself how soon. Only one
 	// clock is moved: when both ask at once, each iked keeps one SA more than it knows of.
-	var second map[string]engine.SAStatus
+	var second map[string]status.SA
 	moved := 0
 	within(t, 60*time.Second, "SAs are new", func() (ok bool) {
 		if moved < lifetime-10 {
@@ -540,7 +540,7 @@ func TestIkedClocks(t *testing.T) {
 		start(t, b, a, "passive")
 		within(t, 10*time.Second, "b has registered", func() bool { return registered(b) })
 		start(t, a, b, "active")
-		var first map[string]engine.SAStatus
+		var first map[string]status.SA
 		within(t, 30*time.Second, "both engines have the same SAs", func() (ok bool) {
 			first, ok = same(a, b)
 			return ok

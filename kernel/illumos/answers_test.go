@@ -15,6 +15,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/spd"
@@ -875,23 +876,23 @@ func TestStatus(t *testing.T) {
 	k.e.Outbound(&packet.Packet{ID: 42, Data: outbound}, "")
 	messages(k.s)
 	st := k.e.Status(0)
-	want := engine.Status{
+	want := status.Engine{
 		SACount: 2,
-		SAs: []engine.SAStatus{
+		SAs: []status.SA{
 			{Type: "esp", SPI: "0x1001", Src: "192.0.2.1", Dst: "192.0.2.2", State: "mature", Direction: "outbound",
 				Auth: "hmac-sha1", Encrypt: "aes-cbc",
 				Added: 1_400_000_000, Expires: 1_400_001_000},
 			{Type: "esp", SPI: "0x2002", Src: "192.0.2.2", Dst: "192.0.2.1", State: "larval", Direction: "inbound",
 				Expires: 1_400_000_090,
-				Held:    []engine.PacketStatus{{ID: 41, Bytes: len(early)}}},
+				Held:    []status.Packet{{ID: 41, Bytes: len(early)}}},
 		},
-		Acquires: []engine.AcquireStatus{{Type: "esp", Seq: 0xfffffffe, Src: "192.0.2.1", Dst: "192.0.2.9",
+		Acquires: []status.Acquire{{Type: "esp", Seq: 0xfffffffe, Src: "192.0.2.1", Dst: "192.0.2.9",
 			Expires: 1_400_000_015,
-			Held:    []engine.PacketStatus{{ID: 42, Bytes: len(outbound)}}}},
-		Sockets: []engine.SocketStatus{{Number: 1, PID: 1234, Registered: []string{"ah", "esp"},
+			Held:    []status.Packet{{ID: 42, Bytes: len(outbound)}}}},
+		Sockets: []status.Socket{{Number: 1, PID: 1234, Registered: []string{"ah", "esp"},
 			Flags: []string{"promisc"}}, {Number: 2, PID: 77, Flags: []string{"promisc", "extended", "no-loopback"}}},
 	}
-	got := engine.Status{SACount: st.SACount, SAs: st.SAs, Acquires: st.Acquires, Sockets: st.Sockets}
+	got := status.Engine{SACount: st.SACount, SAs: st.SAs, Acquires: st.Acquires, Sockets: st.Sockets}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("status (-want +got):\n%s", d)
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/spd"
@@ -15,7 +15,7 @@ import (
 )
 
 // Describe implements [engine.Kernel].
-func (k *Kernel) Describe(st *engine.Status, limit int) {
+func (k *Kernel) Describe(st *status.Engine, limit int) {
 	st.Fault = k.fault.String()
 	st.Counters = k.Counters()
 	for _, p := range k.consumers() {
@@ -43,7 +43,7 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 }
 
 // describePolicies lists the rules of the system and then those of each tunnel, as they are tried.
-func (k *Kernel) describePolicies(st *engine.Status, limit int) {
+func (k *Kernel) describePolicies(st *status.Engine, limit int) {
 	k.policy.mu.RLock()
 	defer k.policy.mu.RUnlock()
 	list := func(rules []*spd.Rule) {
@@ -61,7 +61,7 @@ func (k *Kernel) describePolicies(st *engine.Status, limit int) {
 	}
 }
 
-func (k *Kernel) describeRule(r *spd.Rule) engine.PolicyStatus {
+func (k *Kernel) describeRule(r *spd.Rule) status.Policy {
 	prefix := func(p netip.Prefix) string {
 		switch {
 		case p.IsValid():
@@ -71,7 +71,7 @@ func (k *Kernel) describeRule(r *spd.Rule) engine.PolicyStatus {
 		}
 		return "0.0.0.0/0"
 	}
-	st := engine.PolicyStatus{
+	st := status.Policy{
 		Tunnel: r.Tunnel, Direction: [...]string{spd.Out: "out", spd.In: "in", spd.Both: "both"}[r.Dir],
 		Src: prefix(r.Src), Dst: prefix(r.Dst), SrcPort: r.SrcPort, DstPort: r.DstPort, Proto: r.Proto,
 		Action: [...]string{spd.Apply: "ipsec", spd.Bypass: "pass", spd.Discard: "drop"}[r.Actions[0].Type],
@@ -115,18 +115,19 @@ func (k *Kernel) describeAction(a *spd.Action) string {
 	return strings.Join(words, " ")
 }
 
-// Describe implements [engine.Describer].
-func (c *client) Describe(st *engine.SocketStatus) {
+// Flags implements [engine.Flagged].
+func (c *client) Flags() (flags []string) {
 	if c.extended {
-		st.Flags = append(st.Flags, "extended")
+		flags = append(flags, "extended")
 	}
 	if c.noLoop {
-		st.Flags = append(st.Flags, "no-loopback")
+		flags = append(flags, "no-loopback")
 	}
+	return flags
 }
 
-func (k *Kernel) describeSA(s *sa) engine.SAStatus {
-	st := engine.SAStatus{
+func (k *Kernel) describeSA(s *sa) status.SA {
+	st := status.SA{
 		Type:      k.d.SATypeName(s.p.satype),
 		SPI:       s.spi.String(),
 		Src:       s.src.String(),
@@ -143,7 +144,7 @@ func (k *Kernel) describeSA(s *sa) engine.SAStatus {
 	}
 	s.Lock()
 	st.Bytes, st.Packets, st.Used, st.Expires = s.Bytes, s.Packets, s.lastUse, s.hardExpire
-	s.heldLocked(func(id uint64, n int) { st.Held = append(st.Held, engine.PacketStatus{ID: id, Bytes: n}) })
+	s.heldLocked(func(id uint64, n int) { st.Held = append(st.Held, status.Packet{ID: id, Bytes: n}) })
 	s.Unlock()
 	return st
 }
@@ -161,13 +162,13 @@ func (s *sa) heldLocked(f func(id uint64, length int)) {
 	}
 }
 
-func (k *Kernel) describeAcquire(a *acquire) engine.AcquireStatus {
-	st := engine.AcquireStatus{Type: k.d.SATypeName(a.p.satype), Seq: a.seq, Src: a.need.src.String(),
+func (k *Kernel) describeAcquire(a *acquire) status.Acquire {
+	st := status.Acquire{Type: k.d.SATypeName(a.p.satype), Seq: a.seq, Src: a.need.src.String(),
 		Dst: a.need.dst.String(), Expires: a.expire}
 	k.acquires.mu.Lock()
 	defer k.acquires.mu.Unlock()
 	for p := range a.queue.All {
-		st.Held = append(st.Held, engine.PacketStatus{ID: p.ID, Bytes: len(p.Data)})
+		st.Held = append(st.Held, status.Packet{ID: p.ID, Bytes: len(p.Data)})
 	}
 	return st
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -30,8 +31,8 @@ spdadd 192.0.2.3 192.0.2.1 any -P in none;
 	if errno := h.e.Kernel().(*linux.Kernel).AddOutputPolicy(beet); errno != wire.OK {
 		t.Fatal(errno)
 	}
-	const normal = 1 << 31         // the priority of a policy that names none
-	want := []engine.PolicyStatus{ // the newest first; what is for in is for fwd as well
+	const normal = 1 << 31   // the priority of a policy that names none
+	want := []status.Policy{ // the newest first; what is for in is for fwd as well
 		{Direction: "out", Src: "192.0.2.1/32", Dst: "192.0.2.4/32", Action: "ipsec", ID: 49,
 			Wants: []string{"esp/beet/192.0.2.1-192.0.2.4/require"}},
 		{Direction: "fwd", Src: "192.0.2.3/32", Dst: "192.0.2.1/32", Action: "pass", Priority: normal, ID: 42},

@@ -4,12 +4,12 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 )
 
 // List implements [engine.Lister]: it is /proc/net/pfkey. The numbers of the sockets stand for their addresses and
 // inodes, and Rmem is the length of the messages that wait.
-func (*Kernel) List(w io.Writer, sockets []engine.SocketStatus) error {
+func (*Kernel) List(w io.Writer, sockets []status.Socket) error {
 	if _, err := fmt.Fprintln(w, "sk       RefCnt Rmem   Wmem   User   Inode"); err != nil {
 		return err
 	}

@@ -4,16 +4,16 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // Describe implements [engine.Kernel]. Everything is listed in the order of a DUMP, for the sake of which nothing has
 // to be sorted under the control lock, but for ACQUIREs, which have none.
-func (k *Kernel) Describe(st *engine.Status, limit int) {
+func (k *Kernel) Describe(st *status.Engine, limit int) {
 	st.Counters = k.Counters()
 	states, acquires, policies := k.transforms.Counts()
 	st.SACount += states
@@ -29,7 +29,7 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 	sas.Close()
 	k.transforms.Acquires(func(s *transform.State) bool {
 		if more(len(st.Acquires)) {
-			st.Acquires = append(st.Acquires, engine.AcquireStatus{Type: k.typeName(s), Seq: s.MsgSeq,
+			st.Acquires = append(st.Acquires, status.Acquire{Type: k.typeName(s), Seq: s.MsgSeq,
 				Src: s.Src.String(), Dst: s.Dst.String(), Expires: expires(s)})
 		}
 		return more(len(st.Acquires))
@@ -45,9 +45,9 @@ func (k *Kernel) Describe(st *engine.Status, limit int) {
 }
 
 // describePolicy is a policy in the words of setkey(8).
-func describePolicy(p *transform.Policy) engine.PolicyStatus {
+func describePolicy(p *transform.Policy) status.Policy {
 	directions := [transform.Directions]string{transform.In: "in", transform.Out: "out", transform.Forward: "fwd"}
-	st := engine.PolicyStatus{
+	st := status.Policy{
 		ID: p.ID, Direction: directions[p.Direction], Action: "pass",
 		Src: p.Selector.Src.String(), Dst: p.Selector.Dst.String(),
 		SrcPort: p.Selector.SrcPort, DstPort: p.Selector.DstPort,
@@ -99,8 +99,8 @@ func expires(s *transform.State) int64 {
 	return 0
 }
 
-func (k *Kernel) describeSA(s *transform.State) engine.SAStatus {
-	st := engine.SAStatus{
+func (k *Kernel) describeSA(s *transform.State) status.SA {
+	st := status.SA{
 		Type: k.typeName(s), SPI: wire.SPI(s.SPI).String(), Src: s.Src.String(), Dst: s.Dst.String(),
 		State: k.d.StateName(wire.State(s.Phase)), Added: s.Usage.AddTime, Direction: "outbound",
 		Bytes: s.Usage.Bytes, Packets: s.Usage.Packets, Used: s.Usage.UseTime, Expires: expires(s),

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -26,7 +27,7 @@ func TestStatus(t *testing.T) {
 	seq := h.seqs(read(h.s), wire.MsgAcquire)
 	h.send(h.bare(wire.MsgXPromisc, 1))
 	st := h.e.Status(0)
-	want := []engine.SAStatus{ // newest first
+	want := []status.SA{ // newest first
 		{Type: "esp", SPI: "0x0", Src: "192.0.2.1", Dst: "192.0.2.2", State: "larval", Direction: "outbound",
 			Added: added + 5, Expires: added + 35},
 		{Type: "ah", SPI: "0x2000", Src: "192.0.2.1", Dst: "192.0.2.2", State: "mature", Direction: "outbound",
@@ -38,7 +39,7 @@ func TestStatus(t *testing.T) {
 	if diff := cmp.Diff(want, st.SAs); diff != "" {
 		t.Errorf("SAs (-want +got):\n%s", diff)
 	}
-	acquires := []engine.AcquireStatus{{Type: "esp", Seq: uint32(seq[0]), Src: "192.0.2.1", Dst: "192.0.2.2",
+	acquires := []status.Acquire{{Type: "esp", Seq: uint32(seq[0]), Src: "192.0.2.1", Dst: "192.0.2.2",
 		Expires: added + 35}}
 	if diff := cmp.Diff(acquires, st.Acquires); diff != "" {
 		t.Errorf("ACQUIREs (-want +got):\n%s", diff)

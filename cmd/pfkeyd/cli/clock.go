@@ -13,7 +13,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -213,8 +213,8 @@ func (all engineClocks) look(ctx context.Context) (v view, err error) {
 
 func isPending(st *control.Status) bool {
 	return st.AcquireCount > 0 ||
-		slices.ContainsFunc(st.Sockets, func(s engine.SocketStatus) bool { return s.Queued > 0 }) ||
-		slices.ContainsFunc(st.SAs, func(s engine.SAStatus) bool { return s.State == "larval" || s.State == "dying" })
+		slices.ContainsFunc(st.Sockets, func(s status.Socket) bool { return s.Queued > 0 }) ||
+		slices.ContainsFunc(st.SAs, func(s status.SA) bool { return s.State == "larval" || s.State == "dying" })
 }
 
 const (

@@ -156,7 +156,7 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 	supervised := make(chan error, 1)
 	go func() { supervised <- p.Supervise(context.Background(), r.board) }()
 
-	code, err := status(cmd.Wait())
+	code, err := exitCode(cmd.Wait())
 	r.mu.Lock()
 	r.pid = 0
 	r.mu.Unlock()
@@ -176,8 +176,8 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 	return nil
 }
 
-// status is the exit code that says how a program ended.
-func status(err error) (int, error) {
+// exitCode is the one that says how a program ended.
+func exitCode(err error) (int, error) {
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
 		return command.ExitDone, err

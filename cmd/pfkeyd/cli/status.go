@@ -17,8 +17,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/control"
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -221,21 +221,21 @@ func printSummary(out io.Writer, paint terminal.Painter, a pfkey.Address, st *co
 // printPolicies shows the policies. Their kernel has words of its own for what they want. Tunnels and priorities are
 // shown where there are any.
 func printPolicies(out io.Writer, st *control.Status) {
-	any := func(has func(p engine.PolicyStatus) bool) bool { return slices.ContainsFunc(st.Policies, has) }
+	any := func(has func(p status.Policy) bool) bool { return slices.ContainsFunc(st.Policies, has) }
 	columns := []struct {
 		name  string
 		shown bool
-		cell  func(p *engine.PolicyStatus) string
+		cell  func(p *status.Policy) string
 	}{
-		{"POLICY", true, func(p *engine.PolicyStatus) string { return p.Direction }},
-		{"TUNNEL", any(func(p engine.PolicyStatus) bool { return p.Tunnel != "" }),
-			func(p *engine.PolicyStatus) string { return p.Tunnel }},
-		{"SOURCE", true, func(p *engine.PolicyStatus) string { return withPort(p.Src, p.SrcPort) }},
-		{"DESTINATION", true, func(p *engine.PolicyStatus) string { return withPort(p.Dst, p.DstPort) }},
-		{"PROTOCOL", true, func(p *engine.PolicyStatus) string { return protocolName(p.Proto) }},
-		{"PRIORITY", any(func(p engine.PolicyStatus) bool { return p.Priority != 0 }),
-			func(p *engine.PolicyStatus) string { return fmt.Sprint(p.Priority) }},
-		{"ACTION", true, func(p *engine.PolicyStatus) string {
+		{"POLICY", true, func(p *status.Policy) string { return p.Direction }},
+		{"TUNNEL", any(func(p status.Policy) bool { return p.Tunnel != "" }),
+			func(p *status.Policy) string { return p.Tunnel }},
+		{"SOURCE", true, func(p *status.Policy) string { return withPort(p.Src, p.SrcPort) }},
+		{"DESTINATION", true, func(p *status.Policy) string { return withPort(p.Dst, p.DstPort) }},
+		{"PROTOCOL", true, func(p *status.Policy) string { return protocolName(p.Proto) }},
+		{"PRIORITY", any(func(p status.Policy) bool { return p.Priority != 0 }),
+			func(p *status.Policy) string { return fmt.Sprint(p.Priority) }},
+		{"ACTION", true, func(p *status.Policy) string {
 			return strings.TrimSpace(p.Action + " " + strings.Join(p.Wants, ", "))
 		}},
 	}
@@ -295,7 +295,7 @@ func paintColumn(paint terminal.Painter, column int) func(int, string) string {
 }
 
 // held lists the packets that wait, by the engine's own numbers.
-func held(ps []engine.PacketStatus) string {
+func held(ps []status.Packet) string {
 	var ids []string
 	for _, p := range ps {
 		ids = append(ids, fmt.Sprintf("packet %d", p.ID))

@@ -13,6 +13,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/conform"
 	linux "github.com/pfkeyd/pfkeyd/internal/conform/linux"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
+	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -23,7 +24,7 @@ import (
 type bridged struct{ *afkey.Manager }
 
 func (bridged) Dialect() *wire.Dialect       { return wire.Linux() }
-func (bridged) Describe(*engine.Status, int) {}
+func (bridged) Describe(*status.Engine, int) {}
 func (bridged) Stop()                        {}
 
 // Boot implements [conform.Target].

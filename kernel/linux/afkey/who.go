@@ -139,9 +139,10 @@ func (c *client) Call(call pfkey.Call) pfkey.Errno {
 	return wire.EOPNOTSUPP
 }
 
-// Describe implements [engine.Describer].
-func (c *client) Describe(st *engine.SocketStatus) {
+// Flags implements [engine.Flagged].
+func (c *client) Flags() (flags []string) {
 	if c.dump != nil {
-		st.Flags = append(st.Flags, "dumping")
+		flags = append(flags, "dumping")
 	}
+	return flags
 }
