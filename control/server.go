@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/kernel/status"
 )
 
@@ -84,13 +85,13 @@ func NewServer(e *engine.Engine, o Options) *Server {
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ConnContext:       s.check,
 		ConnState: func(c net.Conn, state http.ConnState) {
-			switch g := c.(*guest); state {
+			switch g := c.(*door.Guest); state {
 			case http.StateActive:
-				g.is(slow) // a byte of a request is there
+				g.Is(door.Slow) // a byte of a request is there
 			case http.StateIdle:
-				g.is(idle)
+				g.Is(door.Idle)
 			case http.StateClosed:
-				g.leave()
+				g.Leave()
 			}
 		},
 	}
@@ -103,7 +104,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
 	defer l.Close()
-	if err := s.http.Serve(newLobby(l, maxConns, s.log)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	lobby := door.NewLobby(l, maxConns, func(err error, retry time.Duration) {
+		s.log.Warn("control port: accept", "err", err, "retry", retry)
+	})
+	if err := s.http.Serve(lobby); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -125,7 +129,7 @@ func (s *Server) Close() error { return s.http.Close() }
 type refusal struct{}
 
 func (s *Server) check(ctx context.Context, c net.Conn) context.Context {
-	g := c.(*guest)
+	g := c.(*door.Guest)
 	ctx = context.WithValue(ctx, guestKey{}, g)
 	if s.opts.Check == nil {
 		return ctx
@@ -135,6 +139,20 @@ func (s *Server) check(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, refusal{}, err)
 	}
 	return ctx
+}
+
+// guestKey is the context key of the guest whose request it is.
+type guestKey struct{}
+
+// working marks the connection of a request while the engine is at work for it, until the function that it returns is
+// called.
+func working(ctx context.Context) (done func()) {
+	g, ok := ctx.Value(guestKey{}).(*door.Guest)
+	if !ok {
+		return func() {}
+	}
+	g.Is(door.AtWork)
+	return func() { g.Is(door.Slow) }
 }
 
 func (s *Server) handler() http.Handler {

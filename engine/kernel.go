@@ -10,7 +10,7 @@ import (
 )
 
 // Kernel is the key engine of an operating system: what every one of them has. What only some have are interfaces of
-// their own: [Packets], [Timed], [PolicyLoader], [Lister]. Methods are called with the control lock held unless they
+// their own: [Packets], [Timed], [PolicyTaker], [Lister]. Methods are called with the control lock held unless they
 // say otherwise.
 type Kernel interface {
 	Dialect() *wire.Dialect
