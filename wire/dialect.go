@@ -1,6 +1,9 @@
 package wire
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Dialect is what one family of kernels made of PF_KEY: byte order, address families, numbers, names and layouts. Its
 // values are shared and immutable: read the fields, but change the byte order with [Dialect.WithOrder].
@@ -42,9 +45,6 @@ func newDialect(d Dialect, t tables) *Dialect {
 		r := &t.exts[i]
 		r.finish()
 		types, most = max(types, r.typ+1), max(most, r.number+1)
-		if _, ok := extNames[r.typ]; !ok {
-			extNames[r.typ] = r.name
-		}
 	}
 	t.extOf, t.extAt = make([]*extRow, types), make([]*extRow, most)
 	for i := range t.exts {
@@ -67,8 +67,16 @@ var (
 // extTypes is how many symbols of extension types there are.
 const extTypes = IllumosExtXStrAuth + 1
 
-// extNames are the names of extension types in the first dialect that has them.
+// extNames are the names of extension types in the family that has them first.
 var extNames = map[ExtType]string{}
+
+func init() { // or rows would have to be there before their names
+	for _, r := range slices.Concat(rfcExts, kameExts, linuxExts, illumosExts) {
+		if _, ok := extNames[r.typ]; !ok {
+			extNames[r.typ] = r.name
+		}
+	}
+}
 
 // Illumos is the dialect of illumos and Solaris, in native byte order.
 func Illumos() *Dialect { return illumosDialect }

@@ -22,6 +22,13 @@
 // Whether a message means anything is not decided here: [Dialect.Validate] says whether it is well formed, the rest is
 // each kernel's business.
 //
+// In Go a message type, an extension type, an SA type, an algorithm and a mode are symbols: [SATypeESP] is ESP in
+// every dialect, whatever its number in a message. A number without a meaning survives as well. What a dialect does
+// not have it does not write: a kernel refuses the message, and [Dialect.Lacks] says beforehand what is missing.
+//
+// [Dialect.Fields] tells a message field by field with the meaning of each, [Dialect.Format] prints that,
+// [Dialect.Line] has a message on one line.
+//
 // Ownership: Walk and Parse return views into the message, valid as long as the message is not changed. Views never
 // have spare capacity, so appending to one copies it. Append methods extend the slice they are given, like the built-in
 // append.

@@ -9,7 +9,7 @@ const identityLen = 16
 
 // Identity is one of the identity extensions (RFC 2367 section 2.3.5).
 type Identity struct {
-	Type     uint16 // IdentPrefix, ...
+	Type     IdentType
 	Reserved uint16
 	ID       uint64
 	Name     string // without the NUL that ends it on the wire

@@ -53,7 +53,8 @@ var (
 	currentFields = lifetimeFields("connections that use it", "bytes protected so far",
 		"when it was added, seconds since 1970", "when it was first used, seconds since 1970; 0 is never")
 	idleFields = lifetimeFields("connections that may use it; 0 is no limit",
-		"bytes that it may protect; 0 is no limit", "seconds without use after it was added; 0 is no limit", "seconds since its last use; 0 is no limit")
+		"bytes that it may protect; 0 is no limit", "seconds without use after it was added; 0 is no limit",
+		"seconds since its last use; 0 is no limit")
 )
 
 func lifetimeFields(allocations, bytes, addtime, usetime string) []field {

@@ -14,7 +14,7 @@ type SA struct {
 	State   State
 	Auth    AlgID // 0 for none
 	Encrypt AlgID // 0 for none; of an IPCOMP SA the compression
-	Flags   uint32
+	Flags   SAFlags
 }
 
 // AppendSA appends the extension to b, 16 bytes. An algorithm that the dialect does not have is written as 255, which

@@ -4,12 +4,12 @@ const sensitivityLen = 16
 
 // Sensitivity is a sensitivity extension (RFC 2367 section 2.3.6).
 type Sensitivity struct {
-	DPD       uint32 // protection domain
-	Level     uint8  // sensitivity level
-	Bitmap    []byte // sensitivity compartments, whole words of 8 bytes as they lie on the wire
-	Integrity uint8  // integrity level
-	Integ     []byte // integrity compartments, likewise
-	Flags     uint32 // illumos: IllumosSensImplicit, ...; reserved elsewhere
+	DPD       uint32           // protection domain
+	Level     uint8            // sensitivity level
+	Bitmap    []byte           // sensitivity compartments, whole words of 8 bytes as they lie on the wire
+	Integrity uint8            // integrity level
+	Integ     []byte           // integrity compartments, likewise
+	Flags     SensitivityFlags // illumos; reserved elsewhere
 }
 
 // AppendSensitivity appends a sensitivity extension of type t to b. Bitmaps are padded with zeros to words, and cut

@@ -11,7 +11,7 @@ const (
 )
 
 // IllumosExtXAddressInnerSrc is what illumos calls the RFC's ADDRESS_PROXY.
-const IllumosExtXAddressInnerSrc = ExtAddressProxy
+const IllumosExtXAddressInnerSrc ExtType = ExtAddressProxy
 
 // Extension types of illumos beyond the RFC.
 const (
@@ -38,57 +38,66 @@ const (
 
 // SA flags of illumos.
 const (
-	IllumosFlagNoReplay  uint32 = 0x00000002
-	IllumosFlagXNatted   uint32 = 0x00001000
-	IllumosFlagXTCPSig   uint32 = 0x00002000 // since 2024
-	IllumosFlagXInbound  uint32 = 0x00004000
-	IllumosFlagXOutbound uint32 = 0x00008000
-	IllumosFlagXPaired   uint32 = 0x00010000
-	IllumosFlagXTunnel   uint32 = 0x00020000
-	IllumosFlagKRes2     uint32 = 0x00040000 // the kernel's own
-	IllumosFlagXNattRem  uint32 = 0x00080000
-	IllumosFlagXNattLoc  uint32 = 0x00100000
-	IllumosFlagKRes1     uint32 = 0x00200000 // the kernel's own
-	IllumosFlagXKM4      uint32 = 0x00400000 // KM1 to KM4 belong to key management
-	IllumosFlagXKM3      uint32 = 0x00800000
-	IllumosFlagXKM2      uint32 = 0x01000000
-	IllumosFlagXKM1      uint32 = 0x02000000
-	IllumosFlagXEAlg2    uint32 = 0x04000000
-	IllumosFlagXEAlg1    uint32 = 0x08000000
-	IllumosFlagXAAlg2    uint32 = 0x10000000
-	IllumosFlagXAAlg1    uint32 = 0x20000000
-	IllumosFlagXUnique   uint32 = 0x40000000 // selectors narrow the SA
-	IllumosFlagXUsed     uint32 = 0x80000000
+	IllumosFlagNoReplay  SAFlags = 0x00000002
+	IllumosFlagXNatted   SAFlags = 0x00001000
+	IllumosFlagXTCPSig   SAFlags = 0x00002000 // since 2024
+	IllumosFlagXInbound  SAFlags = 0x00004000
+	IllumosFlagXOutbound SAFlags = 0x00008000
+	IllumosFlagXPaired   SAFlags = 0x00010000
+	IllumosFlagXTunnel   SAFlags = 0x00020000
+	IllumosFlagKRes2     SAFlags = 0x00040000 // the kernel's own
+	IllumosFlagXNattRem  SAFlags = 0x00080000
+	IllumosFlagXNattLoc  SAFlags = 0x00100000
+	IllumosFlagKRes1     SAFlags = 0x00200000 // the kernel's own
+	IllumosFlagXKM4      SAFlags = 0x00400000 // KM1 to KM4 belong to key management
+	IllumosFlagXKM3      SAFlags = 0x00800000
+	IllumosFlagXKM2      SAFlags = 0x01000000
+	IllumosFlagXKM1      SAFlags = 0x02000000
+	IllumosFlagXEAlg2    SAFlags = 0x04000000
+	IllumosFlagXEAlg1    SAFlags = 0x08000000
+	IllumosFlagXAAlg2    SAFlags = 0x10000000
+	IllumosFlagXAAlg1    SAFlags = 0x20000000
+	IllumosFlagXUnique   SAFlags = 0x40000000 // selectors narrow the SA
+	IllumosFlagXUsed     SAFlags = 0x80000000
 )
 
 // Identity types of illumos beyond the RFC.
 const (
-	IllumosIdentXDN        uint16 = 4
-	IllumosIdentXGN        uint16 = 5
-	IllumosIdentXKeyID     uint16 = 6
-	IllumosIdentXAddrRange uint16 = 7
+	IllumosIdentXDN        IdentType = 4
+	IllumosIdentXGN        IdentType = 5
+	IllumosIdentXKeyID     IdentType = 6
+	IllumosIdentXAddrRange IdentType = 7
 )
+
+// SensitivityFlags are the flags of a sensitivity extension, a set of bits.
+type SensitivityFlags = uint32
 
 // Flags of a sensitivity extension of illumos.
 const (
-	IllumosSensImplicit  uint32 = 1
-	IllumosSensUnlabeled uint32 = 2
+	IllumosSensImplicit  SensitivityFlags = 1
+	IllumosSensUnlabeled SensitivityFlags = 2
 )
+
+// AlgType is what the algorithm of an [AlgDesc] is for.
+type AlgType = uint8
 
 // What the algorithm of an [AlgDesc] is for.
 const (
-	IllumosAlgTypeNone     uint8 = 0
-	IllumosAlgTypeAuth     uint8 = 1
-	IllumosAlgTypeCrypt    uint8 = 2
-	IllumosAlgTypeCompress uint8 = 3
+	IllumosAlgTypeNone     AlgType = 0
+	IllumosAlgTypeAuth     AlgType = 1
+	IllumosAlgTypeCrypt    AlgType = 2
+	IllumosAlgTypeCompress AlgType = 3
 )
+
+// KMProtocol is the key management protocol of a [KMCookie].
+type KMProtocol = uint32
 
 // Key management protocols of a [KMCookie].
 const (
-	IllumosKMPManual uint32 = 0
-	IllumosKMPIKE    uint32 = 1
-	IllumosKMPKINK   uint32 = 2
-	IllumosKMPIKEv2  uint32 = 3
+	IllumosKMPManual KMProtocol = 0
+	IllumosKMPIKE    KMProtocol = 1
+	IllumosKMPKINK   KMProtocol = 2
+	IllumosKMPIKEv2  KMProtocol = 3
 )
 
 var illumosMsgs = []msgRow{

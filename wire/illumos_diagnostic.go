@@ -96,7 +96,7 @@ const (
 )
 
 // IllumosDiagBadInnerSrcAF is another name of IllumosDiagBadProxyAF.
-const IllumosDiagBadInnerSrcAF = IllumosDiagBadProxyAF
+const IllumosDiagBadInnerSrcAF IllumosDiagnostic = IllumosDiagBadProxyAF
 
 // String is the name without SADB_X_DIAGNOSTIC_, such as BAD_EXTLEN, or unknown(0x2a).
 func (g IllumosDiagnostic) String() string { return nameOf(uint64(g), illumosDiags) }

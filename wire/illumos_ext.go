@@ -64,7 +64,7 @@ type EComb struct {
 // AlgDesc is one algorithm of an EComb.
 type AlgDesc struct {
 	SAType           SAType
-	AlgType          uint8 // IllumosAlgTypeAuth, ...
+	AlgType          AlgType
 	Alg              AlgID
 	SaltBits         uint8
 	MinBits, MaxBits uint16 // key sizes
@@ -166,7 +166,7 @@ func (d *Dialect) algsOfDesc(typ uint8) *numbers[AlgID] {
 
 // KMCookie is illumos' X_KM_COOKIE: which key management daemon made an SA, and what it calls it.
 type KMCookie struct {
-	Protocol uint32 // IllumosKMPIKE, ...
+	Protocol KMProtocol
 	// Cookie has 64 bits. With IKE the kernel looks at the first 32 bits on the wire only, here the low half; the other
 	// half is reserved there.
 	Cookie uint64

@@ -45,34 +45,46 @@ const (
 // String is the name in lower case, such as tunnel, or unknown(0x2a).
 func (m Mode) String() string { return symbolName(m, allModes...) }
 
+// PolicyType is what a [Policy] does with packets.
+type PolicyType = uint16
+
 // Policy types.
 const (
-	KAMEPolicyDiscard uint16 = 0
-	KAMEPolicyNone    uint16 = 1
-	KAMEPolicyIPsec   uint16 = 2
-	KAMEPolicyEntrust uint16 = 3 // of sockets only
-	KAMEPolicyBypass  uint16 = 4 // of sockets only
+	KAMEPolicyDiscard PolicyType = 0
+	KAMEPolicyNone    PolicyType = 1
+	KAMEPolicyIPsec   PolicyType = 2
+	KAMEPolicyEntrust PolicyType = 3 // of sockets only
+	KAMEPolicyBypass  PolicyType = 4 // of sockets only
 )
+
+// Direction is the direction of a [Policy].
+type Direction = uint8
 
 // Directions of a policy.
 const (
-	KAMEDirAny uint8 = 0
-	KAMEDirIn  uint8 = 1
-	KAMEDirOut uint8 = 2
+	KAMEDirAny Direction = 0
+	KAMEDirIn  Direction = 1
+	KAMEDirOut Direction = 2
 )
+
+// Level says how much an [IPsecRequest] is demanded.
+type Level = uint8
 
 // Levels of an IPsec request.
 const (
-	KAMELevelDefault uint8 = 0
-	KAMELevelUse     uint8 = 1
-	KAMELevelRequire uint8 = 2
-	KAMELevelUnique  uint8 = 3
+	KAMELevelDefault Level = 0
+	KAMELevelUse     Level = 1
+	KAMELevelRequire Level = 2
+	KAMELevelUnique  Level = 3
 )
+
+// NATTKind is a kind of the UDP encapsulation.
+type NATTKind = uint8
 
 // NAT-T encapsulations.
 const (
-	KAMENATTNonIKE uint8 = 1 // the draft with the non-IKE marker
-	KAMENATTESP    uint8 = 2 // RFC 3948
+	KAMENATTNonIKE NATTKind = 1 // the draft with the non-IKE marker
+	KAMENATTESP    NATTKind = 2 // RFC 3948
 )
 
 var kameMsgs = []msgRow{

@@ -39,8 +39,8 @@ func (d *Dialect) ParseSA2(raw []byte) (SA2, error) {
 
 // Policy is KAME's X_POLICY.
 type Policy struct {
-	Type      uint16 // KAMEPolicyIPsec, ...
-	Direction uint8  // KAMEDirIn, ...
+	Type      PolicyType
+	Direction Direction
 	Reserved  uint8
 	ID        uint32
 	Priority  uint32 // smaller wins
@@ -51,7 +51,7 @@ type Policy struct {
 type IPsecRequest struct {
 	Proto uint16 // IP protocol: 50, 51, 108, ...
 	Mode  Mode
-	Level uint8 // KAMELevelRequire, ...
+	Level Level
 	ReqID uint32
 	// Src and Dst are the endpoints, both or neither. From ParsePolicy they are set whenever two sockaddrs of known
 	// families stand behind the fixed part, whatever Mode says.
@@ -127,7 +127,7 @@ func (d *Dialect) ParsePolicy(raw []byte) (Policy, error) {
 }
 
 // NATTType is KAME's X_NAT_T_TYPE.
-type NATTType struct{ Type uint8 } // KAMENATTESP, ...
+type NATTType struct{ Type NATTKind }
 
 // AppendNATTType appends the extension to b, 8 bytes.
 func (d *Dialect) AppendNATTType(b []byte, v NATTType) []byte {

@@ -14,13 +14,13 @@ const (
 
 // SA flags of Linux that the kernel keeps.
 const (
-	LinuxFlagNoPMTUDisc uint32 = 0x20000000
-	LinuxFlagDecapDSCP  uint32 = 0x40000000
-	LinuxFlagNoECN      uint32 = 0x80000000
+	LinuxFlagNoPMTUDisc SAFlags = 0x20000000
+	LinuxFlagDecapDSCP  SAFlags = 0x40000000
+	LinuxFlagNoECN      SAFlags = 0x80000000
 )
 
 // LinuxDirForward is the direction of packets on their way through, beside KAME's.
-const LinuxDirForward uint8 = 3
+const LinuxDirForward Direction = 3
 
 var (
 	linuxMsgs  = []msgRow{msg(LinuxMsgXMigrate, 24, "X_MIGRATE", "", "move policies and SAs to other addresses")}

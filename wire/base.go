@@ -105,16 +105,22 @@ func (s SPI) String() string { return fmt.Sprintf("%#x", uint32(s)) }
 // Seq is the sequence number of a message, sadb_msg_seq, in host order.
 type Seq uint32
 
-// Types of an identity, sadb_ident_type (RFC 2367 section 3.4).
+// IdentType is the type of an identity, sadb_ident_type (RFC 2367 section 3.4).
+type IdentType = uint16
+
+// Types of an identity of RFC 2367 section 3.4.
 const (
-	IdentReserved uint16 = 0
-	IdentPrefix   uint16 = 1 // an address and prefix length as text
-	IdentFQDN     uint16 = 2
-	IdentUserFQDN uint16 = 3
+	IdentReserved IdentType = 0
+	IdentPrefix   IdentType = 1 // an address and prefix length as text
+	IdentFQDN     IdentType = 2
+	IdentUserFQDN IdentType = 3
 )
 
-// SA flags of RFC 2367 section 2.3.1. Whether a kernel honours them is another matter.
-const FlagPFS uint32 = 1
+// SAFlags are the flags of an SA, sadb_sa_flags: a set of bits.
+type SAFlags = uint32
+
+// FlagPFS is the one SA flag of RFC 2367 section 2.3.1. Whether a kernel honours it is another matter.
+const FlagPFS SAFlags = 1
 
 // msgRow is a message type in the table of a family.
 type msgRow struct {
