@@ -105,7 +105,7 @@ var layers = map[string]layer{
 		why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it",
 	},
 	"packetport": {
-		own: []string{"packet", "ipsec", "internal/door"}, third: []string{"golang.org/x/sys"},
+		own: []string{"packet", "ipsec", "internal/door", "internal/ip"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {

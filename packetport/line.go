@@ -3,90 +3,22 @@ package packetport
 import (
 	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"strconv"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
-// Numbers of protocols in IP headers.
-const (
-	protoHopByHop = 0
-	protoICMP     = 1
-	protoIPv4     = 4
-	protoTCP      = 6
-	protoUDP      = 17
-	protoIPv6     = 41
-	protoRouting  = 43
-	protoFragment = 44
-	protoESP      = 50
-	protoAH       = 51
-	protoICMPv6   = 58
-	protoNone     = 59
-	protoOptions  = 60
-)
-
-// datagram is an IP packet as far as this package looks into it.
-type datagram struct {
-	src, dst netip.Addr
-	proto    uint8
-	offset   int    // of the fragment, in bytes
-	more     bool   // fragments follow
-	payload  []byte // behind the IP headers, cut to the length that the header claims; shorter if bytes are missing
-}
-
-// parse reads the IP headers, without trusting a length in them.
-func parse(b []byte) (d datagram, ok bool) {
-	if len(b) == 0 {
-		return d, false
+// parse goes over the IP headers, and trusts no length in them. carried is what is behind them, cut to the length that
+// the header claims; shorter if bytes are missing.
+func parse(b []byte) (h ip.Header, carried []byte, ok bool) {
+	switch problem := h.Parse(b); {
+	case problem == ip.Short, problem == ip.Version, problem == ip.HeaderLen, h.Off > len(b):
+		return h, nil, false
 	}
-	switch b[0] >> 4 {
-	case 4:
-		hl := int(b[0]&15) * 4
-		if hl < 20 || len(b) < hl {
-			return d, false
-		}
-		d.src, d.dst = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
-		d.proto = b[9]
-		frag := binary.BigEndian.Uint16(b[6:])
-		d.offset, d.more = int(frag&0x1fff)*8, frag&0x2000 != 0
-		end := min(len(b), max(hl, int(binary.BigEndian.Uint16(b[2:]))))
-		d.payload = b[hl:end]
-		return d, true
-	case 6:
-		if len(b) < 40 {
-			return d, false
-		}
-		d.src, d.dst = netip.AddrFrom16([16]byte(b[8:24])), netip.AddrFrom16([16]byte(b[24:40]))
-		end := min(len(b), 40+int(binary.BigEndian.Uint16(b[4:])))
-		d.proto, d.payload = b[6], b[40:end]
-		for {
-			switch d.proto {
-			case protoHopByHop, protoRouting, protoOptions:
-				if len(d.payload) < 8 {
-					return d, true
-				}
-				n := 8 + int(d.payload[1])*8
-				if n > len(d.payload) {
-					return d, true
-				}
-				d.proto, d.payload = d.payload[0], d.payload[n:]
-			case protoFragment:
-				if len(d.payload) < 8 {
-					return d, true
-				}
-				frag := binary.BigEndian.Uint16(d.payload[2:])
-				d.offset, d.more = int(frag&^7), frag&1 != 0
-				d.proto, d.payload = d.payload[0], d.payload[8:]
-				if d.offset != 0 {
-					return d, true
-				}
-			default:
-				return d, true
-			}
-		}
-	}
-	return d, false
+	b = b[:min(len(b), max(h.Off, h.End))]
+	h.WalkAll(b)
+	return h, b[h.Off:], true
 }
 
 // spi finds the SPI of the outermost protection: ESP, AH, or ESP in UDP.
@@ -114,17 +46,17 @@ func Line(packet []byte) string {
 	if len(packet) == 0 {
 		return ""
 	}
-	d, ok := parse(packet)
+	h, carried, ok := parse(packet)
 	if !ok {
 		return fmt.Sprintf("not an IP packet, %d bytes", len(packet))
 	}
-	s := d.src.String() + " > " + d.dst.String() + " "
-	if d.offset != 0 {
-		s += fmt.Sprintf("%s fragment at %d, %d bytes", protoName(d.proto), d.offset, len(d.payload))
+	s := h.Src.String() + " > " + h.Dst.String() + " "
+	if h.FragOff != 0 {
+		s += fmt.Sprintf("%s fragment at %d, %d bytes", protoName(h.Proto), h.FragOff, len(carried))
 	} else {
-		s += protocol(d.proto, d.payload, 0)
+		s += protocol(h.Proto, carried, 0)
 	}
-	if d.more {
+	if h.More {
 		s += ", more fragments"
 	}
 	return s
@@ -132,23 +64,23 @@ func Line(packet []byte) string {
 
 func protoName(p uint8) string {
 	switch p {
-	case protoICMP:
+	case ip.ProtoICMP:
 		return "icmp"
-	case protoIPv4:
+	case ip.ProtoIPv4:
 		return "ipv4"
-	case protoTCP:
+	case ip.ProtoTCP:
 		return "tcp"
-	case protoUDP:
+	case ip.ProtoUDP:
 		return "udp"
-	case protoIPv6:
+	case ip.ProtoIPv6:
 		return "ipv6"
-	case protoESP:
+	case ip.ProtoESP:
 		return "esp"
-	case protoAH:
+	case ip.ProtoAH:
 		return "ah"
-	case protoICMPv6:
+	case ip.ProtoICMPv6:
 		return "icmp6"
-	case protoNone:
+	case ip.ProtoNone:
 		return "no next header"
 	}
 	return "protocol " + strconv.Itoa(int(p))
@@ -164,16 +96,16 @@ func protocol(proto uint8, p []byte, depth int) string {
 		return short
 	}
 	switch proto {
-	case protoUDP:
+	case ip.ProtoUDP:
 		if len(p) < 8 {
 			return short
 		}
 		s := fmt.Sprintf("udp %d > %d", binary.BigEndian.Uint16(p), binary.BigEndian.Uint16(p[2:]))
 		if esp, ok := espInUDP(p); ok {
-			return s + " " + protocol(protoESP, esp, depth+1)
+			return s + " " + protocol(ip.ProtoESP, esp, depth+1)
 		}
 		return fmt.Sprintf("%s, %d bytes", s, len(p)-8)
-	case protoTCP:
+	case ip.ProtoTCP:
 		if len(p) < 20 {
 			return short
 		}
@@ -186,28 +118,28 @@ func protocol(proto uint8, p []byte, depth int) string {
 		return fmt.Sprintf("tcp %d > %d [%s], %d bytes", binary.BigEndian.Uint16(p), binary.BigEndian.Uint16(p[2:]),
 			flags,
 			max(0, len(p)-int(p[12]>>4)*4))
-	case protoICMP, protoICMPv6:
+	case ip.ProtoICMP, ip.ProtoICMPv6:
 		if len(p) < 8 {
 			return short
 		}
 		var kind string
 		switch [2]uint8{proto, p[0]} {
-		case [2]uint8{protoICMP, 8}, [2]uint8{protoICMPv6, 128}:
+		case [2]uint8{ip.ProtoICMP, 8}, [2]uint8{ip.ProtoICMPv6, 128}:
 			kind = "echo request"
-		case [2]uint8{protoICMP, 0}, [2]uint8{protoICMPv6, 129}:
+		case [2]uint8{ip.ProtoICMP, 0}, [2]uint8{ip.ProtoICMPv6, 129}:
 			kind = "echo reply"
 		default:
 			return fmt.Sprintf("%s type %d code %d, %d bytes", name, p[0], p[1], len(p)-8)
 		}
 		return fmt.Sprintf("%s %s id %d seq %d, %d bytes", name, kind, binary.BigEndian.Uint16(p[4:]),
 			binary.BigEndian.Uint16(p[6:]), len(p)-8)
-	case protoESP:
+	case ip.ProtoESP:
 		if len(p) < 8 {
 			return short
 		}
 		return fmt.Sprintf("esp spi %#x seq %d, %d bytes", binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:]),
 			len(p)-8)
-	case protoAH:
+	case ip.ProtoAH:
 		if len(p) < 12 {
 			return short
 		}
@@ -217,15 +149,15 @@ func protocol(proto uint8, p []byte, depth int) string {
 			return fmt.Sprintf("%s, length %d of %d bytes", s, n, len(p))
 		}
 		return s + " " + protocol(p[0], p[n:], depth+1)
-	case protoIPv4, protoIPv6:
-		d, ok := parse(p)
+	case ip.ProtoIPv4, ip.ProtoIPv6:
+		h, carried, ok := parse(p)
 		if !ok {
 			return short
 		}
-		if d.offset != 0 {
-			return fmt.Sprintf("%s %s > %s fragment at %d", name, d.src, d.dst, d.offset)
+		if h.FragOff != 0 {
+			return fmt.Sprintf("%s %s > %s fragment at %d", name, h.Src, h.Dst, h.FragOff)
 		}
-		return fmt.Sprintf("%s %s > %s %s", name, d.src, d.dst, protocol(d.proto, d.payload, depth+1))
+		return fmt.Sprintf("%s %s > %s %s", name, h.Src, h.Dst, protocol(h.Proto, carried, depth+1))
 	}
 	return short
 }

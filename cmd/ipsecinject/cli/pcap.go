@@ -14,6 +14,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/capture"
 	"github.com/pfkeyd/pfkeyd/internal/files"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 type pcapFlags struct {
@@ -339,14 +340,7 @@ func between(packet []byte, src, dst netip.Addr) bool {
 	if !src.IsValid() && !dst.IsValid() {
 		return true
 	}
-	var from, to netip.Addr
-	switch {
-	case len(packet) >= 20 && packet[0]>>4 == 4:
-		from, to = netip.AddrFrom4([4]byte(packet[12:16])), netip.AddrFrom4([4]byte(packet[16:20]))
-	case len(packet) >= 40 && packet[0]>>4 == 6:
-		from, to = netip.AddrFrom16([16]byte(packet[8:24])), netip.AddrFrom16([16]byte(packet[24:40]))
-	default:
-		return false
-	}
-	return (!src.IsValid() || src == from) && (!dst.IsValid() || dst == to)
+	var h ip.Header
+	h.Parse(packet)
+	return h.Src.IsValid() && (!src.IsValid() || src == h.Src) && (!dst.IsValid() || dst == h.Dst)
 }

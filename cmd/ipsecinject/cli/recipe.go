@@ -190,15 +190,9 @@ func resealGCM(s *ipsec.Suite, esp, plain []byte, t *ipsec.Transform, seqHi uint
 	return nil
 }
 
-const (
-	protoUDP  = 17
-	headerIP6 = 40
-	headerUDP = 8
-)
-
 // udpPacket makes an IP packet with a UDP datagram, checksums right.
 func udpPacket(src, dst netip.Addr, ports ipsec.Ports, data string) ([]byte, error) {
-	if headerIP6+headerUDP+len(data) > 65535 {
+	if ip.Len6+ip.LenUDP+len(data) > ip.MaxLen {
 		return nil, errors.New("--data is too long for a UDP datagram")
 	}
 	return ip.UDP(netip.AddrPortFrom(src, ports.Src), netip.AddrPortFrom(dst, ports.Dst), []byte(data))
@@ -207,49 +201,12 @@ func udpPacket(src, dst netip.Addr, ports ipsec.Ports, data string) ([]byte, err
 // fixLengths makes the lengths in the headers those that are there, and the header checksum right. udp is the offset of
 // a UDP header, or 0.
 func fixLengths(p []byte, udp int) {
-	if p[0]>>4 == 4 {
-		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
-		hl := int(p[0]&15) * 4
-		p[10], p[11] = 0, 0
-		binary.BigEndian.PutUint16(p[10:], ^sum(0, p[:hl]))
-	} else {
-		binary.BigEndian.PutUint16(p[4:], uint16(len(p)-headerIP6))
-	}
+	ip.SetLength(p)
 	if udp == 0 {
 		return
 	}
 	binary.BigEndian.PutUint16(p[udp+4:], uint16(len(p)-udp))
 	if p[0]>>4 == 6 {
-		fixUDP(p, udp) // over IPv4 ESP in UDP goes without
+		ip.SetUDPChecksum(p, udp) // over IPv4 ESP in UDP goes without
 	}
-}
-
-// fixUDP makes the checksum of the UDP datagram right, which goes to the end of the packet.
-func fixUDP(p []byte, udp int) {
-	addrs := p[12:20]
-	if p[0]>>4 == 6 {
-		addrs = p[8:40]
-	}
-	p[udp+6], p[udp+7] = 0, 0
-	c := ^sum(uint32(len(p)-udp)+protoUDP+uint32(sum(0, addrs)), p[udp:])
-	if c == 0 {
-		c = 0xffff
-	}
-	binary.BigEndian.PutUint16(p[udp+6:], c)
-}
-
-// sum is the ones' complement sum of 16-bit words that the checksums of IP are made of.
-func sum(s uint32, b []byte) uint16 {
-	for len(b) >= 2 {
-		s += uint32(b[0])<<8 | uint32(b[1])
-		s = s>>16 + s&0xffff
-		b = b[2:]
-	}
-	if len(b) == 1 {
-		s += uint32(b[0]) << 8
-	}
-	for s > 0xffff {
-		s = s>>16 + s&0xffff
-	}
-	return uint16(s)
 }

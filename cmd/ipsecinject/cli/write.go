@@ -12,6 +12,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/files"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 )
 
 // writeCapture makes a classic pcap file of raw IP packets; "-" is standard output.
@@ -28,7 +29,7 @@ func (e *env) writeCapture(ctx context.Context, name string, each func(yield fun
 	}
 	b := bufio.NewWriter(out)
 	w := pcapgo.NewWriterNanos(b)
-	err := w.WriteFileHeader(headerIP6+1<<16-1, layers.LinkTypeRaw)
+	err := w.WriteFileHeader(ip.Len6+ip.MaxLen, layers.LinkTypeRaw)
 	if err == nil {
 		err = each(func(p []byte) error {
 			return w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Now(), CaptureLength: len(p), Length: len(p)}, p)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
@@ -136,13 +137,9 @@ func (l *tunLink) read(d tunDevice) {
 // arrives tells what comes off the wire from what the host sends, where both come out of one device: it is for the
 // emulated host itself.
 func (l *tunLink) arrives(pkt []byte) bool {
-	switch {
-	case len(pkt) >= 20 && pkt[0]>>4 == 4:
-		return l.own(netip.AddrFrom4([4]byte(pkt[16:20])))
-	case len(pkt) >= 40 && pkt[0]>>4 == 6:
-		return l.own(netip.AddrFrom16([16]byte(pkt[24:40])))
-	}
-	return false
+	var h ip.Header
+	h.Parse(pkt)
+	return h.Dst.IsValid() && l.own(h.Dst)
 }
 
 // ended hears the final verdict of every packet.
