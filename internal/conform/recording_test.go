@@ -200,19 +200,6 @@ func write(t testing.TB, dir, name string, b []byte) string {
 	return p
 }
 
-func zipped(t *testing.T, s string) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	if _, err := z.Write([]byte(s)); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 func manifestLine(t *testing.T, file string) string {
 	t.Helper()
 	f, err := golden.Files.Open(file)
