@@ -377,14 +377,15 @@ func (x *Transforms) admit(d *datagram, path []*sa, lo bool) dropCause {
 	if lo && f.Dst.Is4() {
 		return noDrop
 	}
-	misreadPorts(&f, d.pkt, x.Own(f.Dst))
+	own := x.Own(f.Dst)
+	misreadPorts(&f, d.pkt, own)
 	for _, s := range path {
 		if s.Sel != nil && !s.selects(f) {
 			return dropSelectorMismatch
 		}
 	}
 	dir := transform.In
-	if !x.Own(f.Dst) {
+	if !own {
 		dir = transform.Forward
 	}
 	p := x.policies.rules[dir].find(f)

@@ -98,9 +98,10 @@ func (g *talker) datagram(to netip.AddrPort) {
 	b = o.AppendUint32(b, seq)
 	switch g.IntN(12) {
 	case 0: // IPv4 in a tunnel
-		b = append(b, 0x45, 0, 0, 28, 0, 1, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 2)
-		o.PutUint16(b[len(b)-10:], ^ip.Checksum(0, b[len(b)-20:]))
-		b = append(b, 0, 9, 0, 9, 0, 8, 0, 0, 1, 2, 2, 4)
+		inner := ip.Fields{Src: netip.AddrFrom4([4]byte{127, 0, 0, 1}), Dst: netip.AddrFrom4([4]byte{127, 0, 0, 2}),
+			Proto: ip.ProtoUDP, TTL: 64, ID: 1}
+		b = append(b, inner.Make([]byte{0, 9, 0, 9, 0, 8, 0, 0})...)
+		b = append(b, 1, 2, 2, 4)
 	case 1: // a dummy
 		b = append(b, 1, 2, 3, 4, 1, 2, 2, 59)
 	case 2: // padding that is none
