@@ -140,9 +140,8 @@ func NewRecord(d *wire.Dialect, msg []byte, keys bool) *Record {
 }
 
 func (r *Record) extension(d *wire.Dialect, x wire.Ext, keys bool) error {
-	illumos := isIllumos(d)
-	switch t := x.Type; {
-	case t == wire.ExtSA:
+	switch x.Type {
+	case wire.ExtSA:
 		v, err := d.ParseSA(x.Raw)
 		if err != nil {
 			return err
@@ -157,41 +156,41 @@ func (r *Record) extension(d *wire.Dialect, x wire.Ext, keys bool) error {
 		if v.Flags != 0 {
 			r.Flags = strings.Split(d.FlagNames(v.Flags), "|")
 		}
-	case t == wire.ExtLifetimeCurrent:
+	case wire.ExtLifetimeCurrent:
 		v, err := d.ParseLifetime(x.Raw)
 		r.Current = &RecordCurrent{v.Allocations, v.Bytes, v.AddTime, v.UseTime}
 		return err
-	case t == wire.ExtLifetimeHard:
+	case wire.ExtLifetimeHard:
 		return r.limits(d, &r.Hard, x.Raw)
-	case t == wire.ExtLifetimeSoft:
+	case wire.ExtLifetimeSoft:
 		return r.limits(d, &r.Soft, x.Raw)
-	case illumos && t == wire.IllumosExtXLifetimeIdle:
+	case wire.IllumosExtXLifetimeIdle:
 		return r.limits(d, &r.Idle, x.Raw)
-	case t == wire.ExtAddressSrc:
+	case wire.ExtAddressSrc:
 		return r.address(d, &r.Src, x.Raw)
-	case t == wire.ExtAddressDst:
+	case wire.ExtAddressDst:
 		return r.address(d, &r.Dst, x.Raw)
-	case t == wire.ExtAddressProxy:
+	case wire.ExtAddressProxy:
 		return r.address(d, &r.InnerSrc, x.Raw)
-	case illumos && t == wire.IllumosExtXAddressInnerDst:
+	case wire.IllumosExtXAddressInnerDst:
 		return r.address(d, &r.InnerDst, x.Raw)
-	case illumos && t == wire.IllumosExtXAddressNattLoc:
+	case wire.IllumosExtXAddressNattLoc:
 		return r.address(d, &r.NATLoc, x.Raw)
-	case illumos && t == wire.IllumosExtXAddressNattRem:
+	case wire.IllumosExtXAddressNattRem:
 		return r.address(d, &r.NATRem, x.Raw)
-	case t == wire.ExtKeyAuth:
+	case wire.ExtKeyAuth:
 		return r.key(d, &r.AuthKey, x.Raw, keys)
-	case t == wire.ExtKeyEncrypt:
+	case wire.ExtKeyEncrypt:
 		return r.key(d, &r.EncryptKey, x.Raw, keys)
-	case t == wire.ExtIdentitySrc:
+	case wire.ExtIdentitySrc:
 		return r.identity(d, &r.SrcID, x.Raw)
-	case t == wire.ExtIdentityDst:
+	case wire.ExtIdentityDst:
 		return r.identity(d, &r.DstID, x.Raw)
-	case illumos && t == wire.IllumosExtXPair:
+	case wire.IllumosExtXPair:
 		v, err := d.ParsePair(x.Raw)
 		r.PairSPI = v.SPI.String()
 		return err
-	case illumos && t == wire.IllumosExtXReplayValue:
+	case wire.IllumosExtXReplayValue:
 		v, err := d.ParseReplayValue(x.Raw)
 		n := uint64(v.Replay32)
 		if n == 0 {
@@ -199,12 +198,12 @@ func (r *Record) extension(d *wire.Dialect, x wire.Ext, keys bool) error {
 		}
 		r.ReplayValue = &n
 		return err
-	case t == wire.ExtSPIRange:
+	case wire.ExtSPIRange:
 		v, err := d.ParseSPIRange(x.Raw)
 		r.SPIRange = &RecordRange{v.Min.String(), v.Max.String()}
 		return err
 	default:
-		r.Other = append(r.Other, d.ExtName(t))
+		r.Other = append(r.Other, d.ExtName(x.Type))
 	}
 	return nil
 }

@@ -35,29 +35,24 @@ type Acquire struct {
 	Extra Extensions
 }
 
-const (
-	innerSrcName = "X_ADDRESS_INNER_SRC"
-	innerDstName = "X_ADDRESS_INNER_DST"
-	epropName    = "X_EPROP"
-)
-
 // AppendExtensions appends what a says to b, as the extensions of an ACQUIRE in the order of RFC 2367. What the dialect
 // does not have is left out.
 func (a Acquire) AppendExtensions(d *wire.Dialect, b []byte) []byte {
 	b = appendAddresses(d, b, a.Src, a.Dst)
-	if t, ok := d.ExtByName(innerSrcName); ok && a.InnerSrc.Addr.IsValid() {
-		b = d.AppendAddress(b, t, a.InnerSrc)
+	inner := hasExt(d, wire.IllumosExtXAddressInnerDst)
+	if inner && a.InnerSrc.Addr.IsValid() {
+		b = d.AppendAddress(b, wire.IllumosExtXAddressInnerSrc, a.InnerSrc)
 	}
-	if t, ok := d.ExtByName(innerDstName); ok && a.InnerDst.Addr.IsValid() {
-		b = d.AppendAddress(b, t, a.InnerDst)
+	if inner && a.InnerDst.Addr.IsValid() {
+		b = d.AppendAddress(b, wire.IllumosExtXAddressInnerDst, a.InnerDst)
 	}
-	if _, ok := d.ExtByName(policyName); ok && a.Policy != nil {
+	if hasExt(d, wire.KAMEExtXPolicy) && a.Policy != nil {
 		b = d.AppendPolicy(b, *a.Policy)
 	}
 	if a.Proposal != nil {
 		b = d.AppendProposal(b, *a.Proposal)
 	}
-	if _, ok := d.ExtByName(epropName); ok && a.Extended != nil {
+	if hasExt(d, wire.IllumosExtXEProp) && a.Extended != nil {
 		b = d.AppendEProp(b, *a.Extended)
 	}
 	return append(b, a.Extra...)
@@ -85,21 +80,20 @@ func parseAcquire(d *wire.Dialect, h wire.Header, msg []byte) (*Acquire, error) 
 
 // parse reads one extension.
 func (a *Acquire) parse(d *wire.Dialect, x wire.Ext) (err error) {
-	name := d.ExtName(x.Type)
 	switch {
 	case x.Type == wire.ExtAddressSrc:
 		a.Src, err = d.ParseAddress(x.Raw)
 	case x.Type == wire.ExtAddressDst:
 		a.Dst, err = d.ParseAddress(x.Raw)
-	case name == innerSrcName:
+	case x.Type == wire.IllumosExtXAddressInnerSrc && hasExt(d, wire.IllumosExtXAddressInnerDst):
 		a.InnerSrc, err = d.ParseAddress(x.Raw)
-	case name == innerDstName:
+	case x.Type == wire.IllumosExtXAddressInnerDst:
 		a.InnerDst, err = d.ParseAddress(x.Raw)
 	case x.Type == wire.ExtProposal:
 		a.Proposal, err = ptr(d.ParseProposal(x.Raw))
-	case name == epropName:
+	case x.Type == wire.IllumosExtXEProp:
 		a.Extended, err = ptr(d.ParseEProp(x.Raw))
-	case name == policyName:
+	case x.Type == wire.KAMEExtXPolicy:
 		a.Policy, err = ptr(d.ParsePolicy(x.Raw))
 	default:
 		a.Extra = append(a.Extra, x.Raw...)
@@ -138,7 +132,7 @@ func (c *Client) FailAcquire(ctx context.Context, t wire.SAType, seq wire.Seq, e
 // ones: illumos' X_INVERSE_ACQUIRE, for a responder that has to judge what a peer proposes. The answer is in the
 // extended form. ENOENT: there is no such policy.
 func (c *Client) InverseAcquire(ctx context.Context, a Acquire) (*Acquire, error) {
-	t, err := c.msgType("X_INVERSE_ACQUIRE")
+	t, err := c.has(wire.IllumosMsgXInverseAcquire)
 	if err != nil {
 		return nil, err
 	}

@@ -219,6 +219,9 @@ func (c *Client) fence(ctx context.Context) error {
 
 // tell sends a request that may have no answer, and returns the error in the one it has, if it has one.
 func (c *Client) tell(ctx context.Context, msg []byte) error {
+	if err := c.whole(msg); err != nil {
+		return err
+	}
 	answers, err := c.collect(ctx, msg)
 	if err != nil {
 		return err

@@ -48,8 +48,6 @@ type Expire struct {
 	Limit Limit // which one it was
 }
 
-const idleName = "X_LIFETIME_IDLE"
-
 // parseExpire reads an EXPIRE, which is well formed. The limit is the lifetime that it shows; a kernel that shows both
 // says by the state which it is.
 func parseExpire(d *wire.Dialect, h wire.Header, msg []byte) (*Expire, error) {
@@ -58,10 +56,7 @@ func parseExpire(d *wire.Dialect, h wire.Header, msg []byte) (*Expire, error) {
 		return nil, err
 	}
 	e := &Expire{SA: *sa}
-	idle := false
-	if t, ok := d.ExtByName(idleName); ok {
-		_, idle = d.Find(msg, t)
-	}
+	_, idle := d.Find(msg, wire.IllumosExtXLifetimeIdle)
 	switch {
 	case sa.Hard != nil && (sa.Soft == nil || sa.State == wire.StateDead):
 		e.Limit = LimitHard
@@ -84,27 +79,24 @@ type NewMapping struct {
 	Old, New netip.AddrPort // where packets came from, and where this one came from
 }
 
-const newMappingName = "X_NAT_T_NEW_MAPPING"
-
 // parseNewMapping reads an X_NAT_T_NEW_MAPPING, which is well formed.
 func parseNewMapping(d *wire.Dialect, h wire.Header, msg []byte) (*NewMapping, error) {
 	sa, err := parseSA(d, h, msg)
 	if err != nil {
 		return nil, err
 	}
-	port := func(name string) (p wire.NATTPort, err error) {
-		t, _ := d.ExtByName(name)
+	port := func(t wire.ExtType) (p wire.NATTPort, err error) {
 		x, ok := d.Find(msg, t)
 		if !ok {
-			return p, fmt.Errorf("%s has no %s extension", d.MsgName(h.Type), name)
+			return p, fmt.Errorf("%s has no %s extension", d.MsgName(h.Type), t)
 		}
 		return d.ParseNATTPort(x.Raw)
 	}
-	from, err := port("X_NAT_T_SPORT")
+	from, err := port(wire.KAMEExtXNATTSPort)
 	if err != nil {
 		return nil, err
 	}
-	to, err := port("X_NAT_T_DPORT")
+	to, err := port(wire.KAMEExtXNATTDPort)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +139,8 @@ func ParseEvent(d *wire.Dialect, msg []byte) (Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pfkey: %w", err)
 	}
-	if h.Type != wire.MsgAcquire && h.Type != wire.MsgExpire && d.MsgName(h.Type) != newMappingName {
+	if h.Type != wire.MsgAcquire && h.Type != wire.MsgExpire &&
+		h.Type != wire.KAMEMsgXNATTNewMapping {
 		return &Other{Header: h, Raw: msg}, nil
 	}
 	if err := d.Validate(msg); err != nil {

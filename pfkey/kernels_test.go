@@ -677,6 +677,7 @@ func TestUnsupported(t *testing.T) {
 		{"X_DELPAIR", l.DeletePair(ctx, pfkey.SAID{})},
 		{"X_DELPAIR_STATE", l.DeletePairState(ctx, wire.SATypeESP, src, dst, wire.StateMature)},
 		{"X_INVERSE_ACQUIRE", second(l.InverseAcquire(ctx, pfkey.Acquire{}))},
+		{"X_PAIR", l.Add(ctx, pfkey.SA{Extra: l.Dialect().AppendPair(nil, wire.Pair{SPI: 1})}, 0)},
 		{"X_EREG", second(l.RegisterExtended(ctx, wire.SATypeESP))},
 	} {
 		var op *pfkey.OpError

@@ -11,7 +11,7 @@ import (
 
 // UpdatePair changes the lifetimes of a security association and of the one it is paired with (X_UPDATEPAIR).
 func (c *Client) UpdatePair(ctx context.Context, sa SA) error {
-	t, err := c.msgType("X_UPDATEPAIR")
+	t, err := c.has(wire.IllumosMsgXUpdatePair)
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func (c *Client) UpdatePair(ctx context.Context, sa SA) error {
 // DeletePair removes a security association and the one it is paired with (X_DELPAIR). Without a partner it is removed
 // all the same, and the error is ESRCH with the diagnostic PAIR_SA_NOTFOUND.
 func (c *Client) DeletePair(ctx context.Context, id SAID) error {
-	t, err := c.msgType("X_DELPAIR")
+	t, err := c.has(wire.IllumosMsgXDelPair)
 	if err != nil {
 		return err
 	}
@@ -33,7 +33,7 @@ func (c *Client) DeletePair(ctx context.Context, id SAID) error {
 // with them (X_DELPAIR_STATE); dst only tells the address family. No real kernel is known that survives it: it is for
 // emulated ones.
 func (c *Client) DeletePairState(ctx context.Context, t wire.SAType, src, dst wire.Address, state wire.State) error {
-	m, err := c.msgType("X_DELPAIR_STATE")
+	m, err := c.has(wire.IllumosMsgXDelPairState)
 	if err != nil {
 		return err
 	}

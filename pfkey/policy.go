@@ -25,8 +25,6 @@ type Policy struct {
 	Extra Extensions
 }
 
-const policyName = "X_POLICY"
-
 // AppendExtensions appends what p says to b, as the extensions of an X_SPDADD. The dialect must have X_POLICY.
 func (p Policy) AppendExtensions(d *wire.Dialect, b []byte) []byte {
 	b = appendAddresses(d, b, p.Src, p.Dst)
@@ -57,7 +55,7 @@ func ParsePolicy(d *wire.Dialect, msg []byte) (*Policy, error) {
 	p, found := new(Policy), false
 	for x, err := range d.Walk(msg) {
 		if err == nil {
-			found = found || d.ExtName(x.Type) == policyName
+			found = found || x.Type == wire.KAMEExtXPolicy
 			err = p.parse(d, x)
 		}
 		if err != nil {
@@ -66,7 +64,7 @@ func ParsePolicy(d *wire.Dialect, msg []byte) (*Policy, error) {
 	}
 	switch {
 	case !found:
-		return nil, fmt.Errorf("pfkey: %s has no %s extension", d.MsgName(h.Type), policyName)
+		return nil, fmt.Errorf("pfkey: %s has no %s extension", d.MsgName(h.Type), wire.KAMEExtXPolicy)
 	case !p.Src.Addr.IsValid() || !p.Dst.Addr.IsValid():
 		return nil, fmt.Errorf("pfkey: %s has no selector", d.MsgName(h.Type))
 	}
@@ -76,7 +74,7 @@ func ParsePolicy(d *wire.Dialect, msg []byte) (*Policy, error) {
 // parse reads one extension.
 func (p *Policy) parse(d *wire.Dialect, x wire.Ext) (err error) {
 	switch {
-	case d.ExtName(x.Type) == policyName:
+	case x.Type == wire.KAMEExtXPolicy:
 		var v wire.Policy
 		v, err = d.ParsePolicy(x.Raw)
 		p.Type, p.Direction, p.ID, p.Priority, p.Templates = v.Type, v.Direction, v.ID, v.Priority, v.Requests
@@ -99,30 +97,32 @@ func (p *Policy) parse(d *wire.Dialect, x wire.Ext) (err error) {
 // AddPolicy adds a policy (X_SPDADD) and returns its id. One with the same direction and selector is in its way
 // (EEXIST).
 func (c *Client) AddPolicy(ctx context.Context, p Policy) (id uint32, err error) {
-	return c.putPolicy(ctx, "X_SPDADD", p)
+	return c.putPolicy(ctx, wire.KAMEMsgXSPDAdd, p)
 }
 
 // SetPolicyIndex is AddPolicy by X_SPDSETIDX, which Linux does not tell apart. On its BSD ancestors such a policy is
 // without templates.
 func (c *Client) SetPolicyIndex(ctx context.Context, p Policy) (id uint32, err error) {
-	return c.putPolicy(ctx, "X_SPDSETIDX", p)
+	return c.putPolicy(ctx, wire.KAMEMsgXSPDSetIdx, p)
 }
 
 // UpdatePolicy adds a policy, or replaces the one with the same direction and selector, whose id it gets (X_SPDUPDATE).
 // It returns the id.
 func (c *Client) UpdatePolicy(ctx context.Context, p Policy) (id uint32, err error) {
-	return c.putPolicy(ctx, "X_SPDUPDATE", p)
+	return c.putPolicy(ctx, wire.KAMEMsgXSPDUpdate, p)
 }
 
-func (c *Client) putPolicy(ctx context.Context, name string, p Policy) (id uint32, err error) {
-	t, err := c.msgType(name)
-	if err != nil {
+func (c *Client) putPolicy(ctx context.Context, t wire.MsgType, p Policy) (id uint32, err error) {
+	if _, err := c.has(t); err != nil {
 		return 0, err
 	}
 	msg := c.dialect.Finish(p.AppendExtensions(c.dialect, c.begin(t, wire.SATypeUnspec, 0)))
 	h, _ := c.dialect.Header(msg) // it is our own
-	if name == "X_SPDSETIDX" {
-		t, _ = c.dialect.MsgByName("X_SPDADD") // as which Linux answers it
+	if err := c.whole(msg); err != nil {
+		return 0, err
+	}
+	if t == wire.KAMEMsgXSPDSetIdx {
+		t = wire.KAMEMsgXSPDAdd // as which Linux answers it
 	}
 	answer, err := c.do(ctx, msg, h, t)
 	if err != nil {
@@ -146,7 +146,7 @@ func (c *Client) parsePolicy(answer []byte) (*Policy, error) {
 
 // DeletePolicy removes the policy with the direction and selector of p (X_SPDDELETE). Nothing else of p counts.
 func (c *Client) DeletePolicy(ctx context.Context, p Policy) error {
-	t, err := c.msgType("X_SPDDELETE")
+	t, err := c.has(wire.KAMEMsgXSPDDelete)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (c *Client) DeletePolicy(ctx context.Context, p Policy) error {
 
 // DeletePolicyID removes the policy with an id (X_SPDDELETE2).
 func (c *Client) DeletePolicyID(ctx context.Context, id uint32) error {
-	t, err := c.msgType("X_SPDDELETE2")
+	t, err := c.has(wire.KAMEMsgXSPDDelete2)
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (c *Client) DeletePolicyID(ctx context.Context, id uint32) error {
 
 // GetPolicy reads the policy with an id (X_SPDGET), such as the one that an ACQUIRE names.
 func (c *Client) GetPolicy(ctx context.Context, id uint32) (*Policy, error) {
-	t, err := c.msgType("X_SPDGET")
+	t, err := c.has(wire.KAMEMsgXSPDGet)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (c *Client) GetPolicy(ctx context.Context, id uint32) (*Policy, error) {
 // DumpPolicies ranges over all policies, the newest first on Linux (X_SPDDUMP). It is as [Client.Dump] in everything
 // else.
 func (c *Client) DumpPolicies(ctx context.Context) iter.Seq2[*Policy, error] {
-	t, err := c.msgType("X_SPDDUMP")
+	t, err := c.has(wire.KAMEMsgXSPDDump)
 	if err != nil {
 		return func(yield func(*Policy, error) bool) { yield(nil, err) }
 	}
@@ -188,7 +188,7 @@ func (c *Client) DumpPolicies(ctx context.Context) iter.Seq2[*Policy, error] {
 
 // FlushPolicies removes all policies (X_SPDFLUSH).
 func (c *Client) FlushPolicies(ctx context.Context) error {
-	t, err := c.msgType("X_SPDFLUSH")
+	t, err := c.has(wire.KAMEMsgXSPDFlush)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ type Move struct{ From, To wire.IPsecRequest }
 //
 // Linux tells everybody that it was done, in a message without numbers, so that it shows as an event here too.
 func (c *Client) Migrate(ctx context.Context, p Policy, moves ...Move) error {
-	t, err := c.msgType("X_MIGRATE")
+	t, err := c.has(wire.LinuxMsgXMigrate)
 	if err != nil {
 		return err
 	}

@@ -19,12 +19,12 @@ func (c *Client) begin(t wire.MsgType, sat wire.SAType, seq wire.Seq) []byte {
 	})
 }
 
-// msgType is the type of a message that not every dialect has. The error has [errors.ErrUnsupported] in its chain.
-func (c *Client) msgType(name string) (wire.MsgType, error) {
-	if t, ok := c.dialect.MsgByName(name); ok {
+// has gives back the type of a message that not every dialect has. The error has [errors.ErrUnsupported] in its chain.
+func (c *Client) has(t wire.MsgType) (wire.MsgType, error) {
+	if _, ok := c.dialect.MsgNumber(t); ok {
 		return t, nil
 	}
-	return 0, c.lacks(name, name)
+	return t, c.lacks(t.String(), t.String())
 }
 
 // lacks is the error for something that the dialect does not have, in a message called msg.
@@ -33,8 +33,21 @@ func (c *Client) lacks(msg, what string) error {
 		errors.ErrUnsupported)}
 }
 
+// whole is an error for a message with an extension that the dialect does not have.
+func (c *Client) whole(msg []byte) error {
+	var lack *wire.LackError
+	if errors.As(c.dialect.Lacks(msg), &lack) {
+		h, _ := c.dialect.Header(msg) // it is our own
+		return c.lacks(c.dialect.MsgName(h.Type), lack.Ext.String())
+	}
+	return nil
+}
+
 // request finishes a message, sends it and waits for its answer.
 func (c *Client) request(ctx context.Context, msg []byte) ([]byte, error) {
+	if err := c.whole(msg); err != nil {
+		return nil, err
+	}
 	return c.Do(ctx, c.dialect.Finish(msg))
 }
 
@@ -82,8 +95,8 @@ func (c *Client) Update(ctx context.Context, sa SA, seq wire.Seq) error {
 }
 
 func (c *Client) put(ctx context.Context, t wire.MsgType, sa SA, seq wire.Seq) error {
-	if sa.SA2 != nil && !hasSA2(c.dialect) {
-		return c.lacks(c.dialect.MsgName(t), sa2Name)
+	if sa.SA2 != nil && !hasExt(c.dialect, wire.KAMEExtXSA2) {
+		return c.lacks(c.dialect.MsgName(t), wire.KAMEExtXSA2.String())
 	}
 	_, err := c.request(ctx, sa.AppendExtensions(c.dialect, c.begin(t, sa.Type, seq)))
 	return err
@@ -143,8 +156,8 @@ func (c *Client) Register(ctx context.Context, t wire.SAType) (Algorithms, error
 // registered yet can do it (EBUSY). Algorithms are by type; a type that the kernel does not know has none, and makes an
 // error beside those of the others.
 func (c *Client) RegisterExtended(ctx context.Context, types ...wire.SAType) (map[wire.SAType]Algorithms, error) {
-	if _, ok := c.dialect.ExtByName("X_EREG"); !ok {
-		return nil, c.lacks(c.dialect.MsgName(wire.MsgRegister), "X_EREG")
+	if !hasExt(c.dialect, wire.IllumosExtXEReg) {
+		return nil, c.lacks(c.dialect.MsgName(wire.MsgRegister), wire.IllumosExtXEReg.String())
 	}
 	answers, err := c.collect(ctx, c.dialect.AppendEReg(c.begin(wire.MsgRegister, wire.SATypeUnspec, 0),
 		wire.EReg{Types: types}))

@@ -107,19 +107,17 @@ func (sa SA) AppendExtensions(d *wire.Dialect, b []byte) []byte {
 	if sa.EncryptKey.Data != nil {
 		b = d.AppendKey(b, wire.ExtKeyEncrypt, sa.EncryptKey)
 	}
-	if sa.SA2 != nil && hasSA2(d) {
+	if sa.SA2 != nil && hasExt(d, wire.KAMEExtXSA2) {
 		b = d.AppendSA2(b, *sa.SA2)
 	}
 	return append(b, sa.Extra...)
 }
 
-// hasSA2 says whether the dialect knows X_SA2; its number means something else in others.
-func hasSA2(d *wire.Dialect) bool {
-	_, ok := d.ExtByName(sa2Name)
+// hasExt says whether the dialect has an extension.
+func hasExt(d *wire.Dialect, t wire.ExtType) bool {
+	_, ok := d.ExtNumber(t)
 	return ok
 }
-
-const sa2Name = "X_SA2"
 
 func appendLifetime(d *wire.Dialect, b []byte, t wire.ExtType, l *wire.Lifetime) []byte {
 	if l == nil {
@@ -192,7 +190,7 @@ func (sa *SA) parse(d *wire.Dialect, x wire.Ext) (err error) {
 		sa.Soft, err = parseLifetime(d, x.Raw)
 	case x.Type == wire.ExtLifetimeCurrent:
 		sa.Current, err = parseLifetime(d, x.Raw)
-	case d.ExtName(x.Type) == sa2Name:
+	case x.Type == wire.KAMEExtXSA2:
 		var v wire.SA2
 		v, err = d.ParseSA2(x.Raw)
 		sa.SA2 = &v
