@@ -422,7 +422,7 @@ func (b *build) packages() (names []string) {
 		}
 	}
 	if b.src.dir == folder(policyfile) {
-		return append(names, "./kernel/illumos", "./kernel/linux")
+		return names
 	}
 	return append(names, "./pfkey/pfkeytest")
 }

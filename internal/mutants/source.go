@@ -196,8 +196,7 @@ const (
 )
 
 // write makes the files with the given mutants in dir. Each function that has some gets a head that hands over to the
-// copy that is chosen; New, which every kernel has, reads the choice, and tables are set anew
-// there.
+// copy that is chosen; an entry, which is New of a kernel, reads the choice, and tables are set anew there.
 func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 	w := &written{replace: map[string]string{}, spans: map[string][]span{}}
 	of := map[*site][]*mutant{}
@@ -314,6 +313,11 @@ func (s *source) choice(name string, tables, below []string) []byte {
 	return b.Bytes()
 }
 
+// isEntry says whether it is by a function of that name that others begin to use the source.
+func (s *source) isEntry(name string) bool {
+	return name == "New" || s.dir == folder(policyfile) && ast.IsExported(name)
+}
+
 // folder is that of the file's package.
 func (f *file) folder() string { return path.Dir(f.path) }
 
@@ -357,7 +361,7 @@ func mutantName(fn *ast.FuncDecl, m *mutant) string {
 // head is what stands before the body of a function that has mutants.
 func (s *source) head(at *site, ms []*mutant) (head []ast.Stmt) {
 	fn := at.fn
-	if fn.Recv == nil && fn.Name.Name == "New" {
+	if fn.Recv == nil && s.isEntry(fn.Name.Name) {
 		head = append(head, &ast.ExprStmt{X: &ast.CallExpr{Fun: ast.NewIdent(loadFunc)}})
 	}
 	if len(ms) == 0 {

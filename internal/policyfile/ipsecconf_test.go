@@ -27,7 +27,8 @@ func ipsecconf(text string) (*policyfile.Rules, error) {
 // What becomes of packets by such rules is seen in kernel/illumos.
 func TestIpsecconf(t *testing.T) {
 	got, err := ipsecconf(`# all kinds
-{raddr 192.0.2.0/24 dir in} drop {}
+{raddr 192.0.2.0/24 rport 99 dir in} drop {}
+{saddr 192.0.2.8} permit {auth_algs none encr_algs aes}
 {} ipsec {auth_algs any} or ipsec {encr_algs aes(128..192) encr_auth_algs sha1(160) sa unique replay 64}
 {saddr 192.0.2.7 daddr 10.0.0.0 dmask 255.0.0.0 sport 53 proto tcp dir in} ipsec {encr_algs none encr_auth_algs 5}
 {lport ssh ulp 6 dir both} bypass {}
@@ -56,12 +57,14 @@ func TestIpsecconf(t *testing.T) {
 		{Dir: spd.Both, SrcPort: 22, Proto: 6, V6: true, Actions: []spd.Action{bypass}},
 		{Dir: spd.Both, Actions: either},
 		{Dir: spd.Both, Actions: either, V6: true},
+		{Dir: spd.In, Dst: prefix("192.0.2.8/32"),
+			Actions: []spd.Action{with(func(a *spd.Action) { a.ESP = int(wire.EncAESCBC) })}},
 		{Dir: spd.In, Src: prefix("10.0.0.0/8"), Dst: prefix("192.0.2.7/32"), DstPort: 53, Proto: 6,
 			Actions: []spd.Action{with(func(a *spd.Action) { a.ESP, a.ESPAuth = int(wire.EncNull), 5 })}},
 		{Tunnel: "ip.tun0", Dir: spd.Out, Dst: prefix("2001:db8::/32"), Actions: []spd.Action{with(func(a *spd.Action) {
 			a.ESP, a.KMProtocol, a.KMCookie, a.SelfEncap = int(wire.EncNull), 1, 9, true
 		})}},
-		{Dir: spd.In, Dst: prefix("192.0.2.0/24"),
+		{Dir: spd.In, Dst: prefix("192.0.2.0/24"), DstPort: 99,
 			Actions: []spd.Action{with(func(a *spd.Action) { a.Type = spd.Discard })}},
 	}
 	if diff := cmp.Diff(want, got.List, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {

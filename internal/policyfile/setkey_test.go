@@ -124,6 +124,7 @@ func TestSetkeyErrors(t *testing.T) {
 		rule + "up none;":                  `f:1: want in, out or fwd: "up"`,
 		rule + "out;":                      `f:1: want discard, none or ipsec`,
 		rule + "out prio none;":            `f:1: not a number: "none"`,
+		rule + "out prio low\n+9x none;":   `f:2: not a number: "9x"`,
 		rule + "out prio 2147483649 none;": `f:1: out of range: "2147483649"`,
 		rule + "out none esp/transport;":   `f:1: nothing may follow here: "esp/transport"`,
 		rule + "out ipsec;":                `f:1: ipsec without a transform`,
