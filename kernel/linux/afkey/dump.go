@@ -34,27 +34,32 @@ func (k *Manager) dump(r *request) wire.Errno {
 		return wire.EINVAL
 	}
 	h, memory := resultHeader(r), &engine.Arena{}
-	w := k.transforms.Walk(proto, f)
-	var now *transform.State
-	return k.startDump(&dump{
-		close: w.Close,
-		each: func(f func() bool) bool {
-			return w.Each(func(s *transform.State) bool {
-				now = s
-				return f()
-			})
-		},
-		make: func(seq uint32) (message, wire.Errno) {
-			if !showable(now) {
+	return k.startDump(r.sender, dumpOf(k.transforms.Walk(proto, f),
+		func(s *transform.State, seq uint32) (message, wire.Errno) {
+			if !showable(s) {
 				return message{}, wire.EINVAL
 			}
 			h.Seq = wire.Seq(seq)
 			b := memory.Message(typicalSA, func(b []byte) []byte {
-				return k.appendSA(b, h, now, showHard|showSoft, true)
+				return k.appendSA(b, h, s, showHard|showSoft, true)
 			})
 			return message{bytes: b, size: len(b)}, wire.OK
+		}))
+}
+
+// dumpOf is a DUMP of what a walk comes to.
+func dumpOf[T any](w transform.Walk[T], make func(v *T, seq uint32) (message, wire.Errno)) *dump {
+	var now *T
+	return &dump{
+		close: w.Close,
+		each: func(f func() bool) bool {
+			return w.Each(func(v *T) bool {
+				now = v
+				return f()
+			})
 		},
-	}, r.sender)
+		make: func(seq uint32) (message, wire.Errno) { return make(now, seq) },
+	}
 }
 
 // filterOf reads X_FILTER; one that lets everything through if there is none.
@@ -67,7 +72,7 @@ func (k *Manager) filterOf(r *request) (f transform.Filter, ok bool) {
 		Src: v.Src, Dst: v.Dst, SrcBits: v.SrcPrefix, DstBits: v.DstPrefix}, v.SrcPrefix <= 128 && v.DstPrefix <= 128
 }
 
-func (k *Manager) startDump(d *dump, c *client) wire.Errno {
+func (k *Manager) startDump(c *client, d *dump) wire.Errno {
 	c.dump = d
 	return k.goOn(c)
 }

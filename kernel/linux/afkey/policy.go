@@ -157,7 +157,7 @@ func (k *Manager) template(p *transform.Policy, q ipsecRequest, ends []byte) (t 
 		}
 		t.V6 = t.Dst.Is6()
 	case transform.BEET: // which has ends as well, but PF_KEY does not bring them
-		t.Src, t.Dst = wildcard(t.V6), wildcard(t.V6)
+		t.Src, t.Dst = transform.Unspecified(t.V6), transform.Unspecified(t.V6)
 	}
 	return t, wire.OK
 }
@@ -201,24 +201,14 @@ func (k *Manager) policyDump(r *request) wire.Errno {
 		return wire.EBUSY
 	}
 	h := resultHeader(r)
-	w := k.transforms.WalkPolicies()
-	var now *transform.Policy
-	return k.startDump(&dump{
-		close: w.Close,
-		each: func(f func() bool) bool {
-			return w.Each(func(p *transform.Policy) bool {
-				now = p
-				return f()
-			})
-		},
-		make: func(seq uint32) (message, wire.Errno) {
+	return k.startDump(r.sender, dumpOf(k.transforms.WalkPolicies(),
+		func(p *transform.Policy, seq uint32) (message, wire.Errno) {
 			h.Seq = wire.Seq(seq)
-			if m, ok := k.policyMessage(h, now, 0); ok {
+			if m, ok := k.policyMessage(h, p, 0); ok {
 				return m, wire.OK
 			}
 			return message{}, wire.EINVAL
-		},
-	}, r.sender)
+		}))
 }
 
 // policyFlush handles SPDFLUSH. Unlike FLUSH it keeps it to itself when the sender has no room for the answer.
@@ -327,11 +317,3 @@ func requestOf(t transform.Template) (q wire.IPsecRequest, ok bool) {
 }
 
 func policyV6(p *transform.Policy) bool { return p.Selector.Dst.Addr().Is6() }
-
-// wildcard is the unspecified address of a family.
-func wildcard(v6 bool) netip.Addr {
-	if v6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
-}

@@ -83,6 +83,14 @@ func Addr(b [16]byte, v6 bool) netip.Addr {
 	return netip.AddrFrom4([4]byte(b[:4]))
 }
 
+// Unspecified is the unspecified address of a family.
+func Unspecified(v6 bool) netip.Addr {
+	if v6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}
+
 // Unlimited is a limit of packets or bytes that is none.
 const Unlimited = math.MaxUint64
 

@@ -95,7 +95,7 @@ func (t *stateTable) forFlow(key flowKey, f spd.Flow) (best *sa, wait bool) {
 		if best != nil || wait {
 			return best, wait && best == nil
 		}
-		key.src = wildcard(key.dst.Is6())
+		key.src = transform.Unspecified(key.dst.Is6())
 	}
 	return nil, failed
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -58,7 +59,7 @@ func (t *encapTable) kind(dst netip.Addr, port uint16) (kind uint8, bypass bool)
 	if kind, ok := t.own[netip.AddrPortFrom(dst, port)]; ok {
 		return kind, false
 	}
-	return t.own[netip.AddrPortFrom(wildcard(dst.Is6()), port)], false
+	return t.own[netip.AddrPortFrom(transform.Unspecified(dst.Is6()), port)], false
 }
 
 // encapsulated is what a UDP datagram may be that came to a socket with UDP_ENCAP.

@@ -75,14 +75,6 @@ func fullBits(a netip.Addr) uint8 { return uint8(a.BitLen()) }
 // linked tells whether it is in the database.
 func (s *sa) linked() bool { return s.all.next != nil }
 
-// wildcard is the unspecified address of a family.
-func wildcard(v6 bool) netip.Addr {
-	if v6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
-}
-
 // selects tells whether the SA may be used for a flow.
 func (s *sa) selects(f spd.Flow) bool {
 	v6 := f.Dst.Is6()
