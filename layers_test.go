@@ -76,8 +76,7 @@ var layers = map[string]layer{
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/ip",
-			"internal/policyfile"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/ip", "internal/kernels"},
 		why: "a kernel answers messages; it has no files, commands or network",
 	},
 	"kernel/linux/afkey": {
@@ -110,11 +109,11 @@ var layers = map[string]layer{
 	},
 	"pfkey/pfkeytest": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control",
-			"launch", "hostile", "internal/ip", "internal/station"},
+			"launch", "hostile", "internal/ip", "internal/kernels", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"internal/conform": {
-		own: []string{"wire", "packet", "pfkey", "engine", "kernel", "testdata", "internal/files"},
+		own: []string{"wire", "packet", "pfkey", "engine", "internal/kernels", "testdata", "internal/files"},
 		why: "it plays and judges, whichever kernel it was that was recorded",
 	},
 	"internal/conform/capture": {
@@ -143,8 +142,12 @@ var layers = map[string]layer{
 	"trace": {own: []string{"wire", "pfkey"},
 		why: "it writes down what goes through a socket, whichever kernel is behind it"},
 	"racelab": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "internal/kernels"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
+	},
+	"internal/kernels": {
+		own: []string{"wire", "ipsec", "spd", "pfkey", "engine", "kernel", "internal/policyfile"},
+		why: "it is the table of kernels, and what differs between them outside of their folders",
 	},
 	"internal/ip": {
 		not: map[string]string{
@@ -181,7 +184,7 @@ var layers = map[string]layer{
 		why: "it is a table for tests",
 	},
 	"examples": {
-		own:   []string{"wire", "packet", "ipsec", "pfkey", "engine", "kernel", "packetport"},
+		own:   []string{"wire", "packet", "ipsec", "pfkey", "kernel", "packetport"},
 		third: []string{"golang.org/x/sys"},
 		why:   "programs of others would use these",
 	},
@@ -189,7 +192,7 @@ var layers = map[string]layer{
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch",
 			"trace", "ipseckey", "internal/conform", "racelab", "hostile", "internal/capture", "internal/station",
 			"testdata",
-			"internal/files", "internal/ip", "internal/spelling", "internal/terminal"},
+			"internal/files", "internal/ip", "internal/kernels", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			"github.com/gopacket/gopacket", "gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",
@@ -240,9 +243,6 @@ func refuse(room, path string) string {
 		// pfkey is low in the house, pfkeytest on top of it.
 		if under(own, "pfkey/pfkeytest") && name != "pfkey/pfkeytest" {
 			return fmt.Sprintf("%s may not import %s: it is for tests", name, own)
-		}
-		if under(own, "internal/policyfile") && under(room, "kernel") && room != "kernel" {
-			return fmt.Sprintf("%s may not import %s: a kernel takes policies, not their text", room, own)
 		}
 		return ""
 	}
@@ -360,7 +360,7 @@ func TestLayersRefuse(t *testing.T) {
 		{"kernel/illumos", module + "/engine", true},
 		{"kernel/illumos", module + "/conform", false},
 		{"kernel/illumos", module + "/internal/policyfile", false},
-		{"kernel", module + "/internal/policyfile", true},
+		{"internal/kernels", module + "/internal/policyfile", true},
 		{"kernel/illumos", "net/http", false},
 		{"ipseckey", module + "/kernel", false},
 		{"ipseckey", "os/exec", false},

@@ -26,8 +26,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/leak"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -50,7 +50,7 @@ func start(t *testing.T, eo engine.Options, co control.Options) *setup {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	eo.Addrs = []netip.Addr{own}
-	e, err := kernel.New("illumos", eo)
+	e, err := kernels.New("illumos", eo)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,11 +10,11 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 )
 
 func Example() {
-	e, err := kernel.New("illumos", engine.Options{})
+	e, err := kernels.New("illumos", engine.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 )
 
 func TestHostSource(t *testing.T) {
@@ -13,7 +13,7 @@ func TestHostSource(t *testing.T) {
 	for _, s := range []string{"127.0.0.1", "192.0.2.1", "10.0.0.1", "2001:db8::1", "2001:db8:1::1", "fe80::1%eth0"} {
 		own = append(own, netip.MustParseAddr(s))
 	}
-	e, err := kernel.New("illumos", engine.Options{Addrs: own})
+	e, err := kernels.New("illumos", engine.Options{Addrs: own})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +26,7 @@ func TestHostSource(t *testing.T) {
 			t.Errorf("to %s from %v, want %s", dst, got, want)
 		}
 	}
-	none, err := kernel.New("illumos", engine.Options{Addrs: own[:1]})
+	none, err := kernels.New("illumos", engine.Options{Addrs: own[:1]})
 	if err != nil {
 		t.Fatal(err)
 	}

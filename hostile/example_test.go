@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/hostile"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -19,7 +18,7 @@ import (
 
 // A kernel that says once that there is no memory, and then forgets to tell which SPI it has chosen.
 func Example() {
-	eng, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	eng, err := kernel.New("illumos", kernel.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	if err != nil {
 		log.Fatal(err)
 	}

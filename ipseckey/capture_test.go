@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipseckey"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/trace"
 )
 
@@ -34,7 +34,7 @@ func traces(t *testing.T, name string, keys bool) (text, pcapng string) {
 
 // TestExplainTrace reads back what an engine has written down of its messages.
 func TestExplainTrace(t *testing.T) {
-	for _, name := range kernel.Names() {
+	for _, name := range kernels.Names() {
 		text, pcapng := traces(t, name, false)
 		var want []ipseckey.Explanation
 		for kind, capture := range map[string]string{"text": text, "pcapng": pcapng, "compressed": zipped(pcapng)} {

@@ -7,14 +7,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // What only an engine of Linux can be told arrives there, and comes back from a saved file: ESP without encryption,
 // modes, request ids, ESP in UDP.
 func TestLinuxWords(t *testing.T) {
-	if !slices.Contains(kernel.Names(), "linux") {
+	if !slices.Contains(kernels.Names(), "linux") {
 		t.Skip("there is no kernel linux")
 	}
 	h := boot(t, "linux")

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipseckey"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -30,7 +30,7 @@ type host struct {
 
 func boot(t *testing.T, name string) *host {
 	t.Helper()
-	e, err := kernel.New(name, engine.Options{
+	e, err := kernels.New(name, engine.Options{
 		Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")},
 		Start: time.Unix(goldenNow, 0),
 	})
@@ -207,7 +207,7 @@ func TestRoundTrip(t *testing.T) {
 
 // TestEveryKernel makes, saves and loads what every kernel takes: SAs as RFC 2367 has them.
 func TestEveryKernel(t *testing.T) {
-	for _, name := range kernel.Names() {
+	for _, name := range kernels.Names() {
 		t.Run(name, func(t *testing.T) {
 			h := boot(t, name)
 			h.must("add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey "+key128+

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -40,7 +39,7 @@ type bench struct {
 // newBench makes an engine that has n SAs already, all between the same two addresses.
 func newBench(b *testing.B, name string, sa wire.SA, n int) *bench {
 	peer, me := netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("192.0.2.1")
-	e, err := kernel.New(name, engine.Options{Addrs: []netip.Addr{me}})
+	e, err := kernel.New(name, kernel.Options{Addrs: []netip.Addr{me}})
 	if err != nil {
 		b.Fatal(err)
 	}

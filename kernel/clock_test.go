@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -62,13 +61,13 @@ func TestExpiryFollowsTheClock(t *testing.T) {
 // clocked is an engine on a clock, and a program that listens.
 type clocked struct {
 	t *testing.T
-	e *engine.Engine
+	e *kernel.Engine
 	s pfkey.Socket
 }
 
 func newClocked(t *testing.T, name string, clock func() time.Time) *clocked {
 	t.Helper()
-	e, err := kernel.New(name, engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Clock: clock})
+	e, err := kernel.New(name, kernel.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +93,7 @@ func (c *clocked) add(spi wire.SPI, life time.Duration) {
 	b = d.AppendSA(b, wire.SA{SPI: spi, State: wire.StateMature, Auth: 3, Encrypt: 12})
 	limit := wire.Lifetime{AddTime: uint64(life / time.Second)}
 	b = d.AppendLifetime(b, wire.ExtLifetimeHard, limit)
-	if c.e.Name() == "linux" {
+	if c.e.Status(1).Kernel == "linux" {
 		b = d.AppendLifetime(b, wire.ExtLifetimeSoft, limit)
 	}
 	b = d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{PrefixLen: 32, Addr: netip.MustParseAddr("192.0.2.2")})

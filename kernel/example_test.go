@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -24,8 +23,8 @@ var (
 )
 
 // host makes an engine under a virtual clock, and a client of it.
-func host(name string) (*engine.Engine, *pfkey.Client) {
-	eng, err := kernel.New(name, engine.Options{Addrs: []netip.Addr{own}})
+func host(name string) (*kernel.Engine, *pfkey.Client) {
+	eng, err := kernel.New(name, kernel.Options{Addrs: []netip.Addr{own}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -55,7 +54,7 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		sealed, err := kernel.Seal(eng, &sa, hello, 1, rand.Reader) // as the peer does
+		sealed, err := eng.Seal(&sa, hello, 1, rand.Reader) // as the peer does
 		if err != nil {
 			log.Fatal(err)
 		}

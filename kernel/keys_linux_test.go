@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -95,7 +94,7 @@ func TestKeysAreForgotten(t *testing.T) {
 	const strays = 2
 	for _, row := range benched {
 		t.Run(row.name, func(t *testing.T) {
-			e, err := kernel.New(row.name, engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+			e, err := kernel.New(row.name, kernel.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -194,7 +193,7 @@ func TestKeysAreForgotten(t *testing.T) {
 	}
 }
 
-func openFor(t *testing.T, e *engine.Engine) pfkey.Socket {
+func openFor(t *testing.T, e *kernel.Engine) pfkey.Socket {
 	t.Helper()
 	s, errno := e.Open(privileged, 3, 2)
 	if errno != wire.OK {

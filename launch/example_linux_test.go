@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -20,7 +19,7 @@ import (
 // sockets; it could as well be exec.Command("setkey", "-D").
 func Example() {
 	// The engine, and its desk, which takes sockets over.
-	eng, err := kernel.New("linux", engine.Options{})
+	eng, err := kernel.New("linux", kernel.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -21,8 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/leak"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -38,7 +38,7 @@ func openOffice(t testing.TB) *office { return openKernel(t, "illumos") }
 
 func openKernel(t testing.TB, name string) *office {
 	t.Helper()
-	e, err := kernel.New(name, engine.Options{})
+	e, err := kernels.New(name, engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -69,7 +69,7 @@ func script(d *wire.Dialect, data []byte) (steps []step) {
 
 func newKernel(t testing.TB, name string) *engine.Engine {
 	t.Helper()
-	e, err := kernel.New(name, engine.Options{
+	e, err := kernels.New(name, engine.Options{
 		Addrs: []netip.Addr{dst.Addr},
 		Rand:  rand.NewChaCha8([32]byte{1}),
 	})
@@ -155,7 +155,7 @@ func playServed(t testing.TB, e *engine.Engine, steps []step) (all []heard) {
 // FuzzConversation lets two clients say anything to a kernel through a server. Nothing breaks, and they hear exactly
 // what they would hear from the kernel itself.
 func FuzzConversation(f *testing.F) {
-	names := kernel.Names()
+	names := kernels.Names()
 	for k := range names {
 		f.Add(byte(k), []byte{})
 		// GETSPI, an UPDATE of it by the other client, DUMP, DELETE; REGISTER; nonsense.

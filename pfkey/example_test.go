@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -24,7 +23,7 @@ func ExampleServer() {
 		log.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	e, err := kernel.New("illumos", engine.Options{})
+	e, err := kernel.New("illumos", kernel.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -54,7 +53,7 @@ func ExampleServer() {
 
 // A launcher makes the pair itself, gives one end to its program, and has everything handled at a moment of its choice.
 func ExampleServer_Attach() {
-	e, err := kernel.New("illumos", engine.Options{})
+	e, err := kernel.New("illumos", kernel.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -89,7 +88,7 @@ func ExampleServer_Attach() {
 // In process no socket is needed.
 func ExampleNewClientOn() {
 	ctx := context.Background()
-	e, err := kernel.New("illumos", engine.Options{})
+	e, err := kernel.New("illumos", kernel.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -118,11 +117,9 @@ func ExampleNewClientOn() {
 	for sa, err := range client.Dump(ctx, wire.SATypeUnspec) {
 		fmt.Println("dump:", sa.SAID, sa.State, err)
 	}
-	// Output:
-	// esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature auth 3 key(160 bits, hidden) encrypt 12 key(128 bits, hidden)
-	// added: <nil>
-	// updated: pfkey: UPDATE esp 0x9999 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process (diagnostic SA_NOTFOUND) true
-	// dump: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature <nil>
+	// Output: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature auth 3 key(160 bits, hidden) encrypt 12 key(128 bits,
+	// hidden) added: <nil> updated: pfkey: UPDATE esp 0x9999 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process
+	// (diagnostic SA_NOTFOUND) true dump: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature <nil>
 }
 
 func ExampleParseAddress() {

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -89,7 +89,7 @@ type crowd struct {
 func newCrowd(a Arrivals) (*crowd, error) {
 	c := &crowd{Arrivals: a, res: ArrivalsResult{Variant: a.Variant}}
 	var err error
-	if c.e, err = kernel.New("illumos", engine.Options{Addrs: []netip.Addr{near},
+	if c.e, err = kernels.New("illumos", engine.Options{Addrs: []netip.Addr{near},
 		Fault: faultOf(a.Variant)}); err != nil {
 		return nil, err
 	}

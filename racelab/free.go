@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -169,7 +169,7 @@ func newMachine(ctx context.Context, variant string, now func() time.Time) (m *m
 			m.close()
 		}
 	}()
-	e, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Clock: now, Fault: faultOf(variant)})
+	e, err := kernels.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Clock: now, Fault: faultOf(variant)})
 	if err != nil {
 		return m, err
 	}

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -235,8 +235,9 @@ func (l *Lab) play(choose chooser) (*Run, error) {
 	if l.Variant == Ours {
 		st.pass = "take" // the promotion has emptied the queue: this is the same place as taken
 	}
-	e, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Start: l.start, Fault: faultOf(l.Variant),
-		Step: st.point})
+	e, err := kernels.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Start: l.start,
+		Fault: faultOf(l.Variant),
+		Step:  st.point})
 	if err != nil {
 		return nil, err
 	}

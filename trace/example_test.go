@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/trace"
@@ -18,7 +17,7 @@ import (
 // Everything that a client and a kernel say to each other. Below the line of each message stand its fields, which are
 // left out here; key bytes are zero in them.
 func Example() {
-	eng, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	eng, err := kernel.New("illumos", kernel.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/trace"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -29,7 +29,7 @@ var cred = pfkey.Cred{PID: 77, Privileged: true}
 // play sends a REGISTER, reads its answer, closes, and sends nonsense, which fails.
 func play(t *testing.T, w io.Writer, o trace.Options) (sent, got []byte, tr *trace.Trace) {
 	t.Helper()
-	e, err := kernel.New("illumos", engine.Options{})
+	e, err := kernels.New("illumos", engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func (s *stalled) Write(b []byte) (int, error) {
 func TestStalled(t *testing.T) {
 	for _, pcapng := range []bool{false, true} {
 		t.Run(fmt.Sprint("pcapng ", pcapng), func(t *testing.T) {
-			e, err := kernel.New("illumos", engine.Options{})
+			e, err := kernels.New("illumos", engine.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -251,7 +251,7 @@ func TestStalled(t *testing.T) {
 // The end of the wait ends a trace whose writer stands still: by a deadline where there is one, else the writer is left
 // behind.
 func TestCloseStalled(t *testing.T) {
-	e, err := kernel.New("illumos", engine.Options{})
+	e, err := kernels.New("illumos", engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func (w writer) Write(b []byte) (int, error) { return w(b) }
 
 // What a program does with its socket beside reading and writing has the kernel's own outcome.
 func TestCalls(t *testing.T) {
-	e, err := kernel.New("linux", engine.Options{})
+	e, err := kernels.New("linux", engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -37,7 +37,7 @@ func pair(b *testing.B) (client net.Conn, server *os.File) {
 
 // served is a client of an illumos engine behind its server.
 func served(b *testing.B) net.Conn {
-	e, err := kernel.New("illumos", engine.Options{})
+	e, err := kernels.New("illumos", engine.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -142,7 +142,7 @@ func needRun(t testing.TB) (client string) {
 	if err := launch.Supported(); err != nil {
 		t.Skip(err)
 	}
-	if !slices.Contains(kernel.Names(), "linux") {
+	if !slices.Contains(kernels.Names(), "linux") {
 		t.Skip("there is no kernel linux")
 	}
 	self, err := os.Executable()

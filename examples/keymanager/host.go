@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -97,7 +96,7 @@ func (h *host) forget(ctx context.Context) {
 func (h *host) emulate(ctx context.Context, name string, speed int) error {
 	start := time.Now()
 	clock := func() time.Time { return start.Add(time.Duration(speed) * time.Since(start)) }
-	e, err := kernel.New(name, engine.Options{Addrs: []netip.Addr{h.addr}, Clock: clock})
+	e, err := kernel.New(name, kernel.Options{Addrs: []netip.Addr{h.addr}, Clock: clock})
 	if err != nil {
 		return err
 	}
@@ -141,15 +140,14 @@ func (h *host) emulate(ctx context.Context, name string, speed int) error {
 		return nil
 	}
 	if name == "illumos" {
-		return kernel.LoadPolicy(e,
-			strings.NewReader(fmt.Sprintf("{raddr %s dir out} ipsec {encr_algs aes encr_auth_algs sha1}", h.peer)),
+		return e.LoadPolicy(strings.NewReader(fmt.Sprintf("{raddr %s dir out} ipsec {encr_algs aes encr_auth_algs sha1}", h.peer)),
 			"policy")
 	}
 	return h.protect(ctx)
 }
 
 // tick tells an engine when something is due.
-func tick(ctx context.Context, e *engine.Engine, speed int) {
+func tick(ctx context.Context, e *kernel.Engine, speed int) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -14,7 +14,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/conform"
 	"github.com/pfkeyd/pfkeyd/internal/conform/linux"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -28,7 +28,7 @@ func parsed(list ...string) (as []netip.Addr) {
 // serve runs an engine behind a Unix socket and returns its address.
 func serve(t *testing.T, name string, o engine.Options) pfkey.Address {
 	t.Helper()
-	e, err := kernel.New(name, o)
+	e, err := kernels.New(name, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -113,7 +113,7 @@ func (t InProcess) Boot(sc *Scenario, step func(string, *packet.Packet)) (Machin
 	if o.Addrs == nil && (sc.Net || !t.Kernel.Isolates) {
 		o.Addrs, o.Broadcast = t.Kernel.Addrs, t.Kernel.Broadcast
 	}
-	e, err := kernel.New(t.Kernel.Name, o)
+	e, err := kernels.New(t.Kernel.Name, o)
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,9 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/control"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/internal/station"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func boot(t *testing.T) *engine.Engine {
 	t.Helper()
-	e, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	e, err := kernels.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -18,7 +18,7 @@ import (
 func TestTickNoticesASetClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var ahead atomic.Int64 // of the machine's other clocks
-		eng, err := kernel.New("linux",
+		eng, err := kernels.New("linux",
 			engine.Options{Clock: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 		if err != nil {
 			t.Fatal(err)

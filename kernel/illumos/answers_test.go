@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -131,7 +131,7 @@ func newTalk(t testing.TB, o engine.Options) *talk {
 	return &talk{t, e, openSocket(t, e)}
 }
 
-func newEngine(o engine.Options) (*engine.Engine, error) { return kernel.New("illumos", o) }
+func newEngine(o engine.Options) (*engine.Engine, error) { return kernels.New("illumos", o) }
 
 func openSocket(t testing.TB, e *engine.Engine) pfkey.Socket {
 	t.Helper()

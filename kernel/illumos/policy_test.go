@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -32,7 +32,7 @@ func newPoliced(t testing.TB, o engine.Options, policy string) *talk {
 	t.Helper()
 	o.Addrs = append(o.Addrs, me, netip.MustParseAddr("2001:db8::1"))
 	k := newTalk(t, o)
-	if err := kernel.LoadPolicy(k.e, strings.NewReader(policy), "p"); err != nil {
+	if err := kernels.LoadPolicy(k.e, strings.NewReader(policy), "p"); err != nil {
 		t.Fatal(err)
 	}
 	k.must(message(wire.MsgRegister, wire.SATypeAH))
@@ -210,11 +210,11 @@ func TestPolicyAllOrNone(t *testing.T) {
 		{"{tunnel t9} drop {}", `p:2:9: there is no such tunnel (dladm create-iptun makes one): "t9"`},
 		{"{} ipsec {auth_algs sha1(128)}", `p:2:21: this algorithm has no key of such a length: "sha1(128)"`},
 	} {
-		e, err := kernel.New("illumos", engine.Options{})
+		e, err := kernels.New("illumos", engine.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = kernel.LoadPolicy(e, strings.NewReader("{} drop {}\n"+tt.policy), "p")
+		err = kernels.LoadPolicy(e, strings.NewReader("{} drop {}\n"+tt.policy), "p")
 		if err == nil || err.Error() != tt.want {
 			t.Errorf("%q: %v, want %s", tt.policy, err, tt.want)
 		}
@@ -230,14 +230,14 @@ func TestPolicyAllOrNone(t *testing.T) {
 // Tunnels of an earlier file are there for a later one.
 func TestPolicyTwoFiles(t *testing.T) {
 	k := newPoliced(t, engine.Options{}, tunnels)
-	if err := kernel.LoadPolicy(k.e, strings.NewReader("{tunnel ip.tun0} drop {}"),
+	if err := kernels.LoadPolicy(k.e, strings.NewReader("{tunnel ip.tun0} drop {}"),
 		"q"); err != nil {
 		t.Fatal(err)
 	}
 	if got := k.out(udp(t, "10.0.0.1", "10.0.0.2", 7, 9), "ip.tun0"); got != "dropped spd_explicit" {
 		t.Error(got)
 	}
-	err := kernel.LoadPolicy(k.e, strings.NewReader(tunnels), "q")
+	err := kernels.LoadPolicy(k.e, strings.NewReader(tunnels), "q")
 	if d := cmp.Diff(`q:2:64: there is a tunnel of this name already: "ip.tun0"`, fmt.Sprint(err)); d != "" {
 		t.Error(d)
 	}
@@ -250,11 +250,11 @@ func FuzzLoadPolicy(f *testing.F) {
 	f.Add("{src ::1 smask 0xff000000 dir out} apply {auth_algs 3 km_cookie 7 replay 3}")
 	f.Add("{\n\n} permit { dir in encr_algs none auth_algs any }")
 	f.Fuzz(func(t *testing.T, text string) {
-		e, err := kernel.New("illumos", engine.Options{})
+		e, err := kernels.New("illumos", engine.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		err = kernel.LoadPolicy(e, strings.NewReader(text), "p")
+		err = kernels.LoadPolicy(e, strings.NewReader(text), "p")
 		if err == nil {
 			for _, tunnel := range []string{"", "ip.tun0"} {
 				e.Outbound(&packet.Packet{Data: udp(t, "192.0.2.1", "192.0.2.2", 7, 9)}, tunnel)

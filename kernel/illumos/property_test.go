@@ -12,8 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -225,7 +225,7 @@ func (r *real) step(point string, _ *packet.Packet) {
 func newReal(fault sadb.Fault) (*real, error) {
 	r := &real{buf: make([]byte, 4096), start: time.Unix(1_400_000_000, 0), fate: map[uint64]string{}}
 	var err error
-	r.e, err = kernel.New("illumos", engine.Options{Addrs: []netip.Addr{me}, Start: r.start, Fault: fault.String(),
+	r.e, err = kernels.New("illumos", engine.Options{Addrs: []netip.Addr{me}, Start: r.start, Fault: fault.String(),
 		Step: r.step})
 	if err != nil {
 		return nil, err

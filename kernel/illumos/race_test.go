@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -40,7 +40,7 @@ type host struct {
 func newHost(t testing.TB, o engine.Options) *host {
 	t.Helper()
 	o.Addrs = append(o.Addrs, me)
-	e, err := kernel.New("illumos", o)
+	e, err := kernels.New("illumos", o)
 	if err != nil {
 		t.Fatal(err)
 	}

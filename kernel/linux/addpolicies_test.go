@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -41,7 +41,7 @@ spdadd 192.0.2.2 192.0.2.1 any -P in prio low-5 ipsec ipcomp/transport//unique:9
 spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 `
 	h := newHost(t, engine.Options{})
-	if err := kernel.LoadPolicy(h.e, strings.NewReader(file), "ipsec.conf"); err != nil {
+	if err := kernels.LoadPolicy(h.e, strings.NewReader(file), "ipsec.conf"); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(read(h.s)); got != 6 {
@@ -61,7 +61,7 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 	if v := h.outbound(datagram(me, peer)); v.Reason != packet.NoSA {
 		t.Errorf("a packet for the first policy: %v %v", v.Kind, v.Reason)
 	}
-	if err := kernel.LoadPolicy(h.e,
+	if err := kernels.LoadPolicy(h.e,
 		strings.NewReader("spdadd 192.0.2.9 192.0.2.8 any -P out none; spdadd 192.0.2.1 192.0.2.2 any -P out none;"),
 		"more"); err == nil {
 		t.Error("the same policy once more is accepted")
@@ -70,7 +70,7 @@ spdadd 192.0.2.2[53] 192.0.2.1 17 -P out priority - 16 discard;
 		t.Errorf("%d policies after a file that was refused, want %d", got, len(want))
 	}
 	update := "spdupdate 192.0.2.1 192.0.2.2 any -P out none;"
-	if err := kernel.LoadPolicy(h.e, strings.NewReader(update), "more"); err != nil {
+	if err := kernels.LoadPolicy(h.e, strings.NewReader(update), "more"); err != nil {
 		t.Error(err)
 	}
 	if v := h.outbound(datagram(me, peer)); v.Kind != packet.Transmitted {
@@ -91,7 +91,7 @@ func TestLoadPolicyErrors(t *testing.T) {
 		rule + "in none;\n" + rule + "fwd discard;":  `f:2: there is a policy for these packets already`,
 	} {
 		h := newHost(t, engine.Options{})
-		err := kernel.LoadPolicy(h.e, strings.NewReader(text), "f")
+		err := kernels.LoadPolicy(h.e, strings.NewReader(text), "f")
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
@@ -106,7 +106,7 @@ func FuzzLoadPolicy(f *testing.F) {
 		"spdadd 10.0.0.0/8[any] ::1 tcp -P out prio high-1 ipsec esp/tunnel/192.0.2.1-192.0.2.2/unique:7 ah/transport//use;#\n;")
 	f.Fuzz(func(t *testing.T, text string) {
 		h := newHost(t, engine.Options{})
-		if err := kernel.LoadPolicy(h.e, strings.NewReader(text), "f"); err != nil && h.policies() != nil {
+		if err := kernels.LoadPolicy(h.e, strings.NewReader(text), "f"); err != nil && h.policies() != nil {
 			t.Errorf("%v, and policies all the same", err)
 		}
 	})

@@ -15,8 +15,8 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -161,7 +161,7 @@ func (c *capture) play(t *testing.T) {
 	}
 	hosts := map[string]*host{} // the sender, by direction
 	for i := range c.SAs {
-		e, err := kernel.New("linux", engine.Options{Addrs: []netip.Addr{c.SAs[i].Src}})
+		e, err := kernels.New("linux", engine.Options{Addrs: []netip.Addr{c.SAs[i].Src}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
@@ -30,7 +30,7 @@ func TestExtensionHeadersHidePorts(t *testing.T) {
 	text := `spdadd 2001:db8::2[4352] 2001:db8::1[260] udp -P in discard;
 spdadd 2001:db8::2[7] 2001:db8::/32[9] udp -P fwd discard;
 `
-	if err := kernel.LoadPolicy(h.e, strings.NewReader(text), "ports"); err != nil {
+	if err := kernels.LoadPolicy(h.e, strings.NewReader(text), "ports"); err != nil {
 		t.Fatal(err)
 	}
 	own, other := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::9")

@@ -8,8 +8,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -48,7 +48,7 @@ type host struct {
 func newHost(t testing.TB, o engine.Options) *host {
 	t.Helper()
 	o.Addrs = append(o.Addrs, me, netip.MustParseAddr("2001:db8::1"))
-	e, err := kernel.New("linux", o)
+	e, err := kernels.New("linux", o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/refusals"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -17,7 +17,7 @@ import (
 // TestRefused looks at each packet of the table: the verdict, its reason and its counter, the ledger, and every counter
 // that moves.
 func TestRefused(t *testing.T) {
-	e, err := kernel.New("linux", engine.Options{Addrs: refusals.Host()})
+	e, err := kernels.New("linux", engine.Options{Addrs: refusals.Host()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -19,7 +19,7 @@ import (
 // newPeer is the host at the other end.
 func newPeer(t testing.TB) *host {
 	t.Helper()
-	e, err := kernel.New("linux", engine.Options{Addrs: []netip.Addr{peer, netip.MustParseAddr("2001:db8::2")}})
+	e, err := kernels.New("linux", engine.Options{Addrs: []netip.Addr{peer, netip.MustParseAddr("2001:db8::2")}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -17,7 +17,7 @@ import (
 // Status tells each policy whole: where it applies, what it does, and how packets are to be protected.
 func TestStatusPolicies(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	err := kernel.LoadPolicy(h.e, strings.NewReader(`
+	err := kernels.LoadPolicy(h.e, strings.NewReader(`
 spdadd 192.0.2.1[7] 192.0.2.2[9] udp -P out ipsec esp/transport//unique:3 ah/transport//use;
 spdadd 192.0.2.2 192.0.2.1 any -P in ipsec ipcomp/tunnel/192.0.2.2-192.0.2.1/require;
 spdadd 10.0.0.0/8 10.1.0.0/16 any -P fwd discard;

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -141,7 +141,7 @@ func TestOutputPolicyRefused(t *testing.T) {
 // those that go through as well.
 func TestLoadPolicySays(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	if err := kernel.LoadPolicy(h.e, strings.NewReader("spdadd 192.0.2.0/24 198.51.100.0/24 any -P in discard;"),
+	if err := kernels.LoadPolicy(h.e, strings.NewReader("spdadd 192.0.2.0/24 198.51.100.0/24 any -P in discard;"),
 		"f"); err != nil {
 		t.Fatal(err)
 	}

@@ -7,13 +7,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
 // The list has the columns that Linux 6.1 was seen to write.
 func TestList(t *testing.T) {
-	e, err := kernel.New("linux", engine.Options{})
+	e, err := kernels.New("linux", engine.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -156,7 +156,7 @@ func TestOptionsAndTunables(t *testing.T) {
 	}
 	for name, value := range map[string]string{"net.core.nothing": "1", "net.core.rmem_default": "1",
 		"net.core.xfrm_acq_expires": "soon"} {
-		if _, err := kernel.New("linux", engine.Options{Tunables: map[string]string{name: value}}); err == nil {
+		if _, err := kernels.New("linux", engine.Options{Tunables: map[string]string{name: value}}); err == nil {
 			t.Errorf("%s=%s is accepted", name, value)
 		}
 	}
@@ -170,7 +170,7 @@ func TestOptionsAndTunables(t *testing.T) {
 			t.Errorf("sysctl %s=%d: %v, want %v", test.name, test.value, got, test.want)
 		}
 	}
-	if _, err := kernel.New("linux", engine.Options{Fault: "larval-unlocked"}); err == nil {
+	if _, err := kernels.New("linux", engine.Options{Fault: "larval-unlocked"}); err == nil {
 		t.Error("a fault of the larval queue is accepted")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -23,7 +23,7 @@ spdadd 192.0.2.1[1000] 192.0.2.2[80] tcp -P out discard;
 spdadd 192.0.2.1 192.0.2.2 icmp 8,0 -P out discard;
 spdadd 2001:db8::1 2001:db8::2 icmp6 128,0 -P out discard;
 `
-	if err := kernel.LoadPolicy(h.e, strings.NewReader(file), "f"); err != nil {
+	if err := kernels.LoadPolicy(h.e, strings.NewReader(file), "f"); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -132,7 +132,7 @@ func TestSendToItself(t *testing.T) {
 			wire.OK, 1},
 	} {
 		h := newHost(t, engine.Options{})
-		if err := kernel.LoadPolicy(h.e, strings.NewReader(test.policy), "f"); err != nil {
+		if err := kernels.LoadPolicy(h.e, strings.NewReader(test.policy), "f"); err != nil {
 			t.Fatal(err)
 		}
 		if got := h.k.Send(linux.Traffic{Proto: udp, Src: test.dst, Dst: test.dst, DstPort: 9}); got != test.want {
@@ -179,7 +179,7 @@ func TestFirstPacketOfTCP(t *testing.T) {
 // TestSendWithoutRoute: a host without an address of a family reaches nothing of it, neither by itself nor by a tunnel.
 func TestSendWithoutRoute(t *testing.T) {
 	me6, peer6 := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
-	e, err := kernel.New("linux", engine.Options{Addrs: []netip.Addr{me6}})
+	e, err := kernels.New("linux", engine.Options{Addrs: []netip.Addr{me6}})
 	if err != nil {
 		t.Fatal(err)
 	}

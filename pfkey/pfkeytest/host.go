@@ -33,7 +33,8 @@ type TB interface {
 // A Host is a machine whose kernel is emulated. It is safe for concurrent use.
 type Host struct {
 	t        TB
-	engine   *engine.Engine
+	face     *kernel.Engine
+	engine   *engine.Engine  // behind the face
 	liar     *hostile.Kernel // nil: an honest one
 	sockets  pfkey.Engine    // the engine, or the liar in front of it, behind log
 	log      *requestLog
@@ -94,16 +95,18 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 		}
 	}
 	c.engine.Rand = &random{source: rand.NewChaCha8(c.seed)}
-	e, err := kernel.New(c.kernel, c.engine)
+	face, err := kernel.New(c.kernel, kernel.Options(c.engine))
 	if err != nil {
 		return nil, err
 	}
 	for _, text := range c.policy {
-		if err := kernel.LoadPolicy(e, strings.NewReader(text), "policy"); err != nil {
+		if err := face.LoadPolicy(strings.NewReader(text), "policy"); err != nil {
 			return nil, fmt.Errorf("pfkeytest: %w", err)
 		}
 	}
-	h := &Host{t: t, engine: e, sockets: e, options: c.engine, patience: c.patience, seals: newSeals(c.seed)}
+	e := engine.Of(face)
+	h := &Host{t: t, face: face, engine: e, sockets: e,
+		options: c.engine, patience: c.patience, seals: newSeals(c.seed)}
 	if c.liar != "" {
 		script, err := hostile.Parse(strings.NewReader(c.liar), e.Dialect())
 		if err != nil {
@@ -131,7 +134,7 @@ func (r *random) Read(b []byte) (int, error) {
 }
 
 // Engine returns the engine itself, for what has no method here.
-func (h *Host) Engine() *engine.Engine { return h.engine }
+func (h *Host) Engine() *kernel.Engine { return h.face }
 
 // Faults says how often the kernel has lied, by the names of the faults in the script of [Hostile].
 func (h *Host) Faults() map[string]uint64 {

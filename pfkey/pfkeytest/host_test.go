@@ -422,8 +422,8 @@ func TestKernels(t *testing.T) {
 	for _, name := range kernel.Names() {
 		host := pfkeytest.New(t, pfkeytest.Kernel(name), pfkeytest.Addr(own.String()))
 		client := host.Client()
-		if client.Dialect().Name != name || host.Engine().Name() != name {
-			t.Errorf("%s: dialect %s, engine %s", name, client.Dialect().Name, host.Engine().Name())
+		if client.Dialect().Name != name || host.Engine().Status(1).Kernel != name {
+			t.Errorf("%s: dialect %s, engine %s", name, client.Dialect().Name, host.Engine().Status(1).Kernel)
 		}
 		spi := larval(t, client)
 		if err := client.Update(t.Context(), inbound(client.Dialect(), spi), 0); err != nil {

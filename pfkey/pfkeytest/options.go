@@ -127,7 +127,7 @@ func Hostile(script string) HostOption {
 }
 
 // Step has f called at named points of the race between packets and key management, from inside the code that races;
-// see engine.Options.
+// see [kernel.Options].
 func Step(f func(point string, p *packet.Packet)) HostOption {
 	return func(c *config) error {
 		c.engine.Step = f

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"net/netip"
 
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -49,5 +48,5 @@ func (s *seals) seal(h *Host, sa *pfkey.SA, inner []byte) ([]byte, error) {
 	s.last[by]++
 	seq := s.last[by]
 	s.random.mu.Unlock()
-	return kernel.Seal(h.engine, sa, inner, seq, &s.random)
+	return h.face.Seal(sa, inner, seq, &s.random)
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"iter"
 
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -22,10 +22,12 @@ func (h *Host) SAs() []*pfkey.SA {
 }
 
 // Policies returns the security policies that the kernel has; on Linux those of its SPDDUMP, asked for as by
-// [Host.SAs], on illumos, which does not show its rules through PF_KEY, those of [kernel.UntoldPolicies].
+// [Host.SAs], on illumos, which does not show its rules through PF_KEY, the rules in the form of other kernels'
+// policies, as far as that goes: in the order in which they are tried, which is their Priority; one for both directions
+// as two policies; without an ID; with the templates of the alternative that is preferred, but not its algorithms.
 func (h *Host) Policies() []*pfkey.Policy {
 	h.t.Helper()
-	if policies, untold := kernel.UntoldPolicies(h.engine); untold {
+	if policies, untold := kernels.UntoldPolicies(h.engine); untold {
 		return policies
 	}
 	return collect(h, func(c *pfkey.Client) iter.Seq2[*pfkey.Policy, error] {

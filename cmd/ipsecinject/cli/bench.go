@@ -16,8 +16,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -121,7 +121,7 @@ Exit status: 0 done; 1 refused or failed, or a packet was not delivered; 2 usage
 	fl.Float64Var(&f.rate, "rate", 0, "`PACKETS` per second, of all senders; 0: as fast as they are answered")
 	fl.DurationVar(&f.time, "time", 2*time.Second, "how long for each size")
 	command.Complete(cmd, "suite", append([]string{listSuites}, benchNames(benchList)...)...)
-	command.Complete(cmd, "kernel", kernel.Names()...)
+	command.Complete(cmd, "kernel", kernels.Names()...)
 	return cmd
 }
 
@@ -229,7 +229,7 @@ type bencher struct {
 func (b *bencher) connect(ctx context.Context) error {
 	if b.f.inProcess {
 		var err error
-		if b.own, err = kernel.New(b.f.kernel, engine.Options{Addrs: []netip.Addr{b.dst},
+		if b.own, err = kernels.New(b.f.kernel, engine.Options{Addrs: []netip.Addr{b.dst},
 			Clock: time.Now}); err != nil {
 			return command.Usagef("--kernel: %w", err)
 		}

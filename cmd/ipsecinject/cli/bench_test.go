@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
 )
 
@@ -48,7 +48,7 @@ func checkBench(t *testing.T, out string, lines int) (all []benchLine) {
 // TestBenchInProcess measures every suite that each kernel says it has, and the default.
 func TestBenchInProcess(t *testing.T) {
 	first := map[string]string{"illumos": "aes-gcm", "linux": "aes-cbc-hmac-sha1"}
-	for _, kernel := range kernel.Names() {
+	for _, kernel := range kernels.Names() {
 		code, list, errs := runBench("--in-process", "--kernel", kernel, "--suite", "list")
 		suites := strings.Fields(list)
 		if code != 0 || len(suites) < 5 || suites[0] != first[kernel] {

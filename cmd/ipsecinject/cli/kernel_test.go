@@ -14,7 +14,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -25,7 +25,7 @@ const saltless = "--src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 --enc aes-cbc --a
 // TestAgainstKernel sends packets to an emulated illumos: one to a LARVAL SA that is promoted while it waits, then a
 // right one and wrong ones of every kind.
 func TestAgainstKernel(t *testing.T) {
-	e, err := kernel.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	e, err := kernels.New("illumos", engine.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 	if err != nil {
 		t.Fatal(err)
 	}

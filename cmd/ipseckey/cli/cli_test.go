@@ -13,15 +13,15 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipseckey/cli"
 	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipseckey"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
 // serve runs an engine of illumos on a socket and returns its address.
 func serve(t *testing.T) string {
 	t.Helper()
-	e, err := kernel.New("illumos", engine.Options{
+	e, err := kernels.New("illumos", engine.Options{
 		Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
 		Start: time.Unix(1700000000, 0),
 	})

@@ -16,7 +16,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/pfkeyd/cli"
 	"github.com/pfkeyd/pfkeyd/engine"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -281,7 +281,7 @@ func serve(t *testing.T, kernel string, e pfkey.Engine) pfkey.Address {
 
 func linux(t *testing.T) string {
 	t.Helper()
-	e, err := kernel.New("linux", engine.Options{Clock: time.Now})
+	e, err := kernels.New("linux", engine.Options{Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

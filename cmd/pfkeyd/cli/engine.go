@@ -14,7 +14,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/files"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -31,21 +31,21 @@ type engineFlags struct {
 
 func (f *engineFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernel.Names(), ", "))
+	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernels.Names(), ", "))
 	flags.StringSliceVar(&f.addrs, "addr", nil,
 		"an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
 	flags.StringArrayVarP(&f.options, "option", "o", nil,
 		"a tunable of the kernel by its own name, as `NAME=VALUE`, repeatable")
 	var forms []string
-	for _, name := range kernel.Names() {
-		forms = append(forms, name+": "+kernel.PolicyForm(name))
+	for _, name := range kernels.Names() {
+		forms = append(forms, name+": "+kernels.PolicyForm(name))
 	}
 	flags.StringArrayVar(&f.policy, "policy", nil,
 		"security policies in the kernel's own form, a `FILE` of at most 1 MiB, repeatable; "+strings.Join(forms, ", "))
 	faults := strings.Join(sadb.FaultNames(), ", ")
 	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: "+faults)
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
-	command.Complete(cmd, "kernel", kernel.Names()...)
+	command.Complete(cmd, "kernel", kernels.Names()...)
 	command.Complete(cmd, "fault", sadb.FaultNames()...)
 	command.Complete(cmd, "clock", "real", "virtual")
 }
@@ -70,7 +70,7 @@ func (f *engineFlags) start(ctx context.Context, log *slog.Logger) (*engine.Engi
 	if o.Addrs, o.Broadcast, err = f.addresses(); err != nil {
 		return nil, err
 	}
-	e, err := kernel.New(f.kernel, o)
+	e, err := kernels.New(f.kernel, o)
 	if err != nil {
 		return nil, command.Usagef("%w", err)
 	}
@@ -85,7 +85,7 @@ func (f *engineFlags) loadPolicies(ctx context.Context, e *engine.Engine) error 
 	for _, name := range f.policy {
 		file, err := files.Open(ctx, name)
 		if err == nil {
-			err = kernel.LoadPolicy(e, file, name)
+			err = kernels.LoadPolicy(e, file, name)
 			file.Close()
 		}
 		if err != nil {

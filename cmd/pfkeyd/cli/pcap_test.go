@@ -21,8 +21,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
@@ -33,7 +33,7 @@ var (
 
 func newEngine(t *testing.T) *engine.Engine {
 	t.Helper()
-	e, err := kernel.New("linux", engine.Options{Addrs: []netip.Addr{here}})
+	e, err := kernels.New("linux", engine.Options{Addrs: []netip.Addr{here}})
 	if err != nil {
 		t.Fatal(err)
 	}

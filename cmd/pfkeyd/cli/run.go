@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
-	"github.com/pfkeyd/pfkeyd/kernel"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -93,7 +93,7 @@ cannot hide their memory (PR_SET_DUMPABLE).`,
 	flags.SetInterspersed(false) // what follows the program's name is its own
 	f.serve.flags(cmd)
 	kernelFlag := flags.Lookup("kernel")
-	if slices.Contains(kernel.Names(), runKernel) {
+	if slices.Contains(kernels.Names(), runKernel) {
 		f.serve.kernel, kernelFlag.DefValue = runKernel, runKernel
 	}
 	flags.StringVar(&f.engine, "engine", "", "`ADDRESS` of a running engine, KERNEL:PATH")

@@ -1,0 +1,65 @@
+// Package kernels makes engines by the name of the operating system they emulate, and has what else differs between
+// kernels outside of their folders. Package kernel is what it looks like from outside of this module.
+package kernels
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/pfkey"
+)
+
+// A row is what this package knows of a kernel.
+type row struct {
+	name     string
+	boot     func(*engine.Engine, engine.Options) (engine.Kernel, error)
+	policies policyFile
+	sealing  sealing
+	untold   func(engine.Kernel) []*pfkey.Policy // see [UntoldPolicies]; nil: PF_KEY tells all
+}
+
+// kernels are those there are, in alphabetical order. To add one: a row.
+var kernels = []row{
+	{
+		name:     "illumos",
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return illumos.New(e, o) },
+		policies: ipsecconf,
+		sealing:  sealing{suite: illumos.Suite, ownPort: true},
+		untold:   func(k engine.Kernel) []*pfkey.Policy { return policiesOf(k.(*illumos.Kernel)) },
+	},
+	{
+		name:     "linux",
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return linux.New(e, o) },
+		policies: setkeyForward,
+		sealing:  sealing{suite: linux.Suite, alignAH: linux.AHAlign},
+	},
+}
+
+func find(name string) (row, error) {
+	for _, k := range kernels {
+		if k.name == name {
+			return k, nil
+		}
+	}
+	return row{}, fmt.Errorf("kernel: unknown kernel %q (known: %s)", name, strings.Join(Names(), ", "))
+}
+
+// Names lists the kernels there are, in alphabetical order.
+func Names() (names []string) {
+	for _, k := range kernels {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// New makes an engine that runs the kernel of that name. The error names what is wrong with the name or the options.
+func New(name string, o engine.Options) (*engine.Engine, error) {
+	k, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	return engine.New(name, o, func(e *engine.Engine) (engine.Kernel, error) { return k.boot(e, o) })
+}
