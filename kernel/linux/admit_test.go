@@ -3,6 +3,7 @@ package linux_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"net/netip"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -172,5 +173,27 @@ func TestClosedSocket(t *testing.T) {
 	h.outbound(datagram(me, peer))
 	if got := h.seqs(read(h.s), wire.MsgAcquire); len(got) != 1 {
 		t.Errorf("%d ACQUIREs", len(got))
+	}
+}
+
+// TestOpenBEET: the header inside is the host's own work, with the addresses of the SA's selector, which are none here.
+func TestOpenBEET(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	h.must(h.sa(association{spi: 0x1000, mode: wire.ModeBEET}))
+	d := h.d()
+	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.KAMEMsgXSPDAdd})
+	for _, end := range []wire.ExtType{wire.ExtAddressSrc, wire.ExtAddressDst} {
+		b = d.AppendAddress(b, end, wire.Address{Proto: 255, Addr: netip.IPv4Unspecified()})
+	}
+	h.must(d.Finish(d.AppendPolicy(b, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.LinuxDirForward,
+		Requests: []wire.IPsecRequest{{Proto: protoESP, Mode: wire.ModeBEET, Level: wire.KAMELevelRequire}}})))
+	v := h.inbound(h.sealed(0x1000, 1))
+	if v.Kind != packet.Delivered {
+		t.Fatalf("%s: %s", v.Kind, v.Counter)
+	}
+	none := netip.IPv4Unspecified()
+	want := (&ip.Fields{Src: none, Dst: none, Proto: 17, TTL: 64}).Make(plain[20:])
+	if d := cmp.Diff(want, v.Inner); d != "" {
+		t.Errorf("inside (-want +got):\n%s", d)
 	}
 }
