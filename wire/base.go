@@ -26,7 +26,7 @@ const (
 )
 
 // String is the name without SADB_, such as GETSPI, or unknown(0x2a).
-func (t MsgType) String() string { return symbolName(t, msgRows(allMsgs...)...) }
+func (t MsgType) String() string { return symbolName(t, allMsgRows...) }
 
 // ExtType is the type of an extension, sadb_ext_type. It is a symbol: the number in a message is the dialect's, see
 // [Dialect.ExtType] and [Dialect.ExtNumber].

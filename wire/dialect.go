@@ -58,6 +58,7 @@ func newDialect(d Dialect, t tables) *Dialect {
 // What any dialect has. The table of a family that is new belongs here.
 var (
 	allMsgs     = [][]msgRow{rfcMsgs, kameMsgs, linuxMsgs, illumosMsgs}
+	allMsgRows  = msgRows(allMsgs...)
 	allSATypes  = [][]row[SAType]{rfcSATypes, kameSATypes, illumosSATypes}
 	allAuths    = [][]row[AlgID]{authAlgs}
 	allEncrypts = [][]row[AlgID]{encryptAlgs}

@@ -10,7 +10,7 @@ import (
 // testKernel is a dialect as far from the others as OpenBSD's: SA types and algorithms have other numbers, and so have
 // extensions, at some of which others have something else.
 var testKernel = newDialect(Dialect{Name: "test", AFInet: 2, AFInet6: 24, SockaddrLen: true}, tables{
-	msgs: numbered(msgRows(allMsgs...), msgRows(rfcMsgs)...),
+	msgs: numbered(allMsgRows, msgRows(rfcMsgs)...),
 	satypes: numbered(allSATypes, []row[SAType]{{SATypeUnspec, 0, "unspec"}, {SATypeAH, 1, "ah"}, {SATypeESP, 2, "esp"},
 		{SATypeRSVP, 3, "rsvp"}, {SATypeOSPFv2, 4, "ospfv2"}, {SATypeRIPv2, 5, "ripv2"}, {SATypeMIP, 6, "mip"},
 		{SATypeTCPSig, 8, "tcpsig"}, {SATypeIPComp, 9, "ipcomp"}}),
@@ -150,7 +150,7 @@ func TestNumbers(t *testing.T) {
 				t.Errorf("%s: extension %d is written as %d", d.Name, n, again)
 			}
 		}
-		foreign(t, d, "message", d.t.msgs, msgRows(allMsgs...))
+		foreign(t, d, "message", d.t.msgs, allMsgRows)
 		foreign(t, d, "SA type", d.t.satypes, allSATypes)
 		foreign(t, d, "authentication", d.t.auths, allAuths)
 		foreign(t, d, "encryption", d.t.encrypts, allEncrypts)

@@ -111,7 +111,7 @@ var illumosMsgs = []msgRow{
 var illumosSATypes = []row[SAType]{{SATypeTCPSig, 4, "tcpsig"}}
 
 var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}, tables{
-	msgs:    numbered(msgRows(allMsgs...), msgRows(rfcMsgs, illumosMsgs)...),
+	msgs:    numbered(allMsgRows, msgRows(rfcMsgs, illumosMsgs)...),
 	satypes: numbered(allSATypes, rfcSATypes, illumosSATypes),
 	auths: numbered(allAuths, these(authAlgs, AuthNone, AuthMD5, AuthMD5HMAC, AuthSHA1HMAC, AuthSHA256HMAC,
 		AuthSHA384HMAC, AuthSHA512HMAC)),

@@ -28,7 +28,7 @@ var (
 )
 
 var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, tables{
-	msgs:    numbered(msgRows(allMsgs...), msgRows(rfcMsgs, kameMsgs, linuxMsgs)...),
+	msgs:    numbered(allMsgRows, msgRows(rfcMsgs, kameMsgs, linuxMsgs)...),
 	satypes: numbered(allSATypes, rfcSATypes, kameSATypes),
 	auths:   numbered(allAuths, kameAuths, these(authAlgs, AuthSM3HMAC)),
 	encrypts: numbered(allEncrypts, kameEncrypts, these(encryptAlgs, EncAESCCM8, EncAESCCM12, EncAESCCM16, EncSM4CBC,
