@@ -82,7 +82,7 @@ func (t *Transform) SealTunnel(dst, inner []byte, o *Outer, udp Ports, s Sealing
 // room. Errors: those of [ParseInbound] for a bad header, ErrFragment, ErrTooLong, and those of [Transform.SealESP].
 func (t *Transform) SealTransport(dst, pkt []byte, udp Ports, s Sealing) ([]byte, error) {
 	var h ip.Header
-	err := problems[h.Parse(pkt)]
+	err := problems[h.Measure(pkt)]
 	if err == nil {
 		err = walk(&h, pkt[:h.End], true)
 	}

@@ -34,6 +34,19 @@ const (
 // Parse reads the first header, whatever pkt is. After Short and Version all of h is zero, otherwise all is as the
 // header has it, even what the problem is about.
 func (h *Header) Parse(pkt []byte) Problem {
+	problem := h.Measure(pkt)
+	switch {
+	case problem == Short || problem == Version:
+	case h.V6:
+		h.Src, h.Dst = netip.AddrFrom16([16]byte(pkt[8:24])), netip.AddrFrom16([16]byte(pkt[24:40]))
+	default:
+		h.Src, h.Dst = netip.AddrFrom4([4]byte(pkt[12:16])), netip.AddrFrom4([4]byte(pkt[16:20]))
+	}
+	return problem
+}
+
+// Measure is [Header.Parse] without the addresses, for those who only want to know where things are.
+func (h *Header) Measure(pkt []byte) Problem {
 	*h = Header{}
 	if len(pkt) == 0 {
 		return Short
@@ -53,7 +66,6 @@ func (h *Header) parse4(pkt []byte) Problem {
 	}
 	const more, offset = 0x2000, 0x1fff // the latter in units of 8 bytes
 	frag := binary.BigEndian.Uint16(pkt[6:])
-	h.Src, h.Dst = netip.AddrFrom4([4]byte(pkt[12:16])), netip.AddrFrom4([4]byte(pkt[16:20]))
 	h.Off, h.NextOff, h.End = int(pkt[0]&15)*4, 9, int(binary.BigEndian.Uint16(pkt[2:]))
 	h.Proto, h.FragOff, h.More = pkt[9], int(frag&offset)*8, frag&more != 0
 	switch {
@@ -69,7 +81,6 @@ func (h *Header) parse6(pkt []byte) Problem {
 	if len(pkt) < Len6 {
 		return Short
 	}
-	h.Src, h.Dst = netip.AddrFrom16([16]byte(pkt[8:24])), netip.AddrFrom16([16]byte(pkt[24:40]))
 	h.Off, h.NextOff, h.End = Len6, 6, Len6+int(binary.BigEndian.Uint16(pkt[4:]))
 	h.Proto, h.V6 = pkt[6], true
 	if h.End > len(pkt) {
