@@ -10,9 +10,9 @@ QEMU32   ?= qemu-arm
 PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/arm64 openbsd/amd64 openbsd/arm64 \
             netbsd/amd64 darwin/amd64 darwin/arm64 illumos/amd64
 # Packages that build where there are no sockets, though some of what they have needs them.
-SOCKETLESS = ./pfkey ./racelab
+SOCKETLESS = ./pfkey ./internal/racelab
 # Packages whose tests run on an emulated big-endian machine: those that read and write bytes.
-BYTES     = ./wire/... ./packet/... ./ipsec/... ./sadb/... ./spd/... ./packetport/...
+BYTES     = ./wire/... ./packet/... ./ipsec/... ./sadb/... ./internal/spd/... ./packetport/...
 # Options of make mutants, such as MUTANTS='-sample 200 -seed 7' or MUTANTS='-ops all'.
 MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.
@@ -76,7 +76,7 @@ demo:
 
 proof:
 	bash proof/check
-	$(GO) test ./racelab -run TestEverySchedule -all
+	$(GO) test ./internal/racelab -run TestEverySchedule -all
 
 golden:
 	$(GO) test $(GOLDEN) -update

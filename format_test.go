@@ -78,7 +78,7 @@ func TestClock(t *testing.T) {
 		switch {
 		case f.test:
 			calls = []string{"Sleep"}
-		case under(f.room, "pfkey") || slices.Contains([]string{"packetport", "control", "launch", "trace",
+		case under(f.room, "pfkey") || slices.Contains([]string{"packetport", "internal/control", "launch", "trace",
 			"internal/conform", "internal/conform/linux"}, f.room):
 			calls = clockReads
 		}

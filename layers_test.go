@@ -67,36 +67,36 @@ var layers = map[string]layer{
 		why:   "sockets know no kernel",
 	},
 	"internal/policyfile": {
-		own: []string{"wire", "spd", "pfkey", "internal/spelling"},
+		own: []string{"wire", "internal/spd", "pfkey", "internal/spelling"},
 		why: "a text says what policies there shall be; what comes of them is the kernel's",
 	},
-	"spd": {own: []string{"internal/ip"}, not: noClock, why: "selectors and matching are the same in every kernel"},
-	"engine": {
+	"internal/spd": {own: []string{"internal/ip"}, not: noClock, why: "selectors and matching are the same in every kernel"},
+	"internal/engine": {
 		own: []string{"wire", "packet", "sadb", "pfkey", "kernel/status"},
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "internal/ip", "internal/kernels"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "internal/ip", "internal/kernels"},
 		why: "a kernel answers messages; it has no files, commands or network",
 	},
 	"kernel/linux/afkey": {
-		own: []string{"wire", "sadb", "spd", "pfkey", "engine", "kernel/linux/transform", "internal/ip"},
+		own: []string{"wire", "sadb", "internal/spd", "pfkey", "internal/engine", "kernel/linux/transform", "internal/ip"},
 		not: map[string]string{"time": "time may be that of a real kernel"},
 		why: "what it answers is what the transforms say, whichever they are: it has no packets",
 	},
 	"kernel/linux/xfrm": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "spd", "pfkey", "engine", "kernel/linux/transform",
+		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "kernel/linux/transform",
 			"internal/ip"},
 		why: "it knows nothing of PF_KEY; of wire it takes the names of errors and algorithms",
 	},
 	"kernel/linux/transform": {
-		own: []string{"wire", "sadb", "spd"},
+		own: []string{"wire", "sadb", "internal/spd"},
 		not: noClock,
 		why: "both sides of the seam stand on it",
 	},
 	"kernel/status": {own: []string{"packet"}, why: "it is data, whatever has made it"},
-	"control": {
-		own: []string{"wire", "sadb", "pfkey", "engine", "kernel/status", "internal/door"},
+	"internal/control": {
+		own: []string{"wire", "sadb", "pfkey", "internal/engine", "kernel/status", "internal/door"},
 		why: "it looks at a running engine, whichever kernel that is",
 	},
 	"ipseckey": {
@@ -108,12 +108,12 @@ var layers = map[string]layer{
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control",
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport", "internal/control",
 			"launch", "hostile", "internal/ip", "internal/kernels", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"internal/conform": {
-		own: []string{"wire", "packet", "pfkey", "engine", "internal/kernels", "testdata", "internal/files"},
+		own: []string{"wire", "packet", "pfkey", "internal/engine", "internal/kernels", "testdata", "internal/files"},
 		why: "it plays and judges, whichever kernel it was that was recorded",
 	},
 	"internal/conform/capture": {
@@ -125,7 +125,7 @@ var layers = map[string]layer{
 		why: "it reads recordings of kernels that are not emulated yet",
 	},
 	"internal/conform/illumos": {
-		own: []string{"wire", "packet", "ipsec", "spd", "pfkey", "internal/conform"},
+		own: []string{"wire", "packet", "ipsec", "internal/spd", "pfkey", "internal/conform"},
 		why: "it knows one kernel, its operations and where we deviate from it",
 	},
 	"internal/conform/linux": {
@@ -141,12 +141,12 @@ var layers = map[string]layer{
 	"hostile": {own: []string{"wire", "pfkey"}, why: "it spoils messages, whichever kernel made them"},
 	"trace": {own: []string{"wire", "pfkey"},
 		why: "it writes down what goes through a socket, whichever kernel is behind it"},
-	"racelab": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "internal/kernels"},
+	"internal/racelab": {
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport", "internal/kernels"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
 	"internal/kernels": {
-		own: []string{"wire", "ipsec", "spd", "pfkey", "engine", "kernel", "internal/policyfile"},
+		own: []string{"wire", "ipsec", "internal/spd", "pfkey", "internal/engine", "kernel", "internal/policyfile"},
 		why: "it is the table of kernels, and what differs between them outside of their folders",
 	},
 	"internal/ip": {
@@ -170,7 +170,7 @@ var layers = map[string]layer{
 	"internal/leak":  {why: "it looks at a process, whatever runs in it"},
 	"internal/files": {why: "it opens what a user has named, whatever is in it"},
 	"internal/station": {
-		own:   []string{"wire", "pfkey", "engine", "packetport", "control", "launch", "trace"},
+		own:   []string{"wire", "pfkey", "internal/engine", "packetport", "internal/control", "launch", "trace"},
 		third: []string{"golang.org/x/sys"},
 		why: "it wires an engine to its ports, whichever kernel that is; " +
 			"flags and devices are the commands' business",
@@ -189,8 +189,8 @@ var layers = map[string]layer{
 		why:   "programs of others would use these",
 	},
 	"cmd": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "engine", "kernel", "packetport", "control", "launch",
-			"trace", "ipseckey", "internal/conform", "racelab", "hostile", "internal/capture", "internal/station",
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport", "internal/control", "launch",
+			"trace", "ipseckey", "internal/conform", "internal/racelab", "hostile", "internal/capture", "internal/station",
 			"testdata",
 			"internal/files", "internal/ip", "internal/kernels", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
@@ -210,7 +210,7 @@ var banned = []struct {
 	{"io/ioutil", "io and os have replaced it", nil},
 	{"os/exec", "only what says so starts programs",
 		[]string{"launch", "pfkey/pfkeytest", "internal/conform/linux", "internal/mutants", "cmd"}},
-	{"net/http", "the control port is the only HTTP", []string{"control", "cmd"}},
+	{"net/http", "the control port is the only HTTP", []string{"internal/control", "cmd"}},
 }
 
 // layerOf finds the row for a folder.
@@ -354,17 +354,17 @@ func TestLayersRefuse(t *testing.T) {
 		{"sadb", "time", false},
 		{"ipsec", "golang.org/x/crypto/chacha20poly1305", true},
 		{"ipsec", module + "/sadb", false},
-		{"pfkey", module + "/engine", false},
-		{"engine", module + "/kernel/illumos", false},
-		{"engine", module + "/pfkey/pfkeytest", false},
-		{"kernel/illumos", module + "/engine", true},
+		{"pfkey", module + "/internal/engine", false},
+		{"internal/engine", module + "/kernel/illumos", false},
+		{"internal/engine", module + "/pfkey/pfkeytest", false},
+		{"kernel/illumos", module + "/internal/engine", true},
 		{"kernel/illumos", module + "/conform", false},
 		{"kernel/illumos", module + "/internal/policyfile", false},
 		{"internal/kernels", module + "/internal/policyfile", true},
 		{"kernel/illumos", "net/http", false},
 		{"ipseckey", module + "/kernel", false},
 		{"ipseckey", "os/exec", false},
-		{"packetport", module + "/engine", false},
+		{"packetport", module + "/internal/engine", false},
 		{"cmd/pfkeyd", module + "/kernel", true},
 		{"cmd/pfkeyd", "log", false},
 		{"cmd/pfkeyd", "example.com/left-pad", false},

@@ -23,7 +23,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/control"
+	"github.com/pfkeyd/pfkeyd/internal/control"
 	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"

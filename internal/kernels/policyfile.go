@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/policyfile"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 )

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 )
 
 // mostSleep is how long tick sleeps at a time while anything is due. Somebody may set the clock meanwhile, or suspend

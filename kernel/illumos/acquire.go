@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/packet"
-	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

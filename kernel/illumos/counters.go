@@ -3,7 +3,7 @@ package illumos
 import (
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 

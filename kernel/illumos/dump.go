@@ -7,7 +7,7 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

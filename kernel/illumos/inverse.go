@@ -1,7 +1,7 @@
 package illumos
 
 import (
-	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

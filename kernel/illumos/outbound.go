@@ -7,10 +7,10 @@ import (
 	"sync"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
-	"github.com/pfkeyd/pfkeyd/spd"
 )
 
 // Outbound implements [engine.Packets]: the policy says what the packet needs; SAs are found for it, or it waits for

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

@@ -1,7 +1,7 @@
 package illumos
 
 import (
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 

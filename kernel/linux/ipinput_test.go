@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/refusals"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"

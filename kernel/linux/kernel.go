@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/xfrm"
 	"github.com/pfkeyd/pfkeyd/packet"

@@ -1,7 +1,7 @@
 package linux
 
 import (
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )

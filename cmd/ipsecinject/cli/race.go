@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
+	"github.com/pfkeyd/pfkeyd/internal/racelab"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
-	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
 type raceFlags struct {

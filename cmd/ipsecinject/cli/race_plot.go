@@ -14,7 +14,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/files"
-	"github.com/pfkeyd/pfkeyd/racelab"
+	"github.com/pfkeyd/pfkeyd/internal/racelab"
 )
 
 // raceColours can be told apart by the colour-blind (Okabe and Ito), in the order of the variants.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipseckey/cli"
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/ipseckey"
 	"github.com/pfkeyd/pfkeyd/pfkey"

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/cmd/pfkeyd/cli"
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"

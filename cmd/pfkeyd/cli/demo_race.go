@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pfkeyd/pfkeyd/internal/racelab"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/packet"
-	"github.com/pfkeyd/pfkeyd/racelab"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )

@@ -13,8 +13,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/words"
-	"github.com/pfkeyd/pfkeyd/engine"
 	"github.com/pfkeyd/pfkeyd/hostile"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/internal/station"
 	"github.com/pfkeyd/pfkeyd/pfkey"

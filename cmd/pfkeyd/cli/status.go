@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
-	"github.com/pfkeyd/pfkeyd/control"
+	"github.com/pfkeyd/pfkeyd/internal/control"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/pfkey"

@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/control"
+	"github.com/pfkeyd/pfkeyd/internal/control"
 	"github.com/pfkeyd/pfkeyd/internal/door"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/packetport"

@@ -13,9 +13,9 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
 	"github.com/pfkeyd/pfkeyd/internal/conform/capture"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
-	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

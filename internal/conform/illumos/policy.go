@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
-	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 )
 
 // policy adds a rule to a policy: that of a tunnel, or the system's.

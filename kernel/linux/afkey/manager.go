@@ -1,11 +1,11 @@
 package afkey
 
 import (
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
-	"github.com/pfkeyd/pfkeyd/spd"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

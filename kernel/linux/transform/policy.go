@@ -3,7 +3,7 @@ package transform
 import (
 	"net/netip"
 
-	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 )
 
 // Policy is one policy as it is at a moment.

@@ -3,9 +3,9 @@ package xfrm
 import (
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/sadb"
-	"github.com/pfkeyd/pfkeyd/spd"
 )
 
 // GiveUp says that nobody will answer an ACQUIRE: its SA stays until it expires, and packets that want it are refused.

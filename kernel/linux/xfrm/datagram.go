@@ -2,7 +2,7 @@ package xfrm
 
 import (
 	"github.com/pfkeyd/pfkeyd/internal/ip"
-	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 )
 
 // datagram is an IP packet on its way, with what its headers say: they are gone over once.

@@ -7,10 +7,10 @@ import (
 	"slices"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/packet"
-	"github.com/pfkeyd/pfkeyd/spd"
 )
 
 // Outbound implements [engine.Packets]: the policy says which SAs the packet needs; without them it is dropped, and key

@@ -5,11 +5,11 @@ import (
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
-	"github.com/pfkeyd/pfkeyd/spd"
 )
 
 // Own tells whether an address is the host's.

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 )
 
 // rank is where a policy is among others: the smaller priority is tried first, among equals the smaller order.

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/internal/racelab"
 	"github.com/pfkeyd/pfkeyd/packet"
-	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
 // TestFree: ours loses nothing however it falls out, and both ways of falling out occur: packets that come before the

@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pfkeyd/pfkeyd/racelab"
+	"github.com/pfkeyd/pfkeyd/internal/racelab"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

@@ -13,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pfkeyd/pfkeyd/internal/racelab"
 	"github.com/pfkeyd/pfkeyd/packet"
-	"github.com/pfkeyd/pfkeyd/racelab"
 )
 
 var all = flag.Bool("all", false, "explore every variant with every ending, which takes half a minute")

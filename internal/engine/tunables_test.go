@@ -3,7 +3,7 @@ package engine_test
 import (
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 

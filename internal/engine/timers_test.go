@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pfkeyd/pfkeyd/engine"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 )
 
 // Timers run when they are due, those for one moment in the order in which they were set, and one that sets itself anew

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/spd"
+	"github.com/pfkeyd/pfkeyd/internal/spd"
 )
 
 func flow(src, dst string, proto uint8, sport, dport uint16) spd.Flow {
