@@ -22,7 +22,7 @@ var all = flag.Bool("all", false, "explore every variant with every ending, whic
 // modelCounts reads what spin has counted on the model.
 func modelCounts(t *testing.T) map[string]racelab.Survey {
 	t.Helper()
-	b, err := os.ReadFile("../proof/counts.txt")
+	b, err := os.ReadFile("../../proof/counts.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestEverySchedule(t *testing.T) {
 // delivered".
 func recorded(t *testing.T, set, scenario string) (ends []string) {
 	t.Helper()
-	f, err := os.Open("../testdata/golden/" + set + "/interleave.jsonl.gz")
+	f, err := os.Open("../../testdata/golden/" + set + "/interleave.jsonl.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
