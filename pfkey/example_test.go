@@ -117,9 +117,11 @@ func ExampleNewClientOn() {
 	for sa, err := range client.Dump(ctx, wire.SATypeUnspec) {
 		fmt.Println("dump:", sa.SAID, sa.State, err)
 	}
-	// Output: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature auth 3 key(160 bits, hidden) encrypt 12 key(128 bits,
-	// hidden) added: <nil> updated: pfkey: UPDATE esp 0x9999 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process
-	// (diagnostic SA_NOTFOUND) true dump: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature <nil>
+	// Output:
+	// esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature auth 3 key(160 bits, hidden) encrypt 12 key(128 bits, hidden)
+	// added: <nil>
+	// updated: pfkey: UPDATE esp 0x9999 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process (diagnostic SA_NOTFOUND) true
+	// dump: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature <nil>
 }
 
 func ExampleParseAddress() {
