@@ -247,3 +247,27 @@ func TestSelector(t *testing.T) {
 		t.Errorf("a packet of others: %v %q", v.Kind, v.Counter)
 	}
 }
+
+// zeros is randomness that is none.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// TestLeastSPI: without a range in the request the least SPI is 256, those below being reserved.
+func TestLeastSPI(t *testing.T) {
+	h := newHost(t, engine.Options{Rand: zeros{}})
+	d := h.d()
+	b := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgGetSPI, SAType: wire.SATypeESP, PID: 1})
+	b = d.AppendAddress(b, wire.ExtAddressSrc, pfkey.Host(peer))
+	b = d.AppendAddress(b, wire.ExtAddressDst, pfkey.Host(me))
+	x, ok := d.Find(h.must(d.Finish(b)), wire.ExtSA)
+	if !ok {
+		t.Fatal("no SA")
+	}
+	if sa, err := d.ParseSA(x.Raw); err != nil || sa.SPI != 256 {
+		t.Errorf("SPI %d, want 256 (%v)", sa.SPI, err)
+	}
+}
