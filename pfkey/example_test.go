@@ -113,14 +113,16 @@ func ExampleNewClientOn() {
 	fmt.Println(sa)
 	fmt.Println("added:", client.Add(ctx, sa, 0))
 	err = client.Update(ctx, pfkey.SA{SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: 0x9999, Src: sa.Src, Dst: sa.Dst}}, 0)
-	fmt.Println("updated:", err, errors.Is(err, unix.ESRCH))
+	fmt.Println("updated:", err)
+	fmt.Println("not there:", errors.Is(err, unix.ESRCH))
 	for sa, err := range client.Dump(ctx, wire.SATypeUnspec) {
 		fmt.Println("dump:", sa.SAID, sa.State, err)
 	}
 	// Output:
 	// esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature auth 3 key(160 bits, hidden) encrypt 12 key(128 bits, hidden)
 	// added: <nil>
-	// updated: pfkey: UPDATE esp 0x9999 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process (diagnostic SA_NOTFOUND) true
+	// updated: pfkey: UPDATE esp 0x9999 from 192.0.2.1 to 192.0.2.2: ESRCH, no such process (diagnostic SA_NOTFOUND)
+	// not there: true
 	// dump: esp 0x1234 from 192.0.2.1 to 192.0.2.2 mature <nil>
 }
 
