@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// outside is a program of somebody else, in a module of its own. It names each type that a signature of a public package
-// mentions beside the package's own.
+// outside is a program of somebody else, in a module of its own. It names each type that a signature of a public
+// package mentions beside the package's own.
 const outside = `package main
 
 import (
