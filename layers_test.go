@@ -190,7 +190,8 @@ var layers = map[string]layer{
 	},
 	"cmd": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport", "internal/control", "launch",
-			"trace", "ipseckey", "internal/conform", "internal/racelab", "hostile", "internal/capture", "internal/station",
+			"trace", "ipseckey", "internal/conform", "internal/racelab", "hostile", "internal/capture",
+			"internal/station",
 			"testdata",
 			"internal/files", "internal/ip", "internal/kernels", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
