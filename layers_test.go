@@ -70,22 +70,26 @@ var layers = map[string]layer{
 		own: []string{"wire", "internal/spd", "pfkey", "internal/spelling"},
 		why: "a text says what policies there shall be; what comes of them is the kernel's",
 	},
-	"internal/spd": {own: []string{"internal/ip"}, not: noClock, why: "selectors and matching are the same in every kernel"},
+	"internal/spd": {own: []string{"internal/ip"}, not: noClock,
+		why: "selectors and matching are the same in every kernel"},
 	"internal/engine": {
 		own: []string{"wire", "packet", "sadb", "pfkey", "kernel/status"},
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "internal/ip", "internal/kernels"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "internal/ip",
+			"internal/kernels"},
 		why: "a kernel answers messages; it has no files, commands or network",
 	},
 	"kernel/linux/afkey": {
-		own: []string{"wire", "sadb", "internal/spd", "pfkey", "internal/engine", "kernel/linux/transform", "internal/ip"},
+		own: []string{"wire", "sadb", "internal/spd", "pfkey", "internal/engine", "kernel/linux/transform",
+			"internal/ip"},
 		not: map[string]string{"time": "time may be that of a real kernel"},
 		why: "what it answers is what the transforms say, whichever they are: it has no packets",
 	},
 	"kernel/linux/xfrm": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "kernel/linux/transform",
+		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine",
+			"kernel/linux/transform",
 			"internal/ip"},
 		why: "it knows nothing of PF_KEY; of wire it takes the names of errors and algorithms",
 	},
@@ -108,7 +112,8 @@ var layers = map[string]layer{
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport", "internal/control",
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport",
+			"internal/control",
 			"launch", "hostile", "internal/ip", "internal/kernels", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
@@ -142,7 +147,8 @@ var layers = map[string]layer{
 	"trace": {own: []string{"wire", "pfkey"},
 		why: "it writes down what goes through a socket, whichever kernel is behind it"},
 	"internal/racelab": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport", "internal/kernels"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport",
+			"internal/kernels"},
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
 	"internal/kernels": {
@@ -189,7 +195,8 @@ var layers = map[string]layer{
 		why:   "programs of others would use these",
 	},
 	"cmd": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport", "internal/control", "launch",
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport",
+			"internal/control", "launch",
 			"trace", "ipseckey", "internal/conform", "internal/racelab", "hostile", "internal/capture",
 			"internal/station",
 			"testdata",
