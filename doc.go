@@ -1,5 +1,4 @@
-// Package pfkeyd holds no code: it is the front page of the module, and the home of the tests that guard the whole
-// house.
+// Package pfkeyd holds no code: it is the front page of the module.
 //
 // The module is the key engine of an operating system as an ordinary process: PF_KEY sockets (RFC 2367), the security
 // association database with its LARVAL packet queue, and the ESP/AH packet path, answering byte for byte as real
@@ -10,5 +9,5 @@
 //   - [github.com/pfkeyd/pfkeyd/kernel]: an emulated kernel inside your own process
 //   - [github.com/pfkeyd/pfkeyd/pfkey/pfkeytest]: the same for your tests, as net/http/httptest is for HTTP
 //
-// docs/architecture.md is the map.
+// docs/architecture.md is the map, and internal/house has the tests that hold it.
 package pfkeyd

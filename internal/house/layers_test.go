@@ -1,4 +1,4 @@
-package pfkeyd_test
+package house_test
 
 import (
 	"fmt"
@@ -181,6 +181,7 @@ var layers = map[string]layer{
 		why: "it wires an engine to its ports, whichever kernel that is; " +
 			"flags and devices are the commands' business",
 	},
+	"internal/house": {why: "its tests read the house as text; they know nothing of what is in it"},
 	"internal/mutants": {
 		own: []string{"internal/conform", "testdata"},
 		why: "it breaks the source and plays recordings; what it knows of a kernel is its syntax",

@@ -1,4 +1,4 @@
-package pfkeyd_test
+package house_test
 
 import (
 	"go/ast"
@@ -13,6 +13,14 @@ import (
 )
 
 const module = "github.com/pfkeyd/pfkeyd"
+
+// Paths are those that a reader sees, from the root of the module.
+func TestMain(m *testing.M) {
+	if err := os.Chdir("../.."); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
 
 // A goFile is one Go file of the project, on every platform and under every build tag.
 type goFile struct {

@@ -1,4 +1,4 @@
-package pfkeyd_test
+package house_test
 
 import (
 	"bufio"
