@@ -16,7 +16,6 @@ import (
 
 // Kernel is one Linux network namespace with its key engine.
 type Kernel struct {
-	e          *engine.Engine
 	d          *wire.Dialect
 	tun        *engine.Tunables
 	sockets    *afkey.Manager
@@ -36,7 +35,7 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	} else if fault != sadb.NoFault {
 		return nil, fmt.Errorf("linux: fault %v is one of the larval queue, which this kernel has not", fault)
 	}
-	k := &Kernel{e: e, d: wire.Linux()}
+	k := &Kernel{d: wire.Linux()}
 	var err error
 	if k.tun, err = engine.NewTunables(o.Tunables, engine.Module{Rows: tunableRows[:]}); err != nil {
 		return nil, fmt.Errorf("linux: %w", err)
