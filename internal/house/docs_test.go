@@ -24,6 +24,7 @@ func documents(t *testing.T) map[string]string {
 }
 
 func TestDocumentsExist(t *testing.T) {
+	toRoot()
 	for _, path := range []string{
 		"LICENSE", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "RFC2367.md", "Makefile", ".ci/run",
 		"docs/architecture.md", "docs/dependencies.md", "docs/performance.md", "docs/security.md",

@@ -14,13 +14,13 @@ import (
 
 const module = "github.com/pfkeyd/pfkeyd"
 
-// Paths are those that a reader sees, from the root of the module.
-func TestMain(m *testing.M) {
+// toRoot goes to the root of the module, once: paths are those a reader sees. Not in TestMain, where "go test" does
+// not notice yet, and would take a cached result for one of the files as they are.
+var toRoot = sync.OnceFunc(func() {
 	if err := os.Chdir("../.."); err != nil {
 		panic(err)
 	}
-	m.Run()
-}
+})
 
 // A goFile is one Go file of the project, on every platform and under every build tag.
 type goFile struct {
@@ -35,6 +35,7 @@ var fset = token.NewFileSet()
 
 // files lists every file of the checkout but git's own, by slash path from the root.
 var files = sync.OnceValues(func() ([]string, error) {
+	toRoot()
 	var all []string
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -97,6 +98,7 @@ func everyGoFile(t *testing.T) []goFile {
 
 func read(t *testing.T, path string) string {
 	t.Helper()
+	toRoot()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

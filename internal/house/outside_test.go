@@ -65,6 +65,7 @@ func main() {
 
 // What is public can be used from outside of this module, which cannot name what is internal.
 func TestOutsideModule(t *testing.T) {
+	toRoot()
 	root, err := os.Getwd()
 	if err != nil {
 		t.Fatal(err)

@@ -58,6 +58,7 @@ func readmeHome(t *testing.T) (dir string, env []string) {
 			t.Fatal(err)
 		}
 	}
+	toRoot()
 	if out, err := exec.Command("go", "build", "-o", bin, "./cmd/...").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}

@@ -83,6 +83,7 @@ func newRFCChecker(t *testing.T) *rfcChecker {
 func recordingsIn(t *testing.T, folder string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
+	toRoot()
 	files, err := filepath.Glob(filepath.Join(folder, "*.jsonl.gz"))
 	if err != nil || len(files) == 0 {
 		t.Errorf("no recordings in %s", folder)
