@@ -11,6 +11,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -195,5 +196,30 @@ func TestOpenBEET(t *testing.T) {
 	want := (&ip.Fields{Src: none, Dst: none, Proto: 17, TTL: 64}).Make(plain[20:])
 	if d := cmp.Diff(want, v.Inner); d != "" {
 		t.Errorf("inside (-want +got):\n%s", d)
+	}
+}
+
+// TestSealBEET: outside is a header of the host's own, between the ends of the SA; inside is what the packet carried.
+func TestSealBEET(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: peer, Proto: protoESP, Mode: 4}); errno != wire.OK {
+		t.Fatal(errno)
+	}
+	h.must(h.sa(association{spi: 0x2000, src: me, dst: peer, mode: wire.ModeBEET}))
+	inner := datagram(me, peer)
+	v := h.outbound(inner)
+	if v.Kind != packet.Transmitted {
+		t.Fatalf("%s: %s", v.Kind, v.Counter)
+	}
+	want := (&ip.Fields{Src: me, Dst: peer, Proto: protoESP, TTL: 64}).Make(v.Inner[20:])
+	if d := cmp.Diff(want, v.Inner); d != "" {
+		t.Errorf("outside (-want +got):\n%s", d)
+	}
+	plain, err := h.far.OpenESP(nil, v.Inner[20:], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, next, ok := ipsec.Trailer(plain); !ok || next != 17 || !bytes.HasPrefix(plain, inner[20:]) {
+		t.Errorf("inside: protocol %d, %x, want %x", next, plain, inner[20:])
 	}
 }
