@@ -157,6 +157,22 @@ func TestIPCompThreshold(t *testing.T) {
 	}
 }
 
+// TestIPCompTunnel: outside of a packet that became shorter is a header of the host's own.
+func TestIPCompTunnel(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	h.must(h.policy(wire.KAMEMsgXSPDAdd, policy{out: true, src: me, dst: peer, req: tunnel(protoComp, me, peer)}))
+	h.must(h.sa(association{satype: wire.SATypeIPComp, spi: 0x100, src: me, dst: peer, mode: wire.ModeTunnel}))
+	inner := (&ip.Fields{Src: me, Dst: peer, Proto: 17, TTL: 9}).Make(make([]byte, 200))
+	v := h.outbound(inner)
+	if v.Kind != packet.Transmitted {
+		t.Fatalf("%s: %s", v.Kind, v.Counter)
+	}
+	want := (&ip.Fields{Src: me, Dst: peer, Proto: protoComp, TTL: 64}).Make(v.Inner[20:])
+	if d := cmp.Diff(want, v.Inner); d != "" {
+		t.Errorf("outside (-want +got):\n%s", d)
+	}
+}
+
 // TestClosedSocket: a socket that is closed is registered no more, nor promiscuous.
 func TestClosedSocket(t *testing.T) {
 	h := newHost(t, engine.Options{})

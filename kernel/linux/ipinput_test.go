@@ -83,3 +83,13 @@ func TestForwardedExtensions(t *testing.T) {
 		}
 	}
 }
+
+// TestAddressBeforeLength: an address that no packet may have is told before a packet that is cut.
+func TestAddressBeforeLength(t *testing.T) {
+	h := newHost(t, engine.Options{})
+	from, reserved := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("ff00::1")
+	cut := slices.Concat([]byte{0x60, 0, 0, 0, 0, 8, 59, 64}, from.AsSlice(), reserved.AsSlice())
+	if v := h.inbound(cut); v.Reason != packet.BadAddress {
+		t.Errorf("%v %v, want %v", v.Kind, v.Reason, packet.BadAddress)
+	}
+}
