@@ -27,7 +27,7 @@ type tables struct {
 
 	exts   []extRow
 	extOf  []*extRow // by type
-	extAt  []*extRow // by number
+	extAt  []ExtType // by number: its symbol, for the walk
 	errnos *errnoTable
 
 	sockaddrIn6     int  // size of a sockaddr_in6
@@ -46,10 +46,14 @@ func newDialect(d Dialect, t tables) *Dialect {
 		r.finish()
 		types, most = max(types, r.typ+1), max(most, r.number+1)
 	}
-	t.extOf, t.extAt = make([]*extRow, types), make([]*extRow, most)
+	t.extOf, t.extAt = make([]*extRow, types), make([]ExtType, most)
+	for n := range t.extAt {
+		t.extAt[n] = nobodysExt(uint16(n))
+	}
 	for i := range t.exts {
 		r := &t.exts[i]
-		t.extOf[r.typ], t.extAt[r.number] = r, r // the last row of a type wins; the others are aliases for ExtByName
+		// the last row of a type wins; the others are aliases for ExtByName
+		t.extOf[r.typ], t.extAt[r.number] = r, r.typ
 	}
 	d.t = &t
 	return d.WithOrder(binary.NativeEndian)

@@ -87,9 +87,14 @@ func (d *Dialect) ExtByName(s string) (ExtType, bool) {
 
 // ExtType is the symbol of the number of an extension type. One without a meaning survives all the same.
 func (d *Dialect) ExtType(n uint16) ExtType {
-	if int(n) < len(d.t.extAt) && d.t.extAt[n] != nil {
-		return d.t.extAt[n].typ
+	if int(n) < len(d.t.extAt) {
+		return d.t.extAt[n]
 	}
+	return nobodysExt(n)
+}
+
+// nobodysExt is the symbol of a number that the dialect gives to no extension.
+func nobodysExt(n uint16) ExtType {
 	if n == 0 || ExtType(n) >= extTypes {
 		return ExtType(n)
 	}
