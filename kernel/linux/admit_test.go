@@ -218,7 +218,8 @@ func TestOpenBEET(t *testing.T) {
 // TestSealBEET: outside is a header of the host's own, between the ends of the SA; inside is what the packet carried.
 func TestSealBEET(t *testing.T) {
 	h := newHost(t, engine.Options{})
-	if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: peer, Proto: protoESP, Mode: 4}); errno != wire.OK {
+	if errno := h.k.AddOutputPolicy(linux.OutputPolicy{Src: me, Dst: peer, Proto: protoESP,
+		Mode: 4}); errno != wire.OK {
 		t.Fatal(errno)
 	}
 	h.must(h.sa(association{spi: 0x2000, src: me, dst: peer, mode: wire.ModeBEET}))
