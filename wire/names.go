@@ -24,18 +24,6 @@ func nameOf(n uint64, tables ...[]name) string {
 	return fmt.Sprintf("unknown(%#x)", n)
 }
 
-// numberOf is the inverse, ignoring case.
-func numberOf(s string, tables ...[]name) (uint64, bool) {
-	for _, t := range tables {
-		for _, r := range t {
-			if strings.EqualFold(r.name, s) {
-				return r.n, true
-			}
-		}
-	}
-	return 0, false
-}
-
 // flagsOf joins the names of the bits that are set with |; bits without a name follow as one hexadecimal number. No
 // bit: "0".
 func flagsOf(flags uint32, t []name) string {

@@ -24,8 +24,6 @@ func (k *Manager) newClient(s *engine.Socket) *client {
 	return &client{k: k, s: s, recvBuf: k.buffers.RecvDefault(), sendBuf: k.buffers.SendDefault()}
 }
 
-func clientOf(s *engine.Socket) *client { return s.Endpoint().(*client) }
-
 // Closed implements [engine.Endpoint].
 func (c *client) Closed() {
 	c.endDump()
