@@ -19,6 +19,13 @@ type sealing struct {
 	ownPort bool // of the two ports, that of the source is the host's own, whichever way packets go
 }
 
+// AlignAH is what the length of an AH header is a multiple of on the kernel of that name, in bytes; 0: what the address
+// family wants.
+func AlignAH(name string) int {
+	k, _ := find(name)
+	return k.sealing.alignAH
+}
+
 // Seal protects inner, an IP packet, as the sender of sa does, which is the peer of e or e itself: in the mode and with
 // the UDP encapsulation that sa says in the dialect of e. e need not have the SA, and takes no notice.
 //

@@ -16,9 +16,9 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/files"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/kernel/linux"
 )
 
 type sendFlags struct {
@@ -166,9 +166,7 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 			if err != nil {
 				return err
 			}
-			if a.Kernel == "linux" {
-				f.align = linux.AHAlign
-			}
+			f.align = kernels.AlignAH(a.Kernel)
 		}
 	}
 	each := func(yield func([]byte) error) error {
