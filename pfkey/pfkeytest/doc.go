@@ -7,10 +7,10 @@
 //	host := pfkeytest.New(t, pfkeytest.Kernel("illumos"), pfkeytest.Addr("192.0.2.1"))
 //	client := host.Client()
 //	spi, err := client.GetSPI(ctx, ...)
-//	packet := host.Inject(host.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)))
-//	packet.Expect(packet.Queued) // it has arrived on the LARVAL security association
+//	p := host.Inject(host.Seal(sa, pfkeytest.Ping("192.0.2.2", "192.0.2.1", 1)))
+//	p.Expect(packet.Queued) // it has arrived on the LARVAL security association
 //	err = client.Update(ctx, sa, pfkey.NoAcquire) // completes that
-//	packet.Expect(packet.Queued, packet.Delivered)
+//	p.Expect(packet.Queued, packet.Delivered)
 //
 // When the test ends everything is closed, and the host checks that no packet got lost.
 //

@@ -48,7 +48,7 @@ const (
 	dropNotIP
 	dropKeepalive
 	dropShortEncap
-	dropHeader4 // these are IP's, see [Kernel.ipInput]
+	dropHeader4 // these are IP's, see [Transforms.ipInput]
 	dropChecksum
 	dropOption4
 	dropTruncated4

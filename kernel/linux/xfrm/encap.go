@@ -71,8 +71,7 @@ const (
 	keepalive
 )
 
-// inspect looks into a UDP datagram. skip is what stands before the ESP
-// header.
+// inspect looks into a UDP datagram. skip is what stands before the ESP header.
 func inspect(d *datagram, kind uint8) (what encapsulated, skip int) {
 	data := d.pkt[d.Off+ip.LenUDP:]
 	if len(data) == 1 && data[0] == 0xff {
