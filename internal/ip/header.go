@@ -17,6 +17,9 @@ type Header struct {
 	Proto   uint8 // what stands at Off; of a fragment that is not the first, what the whole datagram carries
 	V6      bool
 	More    bool // fragments follow
+	// LateHopByHop tells that one of the extension headers gone over was hop-by-hop options, and not the first, where
+	// RFC 8200 section 4.1 wants it.
+	LateHopByHop bool
 }
 
 // Problem is what is wrong with the first header.
@@ -109,6 +112,7 @@ func (h *Header) Step(pkt []byte) []byte {
 	if n > len(ext) {
 		return nil
 	}
+	h.LateHopByHop = h.LateHopByHop || h.Proto == ProtoHopByHop && h.Off != Len6
 	h.NextOff, h.Proto = h.Off, ext[0]
 	h.Off += n
 	return ext[:n:n]

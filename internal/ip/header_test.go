@@ -153,6 +153,9 @@ func TestWalk(t *testing.T) {
 				t.Fatalf("%s: problem %d", tt.name, p)
 			}
 			whole := way.walk(&h, tt.pkt)
+			if late := tt.name == "hop-by-hop in the second place"; h.LateHopByHop != late {
+				t.Errorf("%s, %s: late hop-by-hop options %v, want %v", tt.name, name, h.LateHopByHop, late)
+			}
 			if got := (end{h.Proto, h.Off, h.NextOff, whole}); got != way.want {
 				t.Errorf("%s, %s: %v, want %v", tt.name, name, got, way.want)
 			}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
+	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -54,6 +55,65 @@ func TestTransformBehindExtensionHeaders(t *testing.T) {
 			if !slices.Equal(chain, tt.kept) || next != own {
 				t.Errorf("%d behind %v: %v and then %d, want %v", own, tt.headers, chain, next, tt.kept)
 			}
+		}
+	}
+}
+
+// TestLateHopByHop: behind hop-by-hop options that are not the first header no transform is opened, though nobody else
+// minds them in a packet for another host. Each row is what the packet has between its IPv6 header and the UDP
+// datagram, from the outside in.
+func TestLateHopByHop(t *testing.T) {
+	const hopByHop, udp, dstOpts = 0, 17, 60
+	from, other := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::3")
+	h := newHost(t, engine.Options{})
+	h.must(h.sa(association{spi: 0x1000, src: from, dst: other}))
+	h.must(h.sa(association{spi: 0x2000, src: from, dst: other, natt: 2, sport: ipsec.NATTPort, dport: ipsec.NATTPort}))
+	plain := udpPacket(netip.AddrPortFrom(from, 7), netip.AddrPortFrom(other, 9), make([]byte, 200))
+	var seq uint64
+	esp := func(spi uint32, payload []byte, next uint8) []byte {
+		seq++
+		b, err := h.far.SealESP(nil, payload, next, ipsec.Sealing{SPI: spi, Seq: seq, IV: make([]byte, 16)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for _, tt := range []struct {
+		headers []uint8
+		counter string
+	}{
+		{[]uint8{hopByHop, protoESP}, ""},
+		{[]uint8{hopByHop, dstOpts, protoESP}, ""},
+		{[]uint8{dstOpts, hopByHop, protoESP}, "XfrmInHdrError"},
+		{[]uint8{hopByHop, hopByHop, protoESP}, "XfrmInHdrError"},
+		{[]uint8{hopByHop, udp}, ""},
+		{[]uint8{dstOpts, udp}, ""},
+		{[]uint8{dstOpts, hopByHop, udp}, "XfrmInHdrError"},
+		{[]uint8{protoESP, dstOpts, protoESP}, ""},
+		{[]uint8{protoESP, hopByHop, protoESP}, ""}, // the first that is left
+		{[]uint8{protoESP, dstOpts, hopByHop, protoESP}, "XfrmInHdrError"},
+		{[]uint8{dstOpts, protoESP, hopByHop, protoESP}, "XfrmInHdrError"},
+		{[]uint8{dstOpts, hopByHop}, ""},
+		{[]uint8{protoESP, dstOpts, hopByHop}, ""},
+	} {
+		b, next := plain[40:], uint8(udp)
+		for _, header := range slices.Backward(tt.headers) {
+			switch header {
+			case protoESP:
+				b = esp(0x1000, b, next)
+			case udp:
+				b = udpPacket(netip.AddrPortFrom(from, ipsec.NATTPort), netip.AddrPortFrom(other, ipsec.NATTPort),
+					esp(0x2000, b, next))[40:]
+			default:
+				b = append([]byte{next, 0, 1, 4, 0, 0, 0, 0}, b...)
+			}
+			next = header
+		}
+		pkt := slices.Concat(plain[:40], b)
+		pkt[6] = next
+		binary.BigEndian.PutUint16(pkt[4:], uint16(len(b)))
+		if v := h.inbound(pkt); v.Counter != tt.counter || (v.Kind == packet.Delivered) != (tt.counter == "") {
+			t.Errorf("%v: %v %v %q, want %q", tt.headers, v.Kind, v.Reason, v.Counter, tt.counter)
 		}
 	}
 }

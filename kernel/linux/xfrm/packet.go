@@ -104,9 +104,13 @@ func (x *Transforms) findTransform(d *datagram, a *arrival, path []*sa, lo bool)
 	return false, false, noDrop
 }
 
-// find finds the parts of a packet with a transform's header.
+// find finds the parts of a packet with a transform's header. Behind hop-by-hop options that are not the first header
+// it takes none.
 func (a *arrival) find(d *datagram) (ok bool, cause dropCause) {
-	if d.Fragment() {
+	switch {
+	case d.LateHopByHop:
+		return false, dropInHdrError
+	case d.Fragment():
 		return false, dropFragment
 	}
 	a.set(d)
