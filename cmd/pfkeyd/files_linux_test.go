@@ -102,23 +102,8 @@ func TestFiles(t *testing.T) {
 				}
 				words := strings.Fields(strings.NewReplacer("FILE", name, "DIR", at, "ENGINE",
 					"linux:"+engine).Replace(o.args))
-				cmd := pfkeyd(t, words[1:]...)
-				cmd.Args[0] = words[0]
 				var out bytes.Buffer
-				cmd.Stdout, cmd.Stderr = &out, &out
-				cmd.WaitDelay = time.Second // if it leaves an engine behind
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
-				}
-				ended := make(chan error, 1)
-				go func() { ended <- cmd.Wait() }()
-				err, interrupted := await(cmd, ended, what == "pipe" || strings.Contains(o.serves, what))
-				if err == errNoEnd {
-					_ = cmd.Process.Kill()
-					<-ended
-					t.Fatalf("it does not end, %s\n%s", map[bool]string{true: "interrupted",
-						false: "not interrupted"}[interrupted], &out)
-				}
+				cmd, err := oneEnd(t, words, &out, what == "pipe" || strings.Contains(o.serves, what))
 				taken := o.output && (what == "endless" || what == "nothing") ||
 					strings.Contains(o.serves, what) && what != "pipe" ||
 					strings.Contains(o.args, "man FILE") && what == "directory"
@@ -139,6 +124,35 @@ func TestFiles(t *testing.T) {
 			})
 		}
 	}
+}
+
+// oneEnd runs a command until it ends, which it is interrupted for if so wanted. An interrupt that comes before the
+// command has asked for any ends it by itself; then it is begun anew.
+func oneEnd(t *testing.T, words []string, out *bytes.Buffer, interrupt bool) (cmd *exec.Cmd, err error) {
+	t.Helper()
+	for range 5 {
+		cmd = pfkeyd(t, words[1:]...)
+		cmd.Args[0] = words[0]
+		out.Reset()
+		cmd.Stdout, cmd.Stderr = out, out
+		cmd.WaitDelay = time.Second // if it leaves an engine behind
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		var interrupted bool
+		if err, interrupted = await(cmd, ended, interrupt); err == errNoEnd {
+			_ = cmd.Process.Kill()
+			<-ended
+			t.Fatalf("it does not end, %s\n%s", map[bool]string{true: "interrupted",
+				false: "not interrupted"}[interrupted], out)
+		}
+		if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !s.Signaled() || s.Signal() != unix.SIGINT {
+			break
+		}
+	}
+	return cmd, err
 }
 
 // The first signal ends a command that waits for its standard input, or for whoever reads its standard output.
