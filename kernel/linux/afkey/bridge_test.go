@@ -229,6 +229,7 @@ func (w *listWalk[T]) Close() { w.rest = nil }
 
 func (b *bridge) Ask(bool)      {} // it would listen to ACQUIREs now
 func (b *bridge) GiveUp(uint32) {} // no message says so
+func (b *bridge) Settle()       {} // nothing waits on that host
 
 // policy is what netlink has said of a policy. How many refer to it is a rule of thumb.
 func (b *bridge) policy(r *rule, references int) *transform.Policy {

@@ -14,6 +14,8 @@ import (
 type Transforms interface {
 	States
 	Policies
+	// Settle says that a request has been answered: what has waited for that happens before it returns.
+	Settle()
 }
 
 // States is the database of SAs. Its errnos go to whoever asked, unchanged.

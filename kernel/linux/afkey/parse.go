@@ -75,6 +75,7 @@ func (c *client) Request(msg []byte, from pfkey.Cred) pfkey.Errno {
 	if errno != wire.OK {
 		k.fail(r, errno)
 	}
+	k.transforms.Settle()
 	return wire.OK
 }
 

@@ -279,7 +279,7 @@ func (x *Transforms) postReached(s *sa, found outcome) {
 	if found.hard || found.soft {
 		x.e.Post(func() {
 			x.reached(s, found)
-			x.runDue()
+			x.Settle()
 		})
 	}
 }

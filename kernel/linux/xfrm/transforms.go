@@ -56,8 +56,9 @@ func (x *Transforms) Next() (time.Time, bool) { return x.timers.Next() }
 // Age runs the timers that are due.
 func (x *Transforms) Age(now time.Time) { x.timers.Run(now) }
 
-// runDue runs the timers that were set to run at once.
-func (x *Transforms) runDue() {
+// Settle runs the timers that are due by now: those that a request or a packet has set to run at once, and those whose
+// time has come although nobody has called Age yet.
+func (x *Transforms) Settle() {
 	if at, ok := x.timers.Next(); ok {
 		if now := x.e.Now(); !at.After(now) {
 			x.timers.Run(now)

@@ -7,7 +7,8 @@ import (
 )
 
 // Update gives a LARVAL SA's place to a new one, or takes the new one's lifetimes and NAT-T ports over into an SA that
-// has keys. Then the new one is only what is told, as a DEAD SA. As for the rest it is [Transforms.Add].
+// has keys. Then the new one is only what is told, as a DEAD SA. A hard limit that this reaches takes effect when the
+// request is over, see [Transforms.Settle]. As for the rest it is [Transforms.Add].
 func (x *Transforms) Update(st *transform.State, by transform.By) wire.Errno {
 	s, errno := x.make(st)
 	if errno != wire.OK {
@@ -18,7 +19,6 @@ func (x *Transforms) Update(st *transform.State, by transform.By) wire.Errno {
 		return errno
 	}
 	x.tell(transform.Updated, s, by)
-	x.runDue()
 	return wire.OK
 }
 
