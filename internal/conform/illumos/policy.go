@@ -8,6 +8,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
 	"github.com/pfkeyd/pfkeyd/internal/spd"
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // policy adds a rule to a policy: that of a tunnel, or the system's.
@@ -23,7 +24,7 @@ type policy struct {
 	Acts   []act  `json:"acts,omitempty"`
 }
 
-// act is one alternative of a policy rule.
+// act is one alternative of a policy rule. Algorithms have illumos' numbers, -1 for none.
 type act struct {
 	Type    int    `json:"type,omitempty"`
 	AH      int    `json:"ah"`
@@ -75,8 +76,7 @@ func (a *policy) rule() (r spd.Rule, err error) {
 		return r, errors.New("a rule without acts")
 	}
 	for _, x := range a.Acts {
-		act := spd.Action{AH: x.AH, ESP: x.ESP, ESPAuth: x.ESPAuth, Unique: x.Unique, SelfEncap: x.Self,
-			KMProtocol: x.KMP, KMCookie: x.KMC,
+		act := spd.Action{Unique: x.Unique, SelfEncap: x.Self, KMProtocol: x.KMP, KMCookie: x.KMC,
 			Replay: x.Replay, EncryptMinBits: x.EMin, EncryptMaxBits: x.EMax}
 		switch x.Type {
 		case 0:
@@ -88,9 +88,18 @@ func (a *policy) rule() (r spd.Rule, err error) {
 		default:
 			return r, fmt.Errorf("unknown type of action %d", x.Type)
 		}
-		for _, alg := range []int{x.AH, x.ESP, x.ESPAuth} {
-			if alg < -1 || alg > 255 {
-				return r, fmt.Errorf("no algorithm number: %d", alg)
+		for _, alg := range []struct {
+			number int
+			symbol func(uint8) wire.AlgID
+			to     *int
+		}{{x.AH, dialect.Auth, &act.AH}, {x.ESP, dialect.Encrypt, &act.ESP}, {x.ESPAuth, dialect.Auth, &act.ESPAuth}} {
+			switch {
+			case alg.number == spd.NotUsed:
+				*alg.to = spd.NotUsed
+			case alg.number < 0 || alg.number > 255:
+				return r, fmt.Errorf("no algorithm number: %d", alg.number)
+			default:
+				*alg.to = int(alg.symbol(uint8(alg.number)))
 			}
 		}
 		r.Actions = append(r.Actions, act)
