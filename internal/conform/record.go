@@ -69,13 +69,10 @@ const maxUnhurried = 800 * time.Millisecond
 const tries = 5
 
 // Record plays scenarios and hands over what came back, in their order, one at a time: a recording, or what kept the
-// scenario from being played. The error is a *[UsageError] or *[GoneError] of the target, what write returned, or why
-// the rest was not played.
+// scenario from being played. [Try] says beforehand whether the target can be played on. The error is what write
+// returned, or why the rest was not played.
 func Record(ctx context.Context, c RecordConfig, write func(sc, rec *Scenario, err error) error) (Recorded, error) {
 	var did Recorded
-	if err := try(c.Target, c.Kernel); err != nil {
-		return did, err
-	}
 	switch live, ok := c.Target.(Live); {
 	case c.Workers != 0 || !ok:
 	case c.Messages > 0:

@@ -116,7 +116,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	if t == nil {
 		t = InProcess{Kernel: k, Addrs: c.Addrs, Tunables: c.Tunables, Fault: c.Fault}
 	}
-	if err := try(t, k); err != nil { // a bad tunable or fault is told once, not for each scenario
+	if err := Try(t, k); err != nil { // a bad tunable or fault is told once, not for each scenario
 		return rep, err
 	}
 	live, isLive := t.(Live)
@@ -156,8 +156,9 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	return rep, err
 }
 
-// try looks whether the recordings of a kernel can be played, and there is a machine to play on.
-func try(t Target, k *Kernel) error {
+// Try looks whether the recordings of a kernel can be played, and there is a machine to play on. The error is a
+// *[UsageError] or, if there is nobody to play with, a *[GoneError].
+func Try(t Target, k *Kernel) error {
 	if k.Dialect == nil {
 		return &UsageError{fmt.Errorf("%s is not emulated yet: its recordings can be read, not played", k.Name)}
 	}

@@ -338,6 +338,10 @@ func TestRecord(t *testing.T) {
 			}
 		})
 	}
+	code, _, stderr = record(in, "-o", out, "--against", "linux:"+filepath.Join(dir, "nowhere"))
+	if b, err := os.ReadFile(out); err != nil || code != 3 || string(b) != lines("t/flush", openA, flushed(1)) {
+		t.Errorf("exit %d, %q; nobody was there, and the file is now %q, %v", code, stderr, b, err)
+	}
 }
 
 // Nobody at the address is told apart from scenarios that fail.

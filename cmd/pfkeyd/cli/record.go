@@ -104,6 +104,13 @@ func (e *env) recordScenarios(ctx context.Context, c recording) (code int) {
 			return command.ExitFailed
 		}
 	}
+	if err := conform.Try(c.Target, c.Kernel); err != nil { // before a file is emptied for nothing
+		complain(err)
+		if _, ok := errors.AsType[*conform.GoneError](err); ok {
+			return command.ExitNoEngine
+		}
+		return command.ExitUsage
+	}
 	w := e.stdout
 	if c.out != "" && c.out != "-" {
 		file, err := files.Create(ctx, c.out, 0o666)
@@ -127,14 +134,6 @@ func (e *env) recordScenarios(ctx context.Context, c recording) (code int) {
 		}
 		return rec.Write(buf)
 	})
-	if _, ok := errors.AsType[*conform.UsageError](err); ok {
-		complain(err)
-		return command.ExitUsage
-	}
-	if _, ok := errors.AsType[*conform.GoneError](err); ok {
-		complain(err)
-		return command.ExitNoEngine
-	}
 	if err != nil {
 		complain(fmt.Errorf("stopped after %d scenarios: %w", did.Scenarios, err))
 	}
