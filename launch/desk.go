@@ -96,11 +96,12 @@ func (d *Desk) Serve(_ context.Context, l net.Listener) error {
 // enter opens a session, or says why there is none.
 func (d *Desk) enter(c net.Conn, refusal error, left func()) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	switch {
 	case d.door.Shutting(): // Close may wait already
+		d.mu.Unlock()
 		c.Close()
 	case refusal != nil:
+		d.mu.Unlock()
 		left()
 		d.turnAway(c, refusal)
 	default:
@@ -108,6 +109,7 @@ func (d *Desk) enter(c net.Conn, refusal error, left func()) {
 			defer left()
 			d.ServeConn(c)
 		})
+		d.mu.Unlock()
 	}
 }
 

@@ -3,6 +3,8 @@ package launch_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -111,6 +113,35 @@ func TestDeskCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	serveDesk(t, d, l)
+	if _, err := launch.Dial(path); err == nil || !strings.Contains(err.Error(), "user 7 may not") {
+		t.Errorf("%v", err)
+	}
+}
+
+// curious is a log handler that asks a desk for its lock.
+type curious struct {
+	slog.Handler
+	desk *launch.Desk
+}
+
+func (c *curious) Handle(context.Context, slog.Record) error {
+	_, other := net.Pipe()
+	c.desk.ServeConn(other) // no Unix socket: it only looks
+	return nil
+}
+
+// Whoever is turned away, and whoever logs that, holds up nobody else at the desk.
+func TestDeskTurnsAwayUnlocked(t *testing.T) {
+	office := openOffice(t)
+	log := &curious{Handler: slog.NewTextHandler(io.Discard, nil)}
+	log.desk = launch.NewDesk(office.server, launch.DeskOptions{Log: slog.New(log),
+		Check: func(net.Conn) error { return errors.New("user 7 may not") }})
+	path := filepath.Join(t.TempDir(), "a")
+	l, err := pfkey.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveDesk(t, log.desk, l)
 	if _, err := launch.Dial(path); err == nil || !strings.Contains(err.Error(), "user 7 may not") {
 		t.Errorf("%v", err)
 	}
