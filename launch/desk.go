@@ -65,7 +65,6 @@ func NewDesk(server *pfkey.Server, o DeskOptions) *Desk {
 		Waits: func(err error, retry time.Duration) {
 			d.log.Warn("cannot accept who hands sockets over", "err", err, "retry", retry)
 		},
-		Enter: d.enter,
 	})
 	return d
 }
@@ -87,7 +86,7 @@ func (d *Desk) Counters() DeskCounters {
 // Serve opens a session for everybody who comes through l, whose sockets must be of type SOCK_SEQPACKET, until Close.
 // It closes l, and returns nil after Close.
 func (d *Desk) Serve(_ context.Context, l net.Listener) error {
-	if err := d.door.Serve(l); err != nil {
+	if err := d.door.Serve(l, d.enter); err != nil {
 		return fmt.Errorf("launch: %w", err)
 	}
 	return nil

@@ -114,7 +114,6 @@ func NewServer(target Target, o Options) *Server {
 		Waits: func(err error, retry time.Duration) {
 			s.log.Warn("packet port: accept", "err", err, "retry", retry)
 		},
-		Enter: s.start,
 	})
 	return s
 }
@@ -131,21 +130,20 @@ type conn struct {
 }
 
 // Serve accepts connections of l until the server is stopped or closed, and then returns nil once every goroutine of
-// its connections has ended; l is closed. When ctx ends the whole server is closed as by Close. Serve on a server that
+// l's connections has ended; l is closed. When ctx ends the whole server is closed as by Close. Serve on a server that
 // was stopped closes l and returns nil. Any other error is that of l; connections that it has accepted go on until
 // Close.
 //
 // Each datagram of a connection must be one Read, as for "unixpacket".
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	if s.isStopped() {
-		return l.Close()
-	}
 	stop := context.AfterFunc(ctx, func() { s.Close() })
 	defer stop()
-	if err := s.door.Serve(l); err != nil {
+	var own sync.WaitGroup
+	err := s.door.Serve(l, func(nc net.Conn, refusal error, left func()) { s.start(nc, refusal, left, &own) })
+	if err != nil {
 		return err
 	}
-	s.all.Wait()
+	own.Wait()
 	return nil
 }
 
@@ -155,8 +153,8 @@ func (s *Server) isStopped() bool {
 	return s.stopped
 }
 
-// start runs the two goroutines of a connection.
-func (s *Server) start(nc net.Conn, refusal error, left func()) {
+// start runs the two goroutines of a connection, which count in own, too.
+func (s *Server) start(nc net.Conn, refusal error, left func(), own *sync.WaitGroup) {
 	c := &conn{s: s, nc: nc, out: newQueue(s.opts.Queue), left: left}
 	s.mu.Lock()
 	if s.stopped {
@@ -165,8 +163,10 @@ func (s *Server) start(nc net.Conn, refusal error, left func()) {
 		return
 	}
 	s.conns[c] = struct{}{}
+	own.Add(1)
 	s.all.Add(1)
 	if refusal == nil {
+		own.Add(1)
 		s.all.Add(1)
 		s.readers.Add(1)
 	}
@@ -180,12 +180,14 @@ func (s *Server) start(nc net.Conn, refusal error, left func()) {
 	} else {
 		c.control(Hello{Name: s.opts.Name})
 		go func() { // the reader: ends when the client leaves or the server stops
+			defer own.Done()
 			defer s.all.Done()
 			defer s.readers.Done()
 			c.read()
 		}()
 	}
 	go func() { // the writer: ends with the queue or when the client leaves
+		defer own.Done()
 		defer s.all.Done()
 		c.write()
 	}()

@@ -649,6 +649,46 @@ func TestServeAfterClose(t *testing.T) {
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the listener is open: %v", err)
 	}
+	if err := srv.Serve(t.Context(), l); err != nil {
+		t.Errorf("Serve with a listener that is closed = %v", err)
+	}
+}
+
+// Serve waits for the connections of its own listener, not for those of another.
+func TestServeTwoListeners(t *testing.T) {
+	srv := packetport.NewServer(&target{}, packetport.Options{})
+	var paths []string
+	var ends []chan error
+	for range 2 {
+		path := filepath.Join(t.TempDir(), "p")
+		l, err := net.Listen("unixpacket", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := make(chan error, 1)
+		go func() { end <- srv.Serve(t.Context(), l) }()
+		paths, ends = append(paths, path), append(ends, end)
+	}
+	c, err := packetport.Dial(t.Context(), paths[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := srv.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ends[0]; err != nil {
+		t.Errorf("Serve without a connection = %v", err)
+	}
+	select {
+	case err := <-ends[1]:
+		t.Errorf("Serve = %v while its connection is open", err)
+	default:
+	}
+	srv.Close()
+	if err := <-ends[1]; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
 }
 
 func TestServeContext(t *testing.T) {

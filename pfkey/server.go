@@ -66,7 +66,7 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.door = door.NewDoorway(door.Rules{Enter: s.admit, Waits: func(err error, retry time.Duration) {
+	s.door = door.NewDoorway(door.Rules{Waits: func(err error, retry time.Duration) {
 		s.failed.Add(1)
 		s.log.Error("cannot accept a connection", "err", err, "retry", retry)
 	}})
@@ -85,7 +85,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		defer close(finished)
 		_ = s.Shutdown(context.WithoutCancel(ctx))
 	})
-	err := s.door.Serve(l)
+	err := s.door.Serve(l, s.admit)
 	if !unhook() {
 		<-finished
 	}

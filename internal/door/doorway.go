@@ -15,9 +15,10 @@ type Rules struct {
 	Max   int                                  // how many may be inside at a time; 0: any number
 	Full  error                                // what one more is told
 	Waits func(err error, retry time.Duration) // hears when none can be accepted, see [Acceptor]
-	// Enter takes over c, which may come in unless there is a refusal to tell it. It calls left once c is gone.
-	Enter func(c net.Conn, refusal error, left func())
 }
+
+// An Enter takes over c, which may come in unless there is a refusal to tell it. It calls left once c is gone.
+type Enter func(c net.Conn, refusal error, left func())
 
 // A Doorway is where a server lets connections in: through any number of listeners, until it is shut. It is safe for
 // concurrent use.
@@ -35,9 +36,9 @@ func NewDoorway(r Rules) *Doorway {
 	return &Doorway{rules: r, shut: make(chan struct{}), listeners: map[net.Listener]chan struct{}{}}
 }
 
-// Serve has Enter called with every connection that comes through l, one after the other, until the doorway is shut,
+// Serve calls enter with every connection that comes through l, one after the other, until the doorway is shut,
 // and closes l. It returns nil then, and at once if that was before. Any other error is that of l.
-func (d *Doorway) Serve(l net.Listener) error {
+func (d *Doorway) Serve(l net.Listener, enter Enter) error {
 	defer l.Close()
 	done := make(chan struct{})
 	defer close(done)
@@ -65,11 +66,12 @@ func (d *Doorway) Serve(l net.Listener) error {
 		case err != nil:
 			return err
 		}
-		d.enter(c)
+		d.let(c, enter)
 	}
 }
 
-func (d *Doorway) enter(c net.Conn) {
+// let has enter take over c.
+func (d *Doorway) let(c net.Conn, enter Enter) {
 	var refusal error
 	if d.rules.Check != nil {
 		refusal = d.rules.Check(c)
@@ -80,7 +82,7 @@ func (d *Doorway) enter(c net.Conn) {
 	}
 	d.inside++
 	d.mu.Unlock()
-	d.rules.Enter(c, refusal, func() {
+	enter(c, refusal, func() {
 		d.mu.Lock()
 		d.inside--
 		d.mu.Unlock()

@@ -31,11 +31,11 @@ func TestDoorway(t *testing.T) {
 			return nil
 		},
 		Max: 2, Full: full,
-		Enter: func(c net.Conn, refusal error, left func()) {
-			c.Close()
-			guests <- guest{refusal, left}
-		},
 	})
+	enter := func(c net.Conn, refusal error, left func()) {
+		c.Close()
+		guests <- guest{refusal, left}
+	}
 	var paths []string
 	var ends []chan error
 	serve := func() {
@@ -45,7 +45,7 @@ func TestDoorway(t *testing.T) {
 			t.Fatal(err)
 		}
 		end := make(chan error, 1)
-		go func() { end <- d.Serve(l) }()
+		go func() { end <- d.Serve(l, enter) }()
 		paths, ends = append(paths, path), append(ends, end)
 	}
 	come := func(path string) guest {
@@ -104,19 +104,20 @@ func TestDoorway(t *testing.T) {
 // Who waits for a doorway goes on when his context ends.
 func TestDoorwayWait(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
-	d := door.NewDoorway(door.Rules{Enter: func(c net.Conn, _ error, left func()) {
+	d := door.NewDoorway(door.Rules{})
+	enter := func(c net.Conn, _ error, left func()) {
 		close(entered)
 		<-leave
 		c.Close()
 		left()
-	}})
+	}
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := door.Listen("unixpacket", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	end := make(chan error, 1)
-	go func() { end <- d.Serve(l) }()
+	go func() { end <- d.Serve(l, enter) }()
 	c, err := net.Dial("unixpacket", path)
 	if err != nil {
 		t.Fatal(err)
