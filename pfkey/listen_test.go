@@ -281,3 +281,18 @@ func TestListenRace(t *testing.T) {
 		}
 	}
 }
+
+// Others might put sockets of their own into a directory that is open to them.
+func TestRunningElsewhere(t *testing.T) {
+	dir := atHome(t)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := "pfkey: the directory " + dir + " has mode 0755, others may use it; it must be 0700"
+	if _, err := pfkey.Running(); err == nil || err.Error() != want {
+		t.Errorf("Running: %v, want %s", err, want)
+	}
+}

@@ -51,7 +51,7 @@ func Running() ([]Address, error) {
 	if err := door.CheckDir(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pfkey: %w", err)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
