@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -235,6 +236,9 @@ func TestEncapErrors(t *testing.T) {
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, tt.got, tt.want)
+		}
+		if tt.got != nil && !strings.HasPrefix(tt.got.Error(), "ipsec: ") {
+			t.Errorf("%s: %v, want an error that names the package", tt.name, tt.got)
 		}
 	}
 }

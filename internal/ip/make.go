@@ -6,10 +6,10 @@ import (
 	"net/netip"
 )
 
-// What can be wrong with a datagram that is to be made.
+// What can be wrong with a datagram that is to be made. Package ipsec hands both on as its own, so they bear its name.
 var (
-	ErrAddress = errors.New("ip: addresses are not of one family")
-	ErrTooLong = errors.New("ip: datagram would exceed 65535 bytes")
+	ErrAddress = errors.New("ipsec: addresses are not of one family")
+	ErrTooLong = errors.New("ipsec: datagram would exceed 65535 bytes")
 )
 
 // Fields are what a header says beside its length and checksum. Both addresses are of one family, which is that of the
