@@ -67,7 +67,7 @@ var layers = map[string]layer{
 		why:   "sockets know no kernel",
 	},
 	"internal/policyfile": {
-		own: []string{"wire", "internal/spd", "pfkey", "internal/spelling"},
+		own: []string{"wire", "internal/spd", "pfkey", "internal/ip", "internal/spelling"},
 		why: "a text says what policies there shall be; what comes of them is the kernel's",
 	},
 	"internal/spd": {own: []string{"internal/ip"}, not: noClock,
@@ -152,7 +152,8 @@ var layers = map[string]layer{
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
 	"internal/kernels": {
-		own: []string{"wire", "ipsec", "internal/spd", "pfkey", "internal/engine", "kernel", "internal/policyfile"},
+		own: []string{"wire", "ipsec", "internal/spd", "pfkey", "internal/engine", "kernel", "internal/ip",
+			"internal/policyfile"},
 		why: "it is the table of kernels, and what differs between them outside of their folders",
 	},
 	"internal/ip": {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -75,11 +76,11 @@ func templatesOf(a *spd.Action) (typ uint16, templates []wire.IPsecRequest) {
 		t.Mode = wire.ModeTunnel
 	}
 	if a.ESP != spd.NotUsed || a.ESPAuth != spd.NotUsed {
-		t.Proto = 50
+		t.Proto = ip.ProtoESP
 		templates = append(templates, t)
 	}
 	if a.AH != spd.NotUsed {
-		t.Proto = 51
+		t.Proto = ip.ProtoAH
 		templates = append(templates, t)
 	}
 	return wire.KAMEPolicyIPsec, templates

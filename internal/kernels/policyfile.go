@@ -44,7 +44,7 @@ var (
 
 func loadIpsecconf(e *engine.Engine, r io.Reader, name string) error {
 	auth, encrypt := illumos.Algorithms()
-	f, err := policyfile.Ipsecconf(r, name, auth, encrypt)
+	f, err := policyfile.Ipsecconf(r, name, e.Dialect(), auth, encrypt)
 	if err != nil {
 		return err
 	}

@@ -38,14 +38,14 @@ type Rules struct {
 // that are no prefix are refused. What ipsecconf has no word for, since others set it, has one of ours: km_proto,
 // km_cookie, replay and self_encap, among the properties.
 //
-// auth and encrypt are the algorithms that the kernel has, which say how long keys may be. Errors are those of r or say
-// what is wrong with the file; those about one place of it are of type *[Error].
-func Ipsecconf(r io.Reader, name string, auth, encrypt []wire.Alg) (*Rules, error) {
+// d has the names and numbers of algorithms; auth and encrypt are those that the kernel has, and say how long keys may
+// be. Errors are those of r or say what is wrong with the file; those about one place of it are of type *[Error].
+func Ipsecconf(r io.Reader, name string, d *wire.Dialect, auth, encrypt []wire.Alg) (*Rules, error) {
 	text, err := read(r, name)
 	if err != nil {
 		return nil, err
 	}
-	p := &ipsecconfReader{file: name, text: text, line: 1, column: 1, auth: auth, encrypt: encrypt}
+	p := &ipsecconfReader{file: name, text: text, line: 1, column: 1, dialect: d, auth: auth, encrypt: encrypt}
 	if err := p.parse(); err != nil {
 		return nil, err
 	}
@@ -69,6 +69,7 @@ type ipsecconfReader struct {
 	line, column  int
 	mid           bool // a word of this line has been read
 	ahead         *word
+	dialect       *wire.Dialect
 	auth, encrypt []wire.Alg
 	tunnels       []madeTunnel
 	rules         []rankedRule
@@ -678,7 +679,7 @@ func parseLengths(s string) (lo, hi uint16, ok bool) {
 
 // authAlgorithm reads an algorithm whose key has one length.
 func (p *ipsecconfReader) authAlgorithm(w word) (int, error) {
-	id, lo, hi, err := p.algorithm(w, authNames, wire.Illumos().AuthByName, wire.Illumos().Auth)
+	id, lo, hi, err := p.algorithm(w, authNames, p.dialect.AuthByName, p.dialect.Auth)
 	if err != nil {
 		return 0, err
 	}
@@ -689,7 +690,7 @@ func (p *ipsecconfReader) authAlgorithm(w word) (int, error) {
 }
 
 func (p *ipsecconfReader) encryptAlgorithm(w word) (id int, lo, hi uint16, err error) {
-	id, lo, hi, err = p.algorithm(w, encryptNames, wire.Illumos().EncryptByName, wire.Illumos().Encrypt)
+	id, lo, hi, err = p.algorithm(w, encryptNames, p.dialect.EncryptByName, p.dialect.Encrypt)
 	if err != nil {
 		return 0, 0, 0, err
 	}

@@ -21,7 +21,7 @@ dladm create-iptun -t -T ipv6 -a local=2001:db8::1,remote=2001:db8::2 tun6
 
 func ipsecconf(text string) (*policyfile.Rules, error) {
 	auth, encrypt := illumos.Algorithms()
-	return policyfile.Ipsecconf(strings.NewReader(text), "p", auth, encrypt)
+	return policyfile.Ipsecconf(strings.NewReader(text), "p", wire.Illumos(), auth, encrypt)
 }
 
 // What becomes of packets by such rules is seen in kernel/illumos.

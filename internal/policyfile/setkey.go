@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -199,7 +200,7 @@ func (p *setkeyReader) selector(pol *pfkey.Policy) (err error) {
 	if w := p.peek(); w == "-P" {
 		return nil
 	}
-	if proto != protoICMP && proto != protoICMPv6 {
+	if proto != ip.ProtoICMP && proto != ip.ProtoICMPv6 {
 		p.next()
 		return p.fail("this protocol has no parts to name")
 	}
@@ -217,20 +218,14 @@ func (p *setkeyReader) selector(pol *pfkey.Policy) (err error) {
 	return nil
 }
 
-// Protocols of IP, and that of PF_KEY for all of them.
-const (
-	protoICMP   = 1
-	protoESP    = 50
-	protoAH     = 51
-	protoICMPv6 = 58
-	protoComp   = 108
-	protoAny    = 255
-)
+// protoAny is PF_KEY's number for all protocols.
+const protoAny = 255
 
 // upperProtocols are those that may be called by name.
 var upperProtocols = map[string]uint8{
-	"any": protoAny, "ip": 0, "icmp": protoICMP, "igmp": 2, "ip4": 4, "ipencap": 4, "tcp": 6, "udp": 17, "ipv6": 41,
-	"gre": 47, "esp": protoESP, "ah": protoAH, "icmp6": protoICMPv6, "ipv6-icmp": protoICMPv6, "ospf": 89, "sctp": 132,
+	"any": protoAny, "ip": 0, "icmp": ip.ProtoICMP, "igmp": 2, "ip4": ip.ProtoIPv4, "ipencap": ip.ProtoIPv4,
+	"tcp": ip.ProtoTCP, "udp": ip.ProtoUDP, "ipv6": ip.ProtoIPv6, "gre": 47, "esp": ip.ProtoESP, "ah": ip.ProtoAH,
+	"icmp6": ip.ProtoICMPv6, "ipv6-icmp": ip.ProtoICMPv6, "ospf": 89, "sctp": 132,
 }
 
 // net reads ADDRESS[/BITS][[PORT]].
@@ -375,11 +370,11 @@ func (p *setkeyReader) template() (t wire.IPsecRequest, err error) {
 	}
 	switch part[0] {
 	case "esp":
-		t.Proto = protoESP
+		t.Proto = ip.ProtoESP
 	case "ah":
-		t.Proto = protoAH
+		t.Proto = ip.ProtoAH
 	case "ipcomp":
-		t.Proto = protoComp
+		t.Proto = ip.ProtoComp
 	default:
 		return t, p.fail("want esp, ah or ipcomp")
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/afkey"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/kernel/status"
@@ -67,7 +68,7 @@ func describePolicy(p *transform.Policy) status.Policy {
 
 // describeTemplate is a template as setkey(8) writes it: protocol, mode, the ends of a tunnel, level.
 func describeTemplate(t *transform.Template) string {
-	proto, ok := map[uint8]string{50: "esp", 51: "ah", 108: "ipcomp"}[t.Proto]
+	proto, ok := map[uint8]string{ip.ProtoESP: "esp", ip.ProtoAH: "ah", ip.ProtoComp: "ipcomp"}[t.Proto]
 	if !ok {
 		proto = strconv.Itoa(int(t.Proto))
 	}
