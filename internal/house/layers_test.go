@@ -77,9 +77,17 @@ var layers = map[string]layer{
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
+		own: []string{"wire", "packet", "pfkey", "internal/engine", "internal/kernels"},
+		why: "it is the face of the kernels and knows none of them",
+	},
+	"kernel/illumos": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "internal/ip",
-			"internal/kernels"},
-		why: "a kernel answers messages; it has no files, commands or network",
+			"kernel/status"},
+		why: "a kernel answers messages; it has no files, commands or network, and no other kernel",
+	},
+	"kernel/linux": {
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "internal/ip", "kernel/status"},
+		why: "a kernel answers messages; it has no files, commands or network, and no other kernel",
 	},
 	"kernel/linux/afkey": {
 		own: []string{"wire", "sadb", "internal/spd", "pfkey", "internal/engine", "kernel/linux/transform",
@@ -368,7 +376,12 @@ func TestLayersRefuse(t *testing.T) {
 		{"internal/engine", module + "/kernel/illumos", false},
 		{"internal/engine", module + "/pfkey/pfkeytest", false},
 		{"kernel/illumos", module + "/internal/engine", true},
-		{"kernel/illumos", module + "/conform", false},
+		{"kernel/illumos", module + "/internal/conform", false},
+		{"kernel/illumos", module + "/internal/kernels", false},
+		{"kernel/illumos", module + "/kernel/linux", false},
+		{"kernel/linux", module + "/internal/kernels", false},
+		{"kernel/linux", module + "/kernel/linux/xfrm", true},
+		{"kernel", module + "/internal/kernels", true},
 		{"kernel/illumos", module + "/internal/policyfile", false},
 		{"internal/kernels", module + "/internal/policyfile", true},
 		{"kernel/illumos", "net/http", false},
