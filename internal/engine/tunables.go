@@ -16,12 +16,15 @@ import (
 type Tunable struct {
 	Name              string // as its system writes it
 	Min, Max, Default int64
+
+	base int // that of its module
 }
 
 // A Module is a part of a kernel with tunables of its own. Their names are MODULE:NAME; without a module the name is
 // meant for all that have it.
 type Module struct {
 	Name string // empty: the tunables have none before their names
+	Base int    // in which whoever runs it writes numbers; 0: they say so themselves, as 0x10 does
 	Rows []Tunable
 }
 
@@ -41,6 +44,7 @@ func NewTunables(values map[string]string, modules ...Module) (*Tunables, error)
 			if m.Name != "" {
 				row.Name = m.Name + ":" + row.Name
 			}
+			row.base = m.Base
 			t.rows = append(t.rows, row)
 		}
 	}
@@ -85,8 +89,9 @@ func (t *Tunables) parse(name, text string) error {
 		return fmt.Errorf("unknown tunable %q (known: %s)", name, strings.Join(t.names(), ", "))
 	}
 	for _, i := range found {
-		n, err := strconv.ParseInt(text, 0, 64)
-		if row := &t.rows[i]; err != nil || !row.takes(n) {
+		row := &t.rows[i]
+		n, err := strconv.ParseInt(text, row.base, 64)
+		if err != nil || !row.takes(n) {
 			return fmt.Errorf("tunable %s: %q is not a number from %d to %d", name, text, row.Min, row.Max)
 		}
 		t.values[i].Store(n)

@@ -37,7 +37,7 @@ func New(e *engine.Engine, o engine.Options) (*Kernel, error) {
 	}
 	k := &Kernel{d: wire.Linux()}
 	var err error
-	if k.tun, err = engine.NewTunables(o.Tunables, engine.Module{Rows: tunableRows[:]}); err != nil {
+	if k.tun, err = engine.NewTunables(o.Tunables, engine.Module{Base: 10, Rows: tunableRows[:]}); err != nil {
 		return nil, fmt.Errorf("linux: %w", err)
 	}
 	k.transforms = xfrm.New(e, k.d.Order, k.tunable(tunAcqExpires))

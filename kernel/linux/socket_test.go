@@ -154,11 +154,15 @@ func TestOptionsAndTunables(t *testing.T) {
 	if diff := cmp.Diff([]int{0}, h.seqs(read(h.s), wire.MsgExpire)); diff != "" {
 		t.Error(diff)
 	}
-	for name, value := range map[string]string{"net.core.nothing": "1", "net.core.rmem_default": "1",
-		"net.core.xfrm_acq_expires": "soon"} {
-		if _, err := kernels.New("linux", engine.Options{Tunables: map[string]string{name: value}}); err == nil {
-			t.Errorf("%s=%s is accepted", name, value)
+	for _, tt := range [][2]string{{"net.core.nothing", "1"}, {"net.core.rmem_default", "1"},
+		{"net.core.xfrm_acq_expires", "soon"}, {"net.core.rmem_max", "0x10000"}} {
+		if _, err := kernels.New("linux", engine.Options{Tunables: map[string]string{tt[0]: tt[1]}}); err == nil {
+			t.Errorf("%s=%s is accepted", tt[0], tt[1])
 		}
+	}
+	padded := newHost(t, engine.Options{Tunables: map[string]string{"net.core.rmem_default": "03000"}})
+	if got, _ := padded.s.GetOption(pfkey.OptionRecvBuffer); got != 3000 {
+		t.Errorf("rmem_default=03000 is %d, want a decimal number", got)
 	}
 	for _, test := range []struct {
 		name  string
