@@ -12,7 +12,7 @@ PLATFORMS = linux/arm linux/386 linux/arm64 linux/s390x freebsd/amd64 freebsd/ar
 # Packages that build where there are no sockets, though some of what they have needs them.
 SOCKETLESS = ./pfkey ./internal/racelab
 # Packages whose tests run on an emulated big-endian machine: those that read and write bytes.
-BYTES     = ./wire/... ./packet/... ./ipsec/... ./sadb/... ./internal/spd/... ./packetport/...
+BYTES     = ./wire/... ./packet/... ./internal/ip/... ./ipsec/... ./sadb/... ./internal/spd/... ./packetport/...
 # Options of make mutants, such as MUTANTS='-sample 200 -seed 7' or MUTANTS='-ops all'.
 MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.
