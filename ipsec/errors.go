@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
-	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // What can be wrong with a packet. All are returned as they are, so they compare with ==; none carries bytes of the
@@ -30,23 +29,3 @@ var (
 	ErrIV        = errors.New("ipsec: IV has the wrong length")
 	ErrAlign     = errors.New("ipsec: impossible alignment")
 )
-
-// ReasonFor is the reason under which a packet that met err is dropped; [packet.BadHeader] for an error of somebody
-// else.
-func ReasonFor(err error) packet.Reason {
-	switch err {
-	case nil:
-		return packet.NoReason
-	case ErrICV:
-		return packet.BadICV
-	case ErrLength, ErrIV:
-		return packet.CryptoFailed
-	case ErrAHLen:
-		return packet.BadLength
-	case ErrFragment:
-		return packet.Fragment
-	case ErrKeepalive:
-		return packet.Keepalive
-	}
-	return packet.BadHeader
-}

@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/pfkeyd/pfkeyd/ipsec"
-	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 // TestKeysNeverPrint formats everything that holds a key with every verb and looks for the key.
@@ -148,8 +147,6 @@ func TestNames(t *testing.T) {
 		ipsec.Proto(17).String():      "unknown(0x11)",
 		(*ipsec.Cipher)(nil).String(): "none",
 		(*ipsec.MAC)(nil).String():    "none",
-		packet.Kind(99).String():      "unknown(0x63)",
-		packet.Reason(200).String():   "unknown(0xc8)",
 	} {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)

@@ -282,6 +282,9 @@ func TestRegistry(t *testing.T) {
 	if _, ok := packet.KindByName(""); ok {
 		t.Error("found a kind without a name")
 	}
+	if k, r := packet.Kind(99).String(), packet.Reason(200).String(); k != "unknown(0x63)" || r != "unknown(0xc8)" {
+		t.Errorf("what is neither is called %q and %q", k, r)
+	}
 }
 
 // push puts a packet of so many bytes into q.

@@ -47,7 +47,7 @@ var layers = map[string]layer{
 		why: "what became of a packet is told without knowing what is in it",
 	},
 	"ipsec": {
-		own:   []string{"packet", "internal/ip"},
+		own:   []string{"internal/ip"},
 		third: []string{"golang.org/x/crypto", "github.com/aead/serpent"},
 		not: map[string]string{
 			"net":     "it has no sockets",

@@ -67,7 +67,7 @@ func (e *fakeEngine) Inbound(p *packet.Packet) {
 	e.mu.Unlock()
 	in, err := ipsec.ParseInbound(p.Data)
 	if err != nil {
-		p.End(packet.Verdict{Kind: packet.Dropped, Reason: ipsec.ReasonFor(err)})
+		p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.BadHeader})
 		return
 	}
 	deliver := packet.Verdict{Kind: packet.Delivered, Inner: inner}
