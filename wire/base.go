@@ -71,12 +71,13 @@ const (
 	SATypeUnspec SAType = 0
 	SATypeAH     SAType = 2
 	SATypeESP    SAType = 3
-	SATypeTCPSig SAType = 4 // TCP signatures: illumos, since 2024
+	SATypeTCPSig SAType = 4 // TCP signatures: illumos, since 2024, and the BSDs
 	SATypeRSVP   SAType = 5
 	SATypeOSPFv2 SAType = 6
 	SATypeRIPv2  SAType = 7
 	SATypeMIP    SAType = 8
-	SATypeIPComp SAType = 9 // IP compression: all but illumos
+	SATypeIPComp SAType = 9  // IP compression: all but illumos
+	SATypeIPIP   SAType = 10 // a tunnel without protection: OpenBSD
 )
 
 // String is the name in lower case, such as esp, or unknown(0x2a).

@@ -85,6 +85,36 @@ func codecOf(d *dialect, t wire.ExtType) (codec, bool) {
 		}
 		return codec{}, false
 	}
+	if d.Name == "openbsd" {
+		switch t {
+		case wire.OpenBSDExtXSrcMask, wire.OpenBSDExtXDstMask, wire.OpenBSDExtXSrcFlow, wire.OpenBSDExtXDstFlow,
+			wire.OpenBSDExtXDst2:
+			return address, true
+		case wire.OpenBSDExtXProtocol, wire.OpenBSDExtXFlowType, wire.OpenBSDExtXSAType2:
+			return typed(t, (*dialect).ParseFlowProtocol, (*dialect).AppendFlowProtocol), true
+		case wire.OpenBSDExtXSA2:
+			return plain((*dialect).ParseSA, (*dialect).AppendSecondSA), true
+		case wire.OpenBSDExtXPolicy, wire.OpenBSDExtXTap, wire.OpenBSDExtXMTU:
+			return typed(t, (*dialect).ParseWord, (*dialect).AppendWord), true
+		case wire.OpenBSDExtXSupportedComp:
+			return typed(t, (*dialect).ParseSupported, (*dialect).AppendSupported), true
+		case wire.OpenBSDExtXUDPEncap:
+			return typed(t, (*dialect).ParseNATTPort, (*dialect).AppendNATTPort), true
+		case wire.OpenBSDExtXLifetimeLastUse:
+			return lifetime, true
+		case wire.OpenBSDExtXTag:
+			return plain((*dialect).ParseTag, (*dialect).AppendTag), true
+		case wire.OpenBSDExtXCounter:
+			return plain((*dialect).ParseCounter, (*dialect).AppendCounter), true
+		case wire.OpenBSDExtXRDomain:
+			return plain((*dialect).ParseRDomain, (*dialect).AppendRDomain), true
+		case wire.IllumosExtXReplayValue:
+			return plain((*dialect).ParseReplayValue, (*dialect).AppendReplayValue), true
+		case wire.OpenBSDExtXIface:
+			return plain((*dialect).ParseIface, (*dialect).AppendIface), true
+		}
+		return codec{}, false
+	}
 	switch t {
 	case wire.KAMEExtXPolicy:
 		return plain((*dialect).ParsePolicy, (*dialect).AppendPolicy), true
@@ -94,8 +124,12 @@ func codecOf(d *dialect, t wire.ExtType) (codec, bool) {
 		return plain((*dialect).ParseNATTType, (*dialect).AppendNATTType), true
 	case wire.KAMEExtXNATTSPort, wire.KAMEExtXNATTDPort:
 		return typed(t, (*dialect).ParseNATTPort, (*dialect).AppendNATTPort), true
-	case wire.KAMEExtXNATTOA:
+	case wire.KAMEExtXNATTOA, wire.KAMEExtXNATTOAR, wire.FreeBSDExtXNewAddressSrc, wire.FreeBSDExtXNewAddressDst:
 		return address, true
+	case wire.KAMEExtXNATTFrag:
+		return plain((*dialect).ParseNATTFrag, (*dialect).AppendNATTFrag), true
+	case wire.FreeBSDExtXSAReplay:
+		return plain((*dialect).ParseSAReplay, (*dialect).AppendSAReplay), true
 	case wire.LinuxExtXSecCtx:
 		return plain((*dialect).ParseSecCtx, (*dialect).AppendSecCtx), true
 	case wire.LinuxExtXKMAddress:

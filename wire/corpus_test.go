@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,11 +142,16 @@ func TestRecordedAnswersAreValid(t *testing.T) {
 		bad := 0
 		for _, m := range recordings(t, d) {
 			err := d.Validate(m.msg)
-			hostile := strings.HasPrefix(m.name, "mut/") || strings.HasPrefix(m.name, "parse/") ||
-				strings.HasPrefix(m.name, "promisc/") ||
-				strings.HasPrefix(m.name, "base/")
+			hostile := slices.ContainsFunc([]string{"mut/", "parse/", "promisc/", "base/", "order/",
+				"broadcast/promisc", "broadcast/five-errors"}, func(class string) bool {
+				return strings.HasPrefix(m.name, class)
+			})
+			h, _ := d.Header(m.msg)
 			switch {
 			case !m.answer || err == nil:
+			case h.Type == wire.MsgXPromisc: // around a message, where extensions should be
+			case d.Name == "netbsd" && strings.HasPrefix(m.name, "acquire/tunnel-no-addresses") && errors.Is(err,
+				wire.ErrShort): // NetBSD tells what it has of such a tunnel: addresses without sockaddrs
 			case strings.HasPrefix(m.name, "spd/tunnel-other-family-plus-transport") && errors.Is(err, wire.ErrLength):
 				// Linux computes the wrong message length for such a policy.
 			case hostile:

@@ -8,7 +8,7 @@ import (
 // Dialect is what one family of kernels made of PF_KEY: byte order, address families, numbers, names and layouts. Its
 // values are shared and immutable: read the fields, but change the byte order with [Dialect.WithOrder].
 type Dialect struct {
-	Name            string           // "illumos", "linux"
+	Name            string           // "illumos", "linux", "netbsd", "freebsd", "openbsd"
 	Order           binary.ByteOrder // of everything that is not an SPI, a port or an address
 	AFInet, AFInet6 uint16           // address families
 	SockaddrLen     bool             // sockaddrs begin with a length byte, as on the BSDs
@@ -35,6 +35,12 @@ type tables struct {
 	tuckedCookie    bool // a PROPOSAL may hold an X_KM_COOKIE inside its length
 	exactAddress    bool // an address has no more words than its sockaddr needs
 	exactLifetime   bool // a lifetime has 32 bytes, no more
+	saltApart       bool // see [Dialect.SaltApart]
+	bareTunnel      bool // an IPsec request for a tunnel may have no endpoints
+	plainAddress    bool // an address has no protocol and no prefix, and may have no sockaddr
+	numberProposal  bool // a PROPOSAL has a number in front of the replay window
+
+	request requestLayout // of IPsec requests in a policy; zero: KAME's
 }
 
 // newDialect finishes a dialect in native byte order.
@@ -55,28 +61,31 @@ func newDialect(d Dialect, t tables) *Dialect {
 		// the last row of a type wins; the others are aliases for ExtByName
 		t.extOf[r.typ], t.extAt[r.number] = r, r.typ
 	}
+	if t.request.len == 0 {
+		t.request = shortRequest
+	}
 	d.t = &t
 	return d.WithOrder(binary.NativeEndian)
 }
 
 // What any dialect has. The table of a family that is new belongs here.
 var (
-	allMsgs     = [][]msgRow{rfcMsgs, kameMsgs, linuxMsgs, illumosMsgs}
+	allMsgs     = [][]msgRow{rfcMsgs, kameMsgs, nattMsgs, linuxMsgs, illumosMsgs, openbsdMsgs}
 	allMsgRows  = msgRows(allMsgs...)
-	allSATypes  = [][]row[SAType]{rfcSATypes, kameSATypes, illumosSATypes}
+	allSATypes  = [][]row[SAType]{rfcSATypes, kameSATypes, bsdSATypes, illumosSATypes, openbsdSATypes}
 	allAuths    = [][]row[AlgID]{authAlgs}
 	allEncrypts = [][]row[AlgID]{encryptAlgs}
-	allModes    = [][]row[Mode]{kameModes, linuxModes}
+	allModes    = [][]row[Mode]{kameModes, linuxModes, tcpMD5Modes}
 )
 
 // extTypes is how many symbols of extension types there are.
-const extTypes = IllumosExtXStrAuth + 1
+const extTypes = OpenBSDExtXIface + 1
 
 // extNames are the names of extension types in the family that has them first.
 var extNames = map[ExtType]string{}
 
 func init() { // or rows would have to be there before their names
-	for _, r := range slices.Concat(rfcExts, kameExts, linuxExts, illumosExts) {
+	for _, r := range slices.Concat(rfcExts, kameExts, bsdExts, freebsdExts, linuxExts, illumosExts, openbsdExts) {
 		if _, ok := extNames[r.typ]; !ok {
 			extNames[r.typ] = r.name
 		}
@@ -89,8 +98,19 @@ func Illumos() *Dialect { return illumosDialect }
 // Linux is the dialect of Linux' af_key, in native byte order.
 func Linux() *Dialect { return linuxDialect }
 
+// NetBSD is the dialect of NetBSD 10.99.12, in native byte order.
+func NetBSD() *Dialect { return netbsdDialect }
+
+// FreeBSD is the dialect of FreeBSD 13.0, in native byte order.
+func FreeBSD() *Dialect { return freebsdDialect }
+
+// OpenBSD is the dialect of OpenBSD of August 2026, in native byte order.
+func OpenBSD() *Dialect { return openbsdDialect }
+
 // Dialects lists all of them in native byte order. The slice belongs to the caller.
-func Dialects() []*Dialect { return []*Dialect{illumosDialect, linuxDialect} }
+func Dialects() []*Dialect {
+	return []*Dialect{illumosDialect, linuxDialect, netbsdDialect, freebsdDialect, openbsdDialect}
+}
 
 // ByName finds a dialect by its name, in native byte order.
 func ByName(name string) (*Dialect, bool) {

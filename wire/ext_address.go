@@ -9,8 +9,8 @@ const addressLen = 8
 
 // Address is one of the address extensions (RFC 2367 section 2.3.3).
 type Address struct {
-	Proto     uint8 // IP protocol, 0 for any
-	PrefixLen uint8
+	Proto     uint8 // IP protocol, 0 for any; not on OpenBSD
+	PrefixLen uint8 // not on OpenBSD
 	Reserved  uint16
 	Addr      netip.Addr // without zone; an IPv4-mapped IPv6 address stays IPv6
 	Port      uint16     // host order
@@ -20,24 +20,38 @@ type Address struct {
 }
 
 // AppendAddress appends an address extension of type t to b: 24 bytes for IPv4, 40 for IPv6. An invalid Addr is written
-// as an IPv4-sized sockaddr of family 0.
+// as an IPv4-sized sockaddr of family 0, on OpenBSD as none.
 func (d *Dialect) AppendAddress(b []byte, t ExtType, v Address) []byte {
 	sa := v.sockaddr()
-	b, p := d.newExt(b, t, addressLen+pad8(d.sockaddrLen(sa)))
-	p[4], p[5] = v.Proto, v.PrefixLen
-	d.put16(p[6:], v.Reserved)
+	size := pad8(d.sockaddrLen(sa))
+	if d.t.plainAddress && !sa.Addr.IsValid() {
+		size = 0
+	}
+	b, p := d.newExt(b, t, addressLen+size)
+	if !d.t.plainAddress {
+		p[4], p[5] = v.Proto, v.PrefixLen
+	}
+	if d.put16(p[6:], v.Reserved); size == 0 {
+		return b
+	}
 	d.putSockaddr(p[addressLen:], sa)
 	return b
 }
 
-// ParseAddress reads an address extension of any type. ErrFamily: the sockaddr is of neither IPv4 nor IPv6, and
+// ParseAddress reads an address extension of any type. On OpenBSD it may have no sockaddr, which makes an invalid Addr.
+// ErrFamily: the sockaddr is of neither IPv4 nor IPv6, and
 // [Dialect.AddressFamily] tells what it says; ErrShort: it is cut. Proto, PrefixLen and Reserved are right in both
 // cases if the extension has 8 bytes.
 func (d *Dialect) ParseAddress(raw []byte) (Address, error) {
 	if err := d.need(raw, addressLen); err != nil {
 		return Address{}, err
 	}
-	v := Address{Proto: raw[4], PrefixLen: raw[5], Reserved: d.u16(raw[6:])}
+	v := Address{Reserved: d.u16(raw[6:])}
+	if !d.t.plainAddress {
+		v.Proto, v.PrefixLen = raw[4], raw[5]
+	} else if len(raw) == addressLen {
+		return v, nil
+	}
 	sa, _, err := d.parseSockaddr(raw[addressLen:])
 	if err != nil {
 		return v, d.fail(raw, addressLen, err)
@@ -67,12 +81,22 @@ var shapeAddress = &shape{role: RoleAddress, fields: []field{
 	if err != nil || !d.t.exactAddress {
 		return err
 	}
-	return d.exact(raw, addressLen+pad8(d.sockaddrLen(v.sockaddr())))
+	if !v.Addr.IsValid() {
+		return nil
+	}
+	n := d.sockaddrLen(v.sockaddr())
+	if d.SockaddrLen && int(raw[addressLen]) != n {
+		return d.fail(raw, addressLen, ErrLength)
+	}
+	return d.exact(raw, addressLen+pad8(n))
 }, tail: func(p *teller) {
 	p.sockaddr("")
 }, brief: func(d *Dialect, r *extRow, raw []byte) string {
 	v, _ := d.ParseAddress(raw)
-	s := v.Addr.String()
+	s := "none"
+	if v.Addr.IsValid() {
+		s = v.Addr.String()
+	}
 	if v.PrefixLen != 0 && int(v.PrefixLen) != v.Addr.BitLen() {
 		s += fmt.Sprintf("/%d", v.PrefixLen)
 	}
@@ -81,4 +105,6 @@ var shapeAddress = &shape{role: RoleAddress, fields: []field{
 		proto = "proto:" + protoOrNumber(uint64(v.Proto))
 	}
 	return list(r.short, s, pair("scope", v.Scope), pair("port", v.Port), proto)
+}, sockaddrs: func(d *Dialect, raw []byte, visit func([]byte)) {
+	d.eachSockaddr(raw[addressLen:], 1, visit)
 }}

@@ -58,4 +58,9 @@ var shapeIdentity = &shape{role: RoleIdentity, fields: []field{
 }, brief: func(d *Dialect, r *extRow, raw []byte) string {
 	v, _ := d.ParseIdentity(raw)
 	return fmt.Sprintf("%s=%s:%s", r.short, d.IdentName(v.Type), text(v.Name))
+}, sockaddrs: func(d *Dialect, raw []byte, visit func([]byte)) {
+	// KAME's type addr has one in the place of a name.
+	if len(raw) >= identityLen && d.IdentName(d.u16(raw[4:])) == "addr" {
+		d.eachSockaddr(raw[identityLen:], 1, visit)
+	}
 }}

@@ -41,6 +41,10 @@ func (d *Dialect) ParseKey(raw []byte) (Key, error) {
 	return v, nil
 }
 
+// SaltApart tells whether a cipher's salt stands behind its key and is counted apart from it, in Reserved of the [Key].
+// Elsewhere it is the end of the key.
+func (d *Dialect) SaltApart() bool { return d.t.saltApart }
+
 // KeyArea is everything behind the fixed 8 bytes of a key extension: key bytes, whatever a dialect puts behind them,
 // padding. It is a view without spare capacity, and secret.
 func KeyArea(raw []byte) []byte {

@@ -9,6 +9,7 @@ const (
 
 // Proposal is the PROPOSAL extension (RFC 2367 section 2.3.7).
 type Proposal struct {
+	Number uint8 // OpenBSD: of the proposal
 	Replay uint8 // window in packets
 	Combs  []Comb
 	// Cookie is the X_KM_COOKIE that illumos puts behind the last comb, inside the length of the PROPOSAL. Nil if there
@@ -33,7 +34,9 @@ type Comb struct {
 func (d *Dialect) AppendProposal(b []byte, v Proposal) []byte {
 	start := len(b)
 	b, p := d.newExt(b, ExtProposal, proposalLen)
-	p[4] = v.Replay
+	if p[4] = v.Replay; d.t.numberProposal {
+		p[4], p[5] = v.Number, v.Replay
+	}
 	for i := range v.Combs {
 		b, p = grow(b, combLen)
 		d.putComb(p, &v.Combs[i])
@@ -83,6 +86,9 @@ func (d *Dialect) ParseProposal(raw []byte) (Proposal, error) {
 		return Proposal{}, err
 	}
 	v := Proposal{Replay: raw[4]}
+	if d.t.numberProposal {
+		v.Number, v.Replay = raw[4], raw[5]
+	}
 	p := raw[proposalLen:]
 	for ; len(p) >= combLen; p = p[combLen:] {
 		v.Combs = append(v.Combs, d.comb(p))
@@ -121,7 +127,7 @@ var shapeProposal = &shape{role: RoleProposal, fields: []field{
 }, brief: func(d *Dialect, r *extRow, raw []byte) string {
 	v, _ := d.ParseProposal(raw)
 	return briefCombs(r.short, len(v.Combs), v.Replay, v.Cookie)
-}}
+}, part: func(*Dialect) []field { return combFields }}
 
 var combFields = append([]field{
 	f("auth", 1, asAuth, "authentication algorithm; 0 is none"),

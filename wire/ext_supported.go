@@ -10,7 +10,7 @@ const (
 // Alg is one entry of a SUPPORTED extension (RFC 2367 section 2.3.8).
 type Alg struct {
 	ID        AlgID  // of authentication or of encryption, as the extension is
-	IVLen     uint8  // of the header file bits, of every kernel bytes
+	IVLen     uint8  // of the header file bits, of every kernel but OpenBSD bytes
 	MinBits   uint16 // shortest key
 	MaxBits   uint16 // longest key
 	Increment uint8  // illumos: step between key sizes in bits; reserved elsewhere
@@ -70,7 +70,14 @@ var shapeSupported = &shape{role: RoleSupported, fields: []field{reserved(4)}, t
 		s = append(s, d.algName(r.typ, a.ID))
 	}
 	return list(r.short, s...)
-}}
+}, part: func(*Dialect) []field { return algFields }}
+
+var algFields = []field{
+	f("id", 1, nil, "of the algorithm"), f("ivlen", 1, nil, "size of the IV in bytes"),
+	f("minbits", 2, nil, "smallest key"), f("maxbits", 2, nil, "largest key"),
+	f("increment", 1, nil, "illumos: from one size of keys to the next"),
+	f("saltbits", 1, nil, "illumos: behind the key"),
+}
 
 // algsOf is how the algorithms in a SUPPORTED extension are numbered.
 func (d *Dialect) algsOf(t ExtType) *numbers[AlgID] {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ type layout struct {
 	little, big string
 }
 
-// Layouts of RFC 2367 that illumos and Linux share.
+// Layouts of RFC 2367 that all share, and ipv4 those without a length byte.
 var common = []layout{
 	{"SA", wire.ExtSA, wire.SA{SPI: 0x1a2b3c4d, Replay: 32, State: wire.StateMature, Auth: 3, Encrypt: 12,
 		Flags: 0x80000002},
@@ -34,10 +35,6 @@ var common = []layout{
 		UseTime: 7200},
 		"0400 0400 01000000 0807060504030201 100e000000000000 201c000000000000",
 		"0004 0004 00000001 0102030405060708 0000000000000e10 0000000000001c20"},
-	{"IPv4 address", wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: 24, Reserved: 0x1234,
-		Addr: addr("192.0.2.7"), Port: 500},
-		"0300 0500 11 18 3412 0200 01f4 c0000207 0000000000000000",
-		"0003 0005 11 18 1234 0002 01f4 c0000207 0000000000000000"},
 	{"key", wire.ExtKeyAuth, wire.Key{Bits: 20, Reserved: 7, Data: []byte{1, 2, 0x30}},
 		"0200 0800 1400 0700 01 02 30 0000000000",
 		"0002 0008 0014 0007 01 02 30 0000000000"},
@@ -78,6 +75,11 @@ var common = []layout{
 		"0300 0f00 00000000 03 08 c000 c000 00 00 0c 10 8000 0001 40 20",
 		"0003 000f 00000000 03 08 00c0 00c0 00 00 0c 10 0080 0100 40 20"},
 }
+
+var ipv4 = layout{"IPv4 address", wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: 24, Reserved: 0x1234,
+	Addr: addr("192.0.2.7"), Port: 500},
+	"0300 0500 11 18 3412 0200 01f4 c0000207 0000000000000000",
+	"0003 0005 11 18 1234 0002 01f4 c0000207 0000000000000000"}
 
 var illumos = []layout{
 	{"IPv6 address", wire.ExtAddressDst, wire.Address{Proto: 6, PrefixLen: 128, Addr: addr("2001:db8::1"), Port: 80,
@@ -146,9 +148,11 @@ var linux = []layout{
 		Requests: []wire.IPsecRequest{
 			{Proto: 51, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire},
 			{Proto: 50, Mode: wire.ModeTunnel, Level: wire.KAMELevelUnique, ReqID: 7,
-				Src: wire.Sockaddr{Addr: addr("192.0.2.1"), Port: 4500}, Dst: wire.Sockaddr{Addr: addr("192.0.2.2")}},
+				Src: wire.Sockaddr{Addr: addr("192.0.2.1"), Port: 4500},
+				Dst: wire.Sockaddr{Addr: addr("192.0.2.2")}},
 			{Proto: 108, Mode: wire.ModeTunnel, Level: wire.KAMELevelUse,
-				Src: wire.Sockaddr{Addr: addr("2001:db8::1"), Scope: 1}, Dst: wire.Sockaddr{Addr: addr("2001:db8::2")},
+				Src:  wire.Sockaddr{Addr: addr("2001:db8::1"), Scope: 1},
+				Dst:  wire.Sockaddr{Addr: addr("2001:db8::2")},
 				Tail: []byte{9}},
 			{Proto: 50, Tail: []byte{0xff, 0xff, 1}},
 		}},
@@ -185,11 +189,88 @@ var linux = []layout{
 		"0005 001a c0000201000000000000000000000000 00000000000000000000000000000001 0002 20 80"},
 }
 
-func layouts(d *dialect) []layout {
-	if d.Name == "illumos" {
-		return append(append([]layout(nil), common...), illumos...)
+// kame are those of NetBSD and FreeBSD, whose sockaddrs begin with length and family. Sockaddrs that are written %s are
+// of IPv6.
+func kame(inet6 string) []layout {
+	all := []layout{
+		{"IPv4 address", wire.ExtAddressSrc, wire.Address{Proto: 17, PrefixLen: 24, Reserved: 0x1234,
+			Addr: addr("192.0.2.7"), Port: 500},
+			"0300 0500 11 18 3412 10 02 01f4 c0000207 0000000000000000",
+			"0003 0005 11 18 1234 10 02 01f4 c0000207 0000000000000000"},
+		{"IPv6 address", wire.ExtAddressDst, wire.Address{Proto: 255, PrefixLen: 64, Addr: addr("fe80::1"), Scope: 2},
+			"0500 0600 ff 40 0000 1c %s 0000 00000000 fe800000000000000000000000000001 02000000 00000000",
+			"0005 0006 ff 40 0000 1c %s 0000 00000000 fe800000000000000000000000000001 00000002 00000000"},
+		{"SPI range, host order", wire.ExtSPIRange, wire.SPIRange{Min: 0x100, Max: 0x1fff},
+			"0200 1000 00010000 ff1f0000 00000000",
+			"0002 0010 00000100 00001fff 00000000"},
+		{"SA2", wire.KAMEExtXSA2, wire.SA2{Mode: wire.ModeTCPMD5, Sequence: 3, ReqID: 0x4001},
+			"0200 1300 03 000000 03000000 01400000",
+			"0002 0013 03 000000 00000003 00004001"},
+		{"SA of TCP signatures", wire.ExtSA, wire.SA{SPI: 0x1000, State: wire.StateMature, Auth: wire.AuthMD5},
+			"0200 0100 00001000 00 01 fc 00 00000000",
+			"0002 0001 00001000 00 01 fc 00 00000000"},
+		{"policy", wire.KAMEExtXPolicy, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirIn, Reserved: 1,
+			ID: 9, Priority: 0x80000000,
+			Requests: []wire.IPsecRequest{
+				{Proto: 51, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire},
+				{Proto: 50, Mode: wire.ModeTunnel, Level: wire.KAMELevelUnique, ReqID: 0x4001,
+					Src: wire.Sockaddr{Addr: addr("192.0.2.1"), Port: 4500},
+					Dst: wire.Sockaddr{Addr: addr("192.0.2.2")}},
+				{Proto: 108, Mode: wire.ModeTunnel, Level: wire.KAMELevelUse,
+					Src: wire.Sockaddr{Addr: addr("2001:db8::1"), Scope: 1},
+					Dst: wire.Sockaddr{Addr: addr("2001:db8::2")}},
+			}},
+			"1000 1200 0200 01 01 09000000 00000080 " +
+				"0800 3300 01 02 0000 " +
+				"2800 3200 02 03 0140 10 02 1194 c0000201 0000000000000000 10 02 0000 c0000202 0000000000000000 " +
+				"4000 6c00 02 01 0000 1c %s 0000 00000000 20010db8000000000000000000000001 01000000 " +
+				"1c %s 0000 00000000 20010db8000000000000000000000002 00000000",
+			"0010 0012 0002 01 01 00000009 80000000 " +
+				"0008 0033 01 02 0000 " +
+				"0028 0032 02 03 4001 10 02 1194 c0000201 0000000000000000 10 02 0000 c0000202 0000000000000000 " +
+				"0040 006c 02 01 0000 1c %s 0000 00000000 20010db8000000000000000000000001 00000001 " +
+				"1c %s 0000 00000000 20010db8000000000000000000000002 00000000"},
+		{"NAT-T type", wire.KAMEExtXNATTType, wire.NATTType{Type: wire.KAMENATTESP}, "0100 1400 02 000000",
+			"0001 0014 02 000000"},
+		{"NAT-T port, network order", wire.KAMEExtXNATTSPort, wire.NATTPort{Port: 4500}, "0100 1500 1194 0000",
+			"0001 0015 1194 0000"},
+		{"initiator's address", wire.KAMEExtXNATTOA, wire.Address{PrefixLen: 32, Addr: addr("10.0.0.1")},
+			"0300 1700 00 20 0000 10 02 0000 0a000001 0000000000000000",
+			"0003 0017 00 20 0000 10 02 0000 0a000001 0000000000000000"},
+		{"responder's address", wire.KAMEExtXNATTOAR, wire.Address{PrefixLen: 128, Addr: addr("2001:db8::1")},
+			"0500 1800 00 80 0000 1c %s 0000 00000000 20010db8000000000000000000000001 00000000 00000000",
+			"0005 0018 00 80 0000 1c %s 0000 00000000 20010db8000000000000000000000001 00000000 00000000"},
+		{"NAT-T fragments", wire.KAMEExtXNATTFrag, wire.NATTFrag{Bytes: 576}, "0100 1900 4002 0000",
+			"0001 0019 0240 0000"},
 	}
-	return append(append([]layout(nil), common...), linux...)
+	for i := range all {
+		all[i].little = strings.ReplaceAll(all[i].little, "%s", inet6)
+		all[i].big = strings.ReplaceAll(all[i].big, "%s", inet6)
+	}
+	return all
+}
+
+var freebsd = []layout{
+	{"replay window", wire.FreeBSDExtXSAReplay, wire.SAReplay{Window: 4096}, "0100 1a00 00100000",
+		"0001 001a 00001000"},
+	{"new source", wire.FreeBSDExtXNewAddressSrc, wire.Address{PrefixLen: 32, Addr: addr("10.0.0.1")},
+		"0300 1b00 00 20 0000 10 02 0000 0a000001 0000000000000000",
+		"0003 001b 00 20 0000 10 02 0000 0a000001 0000000000000000"},
+	{"new destination", wire.FreeBSDExtXNewAddressDst, wire.Address{PrefixLen: 32, Addr: addr("10.0.0.1")},
+		"0300 1c00 00 20 0000 10 02 0000 0a000001 0000000000000000",
+		"0003 001c 00 20 0000 10 02 0000 0a000001 0000000000000000"},
+}
+
+func layouts(d *dialect) []layout {
+	own := map[string][]layout{
+		"illumos": append([]layout{ipv4}, illumos...), "linux": append([]layout{ipv4}, linux...), "netbsd": kame("18"),
+		"freebsd": append(kame("1c"), freebsd...), "openbsd": openbsd,
+	}[d.Name]
+	all := slices.Concat(common, own)
+	if d.Name == "openbsd" { // its PROPOSAL has another field
+		all = slices.DeleteFunc(all, func(l layout) bool { return l.name == "proposal" && len(l.little) > 100 })
+	}
+	return all
 }
 
 func (l layout) bytes(t testing.TB, d *dialect) []byte {
@@ -288,7 +369,10 @@ func TestParseAddressFamilies(t *testing.T) {
 		for _, family := range []uint16{0, 1, 3, 10, 26, 0xff02} {
 			raw := d.AppendAddress(nil, wire.ExtAddressSrc, wire.Address{Proto: 6, PrefixLen: 7,
 				Addr: addr("2001:db8::1")})
-			d.Order.PutUint16(raw[8:], family)
+			if d.Order.PutUint16(raw[8:], family); d.SockaddrLen {
+				raw[8], raw[9] = 28, uint8(family>>8|family)
+				family = uint16(raw[9])
+			}
 			v, err := d.ParseAddress(raw)
 			if family == d.AFInet6 {
 				if err != nil {
@@ -299,7 +383,7 @@ func TestParseAddressFamilies(t *testing.T) {
 			if !errors.Is(err, wire.ErrFamily) {
 				t.Errorf("%s: family %d: %v", d.Name, family, err)
 			}
-			if v.Proto != 6 || v.PrefixLen != 7 || v.Addr.IsValid() {
+			if plain := d.Name == "openbsd"; !plain && (v.Proto != 6 || v.PrefixLen != 7) || v.Addr.IsValid() {
 				t.Errorf("%s: family %d: %+v", d.Name, family, v)
 			}
 			if got, ok := d.AddressFamily(raw); got != family || !ok {
@@ -309,9 +393,13 @@ func TestParseAddressFamilies(t *testing.T) {
 		if _, ok := d.AddressFamily(make([]byte, 9)); ok {
 			t.Errorf("%s: 9 bytes have a family", d.Name)
 		}
-		// An address of no family is written as one of family 0.
+		// An address of no family is written as one of family 0, on OpenBSD as none.
+		size := 24
+		if d.Name == "openbsd" {
+			size = 8
+		}
 		raw := d.AppendAddress(nil, wire.ExtAddressSrc, wire.Address{Port: 1})
-		if f, _ := d.AddressFamily(raw); len(raw) != 24 || f != 0 {
+		if f, _ := d.AddressFamily(raw); len(raw) != size || f != 0 {
 			t.Errorf("%s: no address is % x", d.Name, raw)
 		}
 	}

@@ -82,6 +82,16 @@ var headerFields = []field{
 	f("pid", 4, nil, "process that asks, the same in the answer; 0 is the kernel"),
 }
 
+// headerFields are those of the base header.
+func (d *Dialect) headerFields() []field {
+	fs := headerFields
+	if len(d.t.diags) != 0 {
+		fs = slices.Clone(fs)
+		fs[5] = diagnosticField
+	}
+	return fs
+}
+
 var diagnosticField = f("diagnostic", 2, asDiagnostic, "with an errno: what exactly is wrong")
 
 var extHeaderFields = []field{
@@ -95,12 +105,7 @@ var extHeaderFields = []field{
 func (p *teller) message() {
 	p.begin(baseHeader, min(len(p.msg), HeaderLen), "begins every message", "2.1")
 	p.end = min(len(p.msg), HeaderLen)
-	fs := headerFields
-	if len(p.d.t.diags) != 0 {
-		fs = slices.Clone(fs)
-		fs[5] = diagnosticField
-	}
-	p.fields(fs)
+	p.fields(p.d.headerFields())
 	h, err := p.d.Header(p.msg)
 	if err != nil {
 		p.rest("cut", "")
@@ -276,7 +281,7 @@ func (p *teller) take(n int) []byte {
 func (p *teller) rest(name, meaning string) bool {
 	at := -1
 	if !p.keys {
-		at = p.d.keyInside(p.msg, p.off, p.end)
+		at = p.d.keyInside(p.msg, p.off, p.end, p.valid)
 	}
 	n := p.end - p.off
 	if at >= 0 {

@@ -32,6 +32,8 @@ var testKernel = newDialect(Dialect{Name: "test", AFInet: 2, AFInet6: 24, Sockad
 // appendings write each extension that any dialect has.
 func appendings(d *Dialect, t ExtType) []byte {
 	switch role := roleAnywhere(t); {
+	case t == OpenBSDExtXSA2:
+		return d.AppendSecondSA(nil, SA{})
 	case t == IllumosExtXEProp:
 		return d.AppendEProp(nil, EProp{})
 	case role == RoleSA:
@@ -56,14 +58,31 @@ func appendings(d *Dialect, t ExtType) []byte {
 		return d.AppendPolicy(nil, Policy{Requests: make([]IPsecRequest, 2)})
 	}
 	switch t {
-	case KAMEExtXKMPrivate:
+	case KAMEExtXKMPrivate, OpenBSDExtXLocalCredentials, OpenBSDExtXRemoteCredentials, OpenBSDExtXLocalAuth,
+		OpenBSDExtXRemoteAuth:
 		return append(d.AppendExtHeader(nil, t, 8), 0, 0, 0, 0)
 	case KAMEExtXSA2:
 		return d.AppendSA2(nil, SA2{})
 	case KAMEExtXNATTType:
 		return d.AppendNATTType(nil, NATTType{})
-	case KAMEExtXNATTSPort, KAMEExtXNATTDPort:
+	case KAMEExtXNATTSPort, KAMEExtXNATTDPort, OpenBSDExtXUDPEncap:
 		return d.AppendNATTPort(nil, t, NATTPort{})
+	case KAMEExtXNATTFrag:
+		return d.AppendNATTFrag(nil, NATTFrag{})
+	case FreeBSDExtXSAReplay:
+		return d.AppendSAReplay(nil, SAReplay{})
+	case OpenBSDExtXProtocol, OpenBSDExtXFlowType, OpenBSDExtXSAType2:
+		return d.AppendFlowProtocol(nil, t, FlowProtocol{})
+	case OpenBSDExtXPolicy, OpenBSDExtXTap, OpenBSDExtXMTU:
+		return d.AppendWord(nil, t, Word{})
+	case OpenBSDExtXTag:
+		return d.AppendTag(nil, Tag{Name: "tag"})
+	case OpenBSDExtXCounter:
+		return d.AppendCounter(nil, Counter{})
+	case OpenBSDExtXRDomain:
+		return d.AppendRDomain(nil, RDomain{})
+	case OpenBSDExtXIface:
+		return d.AppendIface(nil, Iface{})
 	case LinuxExtXSecCtx:
 		return d.AppendSecCtx(nil, SecCtx{Context: []byte("context")})
 	case LinuxExtXKMAddress:

@@ -100,26 +100,26 @@ func (d *Dialect) mayHoldKey(msg []byte, x Ext, valid bool) bool {
 			from += d.sockaddrLen(sa.sockaddr())
 		}
 	}
-	return d.keyInside(msg, x.Offset+from, x.Offset+len(x.Raw)) >= 0
+	return d.keyInside(msg, x.Offset+from, x.Offset+len(x.Raw), valid) >= 0
 }
 
 // keyInside looks for the header of a key extension at the words of msg[from:to], where the framing says there is none.
-// It cannot know which byte order was meant, so it takes either; being wrong hides too much. It returns the offset, or
-// -1.
-func (d *Dialect) keyInside(msg []byte, from, to int) int {
+// It cannot know which byte order was meant, so it takes either; being wrong hides too much. A valid message is whole,
+// and so is a key in it. It returns the offset, or -1.
+func (d *Dialect) keyInside(msg []byte, from, to int, valid bool) int {
 	for o := pad8(from); o < to && o+extHeaderLen <= len(msg); o += 8 {
 		b := msg[o:]
-		if d.keyHeader(binary.LittleEndian, b) || d.keyHeader(binary.BigEndian, b) {
+		if d.keyHeader(binary.LittleEndian, b, valid) || d.keyHeader(binary.BigEndian, b, valid) {
 			return o
 		}
 	}
 	return -1
 }
 
-func (d *Dialect) keyHeader(order binary.ByteOrder, b []byte) bool {
+func (d *Dialect) keyHeader(order binary.ByteOrder, b []byte, whole bool) bool {
 	r := d.ext(d.ExtType(order.Uint16(b[2:])))
-	n := order.Uint16(b)
-	return r.secret() && n >= 2 && n <= 1+(0xffff+63)/64
+	n := int(order.Uint16(b))
+	return r.secret() && n >= 2 && n <= 1+(0xffff+63)/64 && (!whole || n*8 <= len(b))
 }
 
 // How values are written.

@@ -139,4 +139,5 @@ var illumosDialect = newDialect(Dialect{Name: "illumos", AFInet: 2, AFInet6: 26}
 	spiRangeNetwork: true,
 	tuckedCookie:    true,
 	exactLifetime:   true,
+	saltApart:       true,
 })

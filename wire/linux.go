@@ -28,7 +28,7 @@ var (
 )
 
 var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, tables{
-	msgs:    numbered(allMsgRows, msgRows(rfcMsgs, kameMsgs, linuxMsgs)...),
+	msgs:    numbered(allMsgRows, msgRows(rfcMsgs, kameMsgs, nattMsgs, linuxMsgs)...),
 	satypes: numbered(allSATypes, rfcSATypes, kameSATypes),
 	auths:   numbered(allAuths, kameAuths, these(authAlgs, AuthSM3HMAC)),
 	encrypts: numbered(allEncrypts, kameEncrypts, these(encryptAlgs, EncAESCCM8, EncAESCCM12, EncAESCCM16, EncSM4CBC,
@@ -42,4 +42,5 @@ var linuxDialect = newDialect(Dialect{Name: "linux", AFInet: 2, AFInet6: 10}, ta
 	errnos:       newErrnoTable(func(e Errno) uint8 { return errnos[e].linux }),
 	sockaddrIn6:  28,
 	exactAddress: true,
+	request:      longRequest,
 })

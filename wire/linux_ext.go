@@ -134,7 +134,8 @@ var shapeKMAddress = &shape{role: RoleOther, fields: []field{reserved(4)},
 	brief: func(d *Dialect, r *extRow, raw []byte) string {
 		v, _ := d.ParseKMAddress(raw)
 		return r.short + "=" + addrPort(v.Local) + "-" + addrPort(v.Remote)
-	}}
+	},
+	sockaddrs: func(d *Dialect, raw []byte, visit func([]byte)) { d.eachSockaddr(raw[kmAddressLen:], 2, visit) }}
 
 var shapeFilter = &shape{role: RoleOther, fields: []field{
 	f("source", 16, asBytes, "prefix that sources must have"),

@@ -129,21 +129,21 @@ func TestByName(t *testing.T) {
 func TestErrno(t *testing.T) {
 	// Those that PF_KEY kernels answer.
 	for _, tt := range []struct {
-		e              wire.Errno
-		linux, illumos uint8
+		e                   wire.Errno
+		linux, illumos, bsd uint8
 	}{
-		{wire.OK, 0, 0}, {wire.EPERM, 1, 1}, {wire.ENOENT, 2, 2}, {wire.ESRCH, 3, 3}, {wire.ENOMEM, 12, 12},
-		{wire.EBUSY, 16, 16},
-		{wire.EEXIST, 17, 17}, {wire.EINVAL, 22, 22}, {wire.EMSGSIZE, 90, 97}, {wire.EPROTOTYPE, 91, 98},
-		{wire.EOPNOTSUPP, 95, 122},
-		{wire.EPFNOSUPPORT, 96, 123}, {wire.ENOBUFS, 105, 132}, {wire.EPROTONOSUPPORT, 93, 120},
-		{wire.EAFNOSUPPORT, 97, 124},
-		{wire.ENOSYS, 38, 89}, {wire.ELOOP, 40, 90}, {wire.ENODATA, 61, 61}, {wire.EISCONN, 106, 133},
+		{wire.OK, 0, 0, 0}, {wire.EPERM, 1, 1, 1}, {wire.ENOENT, 2, 2, 2}, {wire.ESRCH, 3, 3, 3},
+		{wire.ENOMEM, 12, 12, 12}, {wire.EACCES, 13, 13, 13}, {wire.EBUSY, 16, 16, 16}, {wire.EEXIST, 17, 17, 17},
+		{wire.EINVAL, 22, 22, 22}, {wire.EPIPE, 32, 32, 32}, {wire.EAGAIN, 11, 11, 35}, {wire.EMSGSIZE, 90, 97, 40},
+		{wire.EPROTOTYPE, 91, 98, 41}, {wire.EOPNOTSUPP, 95, 122, 45}, {wire.EPFNOSUPPORT, 96, 123, 46},
+		{wire.ENOBUFS, 105, 132, 55}, {wire.EPROTONOSUPPORT, 93, 120, 43}, {wire.EAFNOSUPPORT, 97, 124, 47},
+		{wire.ENOSYS, 38, 89, 78}, {wire.ELOOP, 40, 90, 62}, {wire.EISCONN, 106, 133, 56},
+		{wire.ENOTCONN, 107, 134, 57}, {wire.EHOSTUNREACH, 113, 148, 65},
 	} {
 		for _, d := range wire.Dialects() {
-			want := tt.linux
-			if d.Name == "illumos" {
-				want = tt.illumos
+			want := map[string]uint8{"linux": tt.linux, "illumos": tt.illumos}[d.Name]
+			if d.SockaddrLen {
+				want = tt.bsd
 			}
 			if got := d.ErrnoNumber(tt.e); got != want {
 				t.Errorf("%s: %v is %d, want %d", d.Name, tt.e, got, want)
@@ -151,6 +151,15 @@ func TestErrno(t *testing.T) {
 			if got, ok := d.Errno(want); got != tt.e || !ok {
 				t.Errorf("%s: %d is %v, %v, want %v", d.Name, want, got, ok, tt.e)
 			}
+		}
+	}
+	for _, tt := range []struct { // what the BSDs number each for itself, or have not
+		e               wire.Errno
+		netbsd, freebsd uint8
+	}{{wire.ENOTSUP, 86, 45}, {wire.ECANCELED, 87, 85}, {wire.ENODATA, 89, 22}, {wire.EPROTO, 96, 92}} {
+		n, f := wire.NetBSD().ErrnoNumber(tt.e), wire.FreeBSD().ErrnoNumber(tt.e)
+		if n != tt.netbsd || f != tt.freebsd {
+			t.Errorf("%v is %d on NetBSD and %d on FreeBSD, want %d and %d", tt.e, n, f, tt.netbsd, tt.freebsd)
 		}
 	}
 	for _, d := range wire.Dialects() {

@@ -25,6 +25,9 @@ type shape struct {
 	rule   func(*Dialect, []byte) error           // what else size or content must agree with; raw has the fixed part
 	tail   func(*teller)                          // tells what follows the fixed part, within the extension
 	brief  func(*Dialect, *extRow, []byte) string // for a Line, after the rule has agreed
+	part   func(*Dialect) []field                 // of one of the parts behind the fixed part; nil: they have none
+	// visits what each sockaddr in it begins with, two bytes or more; nil: it has none
+	sockaddrs func(d *Dialect, raw []byte, visit func([]byte))
 }
 
 // Role is what an extension is to a program that does not care which one it is.

@@ -111,12 +111,12 @@ func TestValidate(t *testing.T) {
 			checkDecodeError(t, tt.d.Validate(msg), tt.err, tt.at, tt.text)
 			if tt.err == nil {
 				// As the second extension the same thing is found at its own offset.
-				sa2 := tt.d.AppendExtHeader(unhex(t, header), 60, 8)
+				sa2 := tt.d.AppendExtHeader(unhex(t, header), 600, 8)
 				both := tt.d.Finish(append(append(sa2, 0, 0, 0, 0), msg[16:]...))
 				checkDecodeError(t, tt.d.Validate(both), nil, 0, "")
 				return
 			}
-			shifted := tt.d.Finish(append(append(tt.d.AppendExtHeader(unhex(t, header), 60, 8), 0, 0, 0, 0),
+			shifted := tt.d.Finish(append(append(tt.d.AppendExtHeader(unhex(t, header), 600, 8), 0, 0, 0, 0),
 				msg[16:]...))
 			checkDecodeError(t, tt.d.Validate(shifted), tt.err, tt.at+8, "")
 		})

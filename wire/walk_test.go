@@ -33,8 +33,8 @@ func TestWalk(t *testing.T) {
 		{"15 bytes", head[:len(head)-3], nil, wire.ErrShort, 15, "wire: at byte 15: too short"},
 		{"two", head + "0100 1400 02000000 0200 1000 00000000 00000000 00000000",
 			[]step{{20, 16, 8}, {16, 24, 16}}, nil, 0, ""},
-		{"unknown, reserved and repeated", head + "0100 2a00 00000000 0100 0000 00000000 0100 2a00 00000000",
-			[]step{{42, 16, 8}, {0, 24, 8}, {42, 32, 8}}, nil, 0, ""},
+		{"unknown, reserved and repeated", head + "0100 7a00 00000000 0100 0000 00000000 0100 7a00 00000000",
+			[]step{{0x7a, 16, 8}, {0, 24, 8}, {0x7a, 32, 8}}, nil, 0, ""},
 		{"one trailing byte", head + "aa", nil, wire.ErrShort, 16,
 			"wire: at byte 16: too short for the header of an extension"},
 		{"two trailing bytes", head + "0100 1400 02000000 aabb", []step{{20, 16, 8}}, wire.ErrShort, 24, ""},
@@ -219,6 +219,9 @@ func TestHeader(t *testing.T) {
 		want := unhex(t, "02 02 11 03 0201 0403 08070605 0c0b0a09")
 		if d.Order == binary.BigEndian {
 			want = unhex(t, "02 02 11 03 0102 0304 05060708 090a0b0c")
+		}
+		if d.Name == "openbsd" {
+			want[3] = 2
 		}
 		b := d.AppendHeader(nil, h)
 		if !bytes.Equal(b, want) {
