@@ -37,7 +37,7 @@ func (t *Transform) VerifyAH(pkt []byte, off int, seqHi uint32) error {
 		return err
 	}
 	defer t.macs.Put(m)
-	if subtle.ConstantTimeCompare(m.sum[:t.icv], pkt[off+ahHeaderLen:off+ahHeaderLen+t.icv]) != 1 {
+	if subtle.ConstantTimeCompare(m.sum[:t.icv], pkt[off+t.head:off+t.head+t.icv]) != 1 {
 		return ErrICV
 	}
 	return nil
@@ -50,7 +50,7 @@ func (t *Transform) SealAH(pkt []byte, off int, seqHi uint32) error {
 	if err != nil {
 		return err
 	}
-	copy(pkt[off+ahHeaderLen:], m.sum[:t.icv])
+	copy(pkt[off+t.head:], m.sum[:t.icv])
 	t.macs.Put(m)
 	return nil
 }
@@ -64,10 +64,10 @@ func (t *Transform) computeAH(pkt []byte, off int, seqHi uint32) (*macState, err
 	if t.suite.Proto != AH {
 		return nil, ErrProtocol
 	}
-	if off < ip.Len4 || off > len(pkt) || len(pkt)-off < ahHeaderLen {
+	if off < ip.Len4 || off > len(pkt) || len(pkt)-off < t.head {
 		return nil, ErrShort
 	}
-	if n := (int(pkt[off+1]) + 2) * 4; n < ahHeaderLen+t.icv || n > len(pkt)-off {
+	if n := (int(pkt[off+1]) + 2) * 4; n < t.head+t.icv || n > len(pkt)-off {
 		return nil, ErrAHLen
 	}
 	s := scratches.Get().(*scratch)
@@ -87,14 +87,14 @@ func (t *Transform) computeAH(pkt []byte, off int, seqHi uint32) (*macState, err
 	}
 	m := t.startMAC()
 	m.h.Write(s.buf)
-	m.h.Write(pkt[off : off+ahHeaderLen])
+	m.h.Write(pkt[off : off+t.head])
 	if t.ivLen > 0 {
-		iv := pkt[off+ahHeaderLen:][:t.ivLen]
+		iv := pkt[off+t.head:][:t.ivLen]
 		m.h.(interface{ setIV([]byte) }).setIV(iv)
 		m.h.Write(iv)
 	}
 	m.h.Write(zeroICV[:t.icv-t.ivLen])
-	m.h.Write(pkt[off+ahHeaderLen+t.icv:])
+	m.h.Write(pkt[off+t.head+t.icv:])
 	t.finish(m, seqHi)
 	return m, nil
 }
@@ -214,10 +214,12 @@ func maskRouting6(ext, dst []byte) error {
 }
 
 // putAH lays out an AH header of n bytes whose ICV and padding are zero but for the IV.
-func putAH(b []byte, n int, next uint8, s Sealing) {
+func (t *Transform) putAH(b []byte, n int, next uint8, s Sealing) {
 	clear(b[:n])
 	b[0], b[1] = next, byte(n/4-2)
 	binary.BigEndian.PutUint32(b[4:], s.SPI)
-	binary.BigEndian.PutUint32(b[8:], uint32(s.Seq))
-	copy(b[ahHeaderLen:], s.IV)
+	if !t.suite.Old {
+		binary.BigEndian.PutUint32(b[8:], uint32(s.Seq))
+	}
+	copy(b[t.head:], s.IV)
 }

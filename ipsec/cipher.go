@@ -26,39 +26,43 @@ type Cipher struct {
 	newAEAD func(key, salt []byte, icv int) (aead, error)
 }
 
-// The encryption algorithms.
+// The encryption algorithms. They are shared, and must not be changed. (Their type is written out so that go doc has
+// them beside it.)
 var (
 	// RFC 2410
-	NULL = &Cipher{Name: "null", KeyStep: 1, Block: 1, newMode: newNull}
+	NULL *Cipher = &Cipher{Name: "null", KeyStep: 1, Block: 1, newMode: newNull}
 	// RFC 2405
-	DESCBC = &Cipher{Name: "des-cbc", MinKey: 8, MaxKey: 8, KeyStep: 8, Block: 8, IVLen: 8,
+	DESCBC *Cipher = &Cipher{Name: "des-cbc", MinKey: 8, MaxKey: 8, KeyStep: 8, Block: 8, IVLen: 8,
 		newMode: cbcOf(des.NewCipher)}
 	// RFC 2451
-	TripleDES = &Cipher{Name: "3des-cbc", MinKey: 24, MaxKey: 24, KeyStep: 8, Block: 8, IVLen: 8,
+	TripleDES *Cipher = &Cipher{Name: "3des-cbc", MinKey: 24, MaxKey: 24, KeyStep: 8, Block: 8, IVLen: 8,
 		newMode: cbcOf(des.NewTripleDESCipher)}
-	BlowfishCBC = &Cipher{Name: "blowfish-cbc", MinKey: 4, MaxKey: 56, KeyStep: 1, Block: 8, IVLen: 8,
+	BlowfishCBC *Cipher = &Cipher{Name: "blowfish-cbc", MinKey: 4, MaxKey: 56, KeyStep: 1, Block: 8, IVLen: 8,
 		newMode: cbcOf(newBlowfish)}
 	// CAST-128 with keys of up to 80 bits has 12 rounds, which nobody implements for Go; longer ones are padded with
 	// zeros.
-	CAST128CBC = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8,
+	CAST128CBC *Cipher = &Cipher{Name: "cast128-cbc", MinKey: 11, MaxKey: 16, KeyStep: 1, Block: 8, IVLen: 8,
 		newMode: cbcOf(newCAST)}
-	TwofishCBC = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
+	TwofishCBC *Cipher = &Cipher{Name: "twofish-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
 		newMode: cbcOf(newTwofish)}
-	SerpentCBC = &Cipher{Name: "serpent-cbc", MaxKey: 32, KeyStep: 1, Block: 16, IVLen: 16, newMode: cbcOf(newSerpent)}
+	SerpentCBC *Cipher = &Cipher{Name: "serpent-cbc", MaxKey: 32, KeyStep: 1, Block: 16, IVLen: 16,
+		newMode: cbcOf(newSerpent)}
+	SkipjackCBC *Cipher = &Cipher{Name: "skipjack-cbc", MinKey: 10, MaxKey: 10, KeyStep: 1, Block: 8, IVLen: 8,
+		newMode: cbcOf(newSkipjack)}
 	// RFC 4312
-	CamelliaCBC = &Cipher{Name: "camellia-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
+	CamelliaCBC *Cipher = &Cipher{Name: "camellia-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
 		newMode: cbcOf(newCamellia)}
 	// RFC 3602
-	AESCBC = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
+	AESCBC *Cipher = &Cipher{Name: "aes-cbc", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 16, IVLen: 16,
 		newMode: cbcOf(aes.NewCipher)}
 	// RFC 3686
-	AESCTR = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4, Counter: true,
-		newMode: newCTR}
+	AESCTR *Cipher = &Cipher{Name: "aes-ctr", MinKey: 16, MaxKey: 32, KeyStep: 8, Block: 1, IVLen: 8, SaltLen: 4,
+		Counter: true, newMode: newCTR}
 
-	AESGCM  = aeadRow("aes-gcm", 16, 4, []int{8, 12, 16}, newGCM)       // RFC 4106
-	AESGMAC = aeadRow("aes-gmac", 16, 4, []int{16}, newGMAC)            // RFC 4543: integrity only
-	AESCCM  = aeadRow("aes-ccm", 16, 3, []int{8, 12, 16}, newCCM)       // RFC 4309
-	ChaCha  = aeadRow("chacha20-poly1305", 32, 4, []int{16}, newChaCha) // RFC 7634
+	AESGCM  *Cipher = aeadRow("aes-gcm", 16, 4, []int{8, 12, 16}, newGCM)       // RFC 4106
+	AESGMAC *Cipher = aeadRow("aes-gmac", 16, 4, []int{16}, newGMAC)            // RFC 4543: integrity only
+	AESCCM  *Cipher = aeadRow("aes-ccm", 16, 3, []int{8, 12, 16}, newCCM)       // RFC 4309
+	ChaCha  *Cipher = aeadRow("chacha20-poly1305", 32, 4, []int{16}, newChaCha) // RFC 7634
 )
 
 func aeadRow(name string, minKey, salt int, icvs []int, f func(key, salt []byte, icv int) (aead, error)) *Cipher {
@@ -66,8 +70,8 @@ func aeadRow(name string, minKey, salt int, icvs []int, f func(key, salt []byte,
 		ICVs: icvs, newAEAD: f}
 }
 
-var ciphers = []*Cipher{NULL, DESCBC, TripleDES, BlowfishCBC, CAST128CBC, TwofishCBC, SerpentCBC, CamelliaCBC, AESCBC,
-	AESCTR, AESGCM, AESGMAC, AESCCM, ChaCha}
+var ciphers = []*Cipher{NULL, DESCBC, TripleDES, BlowfishCBC, CAST128CBC, TwofishCBC, SerpentCBC, SkipjackCBC,
+	CamelliaCBC, AESCBC, AESCTR, AESGCM, AESGMAC, AESCCM, ChaCha}
 
 // Ciphers lists the table.
 func Ciphers() []*Cipher { return append([]*Cipher(nil), ciphers...) }

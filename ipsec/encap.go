@@ -116,7 +116,7 @@ func (t *Transform) seal(out []byte, n int, h *ip.Header, payload []byte, next u
 		}
 		at := len(out)
 		out = grow(out, ahLen)
-		putAH(out[at:], ahLen, next, s)
+		t.putAH(out[at:], ahLen, next, s)
 		out = append(out, payload...)
 	case udp != (Ports{}):
 		first = ip.ProtoUDP
@@ -157,7 +157,7 @@ func (t *Transform) ahLen(v6 bool, align int) (int, error) {
 	if align < 4 || align > 64 || align%4 != 0 {
 		return 0, ErrAlign
 	}
-	return AHLen(t.icv, align), nil
+	return AHLen(t.head-ahHeaderLen+t.icv, align), nil
 }
 
 // fields is the outer header of a packet.

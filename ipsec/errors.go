@@ -22,6 +22,7 @@ var (
 	ErrLength    = errors.New("ipsec: length is no multiple of the cipher block")
 	ErrAHLen     = errors.New("ipsec: the AH length lies")
 	ErrICV       = errors.New("ipsec: wrong integrity check value")
+	ErrUnsigned  = errors.New("ipsec: no TCP signature")
 	ErrPadding   = errors.New("ipsec: malformed padding")
 	ErrInner     = errors.New("ipsec: malformed inner packet")
 	ErrTooLong   = ip.ErrTooLong

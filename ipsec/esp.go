@@ -12,6 +12,7 @@ const espHeaderLen = 8
 type Sealing struct {
 	SPI uint32
 	Seq uint64 // the high half counts only with extended sequence numbers
+	Pad []byte // ESP: what padding is made of, as much as is needed of it; nil: 1, 2, 3, ... as RFC 4303 wants it
 	IV  []byte // Transform.IVLen bytes, see [Transform.AppendIV]; none for most of AH
 	// ESP: payload, padding and trailer become a multiple of it; AH: the header does. In bytes, 0: as RFC 4303 and RFC
 	// 4302 want it
@@ -33,11 +34,11 @@ func (t *Transform) OpenESP(dst, esp []byte, seqHi uint32) ([]byte, error) {
 	if t.suite.Proto != ESP {
 		return dst, ErrProtocol
 	}
-	head, end := espHeaderLen+t.ivLen, len(esp)-t.icv
+	head, end := t.head+t.ivLen, len(esp)-t.icv
 	if end-head < 2 {
 		return dst, ErrShort
 	}
-	iv := esp[espHeaderLen:head]
+	iv := esp[t.head:head]
 	if t.aead != nil {
 		s := scratches.Get().(*scratch)
 		defer scratches.Put(s)
@@ -74,7 +75,7 @@ func (t *Transform) aad(s *scratch, esp []byte, seqHi uint32) []byte {
 
 // SealESP appends a whole ESP packet with payload, padded with 1, 2, 3, ..., and the next header to dst and returns the
 // longer slice. It allocates nothing if dst has room (AES-CTR: one small object). payload may overlap dst's room in any
-// way; s.IV may not. Errors: ErrIV, ErrAlign (not a multiple of the cipher block, or above 256), ErrTooLong.
+// way; s.IV and s.Pad may not. Errors: ErrIV, ErrAlign (not a multiple of the cipher block, or above 256), ErrTooLong.
 func (t *Transform) SealESP(dst, payload []byte, next uint8, s Sealing) ([]byte, error) {
 	if err := t.ready(); err != nil {
 		return dst, err
@@ -93,7 +94,7 @@ func (t *Transform) SealESP(dst, payload []byte, next uint8, s Sealing) ([]byte,
 		return dst, ErrAlign
 	}
 	pad := (align - (len(payload)+2)%align) % align
-	head := espHeaderLen + t.ivLen
+	head := t.head + t.ivLen
 	body := len(payload) + pad + 2
 	if head+body+t.icv > 65535 {
 		return dst, ErrTooLong
@@ -103,12 +104,15 @@ func (t *Transform) SealESP(dst, payload []byte, next uint8, s Sealing) ([]byte,
 	esp := dst[n:]
 	copy(esp[head:], payload) // before anything else is written, in case it overlaps
 	binary.BigEndian.PutUint32(esp, s.SPI)
-	binary.BigEndian.PutUint32(esp[4:], uint32(s.Seq))
-	copy(esp[espHeaderLen:], s.IV)
+	if !t.suite.Old {
+		binary.BigEndian.PutUint32(esp[4:], uint32(s.Seq))
+	}
+	copy(esp[t.head:], s.IV)
 	trailer := esp[head+len(payload):]
 	for i := range pad {
 		trailer[i] = byte(i + 1)
 	}
+	copy(trailer[:pad], s.Pad)
 	trailer[pad], trailer[pad+1] = byte(pad), next
 
 	seqHi := uint32(s.Seq >> 32)

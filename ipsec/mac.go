@@ -23,35 +23,44 @@ type MAC struct {
 	new    func(key []byte) (hash.Hash, error)
 }
 
-// The integrity algorithms.
+// The integrity algorithms. They are shared, and must not be changed.
 var (
-	HMACMD5    = &MAC{"hmac-md5", 16, 16, 12, 0, false, hmacOf(md5.New)}   // RFC 2403
-	HMACSHA1   = &MAC{"hmac-sha1", 20, 20, 12, 0, false, hmacOf(sha1.New)} // RFC 2404
-	HMACSHA256 = &MAC{"hmac-sha256", 32, 32, 16, 0, false,
+	HMACMD5    *MAC = &MAC{"hmac-md5", 16, 16, 12, 0, false, hmacOf(md5.New)}   // RFC 2403
+	HMACSHA1   *MAC = &MAC{"hmac-sha1", 20, 20, 12, 0, false, hmacOf(sha1.New)} // RFC 2404
+	HMACSHA256 *MAC = &MAC{"hmac-sha256", 32, 32, 16, 0, false,
 		hmacOf(sha256.New)} // RFC 4868; 12 bytes in old drafts and Linux PF_KEY
-	HMACSHA384    = &MAC{"hmac-sha384", 48, 48, 24, 0, false, hmacOf(sha512.New384)}   // RFC 4868
-	HMACSHA512    = &MAC{"hmac-sha512", 64, 64, 32, 0, false, hmacOf(sha512.New)}      // RFC 4868
-	HMACRIPEMD160 = &MAC{"hmac-ripemd160", 20, 20, 12, 0, false, hmacOf(newRIPEMD160)} // RFC 2857
-	AESXCBC       = &MAC{"aes-xcbc", 16, 16, 12, 0, true, newXCBC}                     // RFC 3566
-	AESCMAC       = &MAC{"aes-cmac", 16, 16, 12, 0, true, newCMAC}                     // RFC 4494
+	HMACSHA384    *MAC = &MAC{"hmac-sha384", 48, 48, 24, 0, false, hmacOf(sha512.New384)}   // RFC 4868
+	HMACSHA512    *MAC = &MAC{"hmac-sha512", 64, 64, 32, 0, false, hmacOf(sha512.New)}      // RFC 4868
+	HMACRIPEMD160 *MAC = &MAC{"hmac-ripemd160", 20, 20, 12, 0, false, hmacOf(newRIPEMD160)} // RFC 2857
+	AESXCBC       *MAC = &MAC{"aes-xcbc", 16, 16, 12, 0, true, newXCBC}                     // RFC 3566
+	AESCMAC       *MAC = &MAC{"aes-cmac", 16, 16, 12, 0, true, newCMAC}                     // RFC 4494
+
+	KeyedMD5  *MAC = &MAC{"keyed-md5", 16, 16, 16, 0, false, newKeyedMD5}   // RFC 1828
+	KeyedSHA1 *MAC = &MAC{"keyed-sha1", 20, 20, 20, 0, false, newKeyedSHA1} // RFC 1852
 
 	// GMAC is AES-GMAC for AH (RFC 4543 section 4); its key has the salt behind it. For ESP it is a cipher, [AESGMAC].
-	GMAC = &MAC{"aes-gmac", 20, 24, 24, 8, true, newAHGMAC}
+	GMAC *MAC = &MAC{"aes-gmac", 20, 24, 24, 8, true, newAHGMAC}
 )
 
 // NullMAC has no ICV and protects nothing. Linux takes it, also for AH. It is not in the table, as nobody should choose
 // it.
-var NullMAC = &MAC{Name: "null", new: func([]byte) (hash.Hash, error) { return nullHash{}, nil }}
+var NullMAC *MAC = &MAC{Name: "null", new: func([]byte) (hash.Hash, error) { return nullHash{}, nil }}
 
-type nullHash struct{}
+// ZeroMAC is NullMAC as the BSDs have it: there is an ICV, which is zeros.
+var ZeroMAC *MAC = &MAC{Name: "null", Size: 16, ICV: 12,
+	new: func([]byte) (hash.Hash, error) { return nullHash{16}, nil }}
 
-func (nullHash) Write(p []byte) (int, error) { return len(p), nil }
-func (nullHash) Sum(b []byte) []byte         { return b }
-func (nullHash) Reset()                      {}
-func (nullHash) Size() int                   { return 0 }
-func (nullHash) BlockSize() int              { return 1 }
+// nullHash is a hash of so many zeros.
+type nullHash struct{ size int }
 
-var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC, AESCMAC, GMAC}
+func (h nullHash) Write(p []byte) (int, error) { return len(p), nil }
+func (h nullHash) Sum(b []byte) []byte         { return append(b, zeroICV[:h.size]...) }
+func (h nullHash) Reset()                      {}
+func (h nullHash) Size() int                   { return h.size }
+func (h nullHash) BlockSize() int              { return 1 }
+
+var macs = []*MAC{HMACMD5, HMACSHA1, HMACSHA256, HMACSHA384, HMACSHA512, HMACRIPEMD160, AESXCBC, AESCMAC,
+	KeyedMD5, KeyedSHA1, GMAC}
 
 // MACs lists the table.
 func MACs() []*MAC { return append([]*MAC(nil), macs...) }

@@ -43,6 +43,7 @@ type Suite struct {
 	AuthKey Key     // with the salt of [GMAC]
 	ICV     int     // bytes on the wire; 0: the MAC's usual length, or the longest of the AEAD
 	ESN     bool    // extended sequence numbers: the high half enters the ICV
+	Old     bool    // ESP of RFC 1827, AH of RFC 1826: without a sequence number
 }
 
 // String describes the suite without its keys.
@@ -58,6 +59,9 @@ func (s Suite) String() string {
 	fmt.Fprintf(&b, " icv-%d", 8*s.icv())
 	if s.ESN {
 		b.WriteString(" esn")
+	}
+	if s.Old {
+		b.WriteString(" old")
 	}
 	return b.String()
 }
@@ -96,7 +100,10 @@ func (s *Suite) New() (*Transform, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("ipsec: %v: %w", *s, err)
 	}
-	t := &Transform{suite: s, icv: s.icv(), block: 1}
+	t := &Transform{suite: s, icv: s.icv(), block: 1, head: headerLen(s.Proto)}
+	if s.Old {
+		t.head -= seqLen
+	}
 	if c := s.cipher(); s.Proto == ESP {
 		t.ivLen, t.block = c.IVLen, c.Block
 	} else {
@@ -106,6 +113,9 @@ func (s *Suite) New() (*Transform, error) {
 }
 
 func (s *Suite) check() error {
+	if s.Old && (s.ESN || s.aead() || s.MAC == GMAC) {
+		return fmt.Errorf("the old form has no sequence number, and this needs one")
+	}
 	switch s.Proto {
 	case AH:
 		if s.Cipher != nil || s.MAC == nil {
@@ -152,6 +162,7 @@ type Transform struct {
 	icv   int
 	ivLen int
 	block int
+	head  int // length of the ESP header, of the AH header up to the ICV
 
 	once sync.Once // guards the set-up of what follows
 	err  error
@@ -170,15 +181,34 @@ type macState struct {
 // OwnKeys says that nobody else uses the keys of the suite: they are overwritten once nobody can reach t any more. It
 // cannot reach what the standard library's ciphers and MACs have made of them.
 func (t *Transform) OwnKeys() {
-	runtime.AddCleanup(t, func(s *Suite) {
-		for _, k := range []Key{s.Key, s.Salt, s.AuthKey} {
-			clear(k.bytes())
-		}
-	}, t.suite)
+	runtime.AddCleanup(t, (*Suite).forget, t.suite)
+}
+
+// OwnKeys is [Transform.OwnKeys] for a suite without a transform, as that of a TCP signature is. Who uses a key keeps
+// the suite.
+func (s *Suite) OwnKeys() {
+	runtime.AddCleanup(s, (*Suite).forget, &Suite{Key: s.Key, Salt: s.Salt, AuthKey: s.AuthKey})
+}
+
+func (s *Suite) forget() {
+	for _, k := range []Key{s.Key, s.Salt, s.AuthKey} {
+		clear(k.bytes())
+	}
 }
 
 // Suite returns the description it was made from; it must not be changed.
 func (t *Transform) Suite() *Suite { return t.suite }
+
+// headerLen is how many bytes of a protocol's header stand before the IV, or the ICV; the last of them are the sequence
+// number.
+func headerLen(p Proto) int {
+	if p == AH {
+		return ahHeaderLen
+	}
+	return espHeaderLen
+}
+
+const seqLen = 4
 
 // ICVLen is the length of the ICV on the wire in bytes.
 func (t *Transform) ICVLen() int { return t.icv }

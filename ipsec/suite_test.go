@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -331,5 +332,36 @@ func TestConcurrentUse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Keys that a suite owns are overwritten when it is gone, with or without a transform.
+func TestOwnKeys(t *testing.T) {
+	for _, way := range []struct {
+		name string
+		own  func(*ipsec.Suite)
+	}{
+		{"suite", (*ipsec.Suite).OwnKeys},
+		{"transform", func(s *ipsec.Suite) {
+			tr, err := s.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			tr.OwnKeys()
+		}},
+	} {
+		key := ipsec.NewKey([]byte("0123456789abcdefghij"))
+		way.own(&ipsec.Suite{Proto: ipsec.AH, MAC: ipsec.HMACSHA1, AuthKey: key})
+		overwritten := false
+		for range 100 { // another goroutine sees to it
+			runtime.GC()
+			runtime.Gosched()
+			if overwritten = bytes.Equal(key.Bytes(), make([]byte, key.Len())); overwritten {
+				break
+			}
+		}
+		if !overwritten {
+			t.Errorf("%s: the key is still there", way.name)
+		}
 	}
 }
