@@ -15,13 +15,14 @@ const stripes = 8
 //
 // It also bounds the memory of the packets that wait: all queues of an engine together hold no more bytes than its
 // limit, and a [Queue] gives back a packet that would be too much. A packet counts for its Data, its Room, its Made and
-// [Weight], from the moment it is put into a queue until it is taken out.
+// 256 bytes, from the moment it is put into a queue until it is taken out. The limit is 64 MiB, or what
+// [Ledger.LimitHeld] says.
 type Ledger struct {
 	lanes [stripes]stripe
 
 	// packets held, in units of onePacket, and their bytes: of all lanes in one, because a limit has to see them all
 	held  atomic.Int64
-	limit int64    // 0: DefaultHeldLimit
+	limit int64    // 0: defaultHeldLimit
 	_     [64]byte // what follows is read for every packet
 
 	mu       sync.Mutex // guards writes of watchers
@@ -37,20 +38,20 @@ type stripe struct {
 
 type watcher struct{ f func(*Packet, Verdict) }
 
-// DefaultHeldLimit is how many bytes of packets a ledger holds unless told otherwise, and MaxHeldLimit the most that it
+// defaultHeldLimit is how many bytes of packets a ledger holds unless told otherwise, and maxHeldLimit the most that it
 // can be told.
 const (
-	DefaultHeldLimit = 64 << 20
-	MaxHeldLimit     = onePacket - 1
+	defaultHeldLimit = 64 << 20
+	maxHeldLimit     = onePacket - 1
 )
 
-// LimitHeld sets how many bytes of packets may wait at a time, from 1 to MaxHeldLimit. It is called before the first
-// packet is injected.
-func (l *Ledger) LimitHeld(bytes int64) { l.limit = min(max(bytes, 1), MaxHeldLimit) }
+// LimitHeld sets how many bytes of packets may wait at a time, at least 1; below and above what can be (16 GiB) the
+// nearest is taken. It is called before the first packet is injected.
+func (l *Ledger) LimitHeld(bytes int64) { l.limit = min(max(bytes, 1), maxHeldLimit) }
 
 func (l *Ledger) heldLimit() int64 {
 	if l.limit == 0 {
-		return DefaultHeldLimit
+		return defaultHeldLimit
 	}
 	return l.limit
 }
@@ -142,7 +143,7 @@ func (l *Ledger) setWatchers(change func([]*watcher) []*watcher) {
 	l.watchers.Store(&ws)
 }
 
-// Balance is a reading of a ledger.
+// Balance is a reading of a ledger. Its maps belong to the caller.
 type Balance struct {
 	Injected uint64            `json:"injected"`
 	Ended    uint64            `json:"ended"`

@@ -297,7 +297,7 @@ func push(l *packet.Ledger, q *packet.Queue, id uint64, bytes, depth int) (p, ou
 // TestHeldLimit: what the queues of an engine hold together has a limit. A packet over it comes back, and nothing has
 // changed.
 func TestHeldLimit(t *testing.T) {
-	const w = packet.Weight
+	const w = 256
 	var l packet.Ledger
 	l.LimitHeld(2*w + 300)
 	var a, b packet.Queue
@@ -353,7 +353,7 @@ func TestHeldLimit(t *testing.T) {
 
 // TestHeldLimitOnManyThreads: there is never more than the limit, and at the end everything has been given back.
 func TestHeldLimitOnManyThreads(t *testing.T) {
-	const most = 10 * (packet.Weight + 100)
+	const most = 10 * (256 + 100)
 	var l packet.Ledger
 	l.LimitHeld(most)
 	var ws sync.WaitGroup

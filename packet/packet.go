@@ -11,7 +11,7 @@ import (
 // ID, Data, Room and Done are set by the caller before [Ledger.Inject] and not changed after it. Data belongs to the
 // engine until the final verdict.
 type Packet struct {
-	ID   uint64
+	ID   uint64 // the injector's own; nothing here looks at it
 	Data []byte // from the first byte of the IP header
 	// Room, if it is large enough, is where the Inner of the final verdict is put, so that nothing is allocated for it.
 	// It must not overlap Data, and belongs to the engine until the final verdict.
@@ -43,12 +43,12 @@ const Lanes = stripes
 // for each lane are not written by several cores in turn, which costs more than the counting.
 func (p *Packet) Lane() int { return int(p.lane) }
 
-// Weight is what a packet that waits counts for beyond its bytes, so that small ones are bounded as well.
-const Weight = 256
+// weight is what a packet that waits counts for beyond its bytes, so that small ones are bounded as well.
+const weight = 256
 
 // weigh is the memory that the packet takes while it waits, in bytes.
 func (p *Packet) weigh() int64 {
-	return int64(Weight + len(p.Data) + cap(p.Room) + cap(p.Made))
+	return int64(weight + len(p.Data) + cap(p.Room) + cap(p.Made))
 }
 
 // wait notes that the packet has been put into a queue, as Queued or Held; the queue's lock is held.

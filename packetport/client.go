@@ -78,7 +78,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 func NewClient(ctx context.Context, nc net.Conn) (*Client, error) {
 	c := &Client{
 		nc:        nc,
-		in:        make([]byte, MaxFrame+1),
+		in:        make([]byte, maxFrame+1),
 		sending:   make(chan struct{}, 1),
 		receiving: make(chan struct{}, 1),
 		watching:  make(chan struct{}),
@@ -86,15 +86,15 @@ func NewClient(ctx context.Context, nc net.Conn) (*Client, error) {
 	f, err := c.receive(ctx)
 	if err == nil {
 		switch f := f.(type) {
-		case Hello:
+		case helloFrame:
 			c.name = f.Name
 			c.sending <- struct{}{}
 			c.receiving <- struct{}{}
 			return c, nil
-		case Refused:
+		case refusedFrame:
 			err = &RefusedError{Text: f.Text}
 		default:
-			err = &FrameError{f.frame(), 1, "type of the first frame", ErrType}
+			err = &FrameError{f.frame(), 1, "type of the first frame", errType}
 		}
 	}
 	nc.Close()
@@ -123,12 +123,12 @@ func (c *Client) InjectAs(ctx context.Context, id uint64, packet []byte, dir Dir
 		return err
 	}
 	defer func() { c.sending <- struct{}{} }()
-	return c.send(ctx, Inject{Direction: dir, ID: id, Tunnel: tunnel, Packet: packet})
+	return c.send(ctx, injectFrame{Direction: dir, ID: id, Tunnel: tunnel, Packet: packet})
 }
 
 // send needs the token of sending.
-func (c *Client) send(ctx context.Context, f Frame) error {
-	b, err := f.Append(c.out[:0])
+func (c *Client) send(ctx context.Context, f frame) error {
+	b, err := f.appendTo(c.out[:0])
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (c *Client) Watch(ctx context.Context) error {
 	}
 	var err error
 	if !c.asked {
-		err = c.send(ctx, Watch{})
+		err = c.send(ctx, watchFrame{})
 		c.asked = err == nil
 	}
 	c.sending <- struct{}{}
@@ -217,19 +217,19 @@ func (c *Client) step(ctx context.Context) (v Verdict, ok bool, err error) {
 		// The views are into c.in.
 		f.Packet, f.Inner = bytes.Clone(f.Packet), bytes.Clone(f.Inner)
 		return f, true, nil
-	case Overrun:
+	case overrunFrame:
 		return v, true, &OverrunError{Lost: f.Lost}
-	case Refused:
+	case refusedFrame:
 		return v, true, &RefusedError{ID: f.ID, Text: f.Text}
-	case Watching:
+	case watchingFrame:
 		c.watch.Do(func() { close(c.watching) })
 		return v, false, nil
 	}
-	return v, false, &FrameError{f.frame(), 1, "type", ErrType}
+	return v, false, &FrameError{f.frame(), 1, "type", errType}
 }
 
 // receive reads one frame into c.in.
-func (c *Client) receive(ctx context.Context) (Frame, error) {
+func (c *Client) receive(ctx context.Context) (frame, error) {
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -239,7 +239,7 @@ func (c *Client) receive(ctx context.Context) (Frame, error) {
 		done()
 		switch {
 		case err == nil:
-			return Decode(c.in[:n])
+			return decode(c.in[:n])
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case errors.Is(err, unix.ECONNRESET) && !c.reset:

@@ -5,13 +5,20 @@ import (
 	"fmt"
 	"log"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 
+	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
 func Example() {
+	eng, err := kernel.New("illumos", kernel.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer eng.Close()
 	dir, err := os.MkdirTemp("", "packetport")
 	if err != nil {
 		log.Fatal(err)
@@ -23,7 +30,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	ctx := context.Background()
-	srv := packetport.NewServer(&target{}, packetport.Options{Name: "illumos"}) // any engine
+	srv := packetport.NewServer(eng, packetport.ServerOptions{Name: "illumos"})
 	done := make(chan error)
 	go func() { done <- srv.Serve(ctx, l) }()
 
@@ -32,7 +39,11 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Inject(ctx, esp(0x1000), packetport.Inbound, ""); err != nil {
+	esp := []byte{ // from 192.0.2.2, with an SPI that the engine does not know
+		0x45, 0, 0, 40, 0, 0, 0, 0, 64, 50, 0xf6, 0xa0, 192, 0, 2, 2, 192, 0, 2, 1,
+		0, 0, 0x10, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	}
+	if _, err := c.Inject(ctx, esp, packetport.Inbound, ""); err != nil {
 		log.Fatal(err)
 	}
 	v, err := c.Recv(ctx)

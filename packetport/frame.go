@@ -9,15 +9,15 @@ import (
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
-// Version is the version of the protocol, byte 0 of every frame.
-const Version = 1
+// version is the version of the protocol, byte 0 of every frame.
+const version = 1
 
 // Limits of the protocol, in bytes.
 const (
 	MaxPacket = 40 + 65535 // an IP datagram: an IPv6 header and the longest payload
-	MaxText   = 1024       // of a refusal
-	MaxName   = 255        // of a tunnel, a reason, a counter, a kernel
-	MaxFrame  = verdictLen + 2*MaxName + 2*MaxPacket
+	maxText   = 1024       // of a refusal
+	maxName   = 255        // of a tunnel, a reason, a counter, a kernel
+	maxFrame  = verdictLen + 2*maxName + 2*MaxPacket
 )
 
 const (
@@ -29,36 +29,36 @@ const (
 	refusedLen = 12
 )
 
-// FrameType is byte 1 of a frame.
-type FrameType uint8
+// frameType is byte 1 of a frame.
+type frameType uint8
 
 // The types of frames. Those from the engine have the high bit set.
 const (
-	TypeInject   FrameType = 0x01
-	TypeWatch    FrameType = 0x02
-	TypeHello    FrameType = 0x81
-	TypeVerdict  FrameType = 0x82
-	TypeOverrun  FrameType = 0x83
-	TypeRefused  FrameType = 0x84
-	TypeWatching FrameType = 0x85
+	typeInject   frameType = 0x01
+	typeWatch    frameType = 0x02
+	typeHello    frameType = 0x81
+	typeVerdict  frameType = 0x82
+	typeOverrun  frameType = 0x83
+	typeRefused  frameType = 0x84
+	typeWatching frameType = 0x85
 )
 
 // String returns the name that the package comment uses, in lower case.
-func (t FrameType) String() string {
+func (t frameType) String() string {
 	switch t {
-	case TypeInject:
+	case typeInject:
 		return "inject"
-	case TypeWatch:
+	case typeWatch:
 		return "watch"
-	case TypeHello:
+	case typeHello:
 		return "hello"
-	case TypeVerdict:
+	case typeVerdict:
 		return "verdict"
-	case TypeOverrun:
+	case typeOverrun:
 		return "overrun"
-	case TypeRefused:
+	case typeRefused:
 		return "refused"
-	case TypeWatching:
+	case typeWatching:
 		return "watching"
 	}
 	return fmt.Sprintf("unknown(%#x)", uint8(t))
@@ -93,29 +93,29 @@ const (
 
 // Causes inside a [FrameError].
 var (
-	ErrShort    = errors.New("the frame ends too early")
-	ErrLong     = errors.New("too long")
-	ErrTrailing = errors.New("bytes after the last field")
-	ErrVersion  = errors.New("unknown version")
-	ErrType     = errors.New("unknown frame type")
-	ErrValue    = errors.New("value not allowed")
-	ErrReserved = errors.New("reserved bytes are not zero")
-	ErrText     = errors.New("not UTF-8 text")
-	ErrEmpty    = errors.New("empty")
+	errShort    = errors.New("the frame ends too early")
+	errLong     = errors.New("too long")
+	errTrailing = errors.New("bytes after the last field")
+	errVersion  = errors.New("unknown version")
+	errType     = errors.New("unknown frame type")
+	errValue    = errors.New("value not allowed")
+	errReserved = errors.New("reserved bytes are not zero")
+	errText     = errors.New("not UTF-8 text")
+	errEmpty    = errors.New("empty")
 )
 
 // FrameError says what is wrong with a frame and where. It never holds bytes of a packet.
 type FrameError struct {
-	Type   FrameType // 0 if the frame has none
+	typ    frameType // 0 if the frame has none
 	Offset int       // in bytes from the start of the frame
 	Field  string    // as in the package comment
-	Err    error     // one of the causes above
+	Err    error     // what is wrong there
 }
 
 func (e *FrameError) Error() string {
 	what := "frame"
-	if e.Type != 0 {
-		what = e.Type.String() + " frame"
+	if e.typ != 0 {
+		what = e.typ.String() + " frame"
 	}
 	return fmt.Sprintf("packetport: %s: %s at byte %d: %v", what, e.Field, e.Offset, e.Err)
 }
@@ -123,27 +123,27 @@ func (e *FrameError) Error() string {
 // Unwrap returns the cause.
 func (e *FrameError) Unwrap() error { return e.Err }
 
-// Frame is one datagram of the protocol: [Inject], [Watch], [Hello], [Verdict], [Overrun], [Refused] or [Watching].
-type Frame interface {
-	// Append encodes the frame behind b. The error is a *FrameError: a field that the layout has no room for. b is then
-	// returned as it was.
-	Append(b []byte) ([]byte, error)
-	frame() FrameType
+// frame is one datagram of the protocol: a [Verdict], or one of the types whose names end in Frame.
+type frame interface {
+	// appendTo encodes the frame behind b. The error is a *FrameError: a field that the layout has no room for. b is
+	// then returned as it was.
+	appendTo(b []byte) ([]byte, error)
+	frame() frameType
 }
 
-// Inject hands one IP datagram to the engine.
-type Inject struct {
+// injectFrame hands one IP datagram to the engine.
+type injectFrame struct {
 	Direction Direction
 	ID        uint64
 	Tunnel    string // of an outbound packet; empty for none
 	Packet    []byte // from the first byte of the IP header, 1 to MaxPacket bytes
 }
 
-// Watch asks for all final verdicts.
-type Watch struct{}
+// watchFrame asks for all final verdicts.
+type watchFrame struct{}
 
-// Hello greets a connection that the engine has accepted.
-type Hello struct {
+// helloFrame greets a connection that the engine has accepted.
+type helloFrame struct {
 	Name string // of the kernel
 }
 
@@ -152,7 +152,7 @@ type Verdict struct {
 	ID      uint64 // the injector's own; with Watched the engine's
 	Watched bool   // told because the connection watches, not because it injected the packet
 	Kind    packet.Kind
-	Reason  string // why it was dropped, a name of the ipsec package's registry; empty otherwise
+	Reason  string // why it was dropped, as [packet.Reason] names it; empty otherwise
 	Counter string // the emulated kernel's own name for the reason
 	HasSPI  bool
 	SPI     uint32 // host order
@@ -168,86 +168,83 @@ func (v *Verdict) size() int {
 	return verdictLen + len(v.Reason) + len(v.Counter) + len(v.Packet) + len(v.Inner)
 }
 
-// Overrun stands where frames are missing because the connection was not read in time.
-type Overrun struct {
+// overrunFrame stands where frames are missing because the connection was not read in time.
+type overrunFrame struct {
 	Lost uint64 // number of lost frames
 }
 
-// Refused answers a frame that could not be used or, as the first frame, the connection.
-type Refused struct {
+// refusedFrame answers a frame that could not be used or, as the first frame, the connection.
+type refusedFrame struct {
 	ID   uint64 // of the refused INJECT; 0 if it had none
-	Text string // at most MaxText bytes
+	Text string // at most maxText bytes
 }
 
-// Watching answers a WATCH.
-type Watching struct{}
+// watchingFrame answers a WATCH.
+type watchingFrame struct{}
 
-func (Inject) frame() FrameType   { return TypeInject }
-func (Watch) frame() FrameType    { return TypeWatch }
-func (Hello) frame() FrameType    { return TypeHello }
-func (Verdict) frame() FrameType  { return TypeVerdict }
-func (Overrun) frame() FrameType  { return TypeOverrun }
-func (Refused) frame() FrameType  { return TypeRefused }
-func (Watching) frame() FrameType { return TypeWatching }
+func (injectFrame) frame() frameType   { return typeInject }
+func (watchFrame) frame() frameType    { return typeWatch }
+func (helloFrame) frame() frameType    { return typeHello }
+func (Verdict) frame() frameType       { return typeVerdict }
+func (overrunFrame) frame() frameType  { return typeOverrun }
+func (refusedFrame) frame() frameType  { return typeRefused }
+func (watchingFrame) frame() frameType { return typeWatching }
 
-// Append implements [Frame].
-func (f Inject) Append(b []byte) ([]byte, error) {
+func (f injectFrame) appendTo(b []byte) ([]byte, error) {
 	switch {
 	case f.Direction != Inbound && f.Direction != Outbound:
-		return b, &FrameError{TypeInject, 2, "dir", ErrValue}
+		return b, &FrameError{typeInject, 2, "dir", errValue}
 	case f.Direction == Inbound && f.Tunnel != "":
-		return b, &FrameError{TypeInject, 3, "tunnel of an inbound packet", ErrValue}
-	case len(f.Tunnel) > MaxName:
-		return b, &FrameError{TypeInject, 3, "tunnel", ErrLong}
+		return b, &FrameError{typeInject, 3, "tunnel of an inbound packet", errValue}
+	case len(f.Tunnel) > maxName:
+		return b, &FrameError{typeInject, 3, "tunnel", errLong}
 	case !utf8.ValidString(f.Tunnel):
-		return b, &FrameError{TypeInject, injectLen, "tunnel", ErrText}
+		return b, &FrameError{typeInject, injectLen, "tunnel", errText}
 	case len(f.Packet) == 0:
-		return b, &FrameError{TypeInject, injectLen + len(f.Tunnel), "IP datagram", ErrEmpty}
+		return b, &FrameError{typeInject, injectLen + len(f.Tunnel), "IP datagram", errEmpty}
 	case len(f.Packet) > MaxPacket:
-		return b, &FrameError{TypeInject, injectLen + len(f.Tunnel), "IP datagram", ErrLong}
+		return b, &FrameError{typeInject, injectLen + len(f.Tunnel), "IP datagram", errLong}
 	}
-	b = append(b, Version, byte(TypeInject), byte(f.Direction), byte(len(f.Tunnel)))
+	b = append(b, version, byte(typeInject), byte(f.Direction), byte(len(f.Tunnel)))
 	b = binary.BigEndian.AppendUint64(b, f.ID)
 	b = append(b, f.Tunnel...)
 	return append(b, f.Packet...), nil
 }
 
-// Append implements [Frame].
-func (Watch) Append(b []byte) ([]byte, error) { return append(b, Version, byte(TypeWatch), 0, 0), nil }
-
-// Append implements [Frame].
-func (Watching) Append(b []byte) ([]byte, error) {
-	return append(b, Version, byte(TypeWatching), 0, 0), nil
+func (watchFrame) appendTo(b []byte) ([]byte, error) {
+	return append(b, version, byte(typeWatch), 0, 0), nil
 }
 
-// Append implements [Frame].
-func (f Hello) Append(b []byte) ([]byte, error) {
-	if err := checkName(TypeHello, helloLen, "name", f.Name); err != nil {
+func (watchingFrame) appendTo(b []byte) ([]byte, error) {
+	return append(b, version, byte(typeWatching), 0, 0), nil
+}
+
+func (f helloFrame) appendTo(b []byte) ([]byte, error) {
+	if err := checkName(typeHello, helloLen, "name", f.Name); err != nil {
 		return b, err
 	}
-	b = append(b, Version, byte(TypeHello), 0, byte(len(f.Name)))
+	b = append(b, version, byte(typeHello), 0, byte(len(f.Name)))
 	return append(b, f.Name...), nil
 }
 
-// Append implements [Frame].
-func (f Verdict) Append(b []byte) ([]byte, error) {
+func (f Verdict) appendTo(b []byte) ([]byte, error) {
 	switch {
 	case f.Kind < packet.Delivered || f.Kind > packet.Sent:
-		return b, &FrameError{TypeVerdict, 2, "kind", ErrValue}
+		return b, &FrameError{typeVerdict, 2, "kind", errValue}
 	case !f.HasSPI && f.SPI != 0:
-		return b, &FrameError{TypeVerdict, 12, "SPI without its flag", ErrValue}
+		return b, &FrameError{typeVerdict, 12, "SPI without its flag", errValue}
 	case !f.Watched && len(f.Packet) != 0:
-		return b, &FrameError{TypeVerdict, 20, "packet for an injector", ErrValue}
+		return b, &FrameError{typeVerdict, 20, "packet for an injector", errValue}
 	case len(f.Packet) > MaxPacket:
-		return b, &FrameError{TypeVerdict, 20, "packet", ErrLong}
+		return b, &FrameError{typeVerdict, 20, "packet", errLong}
 	case len(f.Inner) > MaxPacket:
-		return b, &FrameError{TypeVerdict, verdictLen + len(f.Reason) + len(f.Counter) + len(f.Packet), "inner",
-			ErrLong}
+		return b, &FrameError{typeVerdict, verdictLen + len(f.Reason) + len(f.Counter) + len(f.Packet), "inner",
+			errLong}
 	}
-	if err := checkName(TypeVerdict, verdictLen, "reason", f.Reason); err != nil {
+	if err := checkName(typeVerdict, verdictLen, "reason", f.Reason); err != nil {
 		return b, err
 	}
-	if err := checkName(TypeVerdict, verdictLen+len(f.Reason), "counter", f.Counter); err != nil {
+	if err := checkName(typeVerdict, verdictLen+len(f.Reason), "counter", f.Counter); err != nil {
 		return b, err
 	}
 	var flags byte
@@ -260,7 +257,7 @@ func (f Verdict) Append(b []byte) ([]byte, error) {
 	if f.Cut {
 		flags |= flagCut
 	}
-	b = append(b, Version, byte(TypeVerdict), byte(f.Kind), flags)
+	b = append(b, version, byte(typeVerdict), byte(f.Kind), flags)
 	b = binary.BigEndian.AppendUint64(b, f.ID)
 	b = binary.BigEndian.AppendUint32(b, f.SPI)
 	b = append(b, byte(len(f.Reason)), byte(len(f.Counter)), 0, 0)
@@ -271,68 +268,66 @@ func (f Verdict) Append(b []byte) ([]byte, error) {
 	return append(b, f.Inner...), nil
 }
 
-// Append implements [Frame].
-func (f Overrun) Append(b []byte) ([]byte, error) {
-	b = append(b, Version, byte(TypeOverrun), 0, 0)
+func (f overrunFrame) appendTo(b []byte) ([]byte, error) {
+	b = append(b, version, byte(typeOverrun), 0, 0)
 	return binary.BigEndian.AppendUint64(b, f.Lost), nil
 }
 
-// Append implements [Frame].
-func (f Refused) Append(b []byte) ([]byte, error) {
-	if len(f.Text) > MaxText {
-		return b, &FrameError{TypeRefused, refusedLen, "text", ErrLong}
+func (f refusedFrame) appendTo(b []byte) ([]byte, error) {
+	if len(f.Text) > maxText {
+		return b, &FrameError{typeRefused, refusedLen, "text", errLong}
 	}
 	if !utf8.ValidString(f.Text) {
-		return b, &FrameError{TypeRefused, refusedLen, "text", ErrText}
+		return b, &FrameError{typeRefused, refusedLen, "text", errText}
 	}
-	b = append(b, Version, byte(TypeRefused), 0, 0)
+	b = append(b, version, byte(typeRefused), 0, 0)
 	b = binary.BigEndian.AppendUint64(b, f.ID)
 	return append(b, f.Text...), nil
 }
 
-func checkName(t FrameType, offset int, field, s string) error {
-	if len(s) > MaxName {
-		return &FrameError{t, offset, field, ErrLong}
+func checkName(t frameType, offset int, field, s string) error {
+	if len(s) > maxName {
+		return &FrameError{t, offset, field, errLong}
 	}
 	if !utf8.ValidString(s) {
-		return &FrameError{t, offset, field, ErrText}
+		return &FrameError{t, offset, field, errText}
 	}
 	return nil
 }
 
-// Decode reads one frame. What it returns is one of the types of [Frame], by value; byte slices in it are views into b,
+// decode reads one frame. What it returns is one of the types of frame, by value; byte slices in it are views into b,
 // limited in capacity. The error is a *FrameError. Encoding what was decoded gives the same bytes.
-func Decode(b []byte) (Frame, error) {
+func decode(b []byte) (frame, error) {
 	if len(b) < 2 {
-		return nil, &FrameError{0, len(b), "version and type", ErrShort}
+		return nil, &FrameError{0, len(b), "version and type", errShort}
 	}
-	t := FrameType(b[1])
-	if b[0] != Version {
-		return nil, &FrameError{t, 0, "version", ErrVersion}
+	t := frameType(b[1])
+	if b[0] != version {
+		return nil, &FrameError{t, 0, "version", errVersion}
 	}
 	switch t {
-	case TypeInject:
+	case typeInject:
 		return decodeInject(b)
-	case TypeWatch:
-		return orError(Watch{}, fixed(t, b, watchLen))
-	case TypeWatching:
-		return orError(Watching{}, fixed(t, b, watchLen))
-	case TypeHello:
+	case typeWatch:
+		return orError(watchFrame{}, fixed(t, b, watchLen))
+	case typeWatching:
+		return orError(watchingFrame{}, fixed(t, b, watchLen))
+	case typeHello:
 		return decodeHello(b)
-	case TypeVerdict:
+	case typeVerdict:
 		return decodeVerdict(b)
-	case TypeOverrun:
+	case typeOverrun:
 		if err := fixed(t, b, overrunLen); err != nil {
 			return nil, err
 		}
-		return Overrun{Lost: binary.BigEndian.Uint64(b[4:])}, nil
-	case TypeRefused:
+		return overrunFrame{Lost: binary.BigEndian.Uint64(b[4:])}, nil
+	case typeRefused:
 		return decodeRefused(b)
 	}
-	return nil, &FrameError{t, 1, "type", ErrType}
+	return nil, &FrameError{t, 1, "type", errType}
 }
 
-func orError(f Frame, err error) (Frame, error) {
+func orError(f frame, err error) (frame, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -340,71 +335,71 @@ func orError(f Frame, err error) (Frame, error) {
 }
 
 // fixed checks a frame of exactly n bytes whose bytes 2 and 3 are reserved.
-func fixed(t FrameType, b []byte, n int) error {
+func fixed(t frameType, b []byte, n int) error {
 	switch {
 	case len(b) < n:
-		return &FrameError{t, len(b), "end", ErrShort}
+		return &FrameError{t, len(b), "end", errShort}
 	case b[2] != 0 || b[3] != 0:
-		return &FrameError{t, 2, "reserved", ErrReserved}
+		return &FrameError{t, 2, "reserved", errReserved}
 	case len(b) > n:
-		return &FrameError{t, n, "end", ErrTrailing}
+		return &FrameError{t, n, "end", errTrailing}
 	}
 	return nil
 }
 
-func decodeInject(b []byte) (Frame, error) {
+func decodeInject(b []byte) (frame, error) {
 	if len(b) < injectLen {
-		return nil, &FrameError{TypeInject, len(b), "end", ErrShort}
+		return nil, &FrameError{typeInject, len(b), "end", errShort}
 	}
-	f := Inject{Direction: Direction(b[2]), ID: binary.BigEndian.Uint64(b[4:])}
+	f := injectFrame{Direction: Direction(b[2]), ID: binary.BigEndian.Uint64(b[4:])}
 	if f.Direction != Inbound && f.Direction != Outbound {
-		return nil, &FrameError{TypeInject, 2, "dir", ErrValue}
+		return nil, &FrameError{typeInject, 2, "dir", errValue}
 	}
 	n := int(b[3])
 	if f.Direction == Inbound && n != 0 {
-		return nil, &FrameError{TypeInject, 3, "tunnel of an inbound packet", ErrValue}
+		return nil, &FrameError{typeInject, 3, "tunnel of an inbound packet", errValue}
 	}
 	rest := b[injectLen:]
 	if n > len(rest) {
-		return nil, &FrameError{TypeInject, 3, "tunnel", ErrShort}
+		return nil, &FrameError{typeInject, 3, "tunnel", errShort}
 	}
 	f.Tunnel, rest = string(rest[:n]), rest[n:]
 	if !utf8.ValidString(f.Tunnel) {
-		return nil, &FrameError{TypeInject, injectLen, "tunnel", ErrText}
+		return nil, &FrameError{typeInject, injectLen, "tunnel", errText}
 	}
 	if len(rest) == 0 {
-		return nil, &FrameError{TypeInject, len(b), "IP datagram", ErrEmpty}
+		return nil, &FrameError{typeInject, len(b), "IP datagram", errEmpty}
 	}
 	if len(rest) > MaxPacket {
-		return nil, &FrameError{TypeInject, injectLen + n, "IP datagram", ErrLong}
+		return nil, &FrameError{typeInject, injectLen + n, "IP datagram", errLong}
 	}
 	f.Packet = rest[:len(rest):len(rest)]
 	return f, nil
 }
 
-func decodeHello(b []byte) (Frame, error) {
+func decodeHello(b []byte) (frame, error) {
 	if len(b) < helloLen {
-		return nil, &FrameError{TypeHello, len(b), "end", ErrShort}
+		return nil, &FrameError{typeHello, len(b), "end", errShort}
 	}
 	if b[2] != 0 {
-		return nil, &FrameError{TypeHello, 2, "reserved", ErrReserved}
+		return nil, &FrameError{typeHello, 2, "reserved", errReserved}
 	}
 	n := int(b[3])
 	name := b[helloLen:]
 	switch {
 	case len(name) < n:
-		return nil, &FrameError{TypeHello, 3, "name", ErrShort}
+		return nil, &FrameError{typeHello, 3, "name", errShort}
 	case len(name) > n:
-		return nil, &FrameError{TypeHello, helloLen + n, "end", ErrTrailing}
+		return nil, &FrameError{typeHello, helloLen + n, "end", errTrailing}
 	case !utf8.Valid(name):
-		return nil, &FrameError{TypeHello, helloLen, "name", ErrText}
+		return nil, &FrameError{typeHello, helloLen, "name", errText}
 	}
-	return Hello{Name: string(name)}, nil
+	return helloFrame{Name: string(name)}, nil
 }
 
-func decodeVerdict(b []byte) (Frame, error) {
+func decodeVerdict(b []byte) (frame, error) {
 	if len(b) < verdictLen {
-		return nil, &FrameError{TypeVerdict, len(b), "end", ErrShort}
+		return nil, &FrameError{typeVerdict, len(b), "end", errShort}
 	}
 	flags := b[3]
 	f := Verdict{
@@ -417,13 +412,13 @@ func decodeVerdict(b []byte) (Frame, error) {
 	}
 	switch {
 	case f.Kind < packet.Delivered || f.Kind > packet.Sent:
-		return nil, &FrameError{TypeVerdict, 2, "kind", ErrValue}
+		return nil, &FrameError{typeVerdict, 2, "kind", errValue}
 	case flags&^flagsKnown != 0:
-		return nil, &FrameError{TypeVerdict, 3, "flags", ErrValue}
+		return nil, &FrameError{typeVerdict, 3, "flags", errValue}
 	case !f.HasSPI && f.SPI != 0:
-		return nil, &FrameError{TypeVerdict, 12, "SPI without its flag", ErrValue}
+		return nil, &FrameError{typeVerdict, 12, "SPI without its flag", errValue}
 	case b[18] != 0 || b[19] != 0:
-		return nil, &FrameError{TypeVerdict, 18, "reserved", ErrReserved}
+		return nil, &FrameError{typeVerdict, 18, "reserved", errReserved}
 	}
 	at, rest := verdictLen, b[verdictLen:]
 	for _, s := range []struct {
@@ -433,23 +428,23 @@ func decodeVerdict(b []byte) (Frame, error) {
 	}{{&f.Reason, "reason", 16}, {&f.Counter, "counter", 17}} {
 		n := int(b[s.offset])
 		if n > len(rest) {
-			return nil, &FrameError{TypeVerdict, s.offset, s.field, ErrShort}
+			return nil, &FrameError{typeVerdict, s.offset, s.field, errShort}
 		}
 		if !utf8.Valid(rest[:n]) {
-			return nil, &FrameError{TypeVerdict, at, s.field, ErrText}
+			return nil, &FrameError{typeVerdict, at, s.field, errText}
 		}
 		*s.to, rest, at = string(rest[:n]), rest[n:], at+n
 	}
 	n := binary.BigEndian.Uint32(b[20:])
 	switch {
 	case n > MaxPacket:
-		return nil, &FrameError{TypeVerdict, 20, "packet", ErrLong}
+		return nil, &FrameError{typeVerdict, 20, "packet", errLong}
 	case int(n) > len(rest):
-		return nil, &FrameError{TypeVerdict, 20, "packet", ErrShort}
+		return nil, &FrameError{typeVerdict, 20, "packet", errShort}
 	case n != 0 && !f.Watched:
-		return nil, &FrameError{TypeVerdict, 20, "packet for an injector", ErrValue}
+		return nil, &FrameError{typeVerdict, 20, "packet for an injector", errValue}
 	case len(rest)-int(n) > MaxPacket:
-		return nil, &FrameError{TypeVerdict, at + int(n), "inner", ErrLong}
+		return nil, &FrameError{typeVerdict, at + int(n), "inner", errLong}
 	}
 	if n != 0 {
 		f.Packet = rest[:n:n]
@@ -460,16 +455,16 @@ func decodeVerdict(b []byte) (Frame, error) {
 	return f, nil
 }
 
-func decodeRefused(b []byte) (Frame, error) {
+func decodeRefused(b []byte) (frame, error) {
 	switch {
 	case len(b) < refusedLen:
-		return nil, &FrameError{TypeRefused, len(b), "end", ErrShort}
+		return nil, &FrameError{typeRefused, len(b), "end", errShort}
 	case b[2] != 0 || b[3] != 0:
-		return nil, &FrameError{TypeRefused, 2, "reserved", ErrReserved}
-	case len(b) > refusedLen+MaxText:
-		return nil, &FrameError{TypeRefused, refusedLen, "text", ErrLong}
+		return nil, &FrameError{typeRefused, 2, "reserved", errReserved}
+	case len(b) > refusedLen+maxText:
+		return nil, &FrameError{typeRefused, refusedLen, "text", errLong}
 	case !utf8.Valid(b[refusedLen:]):
-		return nil, &FrameError{TypeRefused, refusedLen, "text", ErrText}
+		return nil, &FrameError{typeRefused, refusedLen, "text", errText}
 	}
-	return Refused{ID: binary.BigEndian.Uint64(b[4:]), Text: string(b[refusedLen:])}, nil
+	return refusedFrame{ID: binary.BigEndian.Uint64(b[4:]), Text: string(b[refusedLen:])}, nil
 }

@@ -83,7 +83,7 @@ func (q *queue) markLocked() {
 	if q.lost == 0 {
 		return
 	}
-	mark, err := Overrun{Lost: q.lost}.Append(nil)
+	mark, err := overrunFrame{Lost: q.lost}.appendTo(nil)
 	if err != nil {
 		panic(err) // it has no field that could be too long
 	}

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pfkeyd/pfkeyd/internal/door"
+	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 )
 
@@ -31,27 +32,27 @@ type Target interface {
 	Ledger() *packet.Ledger
 }
 
-// DefaultQueue is how many bytes of verdicts a server keeps for a connection that does not read.
-const DefaultQueue = 4 << 20
+// defaultQueue is how many bytes of verdicts a server keeps for a connection that does not read.
+const defaultQueue = 4 << 20
 
-// MaxConns is how many connections a server has at a time; one more is refused.
-const MaxConns = 256
+// maxConns is how many connections a server has at a time; one more is refused.
+const maxConns = 256
 
-// Options of a [Server]. The zero value is usable.
-type Options struct {
-	// Name is what the engine calls its kernel; at most MaxName bytes.
+// ServerOptions change what a [Server] does. The zero value is usable.
+type ServerOptions struct {
+	// Name is what the engine calls its kernel; at most 255 bytes.
 	Name string
 	// Check decides, once per connection, whether the other side may use the port; its error is told to it. nil:
 	// whoever can connect may.
 	Check func(net.Conn) error
-	// Queue bounds what is kept for a connection that does not read, in bytes; 0: DefaultQueue.
+	// Queue bounds what is kept for a connection that does not read, in bytes; 0: 4 MiB.
 	Queue int
 	// Log hears of refused connections and of what goes wrong with listeners; nil: nobody.
 	Log *slog.Logger
 }
 
-// Stats are the counters of a server.
-type Stats struct {
+// Counters are a reading of the counters of a server.
+type Counters struct {
 	Connections int64  `json:"connections"` // open now
 	Watchers    int64  `json:"watchers"`    // of these, those that watch
 	Unanswered  int64  `json:"unanswered"`  // packets handed to the engine that have no final verdict yet
@@ -74,7 +75,7 @@ type Stats struct {
 // concurrent use.
 type Server struct {
 	target Target // these are immutable
-	opts   Options
+	opts   ServerOptions
 	log    *slog.Logger
 	door   *door.Doorway
 
@@ -93,11 +94,11 @@ type Server struct {
 }
 
 // NewServer makes a server for target.
-func NewServer(target Target, o Options) *Server {
+func NewServer(target Target, o ServerOptions) *Server {
 	if o.Queue <= 0 {
-		o.Queue = DefaultQueue
+		o.Queue = defaultQueue
 	}
-	o.Name = clip(o.Name, MaxName)
+	o.Name = clip(o.Name, maxName)
 	s := &Server{
 		target: target,
 		opts:   o,
@@ -109,8 +110,8 @@ func NewServer(target Target, o Options) *Server {
 	}
 	s.door = door.NewDoorway(door.Rules{
 		Check: o.Check,
-		Max:   MaxConns,
-		Full:  fmt.Errorf("packetport: %d connections are open, and there may be no more", MaxConns),
+		Max:   maxConns,
+		Full:  fmt.Errorf("packetport: %d connections are open, and there may be no more", maxConns),
 		Waits: func(err error, retry time.Duration) {
 			s.log.Warn("packet port: accept", "err", err, "retry", retry)
 		},
@@ -175,10 +176,10 @@ func (s *Server) start(nc net.Conn, refusal error, left func(), own *sync.WaitGr
 	if refusal != nil {
 		s.rejected.Add(1)
 		s.log.Warn("packet port: connection refused", "err", refusal)
-		c.control(Refused{Text: clip(refusal.Error(), MaxText)})
+		c.control(refusedFrame{Text: clip(refusal.Error(), maxText)})
 		c.out.finish()
 	} else {
-		c.control(Hello{Name: s.opts.Name})
+		c.control(helloFrame{Name: s.opts.Name})
 		go func() { // the reader: ends when the client leaves or the server stops
 			defer own.Done()
 			defer s.all.Done()
@@ -195,7 +196,7 @@ func (s *Server) start(nc net.Conn, refusal error, left func(), own *sync.WaitGr
 
 func (c *conn) read() {
 	// One byte more than a frame may have, to see one that is longer.
-	buf := make([]byte, MaxFrame+1)
+	buf := make([]byte, maxFrame+1)
 	for {
 		n, err := c.nc.Read(buf)
 		if err != nil {
@@ -215,17 +216,17 @@ func (c *conn) read() {
 // handle does what one frame asks for. b is the reader's buffer.
 func (c *conn) handle(b []byte) {
 	s := c.s
-	f, err := Decode(b)
+	f, err := decode(b)
 	if err != nil {
 		var id uint64
-		if len(b) >= injectLen && b[0] == Version && FrameType(b[1]) == TypeInject {
+		if len(b) >= injectLen && b[0] == version && frameType(b[1]) == typeInject {
 			id = binary.BigEndian.Uint64(b[4:])
 		}
 		c.refuse(id, err)
 		return
 	}
 	switch f := f.(type) {
-	case Inject:
+	case injectFrame:
 		p := &packet.Packet{ID: s.nextID.Add(1), Data: append([]byte(nil), f.Packet...)}
 		id := f.ID
 		p.Done = func(p *packet.Packet, v packet.Verdict) { c.verdict(id, p, v) }
@@ -236,7 +237,7 @@ func (c *conn) handle(b []byte) {
 		} else {
 			s.target.Inbound(p)
 		}
-	case Watch:
+	case watchFrame:
 		if c.watching {
 			c.refuse(0, errors.New("packetport: this connection watches already"))
 			return
@@ -244,14 +245,14 @@ func (c *conn) handle(b []byte) {
 		c.watching = true
 		s.watch(c)
 	default:
-		c.refuse(0, &FrameError{f.frame(), 1, "type", ErrType})
+		c.refuse(0, &FrameError{f.frame(), 1, "type", errType})
 	}
 }
 
 // refuse answers a frame that could not be used.
 func (c *conn) refuse(id uint64, err error) {
 	c.s.refused.Add(1)
-	c.send(Refused{ID: id, Text: clip(err.Error(), MaxText)})
+	c.send(refusedFrame{ID: id, Text: clip(err.Error(), maxText)})
 }
 
 // verdict is Packet.Done of the packets of this connection: it never waits.
@@ -260,13 +261,13 @@ func (c *conn) verdict(id uint64, p *packet.Packet, v packet.Verdict) {
 	if f.Final() {
 		c.s.unanswered.Add(-1)
 	}
-	b, err := f.Append(make([]byte, 0, f.size()))
+	b, err := f.appendTo(make([]byte, 0, f.size()))
 	c.put(b, err)
 }
 
 // makeVerdict leaves Packet and Watched to the caller.
 func makeVerdict(id uint64, p *packet.Packet, v packet.Verdict) Verdict {
-	f := Verdict{ID: id, Kind: v.Kind, Reason: v.Reason.String(), Counter: clip(v.Counter, MaxName), Inner: v.Inner}
+	f := Verdict{ID: id, Kind: v.Kind, Reason: v.Reason.String(), Counter: clip(v.Counter, maxName), Inner: v.Inner}
 	if len(f.Inner) > MaxPacket {
 		f.Inner, f.Cut = f.Inner[:MaxPacket], true
 	}
@@ -279,8 +280,8 @@ func makeVerdict(id uint64, p *packet.Packet, v packet.Verdict) Verdict {
 }
 
 // send queues a frame, or counts it as lost.
-func (c *conn) send(f Frame) {
-	b, err := f.Append(nil)
+func (c *conn) send(f frame) {
+	b, err := f.appendTo(nil)
 	c.put(b, err)
 }
 
@@ -302,8 +303,8 @@ func (c *conn) put(b []byte, err error) {
 }
 
 // control queues one of the few frames that are never lost.
-func (c *conn) control(f Frame) {
-	b, err := f.Append(nil)
+func (c *conn) control(f frame) {
+	b, err := f.appendTo(nil)
 	if err != nil {
 		c.s.log.Error("packet port: answer", "err", err)
 		return
@@ -353,7 +354,7 @@ func (s *Server) watch(c *conn) {
 	if s.unwatch == nil {
 		s.unwatch = s.target.Ledger().Watch(s.watched)
 	}
-	c.control(Watching{})
+	c.control(watchingFrame{})
 }
 
 func (s *Server) watchList() []*conn {
@@ -384,7 +385,7 @@ func (s *Server) watched(p *packet.Packet, v packet.Verdict) {
 	if v.Kind != packet.Sent { // that one nobody injected
 		f.Packet = p.Data[:min(len(p.Data), MaxPacket)]
 	}
-	b, err := f.Append(make([]byte, 0, f.size()))
+	b, err := f.appendTo(make([]byte, 0, f.size()))
 	if err != nil {
 		s.log.Error("packet port: watch", "err", err)
 	}
@@ -473,12 +474,12 @@ func wait(ctx context.Context, wg *sync.WaitGroup) error {
 	}
 }
 
-// Stats reads the counters.
-func (s *Server) Stats() Stats {
+// Counters reads the counters.
+func (s *Server) Counters() Counters {
 	s.mu.Lock()
 	connections := len(s.conns)
 	s.mu.Unlock()
-	return Stats{
+	return Counters{
 		Connections: int64(connections),
 		Rejected:    s.rejected.Load(),
 		Injected:    s.injected.Load(),
@@ -502,4 +503,10 @@ func clip(s string, n int) string {
 		s = s[:len(s)-1]
 	}
 	return s
+}
+
+// spi finds the SPI of the outermost protection: ESP, AH, or ESP in UDP.
+func spi(packet []byte) (uint32, bool) {
+	in, err := ipsec.ParseInbound(packet)
+	return in.SPI, err == nil
 }

@@ -1,4 +1,4 @@
-package packetport_test
+package packetport
 
 import (
 	"bytes"
@@ -21,7 +21,6 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/leak"
 	"github.com/pfkeyd/pfkeyd/packet"
-	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
 // target is an engine that does with a packet what its first byte behind the version says.
@@ -79,7 +78,7 @@ func (t *target) packet(p *packet.Packet, how string) {
 		<-t.block
 		p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.Fragment})
 	case 'L':
-		p.End(packet.Verdict{Kind: packet.Delivered, Inner: make([]byte, packetport.MaxPacket+5)})
+		p.End(packet.Verdict{Kind: packet.Delivered, Inner: make([]byte, MaxPacket+5)})
 	case 'X':
 		p.Done(p, packet.Verdict{Kind: 99})
 		p.End(packet.Verdict{Kind: packet.Dropped, Counter: "not text \xff"})
@@ -118,13 +117,13 @@ func esp(spi uint32) []byte {
 
 type setup struct {
 	*target
-	srv  *packetport.Server
+	srv  *Server
 	path string
 	done chan error
 }
 
 // serve runs a server on a socket until the end of the test, and checks that nothing is left of it.
-func serve(t *testing.T, o packetport.Options) *setup {
+func serve(t *testing.T, o ServerOptions) *setup {
 	t.Helper()
 	before := runtime.NumGoroutine()
 	s := &setup{target: &target{block: make(chan struct{})}, done: make(chan error, 1)}
@@ -133,7 +132,7 @@ func serve(t *testing.T, o packetport.Options) *setup {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.srv = packetport.NewServer(s.target, o)
+	s.srv = NewServer(s.target, o)
 	go func() { s.done <- s.srv.Serve(context.Background(), l) }()
 	t.Cleanup(func() {
 		s.srv.Close()
@@ -145,9 +144,9 @@ func serve(t *testing.T, o packetport.Options) *setup {
 	return s
 }
 
-func (s *setup) dial(t *testing.T) *packetport.Client {
+func (s *setup) dial(t *testing.T) *Client {
 	t.Helper()
-	c, err := packetport.Dial(t.Context(), s.path)
+	c, err := Dial(t.Context(), s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,16 +154,16 @@ func (s *setup) dial(t *testing.T) *packetport.Client {
 	return c
 }
 
-func inject(t *testing.T, c *packetport.Client, pkt []byte) uint64 {
+func inject(t *testing.T, c *Client, pkt []byte) uint64 {
 	t.Helper()
-	id, err := c.Inject(t.Context(), pkt, packetport.Inbound, "")
+	id, err := c.Inject(t.Context(), pkt, Inbound, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id
 }
 
-func recv(t *testing.T, c *packetport.Client) packetport.Verdict {
+func recv(t *testing.T, c *Client) Verdict {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
@@ -175,7 +174,7 @@ func recv(t *testing.T, c *packetport.Client) packetport.Verdict {
 	return v
 }
 
-func want(t *testing.T, got packetport.Verdict, want packetport.Verdict) {
+func want(t *testing.T, got Verdict, want Verdict) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("verdict (-want +got):\n%s", diff)
@@ -183,7 +182,7 @@ func want(t *testing.T, got packetport.Verdict, want packetport.Verdict) {
 }
 
 func TestVerdicts(t *testing.T) {
-	s := serve(t, packetport.Options{Name: "illumos"})
+	s := serve(t, ServerOptions{Name: "illumos"})
 	c := s.dial(t)
 	if c.Name() != "illumos" {
 		t.Errorf("Name = %q", c.Name())
@@ -192,53 +191,53 @@ func TestVerdicts(t *testing.T) {
 	id := inject(t, c, d)
 	d[5] = 0xff // the packet may be used again
 	d = pkt('d', 60)
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Delivered, Inner: d})
+	want(t, recv(t, c), Verdict{ID: id, Kind: packet.Delivered, Inner: d})
 
 	id = inject(t, c, esp(0x1000))
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Dropped, Reason: "no-sa", Counter: "esp_no_sa",
+	want(t, recv(t, c), Verdict{ID: id, Kind: packet.Dropped, Reason: "no-sa", Counter: "esp_no_sa",
 		HasSPI: true, SPI: 0x1000})
 
-	id, err := c.Inject(t.Context(), pkt('t', 30), packetport.Outbound, "tun0")
+	id, err := c.Inject(t.Context(), pkt('t', 30), Outbound, "tun0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Transmitted, HasSPI: true, SPI: 0x2000,
+	want(t, recv(t, c), Verdict{ID: id, Kind: packet.Transmitted, HasSPI: true, SPI: 0x2000,
 		Inner: esp(0x2000)})
 
-	if err := c.InjectAs(t.Context(), 1<<63, pkt('q', 9), packetport.Inbound, ""); err != nil {
+	if err := c.InjectAs(t.Context(), 1<<63, pkt('q', 9), Inbound, ""); err != nil {
 		t.Fatal(err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: 1 << 63, Kind: packet.Queued})
+	want(t, recv(t, c), Verdict{ID: 1 << 63, Kind: packet.Queued})
 	r := inject(t, c, pkt('r', 2))
-	want(t, recv(t, c), packetport.Verdict{ID: 1 << 63, Kind: packet.Delivered, Inner: []byte("E")})
-	want(t, recv(t, c), packetport.Verdict{ID: r, Kind: packet.Dropped, Reason: "keepalive"})
+	want(t, recv(t, c), Verdict{ID: 1 << 63, Kind: packet.Delivered, Inner: []byte("E")})
+	want(t, recv(t, c), Verdict{ID: r, Kind: packet.Dropped, Reason: "keepalive"})
 
 	if diff := cmp.Diff([]string{"in", "in", "out:tun0", "in", "in"}, s.seen); diff != "" {
 		t.Errorf("the engine saw (-want +got):\n%s", diff)
 	}
-	st := s.srv.Stats()
+	st := s.srv.Counters()
 	if st.Injected != 5 || st.Unanswered != 0 || st.Answered != 6 || st.Connections != 1 {
 		t.Errorf("stats: %+v", st)
 	}
 }
 
 func TestLargest(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	c := s.dial(t)
 	if err := c.Watch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	big := pkt('d', packetport.MaxPacket)
+	big := pkt('d', MaxPacket)
 	id := inject(t, c, big)
-	want(t, recv(t, c), packetport.Verdict{ID: 1, Watched: true, Kind: packet.Delivered, Packet: big, Inner: big})
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Delivered, Inner: big})
-	if _, err := c.Inject(t.Context(), make([]byte, packetport.MaxPacket+1), packetport.Inbound, ""); !errors.Is(err,
-		packetport.ErrLong) {
+	want(t, recv(t, c), Verdict{ID: 1, Watched: true, Kind: packet.Delivered, Packet: big, Inner: big})
+	want(t, recv(t, c), Verdict{ID: id, Kind: packet.Delivered, Inner: big})
+	if _, err := c.Inject(t.Context(), make([]byte, MaxPacket+1), Inbound, ""); !errors.Is(err,
+		errLong) {
 		t.Errorf("Inject of too long a packet: %v", err)
 	}
 	inject(t, c, pkt('L', 10))
 	for range 2 {
-		if v := recv(t, c); !v.Cut || len(v.Inner) != packetport.MaxPacket {
+		if v := recv(t, c); !v.Cut || len(v.Inner) != MaxPacket {
 			t.Errorf("Inner of %d bytes, cut %v", len(v.Inner), v.Cut)
 		}
 	}
@@ -246,7 +245,7 @@ func TestLargest(t *testing.T) {
 
 // Two injectors use the same ids; the engine must see different ones, and each injector only its own.
 func TestTwoInjectors(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	const n = 200
 	var wg sync.WaitGroup
 	for i := range 2 {
@@ -255,7 +254,7 @@ func TestTwoInjectors(t *testing.T) {
 			ctx := t.Context()
 			go func() {
 				for j := range n {
-					if _, err := c.Inject(ctx, append(pkt('d', 20), byte(i), byte(j)), packetport.Inbound,
+					if _, err := c.Inject(ctx, append(pkt('d', 20), byte(i), byte(j)), Inbound,
 						""); err != nil {
 						t.Error(err)
 						return
@@ -282,7 +281,7 @@ func TestTwoInjectors(t *testing.T) {
 }
 
 func TestWatch(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	a, b, w := s.dial(t), s.dial(t), s.dial(t)
 	inject(t, a, pkt('d', 20)) // before: not told
 	recv(t, a)
@@ -297,19 +296,19 @@ func TestWatch(t *testing.T) {
 		t.Fatalf("verdict %+v", v)
 	}
 	a.Close()
-	for s.srv.Stats().Connections != 2 {
+	for s.srv.Counters().Connections != 2 {
 		runtime.Gosched() // until the server has seen it leave
 	}
 	inject(t, b, pkt('r', 10))
 	recv(t, b)
-	want(t, recv(t, w), packetport.Verdict{ID: 2, Watched: true, Kind: packet.Delivered, Packet: q, Inner: []byte("E")})
-	want(t, recv(t, w), packetport.Verdict{ID: 3, Watched: true, Kind: packet.Dropped, Reason: "keepalive",
+	want(t, recv(t, w), Verdict{ID: 2, Watched: true, Kind: packet.Delivered, Packet: q, Inner: []byte("E")})
+	want(t, recv(t, w), Verdict{ID: 3, Watched: true, Kind: packet.Dropped, Reason: "keepalive",
 		Packet: pkt('r', 10)})
 
 	// One that is put into the ledger by something else.
 	p := &packet.Packet{ID: 77, Data: esp(0x4000)}
 	s.target.Inbound(p)
-	want(t, recv(t, w), packetport.Verdict{
+	want(t, recv(t, w), Verdict{
 		ID: 77, Watched: true, Kind: packet.Dropped, Reason: "no-sa", Counter: "esp_no_sa", HasSPI: true, SPI: 0x4000,
 		Packet: esp(0x4000),
 	})
@@ -317,23 +316,23 @@ func TestWatch(t *testing.T) {
 	p = &packet.Packet{Data: esp(0x4001)}
 	s.ledger.Inject(p)
 	p.End(packet.Verdict{Kind: packet.Sent, Inner: p.Data})
-	want(t, recv(t, w), packetport.Verdict{Watched: true, Kind: packet.Sent, HasSPI: true, SPI: 0x4001,
+	want(t, recv(t, w), Verdict{Watched: true, Kind: packet.Sent, HasSPI: true, SPI: 0x4001,
 		Inner: esp(0x4001)})
-	st := s.srv.Stats()
+	st := s.srv.Counters()
 	if st.Watchers != 1 || st.Left != 1 || st.Unanswered != 0 {
 		t.Errorf("stats: %+v", st)
 	}
 	w.Close()
-	for s.srv.Stats().Watchers != 0 {
+	for s.srv.Counters().Watchers != 0 {
 		runtime.Gosched()
 	}
 }
 
 // Watch while another goroutine receives: the answer reaches both.
 func TestWatchWhileReceiving(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	c := s.dial(t)
-	got := make(chan packetport.Verdict, 1)
+	got := make(chan Verdict, 1)
 	go func() {
 		v, err := c.Recv(context.Background())
 		if err != nil {
@@ -352,7 +351,7 @@ func TestWatchWhileReceiving(t *testing.T) {
 
 // Verdicts that arrive before the answer to WATCH are not lost.
 func TestWatchKeepsVerdicts(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	c := s.dial(t)
 	for range 10 {
 		inject(t, c, pkt('d', 20))
@@ -370,7 +369,7 @@ func TestWatchKeepsVerdicts(t *testing.T) {
 // A connection that never reads is cut off from its verdicts, not the engine from its work, and learns how many it
 // lost.
 func TestOverrun(t *testing.T) {
-	s := serve(t, packetport.Options{Queue: 100_000})
+	s := serve(t, ServerOptions{Queue: 100_000})
 	deaf, other := s.dial(t), s.dial(t)
 	const n = 1000
 	for range n {
@@ -381,10 +380,10 @@ func TestOverrun(t *testing.T) {
 	if v := recv(t, other); v.ID != id {
 		t.Errorf("%+v", v)
 	}
-	for s.srv.Stats().Injected != n+1 {
+	for s.srv.Counters().Injected != n+1 {
 		runtime.Gosched()
 	}
-	lost := s.srv.Stats().Lost
+	lost := s.srv.Counters().Lost
 	if lost == 0 || lost > n {
 		t.Fatalf("lost %d of %d", lost, n)
 	}
@@ -393,7 +392,7 @@ func TestOverrun(t *testing.T) {
 	var before uint64
 	for {
 		v, err := deaf.Recv(t.Context())
-		var o *packetport.OverrunError
+		var o *OverrunError
 		if errors.As(err, &o) {
 			if o.Lost == 0 || !strings.Contains(err.Error(), fmt.Sprint(o.Lost)) {
 				t.Errorf("overrun %v", err)
@@ -420,7 +419,7 @@ func TestOverrun(t *testing.T) {
 	if verdicts+told != n+1 {
 		t.Errorf("%d verdicts and %d lost of %d", verdicts, told, n+1)
 	}
-	if got := s.srv.Stats().Lost; got != told {
+	if got := s.srv.Counters().Lost; got != told {
 		t.Errorf("the server counted %d lost, told %d", got, told)
 	}
 	b := s.ledger.Balance()
@@ -431,44 +430,44 @@ func TestOverrun(t *testing.T) {
 
 // A verdict that has no encoding is not lost silently.
 func TestUnencodableVerdict(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	c := s.dial(t)
 	id := inject(t, c, pkt('X', 2))
-	var o *packetport.OverrunError
+	var o *OverrunError
 	if _, err := c.Recv(t.Context()); !errors.As(err, &o) || o.Lost != 1 {
 		t.Errorf("Recv = %v", err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Dropped, Counter: "not text ?"})
-	if st := s.srv.Stats(); st.Lost != 1 {
+	want(t, recv(t, c), Verdict{ID: id, Kind: packet.Dropped, Counter: "not text ?"})
+	if st := s.srv.Counters(); st.Lost != 1 {
 		t.Errorf("stats: %+v", st)
 	}
 }
 
 func TestBadFrames(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	nc, err := net.Dial("unixpacket", s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	read := func() packetport.Frame {
+	read := func() frame {
 		t.Helper()
-		buf := make([]byte, packetport.MaxFrame)
+		buf := make([]byte, maxFrame)
 		n, err := nc.Read(buf)
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := packetport.Decode(buf[:n])
+		f, err := decode(buf[:n])
 		if err != nil {
 			t.Fatal(err)
 		}
 		return f
 	}
-	if diff := cmp.Diff(packetport.Frame(packetport.Hello{}), read()); diff != "" {
+	if diff := cmp.Diff(frame(helloFrame{}), read()); diff != "" {
 		t.Fatal(diff)
 	}
-	hello, _ := packetport.Hello{}.Append(nil)
-	watch, _ := packetport.Watch{}.Append(nil)
+	hello, _ := helloFrame{}.appendTo(nil)
+	watch, _ := watchFrame{}.appendTo(nil)
 	unix.SetsockoptInt(fd(t, nc), unix.SOL_SOCKET, unix.SO_SNDBUF, 1<<20)
 	tests := []struct {
 		name string
@@ -481,14 +480,14 @@ func TestBadFrames(t *testing.T) {
 		{"bad direction", []byte{1, 1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1}, 5, "dir at byte 2"},
 		{"no packet", []byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 6}, 6, "IP datagram at byte 12: empty"},
 		{"engine's frame", hello, 0, "hello frame: type at byte 1"},
-		{"too long", append([]byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 7}, make([]byte, packetport.MaxFrame+10)...), 7,
+		{"too long", append([]byte{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 7}, make([]byte, maxFrame+10)...), 7,
 			"too long"},
 		{"watch again", watch, 0, "watches already"},
 	}
 	if _, err := nc.Write(watch); err != nil {
 		t.Fatal(err)
 	}
-	if f := read(); f != packetport.Frame(packetport.Watching{}) {
+	if f := read(); f != frame(watchingFrame{}) {
 		t.Fatalf("%+v", f)
 	}
 	for _, tt := range tests {
@@ -496,13 +495,13 @@ func TestBadFrames(t *testing.T) {
 			if _, err := nc.Write(tt.in); err != nil {
 				t.Fatal(err)
 			}
-			r, ok := read().(packetport.Refused)
+			r, ok := read().(refusedFrame)
 			if !ok || r.ID != tt.id || !strings.Contains(r.Text, tt.text) {
 				t.Errorf("%+v", r)
 			}
 		})
 	}
-	if st := s.srv.Stats(); st.Refused != uint64(len(tests)) || st.Injected != 0 {
+	if st := s.srv.Counters(); st.Refused != uint64(len(tests)) || st.Injected != 0 {
 		t.Errorf("stats: %+v", st)
 	}
 }
@@ -520,36 +519,36 @@ func fd(t *testing.T, c net.Conn) (n int) {
 }
 
 func TestCheck(t *testing.T) {
-	s := serve(t, packetport.Options{Check: func(c net.Conn) error {
+	s := serve(t, ServerOptions{Check: func(c net.Conn) error {
 		if _, ok := c.(*net.UnixConn); !ok {
 			t.Errorf("Check got a %T", c)
 		}
 		return errors.New("user 7 may not use this engine")
 	}})
-	_, err := packetport.Dial(t.Context(), s.path)
-	var r *packetport.RefusedError
+	_, err := Dial(t.Context(), s.path)
+	var r *RefusedError
 	if !errors.As(err, &r) || !strings.Contains(err.Error(), "user 7") {
 		t.Fatalf("Dial = %v", err)
 	}
-	if st := s.srv.Stats(); st.Rejected != 1 {
+	if st := s.srv.Counters(); st.Rejected != 1 {
 		t.Errorf("stats: %+v", st)
 	}
 }
 
 // There are so many connections and no more; one that leaves makes room.
 func TestMaxConns(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	first := s.dial(t)
-	for range packetport.MaxConns - 1 {
+	for range maxConns - 1 {
 		s.dial(t)
 	}
-	_, err := packetport.Dial(t.Context(), s.path)
-	var r *packetport.RefusedError
+	_, err := Dial(t.Context(), s.path)
+	var r *RefusedError
 	if !errors.As(err, &r) || !strings.Contains(err.Error(), "256 connections are open") {
 		t.Errorf("one too many: %v", err)
 	}
 	first.Close()
-	for s.srv.Stats().Connections >= packetport.MaxConns {
+	for s.srv.Counters().Connections >= maxConns {
 		runtime.Gosched()
 	}
 	s.dial(t)
@@ -558,14 +557,14 @@ func TestMaxConns(t *testing.T) {
 // The whole way of stopping: what was sent is taken in, held packets end with the engine, and their verdicts still
 // arrive.
 func TestShutdown(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	c := s.dial(t)
 	id := inject(t, c, pkt('q', 20))
 	if v := recv(t, c); v.Kind != packet.Queued {
 		t.Fatalf("%+v", v)
 	}
 	blocked := inject(t, c, pkt('b', 20))
-	for s.srv.Stats().Injected != 2 {
+	for s.srv.Counters().Injected != 2 {
 		runtime.Gosched()
 	}
 	short, cancel := context.WithCancel(t.Context())
@@ -577,23 +576,23 @@ func TestShutdown(t *testing.T) {
 	if err := s.srv.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Inject(t.Context(), pkt('d', 20), packetport.Inbound, ""); err != nil {
+	if _, err := c.Inject(t.Context(), pkt('d', 20), Inbound, ""); err != nil {
 		t.Logf("Inject after Stop: %v", err)
 	}
-	if _, err := packetport.Dial(t.Context(), s.path); err == nil {
+	if _, err := Dial(t.Context(), s.path); err == nil {
 		t.Error("a stopped server accepts")
 	}
 	s.target.release(packet.Verdict{Kind: packet.Dropped, Reason: packet.Shutdown})
 	if err := s.srv.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	want(t, recv(t, c), packetport.Verdict{ID: blocked, Kind: packet.Dropped, Reason: "fragment"})
-	want(t, recv(t, c), packetport.Verdict{ID: id, Kind: packet.Dropped, Reason: "shutdown"})
+	want(t, recv(t, c), Verdict{ID: blocked, Kind: packet.Dropped, Reason: "fragment"})
+	want(t, recv(t, c), Verdict{ID: id, Kind: packet.Dropped, Reason: "shutdown"})
 	// One packet was never read, and the client is told that something is missing.
 	if _, err := c.Recv(t.Context()); !errors.Is(err, unix.ECONNRESET) {
 		t.Errorf("Recv after the end = %v", err)
 	}
-	if s.srv.Stats().Injected != 2 {
+	if s.srv.Counters().Injected != 2 {
 		t.Error("a packet was injected after Stop")
 	}
 	for range 2 { // again, in another order
@@ -611,12 +610,12 @@ func TestShutdown(t *testing.T) {
 
 // A client that does not read cannot keep a server from stopping.
 func TestShutdownDeaf(t *testing.T) {
-	s := serve(t, packetport.Options{Queue: 64 << 20})
+	s := serve(t, ServerOptions{Queue: 64 << 20})
 	c := s.dial(t)
 	for range 300 {
 		inject(t, c, pkt('d', 60000))
 	}
-	for s.srv.Stats().Injected != 300 {
+	for s.srv.Counters().Injected != 300 {
 		runtime.Gosched()
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -631,13 +630,13 @@ func TestShutdownDeaf(t *testing.T) {
 	if err := <-got; !errors.Is(err, context.Canceled) {
 		t.Errorf("Shutdown = %v", err)
 	}
-	if n := s.srv.Stats().Connections; n != 0 {
+	if n := s.srv.Counters().Connections; n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
 }
 
 func TestServeAfterClose(t *testing.T) {
-	srv := packetport.NewServer(&target{}, packetport.Options{})
+	srv := NewServer(&target{}, ServerOptions{})
 	srv.Close()
 	l, err := net.Listen("unixpacket", filepath.Join(t.TempDir(), "p"))
 	if err != nil {
@@ -656,7 +655,7 @@ func TestServeAfterClose(t *testing.T) {
 
 // Serve waits for the connections of its own listener, not for those of another.
 func TestServeTwoListeners(t *testing.T) {
-	srv := packetport.NewServer(&target{}, packetport.Options{})
+	srv := NewServer(&target{}, ServerOptions{})
 	var paths []string
 	var ends []chan error
 	for range 2 {
@@ -669,7 +668,7 @@ func TestServeTwoListeners(t *testing.T) {
 		go func() { end <- srv.Serve(t.Context(), l) }()
 		paths, ends = append(paths, path), append(ends, end)
 	}
-	c, err := packetport.Dial(t.Context(), paths[1])
+	c, err := Dial(t.Context(), paths[1])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -693,7 +692,7 @@ func TestServeTwoListeners(t *testing.T) {
 
 func TestServeContext(t *testing.T) {
 	before := runtime.NumGoroutine()
-	srv := packetport.NewServer(&target{}, packetport.Options{})
+	srv := NewServer(&target{}, ServerOptions{})
 	path := filepath.Join(t.TempDir(), "p")
 	l, err := net.Listen("unixpacket", path)
 	if err != nil {
@@ -702,7 +701,7 @@ func TestServeContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- srv.Serve(ctx, l) }()
-	c, err := packetport.Dial(t.Context(), path)
+	c, err := Dial(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -738,10 +737,10 @@ func TestAcceptErrors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := packetport.NewServer(&target{}, packetport.Options{})
+	srv := NewServer(&target{}, ServerOptions{})
 	done := make(chan error)
 	go func() { done <- srv.Serve(t.Context(), &failing{l, []error{unix.EMFILE, unix.ECONNABORTED}}) }()
-	c, err := packetport.Dial(t.Context(), path)
+	c, err := Dial(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -751,14 +750,14 @@ func TestAcceptErrors(t *testing.T) {
 		t.Errorf("Serve = %v", err)
 	}
 
-	srv = packetport.NewServer(&target{}, packetport.Options{})
+	srv = NewServer(&target{}, ServerOptions{})
 	if err := srv.Serve(t.Context(), &failing{l, []error{unix.EBADF}}); !errors.Is(err, unix.EBADF) {
 		t.Errorf("Serve with a broken listener = %v", err)
 	}
 }
 
 func TestClientContext(t *testing.T) {
-	s := serve(t, packetport.Options{})
+	s := serve(t, ServerOptions{})
 	c := s.dial(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -770,7 +769,7 @@ func TestClientContext(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Recv = %v", err)
 	}
-	if _, err := c.Inject(ctx, pkt('d', 20), packetport.Inbound, ""); !errors.Is(err, context.Canceled) {
+	if _, err := c.Inject(ctx, pkt('d', 20), Inbound, ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("Inject = %v", err)
 	}
 	if err := c.Watch(ctx); !errors.Is(err, context.Canceled) {
@@ -789,8 +788,8 @@ func TestDialOther(t *testing.T) {
 		first []byte
 		want  error
 	}{
-		{"another protocol", []byte{2, 12, 0, 0}, packetport.ErrVersion},
-		{"no greeting", []byte{1, 0x85, 0, 0}, packetport.ErrType},
+		{"another protocol", []byte{2, 12, 0, 0}, errVersion},
+		{"no greeting", []byte{1, 0x85, 0, 0}, errType},
 		{"leaves", nil, io.EOF},
 	}
 	for _, tt := range tests {
@@ -812,24 +811,24 @@ func TestDialOther(t *testing.T) {
 				}
 				c.Close()
 			}()
-			if _, err := packetport.Dial(t.Context(), path); !errors.Is(err, tt.want) {
+			if _, err := Dial(t.Context(), path); !errors.Is(err, tt.want) {
 				t.Errorf("Dial = %v, want %v", err, tt.want)
 			}
 		})
 	}
-	if _, err := packetport.Dial(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Dial(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Dial without a socket = %v", err)
 	}
 }
 
 // Everything at once, for the race detector.
 func TestConcurrency(t *testing.T) {
-	s := serve(t, packetport.Options{Queue: 20_000})
+	s := serve(t, ServerOptions{Queue: 20_000})
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
 			for range 10 {
-				c, err := packetport.Dial(t.Context(), s.path)
+				c, err := Dial(t.Context(), s.path)
 				if err != nil {
 					t.Error(err)
 					return
@@ -840,14 +839,14 @@ func TestConcurrency(t *testing.T) {
 					}
 				}
 				for j := range 50 {
-					if _, err := c.Inject(t.Context(), pkt("dqr?"[j%4], 300), packetport.Inbound, ""); err != nil {
+					if _, err := c.Inject(t.Context(), pkt("dqr?"[j%4], 300), Inbound, ""); err != nil {
 						t.Error(err)
 					}
 				}
 				if i == 1 {
 					c.Recv(t.Context())
 				}
-				s.srv.Stats()
+				s.srv.Counters()
 				c.Close()
 			}
 		})
@@ -861,7 +860,7 @@ func TestConcurrency(t *testing.T) {
 	if b.Injected != b.Ended || b.Held != 0 {
 		t.Errorf("ledger: %+v", b)
 	}
-	if st := s.srv.Stats(); st.Unanswered != 0 || st.Injected != b.Injected {
+	if st := s.srv.Counters(); st.Unanswered != 0 || st.Injected != b.Injected {
 		t.Errorf("stats: %+v, ledger %+v", st, b)
 	}
 }
@@ -898,24 +897,24 @@ func FuzzServer(f *testing.F) {
 		}
 		f.Add(in)
 	}
-	enc := func(fr packetport.Frame) []byte {
-		b, err := fr.Append(nil)
+	enc := func(fr frame) []byte {
+		b, err := fr.appendTo(nil)
 		if err != nil {
 			f.Fatal(err)
 		}
 		return b
 	}
 	in := func(op byte) []byte {
-		return enc(packetport.Inject{Direction: packetport.Inbound, ID: 1, Packet: pkt(op, 30)})
+		return enc(injectFrame{Direction: Inbound, ID: 1, Packet: pkt(op, 30)})
 	}
-	seed(in('q'), in('q'), enc(packetport.Watch{}), in('r'), in('?'))
-	seed(enc(packetport.Watch{}), enc(packetport.Watch{}), in('d'),
-		enc(packetport.Inject{Direction: packetport.Outbound, Tunnel: "t", Packet: pkt('h', 9)}))
-	seed([]byte{1}, enc(packetport.Hello{}), in('L'))
+	seed(in('q'), in('q'), enc(watchFrame{}), in('r'), in('?'))
+	seed(enc(watchFrame{}), enc(watchFrame{}), in('d'),
+		enc(injectFrame{Direction: Outbound, Tunnel: "t", Packet: pkt('h', 9)}))
+	seed([]byte{1}, enc(helloFrame{}), in('L'))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		tg := &target{block: make(chan struct{}), sane: true}
 		close(tg.block)
-		srv := packetport.NewServer(tg, packetport.Options{Queue: 5000})
+		srv := NewServer(tg, ServerOptions{Queue: 5000})
 		l := newPipes()
 		done := make(chan error)
 		go func() { done <- srv.Serve(context.Background(), l) }()
@@ -926,13 +925,13 @@ func FuzzServer(f *testing.F) {
 			conns[i] = mine
 			l.conns <- theirs
 			readers.Go(func() {
-				buf := make([]byte, packetport.MaxFrame)
+				buf := make([]byte, maxFrame)
 				for {
 					n, err := mine.Read(buf)
 					if err != nil {
 						return
 					}
-					if _, err := packetport.Decode(buf[:n]); err != nil {
+					if _, err := decode(buf[:n]); err != nil {
 						t.Errorf("the server sent %x: %v", buf[:n], err)
 					}
 				}
@@ -955,7 +954,7 @@ func FuzzServer(f *testing.F) {
 		}
 		readers.Wait()
 		b := tg.ledger.Balance()
-		if st := srv.Stats(); b.Injected != b.Ended || st.Injected != b.Injected || st.Unanswered != 0 ||
+		if st := srv.Counters(); b.Injected != b.Ended || st.Injected != b.Injected || st.Unanswered != 0 ||
 			st.Connections != 0 {
 			t.Errorf("ledger %+v, stats %+v", b, st)
 		}
@@ -964,7 +963,7 @@ func FuzzServer(f *testing.F) {
 
 func BenchmarkInject(b *testing.B) {
 	tg := &target{}
-	srv := packetport.NewServer(tg, packetport.Options{})
+	srv := NewServer(tg, ServerOptions{})
 	path := filepath.Join(b.TempDir(), "p")
 	l, err := net.Listen("unixpacket", path)
 	if err != nil {
@@ -972,7 +971,7 @@ func BenchmarkInject(b *testing.B) {
 	}
 	go srv.Serve(b.Context(), l)
 	defer srv.Close()
-	c, err := packetport.Dial(b.Context(), path)
+	c, err := Dial(b.Context(), path)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -981,7 +980,7 @@ func BenchmarkInject(b *testing.B) {
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := c.Inject(ctx, p, packetport.Inbound, ""); err != nil {
+		if _, err := c.Inject(ctx, p, Inbound, ""); err != nil {
 			b.Fatal(err)
 		}
 		if _, err := c.Recv(ctx); err != nil {

@@ -13,7 +13,7 @@ const textEnd = "# the end; records: %d, missing: %d\n"
 
 // end is what a trace has behind its last record. Where it is missing, whoever wrote the trace did not get to its end.
 func (t *Trace) end(c Counters) []byte {
-	if t.o.Pcapng {
+	if t.o.Format == Pcapng {
 		return pcapngStatistics(c)
 	}
 	return fmt.Appendf([]byte("\n"), textEnd, c.Written, c.Lost)

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// DefaultQueue is how many bytes of records may wait to be written, each with 128 bytes for itself. What comes on top
+// defaultQueue is how many bytes of records may wait to be written, each with 128 bytes for itself. What comes on top
 // of them is left out.
-const DefaultQueue = 16 << 20
+const defaultQueue = 16 << 20
 
 // record is one thing that happened.
 type record struct {

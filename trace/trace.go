@@ -18,15 +18,26 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
+// A Format is how a trace is written.
+type Format uint8
+
+// The formats.
+const (
+	Text   Format = iota // annotated text, for people
+	Pcapng               // packets of link type USER0 with a comment each, for programs
+)
+
 // Options say how a trace looks. Now must be set.
 type Options struct {
-	Pcapng   bool             // otherwise text
+	Format   Format
 	ShowKeys bool             // write key bytes as they are
 	Now      func() time.Time // the time of a message, such as the engine's clock
 	// Machine is the clock of the machine, whose time stands beside that of Now: where that one is told to move, many
 	// messages have the same time. Nil: there is one time only.
 	Machine func() time.Time
-	Queue   int // bounds what waits to be written, in bytes; 0: DefaultQueue
+	// Queue bounds what waits to be written, in bytes, each record with 128 for itself; 0: 16 MiB. What comes on top is
+	// left out.
+	Queue int
 	// Failed hears of the error of the writer that ends the trace early, once, at once and on another goroutine. Nil:
 	// nobody does.
 	Failed func(error)
@@ -62,7 +73,7 @@ type Counters struct {
 func New(engine pfkey.Engine, w io.Writer, o Options) *Trace {
 	t := &Trace{engine: engine, dialect: engine.Dialect(), o: o, w: w, done: make(chan struct{})}
 	if t.o.Queue <= 0 {
-		t.o.Queue = DefaultQueue
+		t.o.Queue = defaultQueue
 	}
 	t.wake.L = &t.mu
 	go t.write()
@@ -135,14 +146,14 @@ func (t *Trace) message(s *socket, pid int32, d direction, msg []byte) {
 
 // note writes down something that is no message. Pcapng has no place for it.
 func (t *Trace) note(s *socket, pid int32, what string) {
-	if !t.o.Pcapng {
+	if t.o.Format != Pcapng {
 		t.put(record{socket: s.number, pid: pid, data: []byte(what)})
 	}
 }
 
 // beginning is what a trace has before its first record.
 func (t *Trace) beginning() []byte {
-	if t.o.Pcapng {
+	if t.o.Format == Pcapng {
 		return pcapngHeader(t.dialect.Name)
 	}
 	b := fmt.Appendf(nil, "# PF_KEY messages, dialect %s; > to the kernel, < from it\n", t.dialect.Name)
@@ -154,7 +165,7 @@ func (t *Trace) beginning() []byte {
 
 // format makes what is written of a record.
 func (t *Trace) format(r *record) []byte {
-	if t.o.Pcapng {
+	if t.o.Format == Pcapng {
 		real := ""
 		if t.o.Machine != nil {
 			real = ", machine's time " + stamp(r.machine)

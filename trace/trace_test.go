@@ -91,7 +91,7 @@ func TestText(t *testing.T) {
 
 func TestPcapng(t *testing.T) {
 	var b bytes.Buffer
-	sent, got, tr := play(t, &b, trace.Options{Pcapng: true})
+	sent, got, tr := play(t, &b, trace.Options{Format: trace.Pcapng})
 	if err := tr.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -143,15 +143,15 @@ func TestFull(t *testing.T) {
 func TestTwoTimes(t *testing.T) {
 	at := time.Date(2026, 2, 3, 4, 5, 6, 789000, time.UTC)
 	for _, tt := range []struct {
-		pcapng bool
+		format trace.Format
 		want   []string
 	}{
-		{false, []string{"\n# two times",
+		{trace.Text, []string{"\n# two times",
 			"\n2014-01-01T00:00:00.000000Z 2026-02-03T04:05:06.000789Z socket 1 process 77 > REGISTER"}},
-		{true, []string{"socket 1, process 77, machine's time 2026-02-03T04:05:06.000789Z: REGISTER"}},
+		{trace.Pcapng, []string{"socket 1, process 77, machine's time 2026-02-03T04:05:06.000789Z: REGISTER"}},
 	} {
 		var b bytes.Buffer
-		_, _, tr := play(t, &b, trace.Options{Pcapng: tt.pcapng, Machine: func() time.Time { return at }})
+		_, _, tr := play(t, &b, trace.Options{Format: tt.format, Machine: func() time.Time { return at }})
 		if err := tr.Close(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -183,15 +183,15 @@ func (s *stalled) Write(b []byte) (int, error) {
 // Nobody waits for a file that stands still. What does not fit into the queue is left out; where and how much is in the
 // trace.
 func TestStalled(t *testing.T) {
-	for _, pcapng := range []bool{false, true} {
-		t.Run(fmt.Sprint("pcapng ", pcapng), func(t *testing.T) {
+	for _, format := range []trace.Format{trace.Text, trace.Pcapng} {
+		t.Run(fmt.Sprint("pcapng ", format == trace.Pcapng), func(t *testing.T) {
 			e, err := kernels.New("illumos", engine.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(e.Close)
 			w := newStalled()
-			tr := trace.New(e, w, trace.Options{Pcapng: pcapng, Now: e.Now, Queue: 16 * 1128})
+			tr := trace.New(e, w, trace.Options{Format: format, Now: e.Now, Queue: 16 * 1128})
 			<-w.entered
 			s, errno := tr.Open(cred, 3, 2)
 			if errno != wire.OK {
@@ -215,7 +215,7 @@ func TestStalled(t *testing.T) {
 			if !ok || c != tr.Counters() || c.Lost != lost {
 				t.Errorf("the end says %+v %v, want %+v with %d lost", c, ok, tr.Counters(), lost)
 			}
-			if pcapng {
+			if format == trace.Pcapng {
 				r, err := pcapgo.NewNgReader(bytes.NewReader(w.Bytes()), pcapgo.DefaultNgReaderOptions)
 				if err != nil {
 					t.Fatal(err)

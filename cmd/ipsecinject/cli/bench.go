@@ -388,10 +388,12 @@ func (b *bencher) deleteSAs() {
 
 // packets seals one packet for each SA, or for some of very many.
 func (b *bencher) packets(size int) ([][]byte, error) {
-	t, err := b.suite.suite().New()
+	u := b.suite.suite()
+	t, err := u.New()
 	if err != nil {
 		return nil, err
 	}
+	align := kernels.AlignESP(b.keys.Dialect().Name, u)
 	plain, err := udpPacket(b.src, b.dst, ipsec.Ports{Src: 40000, Dst: 9}, string(make([]byte, size-8)))
 	if err != nil {
 		return nil, err
@@ -403,7 +405,7 @@ func (b *bencher) packets(size int) ([][]byte, error) {
 		if b.f.sas > most {
 			n = rand.IntN(b.f.sas)
 		}
-		s := ipsec.Sealing{SPI: b.f.spi + uint32(n), Seq: 1, IV: make([]byte, t.IVLen())}
+		s := ipsec.Sealing{SPI: b.f.spi + uint32(n), Seq: 1, IV: make([]byte, t.IVLen()), Align: align}
 		if pkts[i], err = t.SealTransport(nil, plain, ipsec.Ports{}, s); err != nil {
 			return nil, err
 		}

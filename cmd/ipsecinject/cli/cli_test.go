@@ -126,7 +126,7 @@ func start(t *testing.T, check func(net.Conn) error) *fakeEngine {
 		t.Fatal(err)
 	}
 	e := &fakeEngine{address: "illumos:" + path}
-	e.srv = packetport.NewServer(e, packetport.Options{Name: "illumos", Check: check})
+	e.srv = packetport.NewServer(e, packetport.ServerOptions{Name: "illumos", Check: check})
 	done := make(chan error, 1)
 	go func() { done <- e.srv.Serve(context.Background(), l) }()
 	t.Cleanup(func() {
@@ -545,7 +545,7 @@ func TestInterrupted(t *testing.T) {
 func TestEngineGoesAway(t *testing.T) {
 	e := start(t, nil)
 	go func() {
-		for e.srv.Stats().Injected == 0 {
+		for e.srv.Counters().Injected == 0 {
 			runtime.Gosched()
 		}
 		e.srv.Close()

@@ -35,7 +35,7 @@ func TestAgainstKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := packetport.NewServer(e, packetport.Options{Name: e.Name()})
+	srv := packetport.NewServer(e, packetport.ServerOptions{Name: e.Name()})
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(context.Background(), l) }()
 	defer func() {

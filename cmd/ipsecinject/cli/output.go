@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/packetline"
 	"github.com/pfkeyd/pfkeyd/internal/terminal"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
@@ -59,9 +60,9 @@ func (e *env) printVerdict(v *packetport.Verdict) error {
 	}
 	switch {
 	case len(v.Inner) > 0:
-		more = append(more, packetport.Line(v.Inner))
+		more = append(more, packetline.Of(v.Inner))
 	case len(v.Packet) > 0:
-		more = append(more, packetport.Line(v.Packet))
+		more = append(more, packetline.Of(v.Packet))
 	}
 	if v.Cut {
 		more = append(more, "cut")

@@ -39,7 +39,7 @@ type recipe struct {
 
 	badICV, badPadding, badPadLength bool
 	short                            int // -1: whole
-	align                            int // of AH, see [ipsec.Sealing]
+	align                            int // see [ipsec.Sealing]
 }
 
 // packet makes packet number i, counting from 0.
@@ -55,10 +55,7 @@ func (r *recipe) packet(i uint64) ([]byte, error) {
 		return inner, nil
 	}
 	seq := r.seq + i
-	s := ipsec.Sealing{SPI: r.spi, Seq: seq}
-	if r.suite.Proto == ipsec.AH {
-		s.Align = r.align
-	}
+	s := ipsec.Sealing{SPI: r.spi, Seq: seq, Align: r.align}
 	var err error
 	if s.IV, err = r.transform.AppendIV(nil, seq, rand.Reader); err != nil {
 		return nil, err

@@ -161,12 +161,18 @@ func (e *env) send(ctx context.Context, f *sendFlags) error {
 		if err := f.ready(); err != nil {
 			return err
 		}
+		esp := f.suite.Proto == ipsec.ESP
+		if esp {
+			f.align = 0
+		}
 		if !f.dry && f.write == "" && f.align == 0 {
 			a, err := e.address()
 			if err != nil {
 				return err
 			}
-			f.align = kernels.AlignAH(a.Kernel)
+			if f.align = kernels.AlignAH(a.Kernel); esp {
+				f.align = kernels.AlignESP(a.Kernel, &f.suite)
+			}
 		}
 	}
 	each := func(yield func([]byte) error) error {

@@ -15,9 +15,9 @@ import (
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/packetline"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
-	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
 const someKey = "c0ffee00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdeffedcba98765432100123456789abcdeffedcba98765432101122334455667788"
@@ -119,7 +119,7 @@ func TestSendAlgorithms(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			equal(t, packetport.Line(back), "192.0.2.2 > 192.0.2.1 udp 40000 > 9, 11 bytes")
+			equal(t, packetline.Of(back), "192.0.2.2 > 192.0.2.1 udp 40000 > 9, 11 bytes")
 			if !bytes.HasSuffix(back, []byte("ipsecinject")) {
 				t.Errorf("data %q", back)
 			}
@@ -177,7 +177,7 @@ func TestSendShapes(t *testing.T) {
 		t.Run(tt.args, func(t *testing.T) {
 			var got []string
 			for _, p := range dry(t, append(base, strings.Fields(tt.args)...)...) {
-				got = append(got, packetport.Line(p))
+				got = append(got, packetline.Of(p))
 				checksums(t, p)
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -1,11 +1,11 @@
-package packetport_test
+package packetline_test
 
 import (
 	"encoding/hex"
 	"strings"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/packetport"
+	"github.com/pfkeyd/pfkeyd/cmd/internal/packetline"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -78,7 +78,7 @@ func TestLine(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := packetport.Line(unhex(t, tt.in)); got != tt.want {
+			if got := packetline.Of(unhex(t, tt.in)); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
@@ -89,7 +89,7 @@ func FuzzLine(f *testing.F) {
 	f.Add(unhex(f, ip4(f, "11", "1194 1194 0014 0000 00001000 00000001 aabbccdd")))
 	f.Add(unhex(f, ip6(f, "2c", "33 00 0001 00000001 11 04 0000 00001000 00000001")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if s := packetport.Line(b); strings.ContainsAny(s, "\n\r") || (s == "") != (len(b) == 0) {
+		if s := packetline.Of(b); strings.ContainsAny(s, "\n\r") || (s == "") != (len(b) == 0) {
 			t.Errorf("%q", s)
 		}
 	})

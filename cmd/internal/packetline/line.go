@@ -1,4 +1,5 @@
-package packetport
+// Package packetline has an IP packet on one line, for people.
+package packetline
 
 import (
 	"encoding/binary"
@@ -21,12 +22,6 @@ func parse(b []byte) (h ip.Header, carried []byte, ok bool) {
 	return h, b[h.Off:], true
 }
 
-// spi finds the SPI of the outermost protection: ESP, AH, or ESP in UDP.
-func spi(packet []byte) (uint32, bool) {
-	in, err := ipsec.ParseInbound(packet)
-	return in.SPI, err == nil
-}
-
 // espInUDP returns what is behind the UDP header when it is ESP and not IKE, whose marker is an SPI of 0, nor a
 // keepalive.
 func espInUDP(udp []byte) ([]byte, bool) {
@@ -40,9 +35,9 @@ func espInUDP(udp []byte) ([]byte, bool) {
 	return esp, binary.BigEndian.Uint32(esp) != 0
 }
 
-// Line describes an IP packet in one line for people, such as "192.0.2.2 > 192.0.2.1 udp 500 > 500, 20 bytes". It never
+// Of describes an IP packet in one line for people, such as "192.0.2.2 > 192.0.2.1 udp 500 > 500, 20 bytes". It never
 // fails, and shows nothing of what a protocol carries.
-func Line(packet []byte) string {
+func Of(packet []byte) string {
 	if len(packet) == 0 {
 		return ""
 	}
