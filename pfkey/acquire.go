@@ -72,7 +72,8 @@ func parseAcquire(d *wire.Dialect, h wire.Header, msg []byte) (*Acquire, error) 
 			return nil, err
 		}
 	}
-	if a.Err == nil && !(a.Src.Addr.IsValid() && a.Dst.Addr.IsValid()) {
+	// A flow of OpenBSD need not say between whom: X_ASKPOLICY does.
+	if a.Err == nil && !(a.Src.Addr.IsValid() && a.Dst.Addr.IsValid()) && !hasExt(d, wire.OpenBSDExtXPolicy) {
 		return nil, fmt.Errorf("%s does not say between whom", d.MsgName(h.Type))
 	}
 	return a, nil

@@ -84,17 +84,14 @@ func (a Address) Dialect() (*wire.Dialect, error) {
 	return nil, &AddressError{Text: a.String(), Reason: reason}
 }
 
-// DefaultDir is the directory of engines that were told no path: $XDG_RUNTIME_DIR/pfkeyd, else a directory of the user
-// in the temporary one. It need not exist; [Listen] makes it.
-func DefaultDir() string { return door.DefaultDir() }
-
-// DefaultPath is where an engine of the named kernel listens unless told otherwise.
-func DefaultPath(kernel string) string { return filepath.Join(DefaultDir(), kernel+socketSuffix) }
+// DefaultPath is where an engine of the named kernel listens unless told otherwise. It is in the default directory:
+// $XDG_RUNTIME_DIR/pfkeyd, else a directory of the user in the temporary one. That need not exist; [Listen] makes it.
+func DefaultPath(kernel string) string { return filepath.Join(door.DefaultDir(), kernel+socketSuffix) }
 
 // NamedPath is where one more engine of the named kernel listens, so that [Running] finds it too. The name tells it
 // from others; it has no slash.
 func NamedPath(kernel, name string) string {
-	return filepath.Join(DefaultDir(), kernel+"."+name+socketSuffix)
+	return filepath.Join(door.DefaultDir(), kernel+"."+name+socketSuffix)
 }
 
 const socketSuffix = ".sock"

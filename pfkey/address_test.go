@@ -69,7 +69,7 @@ func atHome(t *testing.T) string {
 	t.Helper()
 	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
 	t.Setenv(pfkey.EngineVariable, "")
-	return pfkey.DefaultDir()
+	return filepath.Dir(pfkey.DefaultPath("illumos"))
 }
 
 func listen(t *testing.T, path string) net.Listener {
@@ -130,12 +130,12 @@ func TestDefaultAddress(t *testing.T) {
 
 func TestDefaultDir(t *testing.T) {
 	t.Setenv("XDG_RUNTIME_DIR", "/run/user/7")
-	if got := pfkey.DefaultDir(); got != "/run/user/7/pfkeyd" {
+	if got := filepath.Dir(pfkey.DefaultPath("illumos")); got != "/run/user/7/pfkeyd" {
 		t.Errorf("got %s", got)
 	}
 	for _, not := range []string{"", "relative"} {
 		t.Setenv("XDG_RUNTIME_DIR", not)
-		if got := pfkey.DefaultDir(); filepath.Dir(got) != filepath.Clean(os.TempDir()) {
+		if got := filepath.Dir(pfkey.DefaultPath("illumos")); filepath.Dir(got) != filepath.Clean(os.TempDir()) {
 			t.Errorf("XDG_RUNTIME_DIR=%q: %s", not, got)
 		}
 	}

@@ -75,7 +75,7 @@ func TestAdopt(t *testing.T) {
 	var conns []*pfkey.Conn
 	for range 2 {
 		c, f := pair(t)
-		conn, err := s.Adopt(f, owner)
+		conn, err := s.Adopt(f, owner, pfkey.AdoptOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestAdopt(t *testing.T) {
 	}
 	// One that is never served goes with the server.
 	c, f := pair(t)
-	if _, err := s.Adopt(f, owner); err != nil {
+	if _, err := s.Adopt(f, owner, pfkey.AdoptOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -122,7 +122,7 @@ func TestBothEndsAdopted(t *testing.T) {
 	}
 	var conns []*pfkey.Conn
 	for _, fd := range fds {
-		conn, err := s.Adopt(os.NewFile(uintptr(fd), "end"), owner)
+		conn, err := s.Adopt(os.NewFile(uintptr(fd), "end"), owner, pfkey.AdoptOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

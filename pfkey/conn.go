@@ -27,12 +27,13 @@ import (
 // None of them waits for the descriptor while a lock is held, and none waits for it in a way that [Conn.Drain] would
 // have to queue behind: reads and writes never block, waiting is apart from them.
 type Conn struct {
-	server *Server
-	number uint64
-	cred   Cred
-	sock   Socket
-	end    *net.UnixConn
-	raw    syscall.RawConn
+	server  *Server
+	number  uint64
+	cred    Cred
+	sock    Socket
+	dialect *wire.Dialect // that of the client
+	end     *net.UnixConn
+	raw     syscall.RawConn
 
 	flushEnd func(fd uintptr) // method values, made once
 	readEnd  func(fd uintptr) bool
@@ -70,18 +71,19 @@ const batch = 64
 // maxHeaders is how many errnos wait for a client that sends nonsense and does not read.
 const maxHeaders = 1024
 
-func newConn(s *Server, end *net.UnixConn, raw syscall.RawConn, sock Socket, cred Cred) *Conn {
+func newConn(s *Server, end *net.UnixConn, raw syscall.RawConn, sock Socket, d *wire.Dialect, cred Cred) *Conn {
 	c := &Conn{
-		server: s,
-		cred:   cred,
-		sock:   sock,
-		end:    end,
-		raw:    raw,
-		begun:  make(chan struct{}),
-		halted: make(chan struct{}),
-		done:   make(chan struct{}),
-		wake:   make(chan struct{}, 1),
-		record: make([]byte, recordSpace),
+		server:  s,
+		cred:    cred,
+		sock:    sock,
+		dialect: d,
+		end:     end,
+		raw:     raw,
+		begun:   make(chan struct{}),
+		halted:  make(chan struct{}),
+		done:    make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		record:  make([]byte, recordSpace),
 	}
 	c.flushEnd, c.readEnd, c.writeEnd = c.flush, c.readable, c.writable
 	return c
@@ -336,7 +338,7 @@ func (c *Conn) handle(fd int, msg []byte, truncated bool, pid int32) {
 		s.unanswerable.Add(1)
 		return
 	}
-	header := c.server.refusal(msg, errno)
+	header := refusal(c.dialect, msg, errno)
 	c.out.Lock()
 	if kept := len(c.headers) < maxHeaders; kept {
 		c.headers = append(c.headers, header)
@@ -378,8 +380,7 @@ func (c *Conn) take(fd int, msg []byte, truncated bool, pid int32) Errno {
 }
 
 // refusal is the header of a request with the errno that send(2) would have returned.
-func (s *Server) refusal(msg []byte, errno Errno) []byte {
-	d := s.engine.Dialect()
+func refusal(d *wire.Dialect, msg []byte, errno Errno) []byte {
 	b := make([]byte, wire.HeaderLen)
 	copy(b, msg)
 	h, _ := d.Header(b)

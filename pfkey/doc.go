@@ -1,5 +1,11 @@
-// Package pfkey is PF_KEY version 2 sockets (RFC 2367): the interfaces that an emulated kernel offers, the server that
-// puts it behind a Unix socket, and the client of both kinds of kernel, emulated and real.
+// Package pfkey is PF_KEY version 2 sockets (RFC 2367): the client of both kinds of kernel, emulated and real, the
+// server that puts an emulated one behind a Unix socket, and the interfaces that such a kernel offers.
+//
+//	client, err := pfkey.Dial(ctx, "") // the engine that runs; "af_key:" is the host's own kernel
+//	spi, err := client.GetSPI(ctx, pfkey.GetSPIParams{
+//		Type: wire.SATypeESP, Src: pfkey.Host(peer), Dst: pfkey.Host(own),
+//	})
+//	for event, err := range client.Watch(ctx) { ... }
 //
 // An [Engine] is one running emulated kernel; in process its sockets are used as they are, with [Engine.Open]. A
 // [Server] makes them reachable for other programs: every connection of a SOCK_SEQPACKET Unix socket, one message a

@@ -567,6 +567,9 @@ func TestWatchMalformed(t *testing.T) {
 			{append(d.Finish(bytes.Clone(esp)), 1), "length"},
 			{[]byte("short"), "too short"},
 		} {
+			if d.Name == "openbsd" && tt.want == "between whom" {
+				continue // its flows need not say
+			}
 			e.all()[0].deliver(tt.msg)
 			for ev, err := range c.Watch(t.Context()) {
 				if o, ok := ev.(*pfkey.Other); err != nil || !ok || o.Err == nil ||

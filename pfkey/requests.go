@@ -35,8 +35,7 @@ func (c *Client) lacks(msg, what string) error {
 
 // whole is an error for a message with an extension that the dialect does not have.
 func (c *Client) whole(msg []byte) error {
-	var lack *wire.LackError
-	if errors.As(c.dialect.Lacks(msg), &lack) {
+	if lack, ok := errors.AsType[*wire.LackError](c.dialect.Lacks(msg)); ok {
 		h, _ := c.dialect.Header(msg) // it is our own
 		return c.lacks(c.dialect.MsgName(h.Type), lack.Ext.String())
 	}

@@ -32,7 +32,7 @@ func DefaultAddress() (Address, error) {
 		return Address{}, err
 	case len(running) == 0:
 		return Address{}, fmt.Errorf("pfkey: %w is running in %s, and %s is not set",
-			ErrNoEngine, DefaultDir(), EngineVariable)
+			ErrNoEngine, door.DefaultDir(), EngineVariable)
 	case len(running) > 1:
 		var list strings.Builder
 		for _, a := range running {
@@ -47,7 +47,7 @@ func DefaultAddress() (Address, error) {
 // Running lists the engines that are running in the default directory, at their [DefaultPath] or a [NamedPath], ordered
 // by the kernel's name and then by the path. It connects to none.
 func Running() ([]Address, error) {
-	dir := DefaultDir()
+	dir := door.DefaultDir()
 	if err := door.CheckDir(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {

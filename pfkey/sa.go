@@ -15,7 +15,7 @@ type SAID struct {
 	SPI   wire.SPI
 	Src   wire.Address // left out of the message if it has no address; Linux wants it all the same
 	Dst   wire.Address
-	Flags uint32 // illumos: direction, where both have an SA with this SPI
+	Flags wire.SAFlags // illumos: direction, where both have an SA with this SPI
 }
 
 // SA is a security association, in a request (Add, Update) or in an answer (Get, Dump, [ParseSA]). However it is

@@ -47,6 +47,7 @@ type Server struct {
 	options ServerOptions
 	log     *slog.Logger
 	door    *door.Doorway // shut by the first Shutdown or Close
+	hosting func() (*wire.Hosting, error)
 	counters
 
 	mu       sync.Mutex // never held together with any other lock
@@ -61,6 +62,7 @@ func NewServer(engine Engine, options ServerOptions) *Server {
 		engine:  engine,
 		options: options,
 		log:     options.Log,
+		hosting: hostingOf(engine),
 		conns:   make(map[*Conn]struct{}),
 	}
 	if s.log == nil {
@@ -124,7 +126,7 @@ func (s *Server) admit(nc net.Conn, _ error, left func()) {
 		return
 	}
 	cred.Privileged = true
-	c, err := s.begin(uc, cred)
+	c, err := s.begin(uc, cred, nil)
 	if err != nil {
 		uc.Close()
 		return
@@ -142,7 +144,7 @@ var errNotSeqpacket = errors.New("not a SOCK_SEQPACKET Unix socket")
 // If there is no error the server owns file and has closed this descriptor of it; [Conn.Release] gives the end back.
 // Otherwise file stays as it was.
 func (s *Server) Attach(file *os.File, cred Cred) (*Conn, error) {
-	c, err := s.attach(file, cred)
+	c, err := s.attach(file, cred, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -150,12 +152,27 @@ func (s *Server) Attach(file *os.File, cred Cred) (*Conn, error) {
 	return c, nil
 }
 
+// AdoptOptions say what is special about a client. The zero value is usual.
+type AdoptOptions struct {
+	// Hosted says that the client was compiled on this machine, and has this machine's sockaddrs, address families and
+	// errno numbers in the messages of the engine's dialect. They are translated on their way, in a copy; see
+	// [wire.Hosting]. Adopt fails where that cannot be.
+	Hosted bool
+}
+
 // Adopt is [Server.Attach] for a client that is another process and may have been the client of another engine. It is
 // served from [Conn.Begin] on; before that, [Conn.Replay] and the options of [Conn.Socket] make its socket what it was.
 // If the client turns out to be this process, which is to say that both ends of one pair have come here, the connection
 // ends with its first message.
-func (s *Server) Adopt(file *os.File, cred Cred) (*Conn, error) {
-	c, err := s.attach(file, cred)
+func (s *Server) Adopt(file *os.File, cred Cred, o AdoptOptions) (*Conn, error) {
+	var h *wire.Hosting
+	if o.Hosted {
+		var err error
+		if h, err = s.hosting(); err != nil {
+			return nil, fmt.Errorf("pfkey: attach: %w", err)
+		}
+	}
+	c, err := s.attach(file, cred, h)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +181,7 @@ func (s *Server) Adopt(file *os.File, cred Cred) (*Conn, error) {
 }
 
 // attach makes a connection of file that is not served yet.
-func (s *Server) attach(file *os.File, cred Cred) (*Conn, error) {
+func (s *Server) attach(file *os.File, cred Cred, h *wire.Hosting) (*Conn, error) {
 	rc, err := file.SyscallConn()
 	if err == nil {
 		err = controlRaw(rc, func(fd int) error {
@@ -181,7 +198,7 @@ func (s *Server) attach(file *os.File, cred Cred) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pfkey: attach: %w", err)
 	}
-	c, err := s.begin(nc.(*net.UnixConn), cred)
+	c, err := s.begin(nc.(*net.UnixConn), cred, h)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("pfkey: attach: %w", err)
@@ -191,8 +208,9 @@ func (s *Server) attach(file *os.File, cred Cred) (*Conn, error) {
 	return c, nil
 }
 
-// begin opens a socket of the engine for the client at the other side of end, which is served from [Conn.Begin] on.
-func (s *Server) begin(end *net.UnixConn, cred Cred) (*Conn, error) {
+// begin opens a socket of the engine for the client at the other side of end, which is served from [Conn.Begin] on. h
+// translates for the client, unless it is nil.
+func (s *Server) begin(end *net.UnixConn, cred Cred, h *wire.Hosting) (*Conn, error) {
 	raw, err := end.SyscallConn()
 	if err == nil {
 		err = controlRaw(raw, prepareEnd)
@@ -212,7 +230,11 @@ func (s *Server) begin(end *net.UnixConn, cred Cred) (*Conn, error) {
 		s.log.Warn("the engine refused a socket", "uid", cred.UID, "pid", cred.PID, "err", err)
 		return nil, os.NewSyscallError("socket", err)
 	}
-	c := newConn(s, end, raw, sock, cred)
+	dialect := s.engine.Dialect()
+	if h != nil {
+		sock, dialect = hostedSocket{sock, h}, h.Program()
+	}
+	c := newConn(s, end, raw, sock, dialect, cred)
 	s.mu.Lock()
 	if s.stopping {
 		s.mu.Unlock()

@@ -22,6 +22,7 @@ const (
 	OptionRecvBuffer                    // SO_RCVBUF, bytes
 	OptionUseLoopback                   // SO_USELOOPBACK, 0 or 1
 	OptionUnknown                       // any other option of SOL_SOCKET
+	OptionReadable                      // bytes that FIONREAD tells, read only, where CallFIONREAD is OK
 )
 
 // RecvFlags modify one Recv.
@@ -49,7 +50,8 @@ type Socket interface {
 	Send(msg []byte, from Cred) Errno
 	// Recv takes one message out of the receive queue and never waits: EAGAIN if there is none. n is the number of
 	// bytes copied to buf, size that of the whole message; the part that does not fit is lost, as for any datagram. A
-	// DUMP that was too long for the queue goes on from here.
+	// DUMP that was too long for the queue goes on from here. A size of 0 without an errno is the end of file, which
+	// calls can bring about on some kernels.
 	Recv(buf []byte, flags RecvFlags) (n, size int, e Errno)
 	SetOption(o Option, value int) Errno
 	GetOption(o Option) (int, Errno)
@@ -71,11 +73,13 @@ const (
 	CallAccept           // accept(2)
 	CallGetSockName      // getsockname(2)
 	CallGetPeerName      // getpeername(2)
-	CallShutdown         // shutdown(2)
+	CallShutdown         // shutdown(2), of writing
 	CallFIONREAD         // ioctl(2): how much there is to read
 	// a send(2) with an address: OK if the address is ignored, so that [Socket.Send] is the rest of it
 	CallSendTo
-	CallSendOOB // a send(2) with MSG_OOB; OK as for CallSendTo
+	CallSendOOB      // a send(2) with MSG_OOB; OK as for CallSendTo
+	CallShutdownRead // shutdown(2), of reading
+	CallShutdownBoth // shutdown(2), of both
 )
 
 // Caller is a [Socket] on which such calls have an outcome of their own.

@@ -21,11 +21,11 @@ import (
 // twoHosts are own and peer on a cable, with a policy that protects what they send to each other.
 func twoHosts(t *testing.T, name string, options ...pfkeytest.HostOption) (a, b *pfkeytest.Host) {
 	t.Helper()
-	policy := map[string]string{
-		"illumos": "{raddr %s} ipsec {encr_algs aes encr_auth_algs sha1}",
-		"linux": "spdadd 0.0.0.0/0 %[1]s any -P out ipsec esp/transport//require;" +
-			"spdadd %[1]s 0.0.0.0/0 any -P in ipsec esp/transport//require;",
-	}[name]
+	policy := "spdadd 0.0.0.0/0 %[1]s any -P out ipsec esp/transport//require;" +
+		"spdadd %[1]s 0.0.0.0/0 any -P in ipsec esp/transport//require;"
+	if name == "illumos" {
+		policy = "{raddr %s} ipsec {encr_algs aes encr_auth_algs sha1}"
+	}
 	host := func(own, peer string) *pfkeytest.Host {
 		return pfkeytest.New(t, append(options, pfkeytest.Kernel(name), pfkeytest.Addr(own), pfkeytest.Seed(own),
 			pfkeytest.Policy(fmt.Sprintf(policy, peer)))...)
@@ -163,6 +163,9 @@ func TestCableClock(t *testing.T) {
 				for errno == wire.OK {
 					_, _, errno = sock.Recv(make([]byte, 4096), 0)
 				}
+				if name == "netbsd" { // it tells of SAs that were used, and not of hard limits
+					h.Inject(h.Seal(sa, pfkeytest.UDP(sa.Src.Addr.String()+":9", sa.Dst.Addr.String()+":9", "")))
+				}
 				sock.Notify(func() {
 					buf := make([]byte, 4096)
 					n, _, errno := sock.Recv(buf, 0)
@@ -175,6 +178,9 @@ func TestCableClock(t *testing.T) {
 			watch("b", b, 1200, 1800)
 			a.Advance(time.Hour)
 			want := []string{"a at 10m0s", "b at 20m0s", "b at 30m0s", "a at 40m0s"}
+			if name == "netbsd" {
+				want = want[:2]
+			}
 			if diff := cmp.Diff(want, order); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}

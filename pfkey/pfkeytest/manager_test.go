@@ -2,7 +2,9 @@ package pfkeytest_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -49,6 +51,12 @@ func program(name string) int {
 			return 1
 		}
 		return 0
+	case "sixth": // asks for an SA over IPv6, whose addresses must come back as they are on this machine
+		if err := sixth(client); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
 	case "daemon": // leaves a daemon behind: of a session of its own, deaf to SIGTERM, with nobody for a parent
 		cmd := command("deaf " + argument)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -67,6 +75,33 @@ func program(name string) int {
 		select {}
 	}
 	return 99
+}
+
+// overIPv6 are the addresses that sixth asks for.
+var overIPv6 = [2]wire.Address{
+	{Addr: netip.MustParseAddr("2001:db8::2"), PrefixLen: 128},
+	{Addr: netip.MustParseAddr("2001:db8::1"), PrefixLen: 128},
+}
+
+// sixth gets an SPI, finds the LARVAL SA, and asks in vain for another one.
+func sixth(c *pfkey.Client) error {
+	ctx := context.Background()
+	spi, err := c.GetSPI(ctx, pfkey.GetSPIParams{Type: wire.SATypeESP, Src: overIPv6[0], Dst: overIPv6[1]})
+	if err != nil {
+		return err
+	}
+	id := pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: overIPv6[0], Dst: overIPv6[1]}
+	got, err := c.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if got.Src.Addr != id.Src.Addr || got.Dst.Addr != id.Dst.Addr || got.SPI != spi {
+		return fmt.Errorf("the SA is %v", got)
+	}
+	if err := c.Flush(ctx, wire.SATypeOSPFv2); !errors.Is(err, syscall.EOPNOTSUPP) {
+		return fmt.Errorf("what the kernel has not is %v", err)
+	}
+	return nil
 }
 
 // A manager is a small key manager: it answers ACQUIREs by a pair of SAs, and renews a pair when one of it grows old;

@@ -45,20 +45,23 @@ var programs atomic.Uint64
 // asks. It needs no privilege and nothing that the program is linked with; see package launch for the few limits.
 //
 // What the program writes appears in the log of t, line by line, unless cmd says where it goes. PFKEY_ENGINE is set in
-// its environment. When t ends, the program is ended with everything that it has started: by SIGTERM, and by SIGKILL if
-// it does not go. A context of cmd that ends before kills its first process at once, as package exec says; that of a
-// test, t.Context, is one. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
+// its environment. On a kernel of the BSDs its sockets are hosted ones, as with "pfkeyd run --hosted": the program was
+// compiled on this machine, and has this machine's socket addresses in its messages.
+//
+// When t ends, the program is ended with everything that it has started: by SIGTERM, and by SIGKILL if it does not go.
+// A context of cmd that ends before kills its first process at once, as package exec says; that of a test, t.Context,
+// is one. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
 //
 // A program that cannot be started fails t. Where programs cannot be run in this way (other systems than Linux, or
 // inside of another seccomp supervisor) t is skipped with the reason.
 func (h *Host) Start(t TB, cmd *exec.Cmd, options ...ProgramOption) *Program {
 	t.Helper()
-	var o launch.Options
+	var c programConfig
 	for _, set := range options {
-		set(&o)
+		set(&c)
 	}
 	name := filepath.Base(cmd.Path)
-	p, err := h.start(t, name, cmd, o)
+	p, err := h.start(t, name, cmd, c.launch)
 	switch {
 	case errors.Is(err, launch.ErrUnsupported), errors.Is(err, launch.ErrNested):
 		t.Skipf("%s cannot be started: %v", name, err)
@@ -94,7 +97,10 @@ func (h *Host) start(t TB, name string, cmd *exec.Cmd, o launch.Options) (_ *Pro
 			p.close()
 		}
 	}()
-	if p.board, err = launch.NewSwitchboard(h.options.Log); err != nil {
+	if p.board, err = launch.NewSwitchboard(launch.SwitchboardOptions{
+		Log:    h.options.Log,
+		Hosted: h.engine.Dialect().SockaddrLen,
+	}); err != nil {
 		return nil, err
 	}
 	session, err := launch.Dial(launch.AttachPath(a.Path))

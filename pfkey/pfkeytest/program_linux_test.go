@@ -66,6 +66,8 @@ func TestStart(t *testing.T) {
 	policies := map[string]string{
 		"illumos": "{raddr 192.0.2.2 dir out} ipsec {encr_algs aes encr_auth_algs sha1}",
 		"linux":   "spdadd 0.0.0.0/0 192.0.2.2 any -P out ipsec esp/transport//require;",
+		"netbsd":  "spdadd 0.0.0.0/0 192.0.2.2 any -P out ipsec esp/transport//require;",
+		"freebsd": "spdadd 0.0.0.0/0 192.0.2.2 any -P out ipsec esp/transport//require;",
 	}
 	for _, name := range kernel.Names() {
 		t.Run(name, func(t *testing.T) {
@@ -79,11 +81,17 @@ func TestStart(t *testing.T) {
 			if name == "illumos" { // Linux drops the first packet
 				pkt.Expect(packet.Held, packet.Transmitted)
 			}
+			// NetBSD lets an SA that was never used go at its soft limit, without a word.
+			host.InjectOutbound(pfkeytest.UDP("192.0.2.1:9", "192.0.2.2:9", "used")).Expect(packet.Transmitted)
+			want := 4
+			if name == "netbsd" {
+				want = 3
+			}
 			host.Advance(softly)
 			host.ExpectRequest(wire.MsgGetSPI)
 			host.ExpectRequest(wire.MsgAdd)
-			if n := len(host.SAs()); n != 4 {
-				t.Errorf("%d SAs, want two pairs", n)
+			if n := len(host.SAs()); n != want {
+				t.Errorf("%d SAs, want %d of two pairs", n, want)
 			}
 			if err := program.Signal(syscall.SIGTERM); err != nil {
 				t.Error(err)
@@ -96,6 +104,29 @@ func TestStart(t *testing.T) {
 				t.Errorf("a signal to one that has ended: %v", err)
 			}
 		})
+	}
+}
+
+// On a BSD the sockets of a program are hosted: it has Linux' socket addresses and errno numbers, as it was compiled
+// here, and the kernel has its own.
+func TestStartHosted(t *testing.T) {
+	for _, name := range []string{"freebsd", "netbsd"} {
+		host := pfkeytest.New(t, pfkeytest.Kernel(name))
+		program := host.Start(t, command("sixth"))
+		if err := program.Wait(t.Context()); err != nil {
+			t.Errorf("%s: it ends with %v", name, err)
+		}
+		d, _ := wire.ByName(name)
+		var heard bool
+		for _, r := range host.Requests() {
+			if x, ok := d.Find(r.Message(), wire.ExtAddressDst); ok {
+				dst, err := d.ParseAddress(x.Raw)
+				heard = err == nil && dst.Addr == overIPv6[1].Addr
+			}
+		}
+		if !heard {
+			t.Errorf("%s: the kernel has heard of no such address: %v", name, host.Requests())
+		}
 	}
 }
 
