@@ -116,7 +116,7 @@ func TestBadMessages(t *testing.T) {
 		if diff := cmp.Diff(want.String(), out); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", kernel, diff)
 		}
-		if n := p.Counts().Denied; n != uint64(refused) || n == 0 {
+		if n := p.Counters().Denied; n != uint64(refused) || n == 0 {
 			t.Errorf("%s: %d calls denied, want %d", kernel, n, refused)
 		}
 		if c := office.server.Counters(); c.Errnos != 0 || c.Unanswerable != 0 {

@@ -19,8 +19,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
-// MaxSessions is how many sessions a desk has at a time with those that come through a listener; one more is refused.
-const MaxSessions = 256
+// maxSessions is how many sessions a desk has at a time with those that come through a listener; one more is refused.
+const maxSessions = 256
 
 // DeskOptions change what a desk does. The zero value is ready.
 type DeskOptions struct {
@@ -34,8 +34,8 @@ type DeskOptions struct {
 	Sockets func(w io.Writer) error
 }
 
-// A Desk takes ends of PF_KEY sockets over from switchboards, and attaches them to a server. It is safe for concurrent
-// use.
+// A Desk takes ends of PF_KEY sockets over from switchboards, and attaches them to a server. It has at most 256
+// sessions at a time. It is safe for concurrent use.
 //
 // Who opens a session may attach ends in anybody's name, so Check should let in only whom the engine trusts.
 type Desk struct {
@@ -60,8 +60,8 @@ func NewDesk(server *pfkey.Server, o DeskOptions) *Desk {
 	}
 	d.door = door.NewDoorway(door.Rules{
 		Check: o.Check,
-		Max:   MaxSessions,
-		Full:  fmt.Errorf("%d sessions are open, and there may be no more", MaxSessions),
+		Max:   maxSessions,
+		Full:  fmt.Errorf("%d sessions are open, and there may be no more", maxSessions),
 		Waits: func(err error, retry time.Duration) {
 			d.log.Warn("cannot accept who hands sockets over", "err", err, "retry", retry)
 		},
@@ -83,9 +83,10 @@ func (d *Desk) Counters() DeskCounters {
 	return DeskCounters{d.sessions.Load(), d.attached.Load(), d.refused.Load(), d.sends.Load(), d.traces.Load()}
 }
 
-// Serve opens a session for everybody who comes through l, whose sockets must be of type SOCK_SEQPACKET, until Close.
-// It closes l, and returns nil after Close.
-func (d *Desk) Serve(_ context.Context, l net.Listener) error {
+// Serve opens a session for everybody who comes through l, whose sockets must be of type SOCK_SEQPACKET, until Close or
+// the end of ctx, which is the same as Close. It closes l, and returns nil then.
+func (d *Desk) Serve(ctx context.Context, l net.Listener) error {
+	defer context.AfterFunc(ctx, d.Close)()
 	if err := d.door.Serve(l, d.enter); err != nil {
 		return fmt.Errorf("launch: %w", err)
 	}
@@ -252,7 +253,7 @@ func (s *deskSession) take(r request, files []*os.File) unix.Errno {
 	if r.op == opTrace {
 		return s.trace(TraceRequest{File: files[0], Format: r.format, ShowKeys: r.keys})
 	}
-	conn, err := s.server.Adopt(files[0], r.cred)
+	conn, err := s.server.Adopt(files[0], r.cred, pfkey.AdoptOptions{Hosted: r.hosted})
 	if err != nil {
 		files[0].Close()
 		s.desk.refused.Add(1)

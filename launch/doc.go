@@ -44,6 +44,12 @@
 // next one; then sends go into the socket, where the next engine finds them. If an engine dies while it has a message,
 // the next one gets the message again.
 //
+// # Hosted sockets
+//
+// A program that speaks the dialect of another system, but was compiled on this one, has this machine's socket
+// addresses and errno numbers in its messages. [SwitchboardOptions] can say so: the switchboard then tells every
+// engine, and the engine's server translates in front of each socket. The gate does not look into messages.
+//
 // # The guardian
 //
 // When a supervisor is gone, every stopped call fails with ENOSYS, for ever. So this process starts itself once more,

@@ -30,7 +30,7 @@ func Example() {
 	defer desk.Close()
 
 	// The switchboard, which makes the program's sockets and hands them to the desk.
-	board, err := launch.NewSwitchboard(nil)
+	board, err := launch.NewSwitchboard(launch.SwitchboardOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func Example() {
 	supervised := make(chan error, 1)
 	go func() { supervised <- program.Supervise(context.Background(), board) }() // until the last process is gone
 	fmt.Println(cmd.Wait(), <-supervised)
-	fmt.Println(program.Counts().Sockets, "sockets")
+	fmt.Println(program.Counters().Sockets, "sockets")
 	// Output:
 	// ok go
 	// <nil> <nil>

@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pfkeyd/pfkeyd/internal/processes"
 )
 
 // A guardian is a process beside the launcher that holds the filter's listener as well, and answers when the launcher
@@ -331,7 +333,7 @@ func (w *watcher) kill() {
 		return
 	}
 	if w.born != "" && birth(w.first) == w.born {
-		for _, pid := range append(Descendants(w.first), w.first) {
+		for _, pid := range append(processes.Descendants(w.first), w.first) {
 			if underFilter(pid) {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}

@@ -17,8 +17,8 @@ import (
 //
 //	greeting  "PFKH", version (2 bytes), the engine's address as text; or "PFKH", 0 (2 bytes), why there is no session
 //	request   operation (1), 3 bytes of zero, serial (4), then
-//	          attach:  end (8), process (4), user (4), group (4), 1 if it waits for begin (4); with one descriptor,
-//	                   the end itself
+//	          attach:  end (8), process (4), user (4), group (4), 1 if it waits for begin and 2 if it is hosted,
+//	                   added (4); with one descriptor, the end itself
 //	          begin:   end; its client is served from here on
 //	          send:    end, process (4), the message; or no message and one descriptor, a file that holds it
 //	          replay:  end, process (4), the message; before begin
@@ -34,7 +34,7 @@ import (
 // it or dies. The ends stay attached.
 const (
 	magic       = "PFKH"
-	version     = 2
+	version     = 3
 	refusal     = 0 // in the place of a version
 	maxGreeting = 512
 
@@ -47,6 +47,9 @@ const (
 	opSet     = 7
 	opGet     = 8
 	opSockets = 9
+
+	attachHeld   = 1
+	attachHosted = 2
 
 	requestHeader = 8
 	requestLen    = 32          // of the longest one, but for the message
@@ -110,6 +113,7 @@ type request struct {
 	end    uint64
 	cred   pfkey.Cred // attach; of send and replay only the process
 	held   bool       // attach
+	hosted bool       // attach
 	what   uint32     // call, set, get
 	value  int32      // set
 	msg    []byte     // send, replay; a part of the buffer that it was read from
@@ -143,7 +147,10 @@ func (r *request) append(b []byte) []byte {
 		b = binary.BigEndian.AppendUint32(b, r.cred.GID)
 		b = append(b, 0, 0, 0, 0)
 		if r.held {
-			b[len(b)-1] = 1
+			b[len(b)-1] |= attachHeld
+		}
+		if r.hosted {
+			b[len(b)-1] |= attachHosted
 		}
 	case opSend, opReplay:
 		b = binary.BigEndian.AppendUint32(b, uint32(r.cred.PID))
@@ -184,7 +191,7 @@ func parseRequest(b []byte) (r request, err error) {
 	switch r.op {
 	case opAttach:
 		r.cred = pfkey.Cred{PID: int32(number(0)), UID: number(1), GID: number(2), Privileged: true}
-		r.held = number(3) != 0
+		r.held, r.hosted = number(3)&attachHeld != 0, number(3)&attachHosted != 0
 	case opSend, opReplay:
 		r.cred.PID, r.msg = int32(number(0)), body[4:]
 	case opCall, opGet:

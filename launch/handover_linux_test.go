@@ -72,7 +72,7 @@ func TestDeskProtocol(t *testing.T) {
 			go func() { office.desk.ServeConn(end); close(done) }()
 			buf := make([]byte, 64)
 			n, err := hand.Read(buf)
-			if err != nil || string(buf[:n]) != "PFKH\x00\x02illumos:/nowhere" {
+			if err != nil || string(buf[:n]) != "PFKH\x00\x03illumos:/nowhere" {
 				t.Fatalf("greeting %q, %v", buf[:n], err)
 			}
 			var rights []byte
@@ -110,7 +110,7 @@ func TestDeskProtocol(t *testing.T) {
 func TestSessionRefuses(t *testing.T) {
 	for name, greeting := range map[string]string{
 		"stranger": "HTTP/1.1 200",
-		"future":   "PFKH\x00\x03x",
+		"future":   "PFKH\x00\x04x",
 		"nothing":  "",
 	} {
 		end, hand := pair(t)

@@ -23,11 +23,11 @@ type Program struct {
 	sockets  uint64 // the device of all sockets
 
 	mu     sync.Mutex // guards counts
-	counts Counts
+	counts Counters
 }
 
-// Counts tell how often a program was stopped.
-type Counts struct {
+// Counters tell how often a program was stopped.
+type Counters struct {
 	Sockets uint64 // PF_KEY sockets made
 	Refused uint64 // socket calls that failed
 	Sent    uint64 // calls that sent, and were carried out
@@ -144,7 +144,7 @@ func (p *Program) look(c *caller, h Handler) (todo func()) {
 			}
 		}
 	}
-	if h.Open() > 0 && c.tid != 0 {
+	if h.Sockets() > 0 && c.tid != 0 {
 		// A descriptor that is not there, or that is none of our business, is not ours.
 		if inode, ok := c.socket(c.fd()); ok {
 			if client := h.Find(FileID{p.sockets, inode}); client != nil {
@@ -158,7 +158,7 @@ func (p *Program) look(c *caller, h Handler) (todo func()) {
 
 // pass lets a call be done as if it had not been stopped.
 func (p *Program) pass(c *caller) {
-	p.count(func(c *Counts) { c.Passed++ })
+	p.count(func(c *Counters) { c.Passed++ })
 	p.gone(proceed(p.fd, c.id))
 }
 
@@ -169,7 +169,7 @@ var errGone = errors.New("the caller is gone")
 func (p *Program) waits(c *caller) bool { return valid(p.fd, c.id) }
 
 // serve does a call on one of our sockets.
-func (p *Program) serve(c *caller, client Client) {
+func (p *Program) serve(c *caller, client Socket) {
 	var result uint64
 	var err error
 	sends := slices.Contains(sends, uint32(c.call))
@@ -181,7 +181,7 @@ func (p *Program) serve(c *caller, client Client) {
 	var errno unix.Errno
 	switch {
 	case err == nil, err == errNothing:
-		p.count(func(c *Counts) {
+		p.count(func(c *Counters) {
 			if sends {
 				c.Sent++
 			}
@@ -190,7 +190,7 @@ func (p *Program) serve(c *caller, client Client) {
 	case err == errGone:
 		p.gone(err)
 	case errors.As(err, &errno):
-		p.count(func(c *Counts) { c.Denied++ })
+		p.count(func(c *Counters) { c.Denied++ })
 		p.gone(answer(p.fd, c.id, errno))
 	default: // no engine, or no memory to be read: it goes into the socket, and is handled from there
 		p.pass(c)
@@ -201,11 +201,11 @@ func (p *Program) serve(c *caller, client Client) {
 func (p *Program) opened(c *caller, err error) {
 	switch {
 	case err == nil:
-		p.count(func(c *Counts) { c.Sockets++ })
+		p.count(func(c *Counters) { c.Sockets++ })
 	case errors.Is(err, unix.ENOENT):
 		p.gone(err)
 	default:
-		p.count(func(c *Counts) { c.Refused++ })
+		p.count(func(c *Counters) { c.Refused++ })
 		errno := unix.ENOBUFS
 		errors.As(err, &errno)
 		p.gone(answer(p.fd, c.id, errno))
@@ -215,18 +215,18 @@ func (p *Program) opened(c *caller, err error) {
 // gone counts callers that did not wait for their answer.
 func (p *Program) gone(err error) {
 	if err != nil {
-		p.count(func(c *Counts) { c.Gone++ })
+		p.count(func(c *Counters) { c.Gone++ })
 	}
 }
 
-func (p *Program) count(f func(*Counts)) {
+func (p *Program) count(f func(*Counters)) {
 	p.mu.Lock()
 	f(&p.counts)
 	p.mu.Unlock()
 }
 
-// Counts reads the counters.
-func (p *Program) Counts() Counts {
+// Counters reads the counters.
+func (p *Program) Counters() Counters {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.counts

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,9 +73,12 @@ func (o *office) session(t testing.TB) *launch.Session {
 	return s
 }
 
-func newBoard(t testing.TB) *launch.Switchboard {
+// newBoard makes a switchboard without an engine.
+func newBoard(t testing.TB) *launch.Switchboard { return newBoardOf(t, launch.SwitchboardOptions{}) }
+
+func newBoardOf(t testing.TB, o launch.SwitchboardOptions) *launch.Switchboard {
 	t.Helper()
-	b, err := launch.NewSwitchboard(slog.New(slog.DiscardHandler))
+	b, err := launch.NewSwitchboard(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +120,8 @@ var canLaunch = sync.OnceValue(func() error {
 type nobody struct{}
 
 func (nobody) Socket(pfkey.Cred) (*os.File, error) { return nil, unix.EACCES }
-func (nobody) Open() int                           { return 0 }
-func (nobody) Find(launch.FileID) launch.Client    { return nil }
+func (nobody) Sockets() int                        { return 0 }
+func (nobody) Find(launch.FileID) launch.Socket    { return nil }
 func (nobody) List(*os.File) error                 { return unix.ENOENT }
 
 // run runs a program to its end, and waits for all that it leaves behind.
@@ -223,7 +225,7 @@ func TestCPrograms(t *testing.T) {
 				if err != nil || !strings.Contains(out, "ok "+tt.args[0]) || strings.Contains(out, "FAIL") {
 					t.Errorf("%v: %s", err, out)
 				}
-				if n := p.Counts().Sockets; tt.sockets != 0 && n != tt.sockets {
+				if n := p.Counters().Sockets; tt.sockets != 0 && n != tt.sockets {
 					t.Errorf("%d sockets, want %d", n, tt.sockets)
 				}
 			})
@@ -253,7 +255,7 @@ func TestGoProgram(t *testing.T) {
 	if err != nil || out != "ok go\n" {
 		t.Errorf("%v: %s", err, out)
 	}
-	if n := p.Counts().Sockets; n < 400 {
+	if n := p.Counters().Sockets; n < 400 {
 		t.Errorf("%d sockets, want 400 at least", n)
 	}
 }
@@ -306,7 +308,7 @@ func TestDaemon(t *testing.T) {
 	if b, err := os.ReadFile(file); err != nil || string(b) != "y" {
 		t.Errorf("the daemon did not get through: %q, %v", b, err)
 	}
-	if n := p.Counts().Sockets; n != 1 {
+	if n := p.Counters().Sockets; n != 1 {
 		t.Errorf("%d sockets", n)
 	}
 }
@@ -329,10 +331,10 @@ func TestKilledInside(t *testing.T) {
 		close(held.goOn)
 	}()
 	_, p, _ := run(t, held, launch.Options{}, cmd)
-	if c := p.Counts(); c.Gone != 1 || c.Sockets != 0 {
+	if c := p.Counters(); c.Gone != 1 || c.Sockets != 0 {
 		t.Errorf("counts %+v", c)
 	}
-	eventually(t, "its end is dropped", func() bool { return held.Open() == 0 })
+	eventually(t, "its end is dropped", func() bool { return held.Sockets() == 0 })
 }
 
 // holding waits before it makes a socket.
@@ -397,7 +399,7 @@ func TestRefused(t *testing.T) {
 	if err == nil || !strings.Contains(out, "FAIL socket: Permission denied") {
 		t.Errorf("%v: %s", err, out)
 	}
-	if c := p.Counts(); c.Refused != 1 {
+	if c := p.Counters(); c.Refused != 1 {
 		t.Errorf("counts %+v", c)
 	}
 }
@@ -475,7 +477,7 @@ func TestSuccessor(t *testing.T) {
 
 	first.close()
 	<-board.Lost()
-	if n := board.Open(); n != 1 {
+	if n := board.Sockets(); n != 1 {
 		t.Errorf("%d sockets are kept, want 1", n)
 	}
 	if _, err := in.Write([]byte("x")); err != nil { // it asks an engine that is not there
@@ -499,7 +501,7 @@ func TestSuccessor(t *testing.T) {
 	if c := second.server.Counters(); c.Received != 1 || c.Attached != 1 {
 		t.Errorf("the successor's counters: %+v", c)
 	}
-	eventually(t, "the end is dropped", func() bool { return board.Open() == 0 })
+	eventually(t, "the end is dropped", func() bool { return board.Sockets() == 0 })
 }
 
 // asleep says whether a process waits in send or recv.
@@ -516,7 +518,7 @@ func TestEngineComesLater(t *testing.T) {
 	late := openOffice(t)
 	cmd := exec.Command(client(t, "rdynamic"), "ask")
 	go func() {
-		eventually(t, "a socket is open", func() bool { return board.Open() == 1 })
+		eventually(t, "a socket is open", func() bool { return board.Sockets() == 1 })
 		if err := board.Use(late.session(t)); err != nil {
 			t.Error(err)
 		}
@@ -539,7 +541,7 @@ func TestShortPrograms(t *testing.T) {
 	type reading struct{ fds, threads, goroutines, sockets int }
 	read := func() (r reading, heap uint64) {
 		eventually(t, "all ends are dropped", func() bool {
-			return board.Open() == 0 && office.server.Counters().Open == 0
+			return board.Sockets() == 0 && office.server.Counters().Open == 0
 		})
 		runtime.GC() // twice: pools keep what they have once
 		runtime.GC()
@@ -642,7 +644,7 @@ func TestSignalsWhileGiving(t *testing.T) {
 	}
 	// Calls of a Go program are interrupted by signals of its own before anybody has received them, so a caller may be
 	// gone.
-	if n := p.Counts(); n.Sockets < 400 {
+	if n := p.Counters(); n.Sockets < 400 {
 		t.Errorf("%+v, want 400 sockets at least", n)
 	}
 }

@@ -105,7 +105,7 @@ func (c *caller) message(at, flags uint64) (s sending, err error) {
 
 // send does what the caller sends on one of our sockets: what a real kernel refuses is refused in its order. The result
 // is what the call returns.
-func (p *Program) send(c *caller, client Client) (result uint64, err error) {
+func (p *Program) send(c *caller, client Socket) (result uint64, err error) {
 	if c.call == unix.SYS_SENDMMSG {
 		return p.sendBatch(c, client)
 	}
@@ -117,7 +117,7 @@ func (p *Program) send(c *caller, client Client) (result uint64, err error) {
 }
 
 // carry has the engine do what is to be sent.
-func (p *Program) carry(c *caller, client Client, s sending) error {
+func (p *Program) carry(c *caller, client Socket, s sending) error {
 	if s.oob {
 		if err := client.Call(pfkey.CallSendOOB); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (p *Program) carry(c *caller, client Client, s sending) error {
 
 // sendBatch is sendmmsg(2): it returns how many messages were sent before one was refused, and its errno only if it was
 // the first.
-func (p *Program) sendBatch(c *caller, client Client) (sent uint64, err error) {
+func (p *Program) sendBatch(c *caller, client Socket) (sent uint64, err error) {
 	count := min(uint64(uint32(c.args[2])), maxBatch)
 	for ; sent < count; sent++ {
 		at := c.args[1] + sent*mmsghdrLen

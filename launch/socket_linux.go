@@ -32,7 +32,7 @@ var options = map[uint64]pfkey.Option{unix.SO_RCVBUF: pfkey.OptionRecvBuffer, un
 var errNotOurs = errors.New("the kernel has nothing to say to it")
 
 // other does a call on one of our sockets that does not send.
-func (p *Program) other(c *caller, client Client) error {
+func (p *Program) other(c *caller, client Socket) error {
 	a := c.args
 	switch c.call {
 	case unix.SYS_GETSOCKOPT:
@@ -59,7 +59,7 @@ func (p *Program) other(c *caller, client Client) error {
 }
 
 // getOption is getsockopt(2), for options in which the program's end of the pair and a PF_KEY socket differ.
-func (p *Program) getOption(c *caller, client Client) error {
+func (p *Program) getOption(c *caller, client Socket) error {
 	a := c.args
 	n, err := c.word(a[4])
 	if err != nil {
@@ -102,7 +102,7 @@ func (p *Program) getOption(c *caller, client Client) error {
 }
 
 // setOption is setsockopt(2).
-func (p *Program) setOption(c *caller, client Client) error {
+func (p *Program) setOption(c *caller, client Socket) error {
 	a := c.args
 	if int32(a[4]) < 4 {
 		return unix.EINVAL

@@ -125,7 +125,7 @@ func (c *crew) lead() {
 			n, err := receive(p.fd)
 			switch {
 			case err == unix.ENOENT:
-				p.count(func(c *Counts) { c.Gone++ })
+				p.count(func(c *Counters) { c.Gone++ })
 			case err != nil:
 				c.over <- os.NewSyscallError("ioctl", err)
 				return

@@ -44,7 +44,7 @@ func TestInterrupted(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if got := office.server.Counters().Received; got != sent {
-		t.Errorf("the engine has got %d messages, the program has sent %d; calls: %+v", got, sent, p.Counts())
+		t.Errorf("the engine has got %d messages, the program has sent %d; calls: %+v", got, sent, p.Counters())
 	}
 }
 
@@ -55,7 +55,7 @@ type slowly struct {
 	goOn chan struct{}
 }
 
-func (s *slowly) Find(id launch.FileID) launch.Client {
+func (s *slowly) Find(id launch.FileID) launch.Socket {
 	if c := s.Switchboard.Find(id); c != nil {
 		return slowClient{c, s}
 	}
@@ -63,14 +63,14 @@ func (s *slowly) Find(id launch.FileID) launch.Client {
 }
 
 type slowClient struct {
-	launch.Client
+	launch.Socket
 	s *slowly
 }
 
 func (c slowClient) Send(msg []byte, pid int32) error {
 	c.s.came <- struct{}{}
 	<-c.s.goOn
-	return c.Client.Send(msg, pid)
+	return c.Socket.Send(msg, pid)
 }
 
 // beside sends from two threads, and writes to its output meanwhile.
@@ -320,7 +320,7 @@ func beyond() int {
 // opaque is a handler with a socket somewhere, so that it must be asked about each descriptor.
 type opaque struct{ nobody }
 
-func (opaque) Open() int { return 1 }
+func (opaque) Sockets() int { return 1 }
 
 // A file whose file system does not answer holds up only those who use it.
 func TestStuckFile(t *testing.T) {
@@ -372,7 +372,7 @@ func several() int {
 // lately says that a message is carried out when it is told to.
 type lately struct{ *slowly }
 
-func (s lately) Find(id launch.FileID) launch.Client {
+func (s lately) Find(id launch.FileID) launch.Socket {
 	if c := s.Switchboard.Find(id); c != nil {
 		return lateClient{c, s}
 	}
@@ -380,12 +380,12 @@ func (s lately) Find(id launch.FileID) launch.Client {
 }
 
 type lateClient struct {
-	launch.Client
+	launch.Socket
 	s lately
 }
 
 func (c lateClient) Send(msg []byte, pid int32) error {
-	err := c.Client.Send(msg, pid)
+	err := c.Socket.Send(msg, pid)
 	c.s.came <- struct{}{}
 	<-c.s.goOn
 	return err
@@ -406,12 +406,12 @@ func TestKilledWhileSending(t *testing.T) {
 	<-h.came
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
-	before := p.Counts()
+	before := p.Counters()
 	close(h.goOn)
 	if err := <-supervised; err != nil {
 		t.Error(err)
 	}
-	after := p.Counts()
+	after := p.Counters()
 	if after.Passed != before.Passed || after.Gone != before.Gone+1 {
 		t.Errorf("counts %+v, want one call more whose caller is gone than %+v", after, before)
 	}
@@ -446,7 +446,7 @@ func TestGoneBeforeAnswer(t *testing.T) {
 func TestCloseBeforeAnswer(t *testing.T) {
 	board := newBoard(t)
 	end, hand := pair(t)
-	if _, err := hand.Write([]byte("PFKH\x00\x02illumos:/nowhere")); err != nil {
+	if _, err := hand.Write([]byte("PFKH\x00\x03illumos:/nowhere")); err != nil {
 		t.Fatal(err)
 	}
 	f, err := end.File()
@@ -828,7 +828,7 @@ func TestClosedBeforeSuccessor(t *testing.T) {
 	if err := board.Use(office.session(t)); err != nil {
 		t.Fatal(err)
 	}
-	open := func() (*os.File, launch.Client) {
+	open := func() (*os.File, launch.Socket) {
 		f, err := board.Socket(pfkey.Cred{Privileged: true})
 		if err != nil {
 			t.Fatal(err)
@@ -843,7 +843,7 @@ func TestClosedBeforeSuccessor(t *testing.T) {
 	office.close()
 	<-board.Lost()
 	program.Close()
-	eventually(t, "the socket is let go", func() bool { return board.Open() == 0 })
+	eventually(t, "the socket is let go", func() bool { return board.Sockets() == 0 })
 	other, _ := open()
 	defer other.Close()
 	next := openOffice(t)

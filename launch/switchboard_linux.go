@@ -30,11 +30,12 @@ const maxKept = 64
 // becomes of the engine. The next one finds what has been sent meanwhile, and is told what belongs to the sockets:
 // registrations, promiscuous mode, options. It is a [Handler], and safe for concurrent use.
 type Switchboard struct {
-	log   *slog.Logger
-	epoll int
-	wake  int // an eventfd: stop watching
-	lost  chan struct{}
-	done  chan struct{} // watching has stopped
+	log    *slog.Logger
+	hosted bool
+	epoll  int
+	wake   int // an eventfd: stop watching
+	lost   chan struct{}
+	done   chan struct{} // watching has stopped
 
 	open  atomic.Int64
 	found sync.Map                // FileID of a program's end: *end
@@ -53,12 +54,13 @@ type Switchboard struct {
 	waited  bool          // somebody has waited for a successor in vain
 }
 
-// An end is the engine's side of a program's socket, as it is kept. It is the program's [Client].
+// An end is the engine's side of a program's socket, as it is kept. It is the program's [Socket].
 type end struct {
 	board  *Switchboard
 	fd     int
 	number uint64
 	cred   pfkey.Cred
+	hosted bool
 	id     FileID // of the program's side
 
 	mu      sync.Mutex
@@ -76,11 +78,19 @@ type kept struct {
 	r   request
 }
 
-// NewSwitchboard makes a switchboard without an engine; see [Switchboard.Use]. log may be nil.
-func NewSwitchboard(log *slog.Logger) (*Switchboard, error) {
-	b := &Switchboard{log: log, lost: make(chan struct{}, 1), done: make(chan struct{}), ends: map[int32]*end{},
-		ready: make(chan struct{})}
-	if log == nil {
+// SwitchboardOptions change what a switchboard does. The zero value is ready.
+type SwitchboardOptions struct {
+	Log *slog.Logger // nil: nothing is logged
+	// Hosted says that the programs were compiled on this machine and speak the dialect of another system, the
+	// engine's: see [wire.Hosting]. An engine whose dialect cannot be hosted here refuses each socket.
+	Hosted bool
+}
+
+// NewSwitchboard makes a switchboard without an engine; see [Switchboard.Use].
+func NewSwitchboard(o SwitchboardOptions) (*Switchboard, error) {
+	b := &Switchboard{log: o.Log, hosted: o.Hosted, lost: make(chan struct{}, 1), done: make(chan struct{}),
+		ends: map[int32]*end{}, ready: make(chan struct{})}
+	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
@@ -182,8 +192,8 @@ func (b *Switchboard) partLocked(s *Session) {
 // Lost tells, by a value, that the engine in use has gone.
 func (b *Switchboard) Lost() <-chan struct{} { return b.lost }
 
-// Open implements [Handler].
-func (b *Switchboard) Open() int { return int(b.open.Load()) }
+// Sockets implements [Handler].
+func (b *Switchboard) Sockets() int { return int(b.open.Load()) }
 
 // Use makes s the session through which ends go, instead of the one before, and hands all over that there are, the
 // oldest first. It owns s from here on. An error says that the engine is gone again; that is not told by Lost then.
@@ -251,7 +261,8 @@ func (x *end) attach(s *Session, held bool) error {
 		return errLost // somebody has s still, and its successor has the end
 	}
 	wait := held || len(x.kept) > 0
-	if _, err := s.do(request{op: opAttach, end: x.number, cred: x.cred, held: wait}, x.fd); err != nil {
+	r := request{op: opAttach, end: x.number, cred: x.cred, held: wait, hosted: x.hosted}
+	if _, err := s.do(r, x.fd); err != nil {
 		return err
 	}
 	for _, k := range x.kept {
@@ -279,7 +290,7 @@ func (b *Switchboard) Socket(cred pfkey.Cred) (*os.File, error) {
 	}
 	id, err := fileID(pair[1])
 	if err == nil {
-		err = b.keep(&end{board: b, fd: pair[0], cred: cred, id: id})
+		err = b.keep(&end{board: b, fd: pair[0], cred: cred, hosted: b.hosted, id: id})
 	}
 	if err != nil {
 		unix.Close(pair[0])
@@ -313,7 +324,7 @@ func (b *Switchboard) keep(x *end) error {
 }
 
 // Find implements [Handler].
-func (b *Switchboard) Find(id FileID) Client {
+func (b *Switchboard) Find(id FileID) Socket {
 	if x, ok := b.found.Load(id); ok {
 		return x.(*end)
 	}
@@ -352,7 +363,7 @@ func (b *Switchboard) engine() *Session {
 	return b.session
 }
 
-// Cred implements [Client].
+// Cred implements [Socket].
 func (x *end) Cred() pfkey.Cred { return x.cred }
 
 // do has the engine do something with the end. An engine that goes meanwhile may have done it or not: its successor,
@@ -385,7 +396,7 @@ func (x *end) remember(key uint32, r request) {
 	}
 }
 
-// Send implements [Client].
+// Send implements [Socket].
 func (x *end) Send(msg []byte, pid int32) error {
 	key, err := x.do(request{op: opSend, cred: pfkey.Cred{PID: pid}, msg: msg})
 	if err == nil && key != 0 && len(msg) <= inlineLen {
@@ -394,13 +405,13 @@ func (x *end) Send(msg []byte, pid int32) error {
 	return err
 }
 
-// Call implements [Client].
+// Call implements [Socket].
 func (x *end) Call(c pfkey.Call) error {
 	_, err := x.do(request{op: opCall, what: uint32(c)})
 	return err
 }
 
-// SetOption implements [Client].
+// SetOption implements [Socket].
 func (x *end) SetOption(o pfkey.Option, value int) error {
 	r := request{op: opSet, what: uint32(o), value: int32(value)}
 	_, err := x.do(r)
@@ -410,7 +421,7 @@ func (x *end) SetOption(o pfkey.Option, value int) error {
 	return err
 }
 
-// GetOption implements [Client].
+// GetOption implements [Socket].
 func (x *end) GetOption(o pfkey.Option) (int, error) {
 	value, err := x.do(request{op: opGet, what: uint32(o)})
 	return int(int32(value)), err
