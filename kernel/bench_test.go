@@ -22,6 +22,8 @@ var benched = []struct {
 	{"illumos", wire.SA{Replay: 32, State: wire.StateMature, Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC,
 		Flags: wire.IllumosFlagXInbound}, 1},
 	{"linux", wire.SA{Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC}, 0},
+	{"netbsd", wire.SA{Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC}, 0},
+	{"freebsd", wire.SA{Auth: wire.AuthSHA1HMAC, Encrypt: wire.EncAESCBC}, 0},
 }
 
 var privileged = pfkey.Cred{Privileged: true}

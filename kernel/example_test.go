@@ -67,9 +67,11 @@ func Example() {
 		eng.Close()
 	}
 	// Output:
+	// freebsd dropped
 	// illumos queued
 	// illumos delivered
 	// linux dropped
+	// netbsd dropped
 }
 
 // Time passes when the engine is told so, and everything that is due happens on the way.

@@ -107,10 +107,11 @@ func TestKeysAreForgotten(t *testing.T) {
 			listener.Send(promisc, privileged)
 			msg := make([]byte, 0, 4096)
 			buf := make([]byte, 1<<16)
+			asked, satype := row.sa, wire.SATypeESP
 			send := func(typ wire.MsgType, spi wire.SPI, keys bool) {
-				sa := row.sa
+				sa := asked
 				sa.SPI = spi
-				msg = d.AppendHeader(msg[:0], wire.Header{Version: 2, Type: typ, SAType: wire.SATypeESP, Seq: 1,
+				msg = d.AppendHeader(msg[:0], wire.Header{Version: 2, Type: typ, SAType: satype, Seq: 1,
 					PID: 1})
 				if spi != 0 {
 					msg = d.AppendSA(msg, sa)
@@ -121,8 +122,10 @@ func TestKeysAreForgotten(t *testing.T) {
 				}
 				if keys {
 					// The message about it is longer than most.
-					msg = d.AppendIdentity(msg, wire.ExtIdentitySrc, wire.Identity{Type: wire.IdentFQDN,
-						Name: strings.Repeat("n", 2000)})
+					for _, x := range []wire.ExtType{wire.ExtIdentitySrc, wire.ExtIdentityDst} {
+						msg = d.AppendIdentity(msg, x, wire.Identity{Type: wire.IdentFQDN,
+							Name: strings.Repeat("n", 900)})
+					}
 					shown := make([]byte, 20)
 					auth.show(shown)
 					msg = d.AppendKey(msg, wire.ExtKeyAuth, wire.Key{Bits: 160, Data: shown})
@@ -148,6 +151,11 @@ func TestKeysAreForgotten(t *testing.T) {
 			for i := range wire.SPI(sas) {
 				send(wire.MsgAdd, 0x1000+i, true)
 				send(wire.MsgAdd, 0x1000+i, true) // EEXIST
+				asked.Auth = wire.AuthMD5HMAC     // which the key is too long for
+				send(wire.MsgAdd, 0x2000+i, true)
+				asked.Auth, satype = row.sa.Auth, wire.SATypeIPComp // which has no keys
+				send(wire.MsgAdd, 0x2000+i, true)
+				satype = wire.SATypeESP
 			}
 			hidden, hiddenToo := auth.count(t), encrypt.count(t)
 			if hidden < sas || hiddenToo < sas {
@@ -169,8 +177,13 @@ func TestKeysAreForgotten(t *testing.T) {
 			if a, b := auth.count(t)-hidden, encrypt.count(t)-hiddenToo; a+b > strays {
 				t.Errorf("%d and %d copies are left of those that nobody has heard", a, b)
 			}
-			slow := openFor(t, e) // goes in the middle of its DUMP, of which some was made when SAs ended
 			dump := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgDump, Seq: 1, PID: 1}))
+			full := openFor(t, e)
+			for range 6 { // some find no room
+				full.Send(dump, privileged)
+			}
+			full.Close()
+			slow := openFor(t, e) // goes in the middle of its DUMP, of which some was made when SAs ended
 			slow.Send(dump, privileged)
 			for i := range wire.SPI(sas / 2) {
 				send(wire.MsgDelete, 0x1000+i, false)

@@ -217,7 +217,7 @@ func TestNoAllocation(t *testing.T) {
 // waiting.
 func TestOfferWithoutMemory(t *testing.T) {
 	var l packet.Ledger
-	l.LimitHeld(packet.Weight + 100)
+	l.LimitHeld(256 + 100)
 	pkt := func(id uint64, bytes int) *packet.Packet {
 		p := &packet.Packet{ID: id, Data: make([]byte, bytes)}
 		l.Inject(p)

@@ -25,6 +25,9 @@ func NewCounters(n int) *Counters {
 // Count counts one for a packet.
 func (c *Counters) Count(p *packet.Packet, i int) { c.lanes[p.Lane()][i].Add(1) }
 
+// AddFor counts several for a packet, such as its bytes.
+func (c *Counters) AddFor(p *packet.Packet, i int, n uint64) { c.lanes[p.Lane()][i].Add(n) }
+
 // Add counts what belongs to no packet.
 func (c *Counters) Add(i int, n uint64) { c.lanes[0][i].Add(n) }
 

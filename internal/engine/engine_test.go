@@ -1,7 +1,11 @@
 package engine_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -40,7 +44,7 @@ func (k *fake) Open(s *engine.Socket, c pfkey.Cred, _, _ int) (engine.Endpoint, 
 	if !c.Privileged {
 		return nil, wire.EPERM
 	}
-	return &end{k, s}, wire.OK
+	return &end{k: k, s: s}, wire.OK
 }
 func (k *fake) Inbound(p *packet.Packet)            { k.inbound(p) }
 func (k *fake) Outbound(p *packet.Packet, _ string) { k.inbound(p) }
@@ -61,8 +65,9 @@ func (k *fake) Stop()                        {}
 
 // end is a socket of a fake.
 type end struct {
-	k *fake
-	s *engine.Socket
+	k     *fake
+	s     *engine.Socket
+	ended bool
 }
 
 func (x *end) Request(msg []byte, _ pfkey.Cred) pfkey.Errno {
@@ -76,12 +81,27 @@ func (x *end) Request(msg []byte, _ pfkey.Cred) pfkey.Errno {
 	return wire.OK
 }
 func (x *end) Room(n int, _ bool) bool                   { return x.k.room == 0 || x.s.Queued()/n < x.k.room }
-func (x *end) Receive(pfkey.RecvFlags) pfkey.Errno       { return wire.OK }
 func (x *end) Reading()                                  {}
 func (x *end) SetOption(pfkey.Option, int) pfkey.Errno   { return wire.ENOPROTOOPT }
 func (x *end) GetOption(pfkey.Option) (int, pfkey.Errno) { return 0, wire.ENOPROTOOPT }
-func (x *end) Call(pfkey.Call) pfkey.Errno               { return wire.EISCONN }
 func (x *end) Closed()                                   { x.k.closed++ }
+func (x *end) Ended() bool                               { return x.ended }
+
+func (x *end) Receive(flags pfkey.RecvFlags) pfkey.Errno {
+	if flags&pfkey.RecvOOB != 0 {
+		return wire.EOPNOTSUPP
+	}
+	return wire.OK
+}
+
+func (x *end) Call(c pfkey.Call) pfkey.Errno {
+	if c != pfkey.CallShutdownRead {
+		return wire.EISCONN
+	}
+	x.s.Discard()
+	x.ended = true
+	return wire.OK
+}
 
 var root = pfkey.Cred{Privileged: true}
 
@@ -208,6 +228,27 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// A shutdown of reading loses what is queued, and reads are at the end of the file from then on.
+func TestEndOfFile(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	a, b := open(t, e), open(t, e)
+	a.Send([]byte("lost"), root)
+	if errno := pfkey.CallOn(a, pfkey.CallShutdownRead); errno != wire.OK {
+		t.Fatalf("shutdown: %v", errno)
+	}
+	for range 2 {
+		if n, size, errno := a.Recv(make([]byte, 64), 0); n != 0 || size != 0 || errno != wire.OK {
+			t.Errorf("%d bytes of %d, %v; want the end of file", n, size, errno)
+		}
+	}
+	if got := recv(t, b); got != "lost" {
+		t.Errorf("the other socket reads %q", got)
+	}
+	if got := recv(t, b); got != "EAGAIN" {
+		t.Errorf("the other socket then reads %q", got)
+	}
+}
+
 func TestClosedSocket(t *testing.T) {
 	k, e := newFake(t, engine.Options{})
 	a, b := open(t, e), open(t, e)
@@ -219,6 +260,9 @@ func TestClosedSocket(t *testing.T) {
 	}
 	if errno := b.Send([]byte("m"), root); errno != wire.ENOTCONN {
 		t.Errorf("send on a closed socket: %v", errno)
+	}
+	if _, _, errno := b.Recv(nil, pfkey.RecvOOB); errno != wire.ENOTCONN {
+		t.Errorf("a closed socket is read with flags that its kernel refuses: %v", errno)
 	}
 	if k.closed != 1 {
 		t.Errorf("the kernel was told %d times", k.closed)
@@ -320,14 +364,58 @@ func TestInboundIsCounted(t *testing.T) {
 	k, e := newFake(t, engine.Options{})
 	k.inbound = func(p *packet.Packet) { p.End(packet.Verdict{Kind: packet.Dropped, Reason: packet.NoSA}) }
 	e.Inbound(&packet.Packet{ID: 1})
-	var sent []byte
-	stop := e.Ledger().Watch(func(_ *packet.Packet, v packet.Verdict) { sent = v.Inner })
+	var sent, data []byte
+	stop := e.Ledger().Watch(func(p *packet.Packet, v packet.Verdict) { data, sent = p.Data, v.Inner })
 	e.Emit([]byte("keepalive"))
 	stop()
+	if string(data) != "keepalive" {
+		t.Errorf("the packet that was made has the bytes %q", data)
+	}
 	b := e.Ledger().Balance()
 	if b.Injected != 2 || b.Ended != 2 || b.Reasons["no-sa"] != 1 || b.Verdicts["sent"] != 1 ||
 		string(sent) != "keepalive" {
 		t.Errorf("ledger %+v, watched %q", b, sent)
+	}
+}
+
+// A socket that has nothing to read says so only to flags that its kernel takes.
+func TestFlagsOfAnEmptySocket(t *testing.T) {
+	_, e := newFake(t, engine.Options{})
+	s := open(t, e)
+	for flags, want := range map[pfkey.RecvFlags]wire.Errno{0: wire.EAGAIN, pfkey.RecvOOB: wire.EOPNOTSUPP} {
+		if _, _, errno := s.Recv(nil, flags); errno != want {
+			t.Errorf("flags %v: %v, want %v", flags, errno, want)
+		}
+	}
+}
+
+// The status of an engine in which nothing has happened says what its clock shows, and has lists, which JSON shows as
+// such.
+func TestStatusOfAnEmptyEngine(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0).UTC()
+	for _, tt := range []struct {
+		o       engine.Options
+		virtual bool
+	}{{engine.Options{Start: now}, true}, {engine.Options{Clock: func() time.Time { return now }}, false}} {
+		_, e := newFake(t, tt.o)
+		st := e.Status(0)
+		if !st.Now.Equal(now) || st.Virtual != tt.virtual {
+			t.Errorf("the clock shows %v, virtual %v; want %v, %v", st.Now, st.Virtual, now, tt.virtual)
+		}
+		b, err := json.Marshal(st)
+		if err != nil || bytes.Contains(b, []byte("null")) {
+			t.Errorf("JSON: %s, %v", b, err)
+		}
+	}
+}
+
+// A kernel logs where its options say.
+func TestLog(t *testing.T) {
+	var text bytes.Buffer
+	_, e := newFake(t, engine.Options{Log: slog.New(slog.NewTextHandler(&text, nil))})
+	e.Log().Info("heard")
+	if !strings.Contains(text.String(), "heard") {
+		t.Errorf("logged: %q", &text)
 	}
 }
 

@@ -34,3 +34,12 @@ func TestHostSource(t *testing.T) {
 		t.Errorf("a host without an address sends from %v", got)
 	}
 }
+
+func TestHostBroadcast(t *testing.T) {
+	_, e := newFake(t, engine.Options{Broadcast: []netip.Addr{netip.MustParseAddr("192.0.2.255")}})
+	for addr, want := range map[string]bool{"192.0.2.255": true, "255.255.255.255": true, "192.0.2.1": false} {
+		if got := e.Host().Broadcast(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s: %v, want %v", addr, got, want)
+		}
+	}
+}

@@ -43,6 +43,11 @@ type Endpoint interface {
 	Closed()
 }
 
+// Ending is an [Endpoint] whose reads can come to the end of file. The control lock is held.
+type Ending interface {
+	Ended() bool // nothing will come behind what is queued
+}
+
 // Flagged is an [Endpoint] whose flags the status of its socket shows, by the kernel's own names. The control lock is
 // held.
 type Flagged interface{ Flags() []string }

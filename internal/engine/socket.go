@@ -48,6 +48,9 @@ func (s *Socket) Number() uint64 { return s.number }
 // [Socket.DeliverAs]. The control lock is held.
 func (s *Socket) Queued() int { return s.cost }
 
+// Bytes returns how many bytes the messages in the receive queue have. The control lock is held.
+func (s *Socket) Bytes() int { return s.bytes }
+
 // Messages returns how many messages are in the receive queue. The control lock is held.
 func (s *Socket) Messages() int { return len(s.queue) - s.head }
 
@@ -137,6 +140,9 @@ func (s *Socket) Recv(buf []byte, flags pfkey.RecvFlags) (n, size int, errno pfk
 		return 0, 0, errno
 	}
 	if s.head == len(s.queue) {
+		if e, ok := s.end.(Ending); ok && e.Ended() {
+			return 0, 0, wire.OK
+		}
 		return 0, 0, wire.EAGAIN
 	}
 	m := s.queue[s.head]
@@ -205,12 +211,17 @@ func (s *Socket) Close() {
 		return
 	}
 	s.closed = true
+	s.Discard()
+	s.e.forget(s)
+	s.hearNothing()
+	s.end.Closed()
+}
+
+// Discard drops what is in the receive queue. The control lock is held.
+func (s *Socket) Discard() {
 	s.count(-s.Messages(), -s.bytes, -s.cost)
 	for _, m := range s.queue[s.head:] {
 		s.e.left(m.msg)
 	}
 	s.queue, s.head = nil, 0
-	s.e.forget(s)
-	s.hearNothing()
-	s.end.Closed()
 }

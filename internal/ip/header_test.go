@@ -87,6 +87,8 @@ func TestParse(t *testing.T) {
 		{"header of 16 bytes", edit(p4, 0, 0x44), with(v4, func(h *ip.Header) { h.Off = 16 }), ip.HeaderLen, false},
 		{"header longer than the datagram", edit(p4, 0, 0x48), with(v4, func(h *ip.Header) { h.Off = 32 }),
 			ip.TotalLen, false},
+		{"header of 16 bytes, longer than what is there", edit(p4[:28], 0, 0x44),
+			with(v4, func(h *ip.Header) { h.Off = 16 }), ip.HeaderLen, false},
 		{"longer than what is there", p4[:28], v4, ip.TotalLen, false},
 		{"shorter than its header", edit(p4, 3, 19), with(v4, func(h *ip.Header) { h.End = 19 }), ip.TotalLen, false},
 		{"IPv6 longer than what is there", p6[:48], v6, ip.TotalLen, false},

@@ -1,6 +1,7 @@
 package ip_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"net/netip"
@@ -62,6 +63,29 @@ func TestMake(t *testing.T) {
 		}
 		if _, err := ip.UDP(at(tt.src), at(tt.src), make([]byte, tt.most+1)); !errors.Is(err, ip.ErrTooLong) {
 			t.Errorf("%s, %d bytes: %v", tt.src, tt.most+1, err)
+		}
+	}
+}
+
+// A header is written whole, whatever stood there.
+func TestPutOverwrites(t *testing.T) {
+	for _, f := range []ip.Fields{
+		{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("192.0.2.2"), Proto: 50, TTL: 64},
+		{Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("2001:db8::2"), Proto: 50, TTL: 64},
+	} {
+		clean, dirty := make([]byte, f.Len()), bytes.Repeat([]byte{0xff}, f.Len())
+		f.Put(clean)
+		f.Put(dirty)
+		if !bytes.Equal(clean, dirty) {
+			t.Errorf("over 0xff:\n got %x\nwant %x", dirty, clean)
+		}
+	}
+}
+
+func TestFirstLen(t *testing.T) {
+	for hex, want := range map[string]int{"": 0, "45": 20, "4f": 60, "60": 40} {
+		if got := ip.FirstLen(unhex(hex)); got != want {
+			t.Errorf("%q: %d, want %d", hex, got, want)
 		}
 	}
 }

@@ -1,5 +1,7 @@
 // Package status says how a running engine stands: what "pfkeyd status --json" prints, the control port answers, and a
-// program reads that has an engine of its own. All of it is plain data.
+// program reads that has an engine of its own. All of it is plain data that belongs to the reader. Times that are
+// numbers are seconds of Unix time, 0 for never; texts are those that people see, and empty where there is nothing to
+// say.
 package status
 
 import (
@@ -40,7 +42,7 @@ type Socket struct {
 	Flags      []string `json:"flags,omitempty"`      // the kernel's names, such as promisc
 }
 
-// SA is one SA. Times are seconds of Unix time, 0 for never.
+// SA is one SA.
 type SA struct {
 	Type      string   `json:"type"`
 	SPI       string   `json:"spi"` // hexadecimal
@@ -88,5 +90,5 @@ type Policy struct {
 // Packet is a packet that waits.
 type Packet struct {
 	ID    uint64 `json:"id"`
-	Bytes int    `json:"bytes"`
+	Bytes int    `json:"bytes"` // of its IP datagram
 }
