@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
+	"github.com/pfkeyd/pfkeyd/kernel/freebsd"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/kernel/netbsd"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -24,17 +26,29 @@ type row struct {
 // kernels are those there are, in alphabetical order. To add one: a row.
 var kernels = []row{
 	{
+		name:     "freebsd",
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return freebsd.New(e, o) },
+		policies: setkey,
+		sealing:  sealing{suite: freebsd.Suite, alignESP: freebsd.AlignESP},
+	},
+	{
 		name:     "illumos",
 		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return illumos.New(e, o) },
 		policies: ipsecconf,
 		sealing:  sealing{suite: illumos.Suite, ownPort: true},
-		untold:   func(k engine.Kernel) []*pfkey.Policy { return policiesOf(k.(*illumos.Kernel)) },
+		untold:   func(k engine.Kernel) []*pfkey.Policy { return k.(*illumos.Kernel).Policies() },
 	},
 	{
 		name:     "linux",
 		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return linux.New(e, o) },
 		policies: setkeyForward,
 		sealing:  sealing{suite: linux.Suite, alignAH: linux.AHAlign},
+	},
+	{
+		name:     "netbsd",
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return netbsd.New(e, o) },
+		policies: setkey,
+		sealing:  sealing{suite: netbsd.Suite, alignESP: netbsd.AlignESP},
 	},
 }
 
@@ -62,4 +76,14 @@ func New(name string, o engine.Options) (*engine.Engine, error) {
 		return nil, err
 	}
 	return engine.New(name, o, func(e *engine.Engine) (engine.Kernel, error) { return k.boot(e, o) })
+}
+
+// UntoldPolicies returns the policies of a kernel that does not tell them through PF_KEY; false if it does. They belong
+// to the caller.
+func UntoldPolicies(e *engine.Engine) (policies []*pfkey.Policy, untold bool) {
+	k, err := find(e.Name())
+	if err != nil || k.untold == nil {
+		return nil, false
+	}
+	return k.untold(e.Kernel()), true
 }

@@ -38,8 +38,9 @@ type policyFile struct {
 
 var (
 	ipsecconf = policyFile{"rules of ipsecconf", loadIpsecconf}
+	setkey    = policyFile{setkeyForm, loadSetkey(false)}
 	// setkeyForward is setkey where packets that are forwarded have policies of their own.
-	setkeyForward = policyFile{"spdadd and spdupdate of setkey", loadSetkeyForward}
+	setkeyForward = policyFile{setkeyForm, loadSetkey(true)}
 )
 
 func loadIpsecconf(e *engine.Engine, r io.Reader, name string) error {
@@ -55,21 +56,30 @@ func loadIpsecconf(e *engine.Engine, r io.Reader, name string) error {
 	return err
 }
 
-func loadSetkeyForward(e *engine.Engine, r io.Reader, name string) error {
-	f, err := policyfile.Setkey(r, name, true)
-	if err != nil {
-		return err
+const setkeyForm = "spdadd and spdupdate of setkey"
+
+func loadSetkey(forward bool) func(e *engine.Engine, r io.Reader, name string) error {
+	return func(e *engine.Engine, r io.Reader, name string) error {
+		f, err := policyfile.Setkey(r, name, forward)
+		if err != nil {
+			return err
+		}
+		return addStatements(e, f)
 	}
+}
+
+// addStatements gives the kernel of e what a file says.
+func addStatements(e *engine.Engine, f *policyfile.Statements) error {
 	requests := make([]engine.PolicyRequest, len(f.List))
 	for i := range f.List {
 		requests[i] = engine.PolicyRequest{Policy: &f.List[i].Policy, Update: f.List[i].Update}
 	}
-	err = e.Kernel().(engine.PolicyTaker).AddPolicies(requests)
+	err := e.Kernel().(engine.PolicyTaker).AddPolicies(requests)
 	if refused, ok := errors.AsType[*engine.PolicyError](err); ok {
 		return f.Refused(refused.Index, refused.Template, refused.Why)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", f.File, err)
 	}
 	return nil
 }

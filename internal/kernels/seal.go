@@ -15,8 +15,10 @@ import (
 type sealing struct {
 	// suite reads an SA: algorithms and keys, tunnel mode or not, and the ports of UDP encapsulation, if any.
 	suite   func(*wire.Dialect, *pfkey.SA) (s *ipsec.Suite, tunnel bool, udp ipsec.Ports, err error)
-	alignAH int  // what the length of an AH header is a multiple of, in bytes; 0: what the address family wants
-	ownPort bool // of the two ports, that of the source is the host's own, whichever way packets go
+	alignAH int // what the length of an AH header is a multiple of, in bytes; 0: what the address family wants
+	// alignESP is what the payload of ESP is made a multiple of, in bytes; nil, or 0: what the cipher wants.
+	alignESP func(*ipsec.Suite) int
+	ownPort  bool // of the two ports, that of the source is the host's own, whichever way packets go
 }
 
 // AlignAH is what the length of an AH header is a multiple of on the kernel of that name, in bytes; 0: what the address
@@ -24,6 +26,15 @@ type sealing struct {
 func AlignAH(name string) int {
 	k, _ := find(name)
 	return k.sealing.alignAH
+}
+
+// AlignESP is what the payload of ESP with a suite is made a multiple of on the kernel of that name, in bytes; 0: what
+// the cipher wants.
+func AlignESP(name string, s *ipsec.Suite) int {
+	if k, _ := find(name); k.sealing.alignESP != nil {
+		return k.sealing.alignESP(s)
+	}
+	return 0
 }
 
 // Seal protects inner, an IP packet, as the sender of sa does, which is the peer of e or e itself: in the mode and with
@@ -50,6 +61,8 @@ func Seal(e *engine.Engine, sa *pfkey.SA, inner []byte, seq uint64, rand io.Read
 	s := ipsec.Sealing{SPI: uint32(sa.SPI), Seq: seq}
 	if suite.Proto == ipsec.AH {
 		s.Align = k.sealing.alignAH
+	} else {
+		s.Align = AlignESP(e.Name(), suite)
 	}
 	if s.IV, err = t.AppendIV(nil, seq, rand); err != nil {
 		return nil, fmt.Errorf("kernel: seal: %w", err)

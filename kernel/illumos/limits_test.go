@@ -17,6 +17,9 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
+// weight is what a packet that waits counts for beyond its bytes.
+const weight = 256
+
 func spiRange(lo, hi wire.SPI) ext {
 	return func(b []byte) []byte { return d.AppendSPIRange(b, wire.SPIRange{Min: lo, Max: hi}) }
 }
@@ -161,7 +164,7 @@ func TestLimitOfDumps(t *testing.T) {
 // held wants so many packets of the ledger to wait, with so many bytes beyond those that each counts for.
 func (k *talk) held(what string, packets uint64, bytes int64) {
 	k.t.Helper()
-	if b := k.e.Status(1).Ledger; b.Held != packets || b.HeldBytes != bytes+int64(packets)*packet.Weight ||
+	if b := k.e.Status(1).Ledger; b.Held != packets || b.HeldBytes != bytes+int64(packets)*weight ||
 		b.InFlight != 0 {
 		k.t.Errorf("%s: %d packets and %d bytes are held, %d in flight; want %d and %d", what, b.Held, b.HeldBytes,
 			b.InFlight, packets, bytes)
@@ -172,7 +175,7 @@ func (k *talk) held(what string, packets uint64, bytes int64) {
 // room.
 func TestLimitOfPacketsOnLarvals(t *testing.T) {
 	const size = 72 // bytes, of the packets of this test
-	h := newHost(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(2 * (packet.Weight +
+	h := newHost(t, engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(2 * (weight +
 		size))}})
 	k := &talk{t, h.e, openSocket(t, h.e)}
 	for spi := range wire.SPI(3) {
@@ -223,7 +226,7 @@ func TestLimitOfPacketsOnLarvals(t *testing.T) {
 func TestLimitOfPacketsOnAcquires(t *testing.T) {
 	const size = 28 // bytes, of the packets of this test
 	k := newPoliced(t,
-		engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(3 * (packet.Weight + size))}},
+		engine.Options{Tunables: map[string]string{"pfkeyd:max_held": fmt.Sprint(3 * (weight + size))}},
 		"{laddr 192.0.2.1} ipsec {auth_algs sha1 encr_algs aes encr_auth_algs sha1}")
 	out := func(host int) string {
 		return fate(k.send(udp(t, "192.0.2.1", fmt.Sprintf("192.0.2.%d", host), 7, 9), ""))
@@ -258,7 +261,7 @@ func TestLimitOfPacketsOnAcquires(t *testing.T) {
 		change(espSA, func(s *wire.SA) { s.SPI++ }), authExt, encryptExt)
 	d.Order.PutUint32(answer[8:], seq)
 	k.must(answer)
-	if b := k.e.Status(0).Ledger; b.Held != 1 || b.HeldBytes <= packet.Weight+2*size {
+	if b := k.e.Status(0).Ledger; b.Held != 1 || b.HeldBytes <= weight+2*size {
 		t.Errorf("of a packet of %d bytes that ESP has sealed and that waits for AH, %d bytes are held", size,
 			b.HeldBytes)
 	}

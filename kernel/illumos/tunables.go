@@ -2,7 +2,6 @@ package illumos
 
 import (
 	"github.com/pfkeyd/pfkeyd/internal/engine"
-	"github.com/pfkeyd/pfkeyd/packet"
 )
 
 const (
@@ -71,7 +70,7 @@ var limits = [limEnd]engine.Tunable{
 	limAcquires:   {Name: "max_acquires", Min: 1, Max: 1 << 24, Default: 65536},
 	limIdentities: {Name: "max_identities", Min: 0, Max: 1<<32 - 1, Default: 64 << 20},
 	limQueued:     {Name: "max_queued", Min: 0, Max: 1<<32 - 1, Default: 3 << 30},
-	limHeld:       {Name: "max_held", Min: 1, Max: 1<<32 - 1, Default: packet.DefaultHeldLimit},
+	limHeld:       {Name: "max_held", Min: 1, Max: 1<<32 - 1, Default: 64 << 20},
 }
 
 // acquireMaxPackets is ipsacq_maxpackets, a variable of the kernel rather than a tunable: packets per acquire record.

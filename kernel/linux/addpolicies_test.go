@@ -86,6 +86,8 @@ func TestLoadPolicyErrors(t *testing.T) {
 			`of setkey(8) it takes spdadd and spdupdate, and passes over flush and spdflush: "dump"`,
 		rule + "out ipsec" + strings.Repeat(" esp/transport", 6) + " ah/transport;": `f:1: ` +
 			`more than 6 transforms: "ah/transport"`,
+		rule + "out ipsec" + strings.Repeat(" esp/transport", 6) + " esp/tunnel/192.0.2.1-192.0.2.2/use;": `f:1: ` +
+			`more than 6 transforms: "esp/tunnel/192.0.2.1-192.0.2.2/use"`,
 		rule + "in none;\n" + rule + "out\nipsec ah/transport esp/tunnel/192.0.2.1-192.0.2.2/use;": `f:3: ` +
 			`a tunnel for packets that leave cannot be optional: "esp/tunnel/192.0.2.1-192.0.2.2/use"`,
 		rule + "out none;\n" + rule + "out discard;": `f:2: there is a policy for these packets already`,

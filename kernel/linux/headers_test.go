@@ -63,7 +63,7 @@ func TestTransformBehindExtensionHeaders(t *testing.T) {
 // minds them in a packet for another host. Each row is what the packet has between its IPv6 header and the UDP
 // datagram, from the outside in.
 func TestLateHopByHop(t *testing.T) {
-	const hopByHop, udp, dstOpts = 0, 17, 60
+	const hopByHop, udp, fragment, dstOpts = 0, 17, 44, 60
 	from, other := netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8::3")
 	h := newHost(t, engine.Options{})
 	h.must(h.sa(association{spi: 0x1000, src: from, dst: other}))
@@ -86,6 +86,7 @@ func TestLateHopByHop(t *testing.T) {
 		{[]uint8{hopByHop, dstOpts, protoESP}, ""},
 		{[]uint8{dstOpts, hopByHop, protoESP}, "XfrmInHdrError"},
 		{[]uint8{hopByHop, hopByHop, protoESP}, "XfrmInHdrError"},
+		{[]uint8{dstOpts, hopByHop, fragment, protoESP}, "XfrmInHdrError"}, // it is met before the fragment
 		{[]uint8{hopByHop, udp}, ""},
 		{[]uint8{dstOpts, udp}, ""},
 		{[]uint8{dstOpts, hopByHop, udp}, "XfrmInHdrError"},
@@ -104,6 +105,8 @@ func TestLateHopByHop(t *testing.T) {
 			case udp:
 				b = udpPacket(netip.AddrPortFrom(from, ipsec.NATTPort), netip.AddrPortFrom(other, ipsec.NATTPort),
 					esp(0x2000, b, next))[40:]
+			case fragment: // the first
+				b = append([]byte{next, 0, 0, 1, 0, 0, 0, 7}, b...)
 			default:
 				b = append([]byte{next, 0, 1, 4, 0, 0, 0, 0}, b...)
 			}

@@ -1,11 +1,8 @@
 package xfrm
 
 import (
-	"bytes"
-	"compress/flate"
-	"io"
-
 	"github.com/pfkeyd/pfkeyd/internal/ip"
+	"github.com/pfkeyd/pfkeyd/ipsec"
 )
 
 const (
@@ -19,29 +16,14 @@ func compress(payload []byte, next uint8, cpi uint16) ([]byte, bool) {
 	if len(payload) < compThreshold {
 		return nil, false
 	}
-	var buf bytes.Buffer
-	buf.Write([]byte{next, 0, byte(cpi >> 8), byte(cpi)})
-	w, err := flate.NewWriter(&buf, flate.DefaultCompression)
-	if err != nil {
-		return nil, false
-	}
-	if _, err = w.Write(payload); err == nil {
-		err = w.Close()
-	}
-	if err != nil || buf.Len()+compHeaderLen >= len(payload) {
-		return nil, false
-	}
-	return buf.Bytes(), true
+	b := append([]byte{next, 0, byte(cpi >> 8), byte(cpi)}, ipsec.Deflate(payload)...)
+	return b, len(b)+compHeaderLen < len(payload)
 }
 
 // decompress reads what follows an IPCOMP header. Nothing may become longer than an IP packet can be.
 func decompress(b []byte) (payload []byte, next uint8, ok bool) {
-	r := flate.NewReader(bytes.NewReader(b[compHeaderLen:]))
-	payload, err := io.ReadAll(io.LimitReader(r, compLargest+1))
-	if err != nil || len(payload) > compLargest {
-		return nil, 0, false
-	}
-	return payload, b[0], true
+	payload, ok = ipsec.Inflate(b[compHeaderLen:], compLargest)
+	return payload, b[0], ok
 }
 
 // sealComp puts a packet into IPCOMP. What does not become shorter stays as it is.

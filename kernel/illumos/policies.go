@@ -1,41 +1,27 @@
-package kernels
+package illumos
 
 import (
 	"net/netip"
 
-	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/internal/spd"
-	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// UntoldPolicies returns the policies of a kernel that does not tell them through PF_KEY; false if it does. They belong
-// to the caller.
-//
-// illumos does not. Its rules come in the form of other kernels' policies, as far as that goes: the rules of the system
-// in the order in which they are tried, which is their Priority; one for both directions as two policies; without an
-// ID; with the templates of the alternative that is preferred, but not its algorithms, for which there is
-// [illumos.Kernel.Rules].
-func UntoldPolicies(e *engine.Engine) (policies []*pfkey.Policy, untold bool) {
-	k, err := find(e.Name())
-	if err != nil || k.untold == nil {
-		return nil, false
-	}
-	return k.untold(e.Kernel()), true
-}
-
-// policiesOf are the rules of illumos.
-func policiesOf(k *illumos.Kernel) (policies []*pfkey.Policy) {
+// Policies returns the rules of the system, which illumos does not tell through PF_KEY, in the form of other kernels'
+// policies, as far as that goes: in the order in which they are tried, which is their Priority; one for both directions
+// as two policies; without an ID; with the templates of the alternative that is preferred, but not its algorithms, for
+// which there is [Kernel.Rules]. They belong to the caller.
+func (k *Kernel) Policies() (policies []*pfkey.Policy) {
 	for i, r := range k.Rules("") {
-		policies = append(policies, policyOf(&r, uint32(i))...)
+		policies = append(policies, policiesOf(&r, uint32(i))...)
 	}
 	return policies
 }
 
-// policyOf translates a rule of illumos.
-func policyOf(r *spd.Rule, priority uint32) (policies []*pfkey.Policy) {
+// policiesOf translates a rule.
+func policiesOf(r *spd.Rule, priority uint32) (policies []*pfkey.Policy) {
 	end := func(p netip.Prefix, port uint16) wire.Address {
 		if !p.IsValid() {
 			p = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
@@ -60,7 +46,7 @@ func policyOf(r *spd.Rule, priority uint32) (policies []*pfkey.Policy) {
 	return policies
 }
 
-// templatesOf translates an action of illumos, whose packets get ESP first and AH around it.
+// templatesOf translates an action, whose packets get ESP first and AH around it.
 func templatesOf(a *spd.Action) (typ uint16, templates []wire.IPsecRequest) {
 	switch a.Type {
 	case spd.Bypass:
