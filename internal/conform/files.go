@@ -109,6 +109,24 @@ func Load(ctx context.Context, k *Kernel, paths []string) (scs []*Scenario, capt
 	return scs, captures, bad
 }
 
+// Choose reads the scenarios of a kernel as [Load] does, without the captures, and leaves those whose names match run,
+// a regular expression as [Config] has it. The error says what cannot be read, or that there are none.
+func Choose(ctx context.Context, k *Kernel, paths []string, run string) ([]*Scenario, error) {
+	pattern, err := compile(run)
+	if err != nil {
+		return nil, err
+	}
+	scs, _, bad := Load(ctx, k, paths)
+	if len(bad) > 0 {
+		return nil, errors.Join(bad...)
+	}
+	scs = slices.DeleteFunc(scs, func(sc *Scenario) bool { return !wanted(pattern, sc.File, sc.Name) })
+	if len(scs) == 0 && ctx.Err() == nil {
+		return nil, fmt.Errorf("no scenario of %s matches %q", k.Name, run)
+	}
+	return scs, nil
+}
+
 // plain strips the path from an error of package os: the report names it already.
 func plain(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {

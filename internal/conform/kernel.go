@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -32,6 +33,12 @@ type Kernel struct {
 	// Slack is by how many seconds times may differ: the recording could cross into another second.
 	Slack int64
 	SPIs  wire.SPIRange // from which SPIs are picked when a request says nothing
+	// Requested is the range from which SPIs are picked for a request of that range; nil: that range.
+	Requested func(wire.SAType, wire.SPIRange) wire.SPIRange
+
+	// AddPolicy adds a policy by other means than a message, on a kernel that has no message for it, and says how; nil:
+	// there is one.
+	AddPolicy func(p *Player, policy *pfkey.Policy) (how string, err error)
 
 	NewMemory func() Memory // makes what the rules remember of a scenario; nil: nothing
 	NewMarker func() Marker // makes what marks bytes of its messages, beside SPIs and times; nil: nothing

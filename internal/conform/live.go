@@ -269,6 +269,11 @@ func (s *engineSocket) fill() wire.Errno {
 				return wire.OK
 			}
 			continue
+		} else if err == nil && h.Type == wire.MsgXPromisc {
+			// a promiscuous socket gets a copy of the refusal
+			if h, err := s.m.d.Header(msg[wire.HeaderLen:]); err == nil && h.PID == markPID {
+				continue
+			}
 		}
 		s.queue = append(s.queue, bytes.Clone(msg))
 	}

@@ -154,7 +154,9 @@ func (r *Recv) Do(p *Player, a *Action, out *Outcome) {
 			return
 		}
 		out.Rx = append(out.Rx, m)
-		out.Ret = i + 1
+		if out.Ret = i + 1; m.EOF {
+			return
+		}
 	}
 }
 
@@ -213,7 +215,8 @@ type Call struct {
 	Name string `json:"name"`
 }
 
-var calls = map[string]pfkey.Call{
+// Calls are the calls by their names. Do not write to it.
+var Calls = map[string]pfkey.Call{
 	"bind": pfkey.CallBind, "connect": pfkey.CallConnect, "listen": pfkey.CallListen, "accept": pfkey.CallAccept,
 	"getsockname": pfkey.CallGetSockName, "getpeername": pfkey.CallGetPeerName, "shutdown": pfkey.CallShutdown,
 	"fionread": pfkey.CallFIONREAD, "sendto-addr": pfkey.CallSendTo,
@@ -221,7 +224,7 @@ var calls = map[string]pfkey.Call{
 
 // Check finds unknown calls.
 func (c *Call) Check() error {
-	if _, ok := calls[c.Name]; !ok {
+	if _, ok := Calls[c.Name]; !ok {
 		return fmt.Errorf("unknown call %q", Abridged(c.Name))
 	}
 	return nil
@@ -233,10 +236,10 @@ func (c *Call) Do(p *Player, a *Action, out *Outcome) {
 	if s == nil {
 		return
 	}
-	call := calls[c.Name]
+	call := Calls[c.Name]
 	errno := pfkey.CallOn(s.Socket, call)
 	if errno == wire.OK && call == pfkey.CallSendTo {
-		errno = s.Send(flush(p.Machine.Dialect(), 2), Privileged)
+		errno = s.Send(Flush(p.Machine.Dialect(), 2), Privileged)
 	}
 	out.Result(0, errno)
 }
@@ -244,7 +247,7 @@ func (c *Call) Do(p *Player, a *Action, out *Outcome) {
 // NotLive says that there are no other calls.
 func (*Call) NotLive() string { return NoOptions }
 
-// flush is a FLUSH of all SAs. Every live kernel answers it.
-func flush(d *wire.Dialect, pid uint32) []byte {
+// Flush is a FLUSH of all SAs. Every live kernel answers it.
+func Flush(d *wire.Dialect, pid uint32) []byte {
 	return d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgFlush, Seq: 1, PID: pid}))
 }

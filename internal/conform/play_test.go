@@ -2,6 +2,7 @@ package conform_test
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -324,5 +325,38 @@ func TestCancel(t *testing.T) {
 	rep, err := conform.Run(ctx, conform.Config{Kernel: of("illumos"), Paths: []string{p}, Target: lab{}})
 	if err == nil || rep.Passed > 0 {
 		t.Errorf("%v, %+v", err, rep)
+	}
+}
+
+// A scenario whose answers were not recorded is played if a deviation has them; afterwards the machine has to be alive.
+func TestPlayWithoutAnswers(t *testing.T) {
+	const unanswered = `{"name":"x/y","why":"panic","steps":[{"op":"open","s":"a"},{"op":"send","s":"a","hex":"`
+	text := unanswered + msg(9) + `"}]}`
+	k := *of("illumos")
+	answer := conform.Message{Socket: "a"}
+	k.Deviations = []conform.Deviation{{Name: "crash", Amend: func(sc *conform.Scenario) bool {
+		sc.Steps[1].Ret, sc.Steps[1].Rx = 16, []conform.Message{answer}
+		return sc.Why != ""
+	}}}
+	p := write(t, t.TempDir(), "r.jsonl", []byte(text))
+	for _, tt := range []struct{ bent, hex, want string }{
+		{"", msg(9), "passed [crash]"},
+		{"", msg(10), "failed []"},
+		{"dumb", msg(9), "failed []"},
+	} {
+		answer.Hex, _ = hex.DecodeString(tt.hex)
+		rep, err := conform.Run(t.Context(), conform.Config{Kernel: &k, Paths: []string{p}, Target: lab{tt.bent}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := rep.Results[0]
+		if got := fmt.Sprint(r.Status, " ", r.Deviations); got != tt.want {
+			t.Errorf("%q, answer %s: %s, want %s: %v", tt.bent, tt.hex, got, tt.want, r.Differences)
+		}
+	}
+	k.Deviations = nil
+	rep, err := conform.Run(t.Context(), conform.Config{Kernel: &k, Paths: []string{p}, Target: lab{}})
+	if err != nil || rep.Skipped != 1 || rep.Results[0].Skipped != "no answers were recorded: panic" {
+		t.Errorf("without a deviation: %+v, %v", rep, err)
 	}
 }

@@ -105,12 +105,9 @@ func (e *UsageError) Unwrap() error { return e.Err }
 func Run(ctx context.Context, c Config) (Report, error) {
 	var rep Report
 	k := c.Kernel
-	var pattern *regexp.Regexp
-	var err error
-	if c.Run != "" {
-		if pattern, err = regexp.Compile(c.Run); err != nil {
-			return rep, &UsageError{fmt.Errorf("--run %q is no regular expression: %w", c.Run, plainSyntax(err))}
-		}
+	pattern, err := compile(c.Run)
+	if err != nil {
+		return rep, err
 	}
 	t := c.Target
 	if t == nil {
@@ -171,6 +168,18 @@ func Try(t Target, k *Kernel) error {
 		return err
 	}
 	return &UsageError{err}
+}
+
+// compile makes the pattern of --run; nil for none.
+func compile(run string) (*regexp.Regexp, error) {
+	if run == "" {
+		return nil, nil
+	}
+	pattern, err := regexp.Compile(run)
+	if err != nil {
+		return nil, &UsageError{fmt.Errorf("--run %q is no regular expression: %w", run, plainSyntax(err))}
+	}
+	return pattern, nil
 }
 
 // wanted says whether the pattern of --run picks a scenario: by its name, or by its name behind that of the folder of
@@ -296,7 +305,7 @@ func scenario(ctx context.Context, t Target, k *Kernel, sc *Scenario, c *Config)
 	steps := func(sc *Scenario) []Step { return sc.Steps[:min(len(sc.Steps), len(p.outs))] }
 	judge := func(sc *Scenario) []Difference { return compare(k, steps(sc), p.outs, c.ShowKeys, toleranceOf(t)) }
 	r.Differences = judge(p.want)
-	if len(r.Differences) > 0 || sc.Panic {
+	if len(r.Differences) > 0 || sc.Panic || sc.Why != "" {
 		amended := p.want.Clone()
 		for _, d := range k.Deviations {
 			if d.Amend(amended) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 )
 
@@ -15,7 +16,7 @@ type Scenario struct {
 	Net       bool   `json:"net,omitempty"`       // the host has an interface to the world, not only to itself
 	Timed     bool   `json:"timed,omitempty"`     // it waits for the kernel's timers
 	FixedSeed bool   `json:"fixedseed,omitempty"` // what it shows hangs on the kernel's random numbers
-	Why       string `json:"why,omitempty"`       // no answers were recorded, and why
+	Why       string `json:"why,omitempty"`       // no answers were recorded, and why; a deviation may have some
 	Steps     []Step `json:"steps"`
 
 	File string `json:"-"` // where it was read
@@ -133,6 +134,9 @@ type Span struct {
 	Offset, Len int
 	Name        string
 }
+
+// Folder is the name of the folder that the scenario was read in.
+func (sc *Scenario) Folder() string { return filepath.Base(filepath.Dir(sc.File)) }
 
 // Write appends the scenario to a recording, as one line.
 func (sc *Scenario) Write(w io.Writer) error {

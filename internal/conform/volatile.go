@@ -104,7 +104,8 @@ func (j *Judge) spi(w Whole) string {
 	if !ok {
 		return ""
 	}
-	if v := SPIOf(w.Gotten()); v < r.Min || v > r.Max {
+	v := SPIOf(w.Gotten())
+	if inside := v >= r.Min && v <= r.Max; r.Min <= r.Max && !inside || r.Min > r.Max && v < r.Min && v > r.Max {
 		return fmt.Sprintf("SPI %v lies outside of the requested range %v to %v", v, r.Min, r.Max)
 	}
 	return ""
@@ -116,7 +117,8 @@ type asker struct {
 	pid uint32
 }
 
-// asked says who asks for an SPI, and from which range, if a message is a GETSPI.
+// asked says who asks for an SPI, and from which range, if a message is a GETSPI. A range whose ends are swapped goes
+// around.
 func (k *Kernel) asked(msg []byte) (a asker, r wire.SPIRange, ok bool) {
 	h, err := k.Dialect.Header(msg)
 	if err != nil || h.Type != wire.MsgGetSPI {
@@ -126,6 +128,9 @@ func (k *Kernel) asked(msg []byte) (a asker, r wire.SPIRange, ok bool) {
 	if x, ok := k.Dialect.Find(msg, wire.ExtSPIRange); ok {
 		if r, err = k.Dialect.ParseSPIRange(x.Raw); err != nil {
 			return a, r, false
+		}
+		if k.Requested != nil {
+			r = k.Requested(h.SAType, r)
 		}
 	}
 	return asker{h.Seq, h.PID}, r, true

@@ -1,17 +1,23 @@
 package bsd
 
-import "github.com/pfkeyd/pfkeyd/internal/conform"
+import (
+	_ "embed"
+
+	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
 
 // FreeBSD is what testdata/golden/freebsd-13/README.md describes.
-var FreeBSD = kernel("freebsd", map[string]*conform.Op{
-	"inbound": {Args: conform.Parameters[patched], Results: conform.OfWires},
-	"kldload": {Args: conform.Parameters[named]},
+var FreeBSD = played(kernel("freebsd", map[string]*conform.Op{
+	"inbound": {Args: conform.Parameters[patched], Results: conform.OfWires, Needs: conform.NeedOwn},
+	"kldload": {Args: conform.Parameters[module], Needs: conform.NeedOwn},
 }, map[string]conform.Rule{
 	"uninit": anything,
-})
+}), wire.FreeBSD())
 
-// patched is a packet with bytes of messages received earlier.
-type patched struct {
-	inbound
-	Patch []conform.Patch `json:"patch,omitempty"` // at offsets of the packet
+//go:embed freebsd-answers.jsonl
+var freebsdAnswers []byte
+
+func init() {
+	FreeBSD.Builtin, FreeBSD.Deviations = []string{"freebsd-13", "freebsd-crash"}, crashes(freebsdAnswers)
 }

@@ -1,44 +1,42 @@
 package bsd
 
 import (
+	_ "embed"
 	"fmt"
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // NetBSD is what the recordings of NetBSD 10.99 have, and those of 7.99 in a format of their own.
-var NetBSD = kernel("netbsd", map[string]*conform.Op{
-	"inbound":    {Args: conform.Parameters[changed], Results: conform.OfWires},
-	"kldload":    {Args: conform.Parameters[named]},
-	"kpolicy":    {Args: conform.Parameters[kernelPolicy]},
-	"sysctldump": {Args: conform.Parameters[sysctlDump]},
-	"wall":       {Args: conform.Parameters[value]}, // somebody sets the wall clock
+var NetBSD = played(kernel("netbsd", map[string]*conform.Op{
+	"inbound":    {Args: conform.Parameters[changed], Results: conform.OfWires, Needs: conform.NeedOwn},
+	"kldload":    {Args: conform.Parameters[module], Needs: conform.NeedOwn},
+	"kpolicy":    {Args: conform.Parameters[kernelPolicy], Needs: conform.NeedOwn},
+	"sysctldump": {Args: conform.Parameters[sysctlDump], Needs: conform.NeedOwn},
+	"wall":       {Args: conform.Parameters[wall], Needs: conform.NeedOwn},
 	"wait":       {Args: conform.Parameters[wait]},
 	"other":      {Args: conform.Parameters[other]},
 }, map[string]conform.Rule{
-	"uninit": anything,
-})
+	"uninit":  anything,
+	"usetime": {Size: 8, Judge: usetime},
+}), wire.NetBSD())
 
-func init() { NetBSD.Read = readRump } // not in the literal: it reads with the table
+//go:embed netbsd-answers.jsonl
+var netbsdAnswers []byte
 
-// changed is a packet of which bytes were changed on the way.
-type changed struct {
-	inbound
-	Set [][2]int `json:"set,omitempty"` // offset, value
-}
-
-func (c *changed) Check() error {
-	for _, s := range c.Set {
-		if c.Wire == nil || s[0] < 0 || s[1] < 0 || s[1] > 255 {
-			return fmt.Errorf("set %v", s)
-		}
-	}
-	return c.inbound.Check()
+func init() {
+	NetBSD.Read = readRump // not in the literal: it reads with the table
+	NetBSD.Builtin, NetBSD.Deviations = []string{"netbsd", "netbsd-crash"}, crashes(netbsdAnswers)
 }
 
 // kernelPolicy is an SPDADD that the kernel makes, for an interface.
 type kernelPolicy struct {
 	Hex conform.Hex `json:"hex"`
+}
+
+func (k *kernelPolicy) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome) {
+	on(p, func(m policyMaker) { out.Result(0, m.KernelPolicy(append([]byte(nil), k.Hex...))) })
 }
 
 // sysctlDump reads what the kernel has by sysctl.
@@ -52,4 +50,15 @@ func (d *sysctlDump) Check() error {
 		return fmt.Errorf("neither dumpsa nor dumpsp: %q", conform.Abridged(d.Name))
 	}
 	return nil
+}
+
+// Do reads the messages. They come as if a socket had received them.
+func (d *sysctlDump) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome) {
+	on(p, func(k dumps) {
+		all, errno := k.SysctlDump(d.Name, deref(d.Val))
+		out.Result(0, errno)
+		for _, msg := range all {
+			out.Rx = append(out.Rx, conform.Message{Socket: "sysctl", Hex: msg})
+		}
+	})
 }

@@ -69,6 +69,7 @@ var Kernel = &conform.Kernel{
 		"undefined": {Judge: conform.Anything},
 	},
 	Deviations: deviations,
+	AddPolicy:  addPolicy,
 	NewMemory:  newMemory,
 	Flushes:    []wire.MsgType{wire.MsgFlush},
 	Capture:    capture.Reader(nil),
@@ -92,6 +93,9 @@ func (r *recv) Check() error {
 	}
 	return nil
 }
+
+// Common reads as others do.
+func (r *recv) Common() any { return &conform.Recv{N: r.N} }
 
 func (r *recv) Do(p *conform.Player, a *conform.Action, out *conform.Outcome) {
 	s := p.Socket(a, out)
@@ -170,6 +174,9 @@ type inject struct {
 	In bool `json:"in,omitempty"` // always
 }
 
+// Common is the packet.
+func (i *inject) Common() any { return &conform.Incoming{Packet: i.Hex} }
+
 func (i *inject) Do(p *conform.Player, a *conform.Action, out *conform.Outcome) {
 	p.Inject(a, i.Hex, out, p.Machine.(conform.PacketPath).Inbound)
 }
@@ -178,6 +185,14 @@ func (i *inject) Do(p *conform.Player, a *conform.Action, out *conform.Outcome) 
 type output struct {
 	datagram
 	Tunnel string `json:"tunnel,omitempty"`
+}
+
+// Common is the packet, unless it goes into a tunnel.
+func (o *output) Common() any {
+	if o.Tunnel != "" {
+		return errors.New("a tunnel interface is this kernel's own")
+	}
+	return &conform.Outgoing{Packet: o.Hex}
 }
 
 func (o *output) Do(p *conform.Player, a *conform.Action, out *conform.Outcome) {
@@ -204,6 +219,11 @@ func (c *clock) Check() error {
 	return nil
 }
 
+// Common is the time that passes.
+func (c *clock) Common() any {
+	return &conform.Lapse{Duration: time.Duration(c.Advance) * time.Second}
+}
+
 func (c *clock) Do(p *conform.Player, _ *conform.Action, _ *conform.Outcome) {
 	m := p.Machine.(conform.Clock)
 	m.MoveClock(m.Now().Add(time.Duration(c.Advance) * time.Second))
@@ -211,6 +231,9 @@ func (c *clock) Do(p *conform.Player, _ *conform.Action, _ *conform.Outcome) {
 
 // ager is one ageing pass.
 type ager struct{}
+
+// Common is nothing: whoever lets time pass has everything age.
+func (*ager) Common() any { return nil }
 
 func (*ager) Do(p *conform.Player, _ *conform.Action, _ *conform.Outcome) {
 	p.Machine.(conform.Clock).Age()

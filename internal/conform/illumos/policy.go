@@ -8,6 +8,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
 	"github.com/pfkeyd/pfkeyd/internal/spd"
+	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -149,4 +151,112 @@ func (a *tunnel) tunnel() (t spd.Tunnel, err error) {
 	}
 	t.Dst, err = netip.ParseAddr(a.Dst)
 	return t, err
+}
+
+// Common is the policy of the system that the rule is for hosts that have no rules: with the first of the actions.
+func (a *policy) Common() any {
+	r, err := a.rule()
+	switch {
+	case err != nil:
+		return err
+	case r.Tunnel != "" || r.Dir == spd.Both:
+		return errors.New("a rule of a tunnel, or of both directions, has no policy like it")
+	}
+	p := &pfkey.Policy{Direction: wire.KAMEDirOut, Src: selector(&r, r.Src, r.SrcPort),
+		Dst: selector(&r, r.Dst, r.DstPort)}
+	if r.Dir == spd.In {
+		p.Direction, p.Src, p.Dst = wire.KAMEDirIn, p.Dst, p.Src
+	}
+	switch x := r.Actions[0]; x.Type {
+	case spd.Bypass:
+		p.Type = wire.KAMEPolicyNone
+	case spd.Discard:
+		p.Type = wire.KAMEPolicyDiscard
+	default:
+		p.Type = wire.KAMEPolicyIPsec
+		request := func(proto uint16) {
+			p.Templates = append(p.Templates, wire.IPsecRequest{Proto: proto, Mode: wire.ModeTransport,
+				Level: wire.KAMELevelRequire})
+		}
+		if x.ESP != spd.NotUsed || x.ESPAuth != spd.NotUsed {
+			request(uint16(ipsec.ESP))
+		}
+		if x.AH != spd.NotUsed {
+			request(uint16(ipsec.AH))
+		}
+	}
+	return p
+}
+
+// selector is one side of a rule as an address extension has it.
+func selector(r *spd.Rule, p netip.Prefix, port uint16) wire.Address {
+	if !p.IsValid() {
+		any := netip.IPv4Unspecified()
+		if r.Is6() {
+			any = netip.IPv6Unspecified()
+		}
+		p = netip.PrefixFrom(any, 0)
+	}
+	proto := r.Proto
+	if proto == 0 {
+		proto = 255
+	}
+	return wire.Address{Proto: proto, PrefixLen: uint8(p.Bits()), Addr: p.Addr(), Port: port}
+}
+
+// addPolicy adds the rule that says what a policy does. A policy names no algorithms, and a rule has to.
+func addPolicy(p *conform.Player, policy *pfkey.Policy) (how string, err error) {
+	r, err := ruleOf(policy)
+	if err != nil {
+		return "", err
+	}
+	own(p, func(k Emulated) error { err = k.AddPolicy(nil, []spd.Rule{r}); return nil })
+	how = "a rule of ipsecconf is added"
+	if policy.Type == wire.KAMEPolicyIPsec {
+		how += ", of aes-cbc and hmac-sha256"
+	}
+	return how, err
+}
+
+func ruleOf(policy *pfkey.Policy) (r spd.Rule, err error) {
+	if r.Proto = policy.Src.Proto; r.Proto == 255 {
+		r.Proto = 0
+	}
+	local, remote := policy.Src, policy.Dst
+	switch policy.Direction {
+	case wire.KAMEDirOut:
+		r.Dir = spd.Out
+	case wire.KAMEDirIn:
+		r.Dir, local, remote = spd.In, remote, local
+	default:
+		return r, errors.New("there are rules for packets that leave and that come in, and no others")
+	}
+	r.Src, r.Dst = netip.PrefixFrom(local.Addr, int(local.PrefixLen)), netip.PrefixFrom(remote.Addr,
+		int(remote.PrefixLen))
+	r.SrcPort, r.DstPort = local.Port, remote.Port
+	act := spd.Action{AH: spd.NotUsed, ESP: spd.NotUsed, ESPAuth: spd.NotUsed}
+	switch policy.Type {
+	case wire.KAMEPolicyDiscard:
+		act.Type = spd.Discard
+	case wire.KAMEPolicyNone:
+		act.Type = spd.Bypass
+	case wire.KAMEPolicyIPsec:
+		for _, t := range policy.Templates {
+			switch {
+			case t.Mode == wire.ModeTunnel:
+				return r, errors.New("a tunnel is an interface here, which no policy makes")
+			case t.Proto == uint16(ipsec.ESP):
+				act.ESP, act.ESPAuth = int(wire.EncAESCBC), int(wire.AuthSHA256HMAC)
+			case t.Proto == uint16(ipsec.AH):
+				act.AH = int(wire.AuthSHA256HMAC)
+			default:
+				return r, fmt.Errorf("there is no protocol %d in a rule", t.Proto)
+			}
+			act.Unique = act.Unique || t.Level == wire.KAMELevelUnique
+		}
+	default:
+		return r, fmt.Errorf("there is no rule for a policy of type %d", policy.Type)
+	}
+	r.Actions = []spd.Action{act}
+	return r, nil
 }

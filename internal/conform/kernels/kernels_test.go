@@ -107,7 +107,7 @@ func TestZeroIsAValue(t *testing.T) {
 		{"darwin", `{"op":"sysctl","name":"net.key.debug","val":0,"ret":0,"old":0}`, ""},
 		{"freebsd", `{"op":"sysctl","name":"net.key.debug","flags":"read","ret":0}`, ""},
 		{"openbsd", `{"op":"open","s":"b","proto":0,"pid":0,"ret":0}`, ""},
-		{"openbsd", `{"op":"inbound","proto":0,"src":"192.0.2.1","dst":"::","sport":0,"dport":0,"len":0,"spi":0,` +
+		{"openbsd", `{"op":"inbound","proto":0,"src":"::1","dst":"::","sport":0,"dport":0,"len":0,"spi":0,` +
 			`"pseq":0,"ret":0,"wires":[{"via":"clear","len":0,"proto":0,"spi":0,"pseq":0,"udp":[0,0],"t":0}]}`, ""},
 		{"openbsd", `{"op":"keydump","name":"spd","satype":0,"rdomain":0,"ret":0,"need":0,"unordered":true}`, ""},
 		{"illumos", `{"op":"tcp","hex":"00","name":"c","src":"::","dst":"::","sport":0,"dport":0,"ret":0,"id":1,` +
@@ -168,7 +168,7 @@ func TestUnplayedManifest(t *testing.T) {
 // A kernel without recordings is unknown, and only those that are emulated are named for people to choose.
 func TestByName(t *testing.T) {
 	_, err := kernels.ByName("plan9")
-	if err == nil || err.Error() != `unknown kernel "plan9" (known: illumos, linux)` {
+	if err == nil || err.Error() != `unknown kernel "plan9" (known: freebsd, illumos, linux, netbsd)` {
 		t.Errorf("got %v", err)
 	}
 	for _, k := range kernels.All {

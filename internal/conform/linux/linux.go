@@ -12,6 +12,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
 	"github.com/pfkeyd/pfkeyd/internal/conform/capture"
+	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -78,6 +79,9 @@ func (align) Do(p *conform.Player, _ *conform.Action, _ *conform.Outcome) {
 	p.Own = t.Now().Truncate(time.Second)
 }
 
+// Common is nothing: that a second begins means nothing where time is virtual.
+func (align) Common() any { return nil }
+
 func (align) Waits() time.Duration { return time.Second }
 
 // sleep lets time pass and reads whatever comes on the way.
@@ -96,6 +100,9 @@ func (s *sleep) Check() error {
 }
 
 func (s *sleep) Waits() time.Duration { return time.Duration(s.Millis) * time.Millisecond }
+
+// Common is the time that passes.
+func (s *sleep) Common() any { return &conform.Lapse{Duration: s.Waits()} }
 
 func (s *sleep) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome) {
 	t := p.Machine.(conform.Passing)
@@ -174,6 +181,34 @@ func (t *Traffic) Check() error {
 
 var errNowhere = errors.New("without an address")
 
+// Common is the packet. Where the host chooses the source, it is an own address, and the port is one.
+func (t *Traffic) Common() any {
+	from, port := t.Src, t.SPort
+	for _, own := range Kernel.Addrs {
+		if !from.IsValid() && own.Is4() == t.Dst.Is4() {
+			from = own
+		}
+	}
+	if port == 0 {
+		port = 40000
+	}
+	src, dst := netip.AddrPortFrom(from, port), netip.AddrPortFrom(t.Dst, t.DPort)
+	var pkt []byte
+	var err error
+	switch t.Proto {
+	case udp:
+		pkt, err = ip.UDP(src, dst, make([]byte, t.Len))
+	case tcp:
+		pkt, err = ip.SYN(src, dst, 1, 0xffff, nil)
+	default:
+		pkt, err = ip.Echo(from, t.Dst, 1, 1, make([]byte, t.Len))
+	}
+	if err != nil {
+		return err
+	}
+	return &conform.Outgoing{Packet: pkt}
+}
+
 // Do has the host send it.
 func (t *Traffic) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome) {
 	on(p, out, func(n Network) wire.Errno { return n.Traffic(*t) })
@@ -217,6 +252,15 @@ func (d *Datagram) Check() error {
 		return errNowhere
 	}
 	return nil
+}
+
+// Common is the packet.
+func (d *Datagram) Common() any {
+	pkt, err := ip.UDP(netip.AddrPortFrom(d.Src, d.SPort), netip.AddrPortFrom(d.Dst, d.DPort), d.Hex)
+	if err != nil {
+		return err
+	}
+	return &conform.Incoming{Packet: pkt}
 }
 
 // Do sends it.
