@@ -40,7 +40,7 @@ type addition struct {
 	replay             *wire.ReplayValue
 	label, outer       *wire.Sensitivity
 	labels             int // how many labels of either kind were given
-	linux              linuxAddition
+	kame               kameAddition
 }
 
 // SA flags and extensions of illumos that requests use.
@@ -83,9 +83,9 @@ func (a *addition) needSA() *wire.SA {
 func (a *addition) keyword(ctx context.Context, i int) error {
 	name := a.s.words[i].text
 	k, ok := findKeyword(name)
-	if !ok && !a.s.keeps(QuirkNoExtras) {
-		if k, ok := findLinuxKeyword(name); ok {
-			return a.linuxKeyword(k, i)
+	if !ok && !a.s.keeps(quirkNoExtras) {
+		if k, ok := findKAMEKeyword(name); ok {
+			return a.kameKeyword(k, i)
 		}
 	}
 	if !ok {
@@ -97,7 +97,7 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 	case kindSPI, kindPairSPI, kindReplay, kindState, kindAuthAlg, kindEncrAlg, kindEncap:
 		return a.association(k, i)
 	case kindDirection:
-		if a.sa == nil && a.s.keeps(QuirkCrash) {
+		if a.sa == nil && a.s.keeps(quirkCrash) {
 			return a.s.crash()
 		}
 		a.needSA().Flags |= k.direction()
@@ -160,8 +160,8 @@ func (a *addition) keyword(ctx context.Context, i int) error {
 // keywordNames are those that the engine can be told with.
 func (s *session) keywordNames() (names []string) {
 	all := keywords
-	if s.linux() && !s.keeps(QuirkNoExtras) {
-		all = slices.Concat(keywords, linuxKeywords)
+	if s.kame() && !s.keeps(quirkNoExtras) {
+		all = slices.Concat(keywords, kameKeywords)
 	}
 	for _, k := range all {
 		names = append(names, k.name)
@@ -222,7 +222,7 @@ func (a *addition) association(k keyword, i int) error {
 		}
 		text, j, ok := a.take()
 		switch {
-		case !ok && a.s.keeps(QuirkCrash):
+		case !ok && a.s.keeps(quirkCrash):
 			return a.s.crash()
 		case !ok:
 			return a.stop(j, "Unexpected end of command line, was expecting an encapsulation.")
@@ -373,19 +373,19 @@ func (a *addition) ident(k keyword, i int) error {
 func (a *addition) securityLabel(k keyword, i int) error {
 	text, j, ok := a.take()
 	if !ok {
-		if a.s.keeps(QuirkCrash) {
+		if a.s.keeps(quirkCrash) {
 			return a.s.crash()
 		}
 		return a.stop(j, "Unexpected end of command line, was expecting a label.")
 	}
 	v, ok := parseLabel(text)
 	inner := k.arg == argLabel
-	if !inner && a.label == nil && a.s.keeps(QuirkLabelOrder) {
+	if !inner && a.label == nil && a.s.keeps(quirkLabelOrder) {
 		a.add(j, "Malformed security label")
 		return nil
 	}
 	if !ok {
-		if !inner && a.s.keeps(QuirkCrash) {
+		if !inner && a.s.keeps(quirkCrash) {
 			return a.s.crash()
 		}
 		a.add(j, "Malformed security label")
@@ -446,10 +446,10 @@ func (a *addition) check() error {
 	if a.dst == nil {
 		return a.stopAll(end, "Need destination address for %s.", a.verb)
 	}
-	if a.encap && !nat && !ports && !a.s.linux() {
+	if a.encap && !nat && !ports && !a.s.kame() {
 		a.add(end, "Must specify NAT-T remote or local address for UDP encapsulation.")
 	}
-	a.checkLinux()
+	a.checkKAME()
 	a.foreign()
 	if sa != nil && a.errs.Len() == 0 {
 		a.checkAlgorithms()
@@ -459,7 +459,7 @@ func (a *addition) check() error {
 
 // blocking is how the original words two of its errors.
 func (a *addition) blocking() string {
-	if a.s.keeps(QuirkWarningsBlock) {
+	if a.s.keeps(quirkWarningsBlock) {
 		return "WARNING: "
 	}
 	return "ERROR: "
@@ -509,7 +509,7 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	}
 	m := a.s.header(a.typ, a.satype)
 	m = d.AppendSA(m, sa)
-	m = a.linux.append(d, m)
+	m = a.kame.append(d, m)
 	if a.pair != 0 {
 		m = d.AppendPair(m, wire.Pair{SPI: a.pair})
 	}
@@ -560,8 +560,8 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 	if a.replay != nil {
 		m = d.AppendReplayValue(m, *a.replay)
 	}
-	if a.encap && a.s.linux() {
-		m = a.linux.appendEncap(d, m)
+	if a.encap && a.s.kame() {
+		m = a.kame.appendEncap(d, m)
 	}
 	labels := 0
 	if a.label != nil {
@@ -572,7 +572,7 @@ func (a *addition) build(src, dst netip.Addr) []byte {
 		m = d.AppendSensitivity(m, wire.IllumosExtXOuterSens, *a.outer)
 		labels++
 	}
-	if a.s.keeps(QuirkLabelOrder) {
+	if a.s.keeps(quirkLabelOrder) {
 		// Every label adds to the length, the ones that were replaced too.
 		m = append(m, make([]byte, (a.labels-labels)*(16+labelBytes))...)
 	}

@@ -22,7 +22,7 @@ func as16(a netip.Addr) netip.Addr { return netip.AddrFrom16(a.As16()) }
 func (s *session) lookup(ctx context.Context, text string, only6 bool) (host, bool) {
 	if s.numeric {
 		a, ok := parseLiteral(text)
-		if !ok || only6 && a.Is4In6() && !s.keeps(QuirkFindDst6) {
+		if !ok || only6 && a.Is4In6() && !s.keeps(quirkFindDst6) {
 			return host{}, false
 		}
 		s.lastAddr = a
@@ -31,10 +31,10 @@ func (s *session) lookup(ctx context.Context, text string, only6 bool) (host, bo
 	if a, ok := parseIPv6(text); ok {
 		return host{text, []netip.Addr{a}}, true
 	}
-	if a, ok := parseDotted(text); ok && !s.keeps(QuirkInetAddr) {
+	if a, ok := parseDotted(text); ok && !s.keeps(quirkInetAddr) {
 		return host{as16(a).String(), []netip.Addr{as16(a)}}, !only6
 	}
-	if a, ok := parseInetAddr(text); ok && s.keeps(QuirkInetAddr) {
+	if a, ok := parseInetAddr(text); ok && s.keeps(quirkInetAddr) {
 		return host{as16(a).String(), []netip.Addr{as16(a)}}, !only6
 	}
 	if s.Names == nil || strings.Trim(text, "0123456789.:/") == "" {

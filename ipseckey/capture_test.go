@@ -17,13 +17,13 @@ import (
 func traces(t *testing.T, name string, keys bool) (text, pcapng string) {
 	t.Helper()
 	var all []string
-	for _, packets := range []bool{false, true} {
+	for _, format := range []trace.Format{trace.Text, trace.Pcapng} {
 		h := boot(t, name)
 		var out bytes.Buffer
-		tr := trace.New(h.e, &out, trace.Options{Pcapng: packets, ShowKeys: keys, Now: h.e.Now})
+		tr := trace.New(h.e, &out, trace.Options{Format: format, ShowKeys: keys, Now: h.e.Now})
 		h.traced = tr
 		h.must("add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey "+key128+"\n", "-n")
-		h.must("", "--json", "-n", "get", "esp", "spi", "0x1000", "dst", "192.0.2.1")
+		h.must("", "--json", "-n", "get", "esp", "spi", "0x1000", "src", "192.0.2.2", "dst", "192.0.2.1")
 		if err := tr.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}

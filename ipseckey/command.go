@@ -81,7 +81,7 @@ var ownCommands = []command{
 
 func (s *session) findCommand(name string) (command, bool) {
 	tables := [][]command{commands, ownCommands}
-	if s.keeps(QuirkNoExtras) {
+	if s.keeps(quirkNoExtras) {
 		tables = tables[:1]
 	}
 	for _, t := range tables {
@@ -119,7 +119,7 @@ func (s *session) help(words []word) {
 	}
 	if len(words) == 0 {
 		io.WriteString(s.Stdout, helpText)
-		if !s.keeps(QuirkNoExtras) {
+		if !s.keeps(quirkNoExtras) {
 			for _, c := range ownCommands {
 				io.WriteString(s.Stdout, c.help)
 			}
@@ -136,9 +136,9 @@ func (s *session) help(words []word) {
 			fmt.Fprintf(s.Stdout, "    %-15.15s", k.name)
 		}
 		io.WriteString(s.Stdout, "\n")
-		if s.linux() && !s.keeps(QuirkNoExtras) {
-			io.WriteString(s.Stdout, "\nFor engines of Linux:\n\n")
-			for _, k := range linuxKeywords {
+		if s.kame() && !s.keeps(quirkNoExtras) {
+			io.WriteString(s.Stdout, "\nFor engines of Linux, NetBSD and FreeBSD:\n\n")
+			for _, k := range kameKeywords {
 				fmt.Fprintf(s.Stdout, "    %s", k.name)
 			}
 			io.WriteString(s.Stdout, "\n")
@@ -183,8 +183,8 @@ delete and delete-pair take the same.
 func (s *session) helpJSON(words []word) {
 	if len(words) > 0 && words[0].text == "attr" {
 		all := keywords
-		if s.linux() {
-			all = slices.Concat(keywords, linuxKeywords)
+		if s.kame() {
+			all = slices.Concat(keywords, kameKeywords)
 		}
 		for _, k := range all {
 			s.emitJSON(HelpEntry{Help: k.name, Keyword: true})
@@ -238,7 +238,7 @@ func (s *session) perform(ctx context.Context, words []word) error {
 		return s.quit()
 	case verbHelp:
 		if s.mode == modeFile {
-			if s.keeps(QuirkSilentHelp) {
+			if s.keeps(quirkSilentHelp) {
 				return errAbandon
 			}
 			return s.refuse("Help")
@@ -248,7 +248,7 @@ func (s *session) perform(ctx context.Context, words []word) error {
 	case verbMonitor, verbPassive:
 		if s.mode == modeFile {
 			err := s.refuse("Monitor")
-			if s.keeps(QuirkTwice) {
+			if s.keeps(quirkTwice) {
 				s.unknownCommand()
 				s.refuse("Monitor")
 			}
@@ -270,7 +270,7 @@ func (s *session) perform(ctx context.Context, words []word) error {
 		} else {
 			s.report(s.text("Unknown SA type (%s).", []any{s.show(1)}) + "\n")
 			s.hints([]problem{{at: 1, instead: []string{"all", "ah", "esp"}}})
-			if s.mode != modeOneShot || !s.keeps(QuirkLenientCommand) {
+			if s.mode != modeOneShot || !s.keeps(quirkLenientCommand) {
 				return errAbandon
 			}
 		}
@@ -323,7 +323,7 @@ func (s *session) unknownCommand() error {
 	s.complain(fmt.Sprintf("ipseckey: Unknown command (%s).\n\n", s.show(0)))
 	var names []string
 	for _, c := range slices.Concat(commands, ownCommands) {
-		if c.verb < verbGetSPI || !s.keeps(QuirkNoExtras) {
+		if c.verb < verbGetSPI || !s.keeps(quirkNoExtras) {
 			names = append(names, c.name)
 		}
 	}
@@ -343,7 +343,7 @@ func (s *session) tooMany(words []word, do func() error) error {
 	text := "Too many arguments for " + words[0].text + " command\n"
 	s.report(text)
 	s.hints([]problem{{at: 2}})
-	if s.mode != modeOneShot || !s.keeps(QuirkLenientCommand) {
+	if s.mode != modeOneShot || !s.keeps(quirkLenientCommand) {
 		return errAbandon
 	}
 	if err := do(); err != nil {
@@ -356,10 +356,10 @@ func (s *session) tooMany(words []word, do func() error) error {
 // quit ends the run.
 func (s *session) quit() error {
 	switch {
-	case s.mode == modeFile && !s.keeps(QuirkQuitHides):
+	case s.mode == modeFile && !s.keeps(quirkQuitHides):
 		s.parsed-- // this one
 		return s.verdict()
-	case s.mode == modeLoop && s.failed && !s.keeps(QuirkStdinExit0) && !s.Terminal.Stdin:
+	case s.mode == modeLoop && s.failed && !s.keeps(quirkStdinExit0) && !s.Terminal.Stdin:
 		return &exit{ExitFailed}
 	}
 	return &exit{ExitDone}

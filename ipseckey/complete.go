@@ -110,7 +110,7 @@ func (s *session) argument(c command, words []string, first int, typed string) [
 			k, ok = findOwnKeyword(words[i])
 		}
 		if !ok {
-			k, ok = findLinuxKeyword(words[i])
+			k, ok = findKAMEKeyword(words[i])
 		}
 		i++
 		if !ok {
@@ -129,7 +129,7 @@ func (s *session) argument(c command, words []string, first int, typed string) [
 		}
 		i += need
 	}
-	all := slices.Concat(keywords, ownKeywords, linuxKeywords)
+	all := slices.Concat(keywords, ownKeywords, kameKeywords)
 	var names []string
 	done := map[keyword]bool{}
 	for _, k := range all {
@@ -194,9 +194,9 @@ func (s *session) fits(c command, words []string, k keyword) bool {
 	case kindEncrAlg, kindEncrKey, kindReservedBits:
 		return !strings.EqualFold(words[1], "ah")
 	case kindMode, kindReqID, kindNATSrcPort, kindNATDstPort:
-		return s.linux()
+		return s.kame()
 	case kindEncap:
-		return s.illumos() || s.linux()
+		return s.illumos() || s.kame()
 	case kindNATLoc, kindNATRem, kindNATLocPort, kindNATRemPort, kindDirection, kindReplayValue, kindLabel,
 		kindInnerSrc, kindInnerDst, kindInnerSrcPort, kindInnerDstPort, kindInnerProto:
 		return s.illumos()
@@ -227,7 +227,7 @@ func (s *session) values(k keyword, words []string, missing int) []string {
 	case kindEncap:
 		return []string{"udp"}
 	case kindMode:
-		return modeNames()
+		return s.modeNames()
 	case kindSrcID, kindDstID:
 		if missing == 2 {
 			return identityTypeNames()

@@ -41,7 +41,7 @@ func (s *session) completion(words []word) error {
 	if len(words) == 2 {
 		shell = words[1].text
 	}
-	text, ok := CompletionScript(shell)
+	text, ok := completionScript(shell)
 	if !ok {
 		s.complain(fmt.Sprintf("ipseckey: completion %q: say for which shell: %s\n", shell, strings.Join(shells, ", ")))
 		s.hints([]problem{{at: 1, instead: shells}})
@@ -51,8 +51,8 @@ func (s *session) completion(words []word) error {
 	return nil
 }
 
-// CompletionScript is what a shell must read to complete the words of the command: "bash", "zsh" or "fish".
-func CompletionScript(shell string) (string, bool) {
+// completionScript is what a shell must read to complete the words of the command: "bash", "zsh" or "fish".
+func completionScript(shell string) (string, bool) {
 	switch shell {
 	case "bash":
 		return bashScript(), true

@@ -81,7 +81,7 @@ func (a *addition) foreign() {
 		{a.sa != nil && a.sa.Flags != 0, "inbound and outbound"},
 		{a.limits[limitIdle>>4] != nil, "idle lifetimes"},
 		{a.inner, "inner addresses"},
-		{a.encap && !a.s.linux(), "encap udp"},
+		{a.encap && !a.s.kame(), "encap udp"},
 		{a.natLoc != nil || a.natRem != nil || a.natLport != 0 || a.natRport != 0, "nat_loc, nat_rem and their ports"},
 		{a.replay != nil, "replay_value"},
 		{a.label != nil || a.outer != nil, "labels"},

@@ -21,8 +21,8 @@
 // Algorithms that the engine does not have are refused before they are sent (supported.go). With engines of other
 // kernels the command speaks their dialect as far as it has words for it (dialect.go).
 //
-// The original has habits that surprise or harm. Each has a name ([Quirk]); a plain run mends them, a run with --compat
-// keeps all of them, so that its bytes, texts and exit codes are those of the original, byte for byte.
+// The original has habits that surprise or harm. Each has a name ([Quirks]); a plain run mends them, a run with
+// --compat keeps all of them, so that its bytes, texts and exit codes are those of the original, byte for byte.
 //
 // Key bytes are printed where the original prints them: in listings and save files. They are never part of an error
 // message, of the line that is shown beside one, of JSON unless asked for, or of a Go error; --compat echoes rejected

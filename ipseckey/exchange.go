@@ -64,7 +64,7 @@ func (s *session) expired(ctx context.Context, err error) error {
 		return nil
 	}
 	s.complain("ipseckey: Reply message from PF_KEY timed out.\n")
-	if s.mode == modeLoop && !s.keeps(QuirkAlarmExits) {
+	if s.mode == modeLoop && !s.keeps(quirkAlarmExits) {
 		return errAbandon
 	}
 	return &exit{ExitFailed}
@@ -196,7 +196,7 @@ func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 			}
 			continue
 		}
-		if n < wire.HeaderLen && !s.keeps(QuirkStaleReply) {
+		if n < wire.HeaderLen && !s.keeps(quirkStaleReply) {
 			continue
 		}
 		h, _ := s.dial.Header(buf)
@@ -258,7 +258,7 @@ func (s *session) dumped(satype int32, save *saver) {
 // message is what a listing reads of a buffer of which n bytes were received: to the end of the buffer if the original
 // is kept, which relies on the length in the header alone.
 func (s *session) message(buf []byte, n int) []byte {
-	if s.keeps(QuirkStaleReply) {
+	if s.keeps(quirkStaleReply) {
 		return buf
 	}
 	return buf[:n]
@@ -309,7 +309,7 @@ func (s *session) monitor(ctx context.Context, active bool) error {
 			continue
 		}
 		fmt.Fprintf(s.Stdout, "Read %d bytes.\n", n)
-		if n < wire.HeaderLen && !s.keeps(QuirkStaleReply) {
+		if n < wire.HeaderLen && !s.keeps(quirkStaleReply) {
 			fmt.Fprint(s.Stdout, "\n")
 			continue
 		}

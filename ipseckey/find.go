@@ -39,7 +39,7 @@ func (s *session) find(ctx context.Context, verb string, typ wire.MsgType, satyp
 	if !f.spiSeen {
 		return f.stopAll(len(s.words), "Need SA parameters for %s.", verb)
 	}
-	if f.dport != 0 && f.dst == nil && f.src == nil && s.keeps(QuirkCrash) {
+	if f.dport != 0 && f.dst == nil && f.src == nil && s.keeps(quirkCrash) {
 		return s.crash()
 	}
 	if !s.illumos() && (typ == wire.IllumosMsgXDelPair || f.flags != 0) {
@@ -71,7 +71,7 @@ func (f *finding) keyword(ctx context.Context, i int) error {
 	case kindSrc:
 		return f.endpoint(ctx, &f.src, i, k.v6, wire.ExtAddressSrc, "source addr", `Unknown source address "%s"`)
 	case kindDst:
-		only6 := k.v6 && !f.s.keeps(QuirkFindDst6)
+		only6 := k.v6 && !f.s.keeps(quirkFindDst6)
 		return f.endpoint(ctx, &f.dst, i, only6, wire.ExtAddressDst, "destination address",
 			`Unknown destination address "%s"`)
 	case kindSrcPort:
@@ -106,7 +106,7 @@ func (f *finding) endpoint(ctx context.Context, to **host, i int, only6 bool, t 
 func (f *finding) build(src, dst netip.Addr) []byte {
 	d := f.s.dial
 	m := f.s.header(f.typ, f.satype)
-	lost := f.s.keeps(QuirkFindPorts)
+	lost := f.s.keeps(quirkFindPorts)
 	for _, t := range f.order {
 		switch t {
 		case wire.ExtSA:

@@ -161,8 +161,8 @@ var ownKeywords = []keyword{
 	{name: "spi-max", kind: kindSPIMax},
 }
 
-// linuxKeywords say of an SA what illumos has no word for, or another one. Only an engine of Linux takes them.
-var linuxKeywords = []keyword{
+// kameKeywords say of an SA what illumos has no word for, or another one. Engines of Linux and of the BSDs take them.
+var kameKeywords = []keyword{
 	{name: "mode", kind: kindMode},
 	{name: "reqid", kind: kindReqID},
 	{name: "nat_sport", kind: kindNATSrcPort},
@@ -179,7 +179,7 @@ func (k keyword) direction() uint32 {
 
 func findKeyword(name string) (keyword, bool) { return keywordOf(keywords, name) }
 
-func findLinuxKeyword(name string) (keyword, bool) { return keywordOf(linuxKeywords, name) }
+func findKAMEKeyword(name string) (keyword, bool) { return keywordOf(kameKeywords, name) }
 
 func findOwnKeyword(name string) (keyword, bool) { return keywordOf(ownKeywords, name) }
 

@@ -48,7 +48,7 @@ func byteText(n uint64) string {
 
 // secondText is the readable form of a number of seconds in brackets, or nothing.
 func (s *session) secondText(n uint64) string {
-	if s.keeps(QuirkSeconds32) {
+	if s.keeps(quirkSeconds32) {
 		n = uint64(uint32(n))
 	}
 	if n <= 60 {
@@ -70,7 +70,7 @@ func (s *session) secondText(n uint64) string {
 
 // time prints a line that ends in a time, and with -v the time as a number.
 func (l *lister) time(tag, text string, t uint64, end string) {
-	if !hasDate(t) && l.s.keeps(QuirkCrash) {
+	if !hasDate(t) && l.s.keeps(quirkCrash) {
 		l.crashed = true
 	}
 	l.printf("%s%s%s%s\n", tag, text, l.s.clockTime(t), end)

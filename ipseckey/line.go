@@ -21,14 +21,14 @@ var (
 type lineReader struct {
 	r      *bufio.Reader
 	pipe   bool // standard input, read by a line editor
-	quirks Quirk
+	quirks quirk
 	number int // of the last physical line read, from 1
 
 	// edit reads lines in place of r: a line without its newline, behind those that it continues. nil: r.
 	edit func(before string) (string, error)
 }
 
-func newLineReader(r io.Reader, pipe bool, q Quirk) *lineReader {
+func newLineReader(r io.Reader, pipe bool, q quirk) *lineReader {
 	return &lineReader{r: bufio.NewReaderSize(r, 2*lineSize), pipe: pipe, quirks: q}
 }
 
@@ -55,7 +55,7 @@ func (l *lineReader) physical(before string) (string, error) {
 		switch {
 		case err != nil && n == 0:
 			return "", io.EOF // a read error ends the input like its end
-		case n >= lineSize-1 && l.pipe && n < lineSize && l.quirks&QuirkLongLine != 0:
+		case n >= lineSize-1 && l.pipe && n < lineSize && l.quirks&quirkLongLine != 0:
 			return "", errLineDropped
 		case n >= lineSize-1:
 			return "", errLineTooLong
@@ -99,19 +99,19 @@ func (l *lineReader) read() (command string, err error) {
 	for {
 		line, err := l.physical(joined.String())
 		switch {
-		case err == io.EOF && line != "" && l.pipe && l.quirks&QuirkLastLine != 0:
+		case err == io.EOF && line != "" && l.pipe && l.quirks&quirkLastLine != 0:
 			return "", io.EOF // the editor gives up what was not ended
-		case err == io.EOF && line == "" && joined.Len() > 0 && l.quirks&QuirkLastLine == 0:
+		case err == io.EOF && line == "" && joined.Len() > 0 && l.quirks&quirkLastLine == 0:
 			return joined.String(), nil
 		case err == io.EOF && line == "":
 			return "", io.EOF // what waited for a continuation is dropped
 		case err != nil && err != io.EOF:
 			return "", err
 		}
-		if err == io.EOF && l.quirks&QuirkLastLine == 0 {
+		if err == io.EOF && l.quirks&quirkLastLine == 0 {
 			line += "\n"
 		}
-		if joined.Len() > 0 && isComment(line) && l.quirks&QuirkGluedComment == 0 {
+		if joined.Len() > 0 && isComment(line) && l.quirks&quirkGluedComment == 0 {
 			continue
 		}
 		if joined.Len()+len(line) >= lineSize {

@@ -72,7 +72,7 @@ func (s *session) list(ctx context.Context, w io.Writer, buf []byte, stamp bool)
 		off += max(n, 8)
 	}
 	beyond := end > len(buf) // where the original goes on reading
-	if off != end && words != 0 && !beyond || beyond && !s.keeps(QuirkStaleReply) {
+	if off != end && words != 0 && !beyond || beyond && !s.keeps(quirkStaleReply) {
 		fmt.Fprint(s.Stderr, "ipseckey: WARNING: insufficient buffer space or corrupt message.\n")
 	}
 	l.lifetimes()
@@ -537,7 +537,7 @@ func (l *lister) sensitivity(off, n int, tag, kind string) {
 		l.printf("%s %s Sensitivity Label: ** Label conversion failed ** (%s)\n", tag, kind, label)
 	}
 	skip := words
-	if l.s.keeps(QuirkIntegrityWords) {
+	if l.s.keeps(quirkIntegrityWords) {
 		skip *= 2
 	}
 	for i := range iwords {

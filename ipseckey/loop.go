@@ -60,7 +60,7 @@ func (s *session) stdinLoop(ctx context.Context) error {
 	}
 	// The original draws its prompt behind a command too, which shows when there is no terminal.
 	behind := func() {
-		if s.keeps(QuirkPromptOnPipe) && !s.Terminal.Stdin {
+		if s.keeps(quirkPromptOnPipe) && !s.Terminal.Stdin {
 			io.WriteString(s.Stdout, prompt)
 		}
 	}
@@ -185,7 +185,7 @@ func (s *session) tally() {
 		s.emitJSON(Result{Command: "file", OK: failed == 0, File: s.file, Done: &done, Failed: &failed,
 			FailedLines: s.failedLines})
 	}
-	if s.keeps(QuirkSilentVerdict) || s.smf || len(s.failedLines) == 0 || s.added == 0 {
+	if s.keeps(quirkSilentVerdict) || s.smf || len(s.failedLines) == 0 || s.added == 0 {
 		return
 	}
 	what, where := "carried out", "line"

@@ -96,7 +96,7 @@ func (s *session) parseOptions(args []string) (rest []string, input io.ReadClose
 		}
 		if strings.HasPrefix(a, "--") {
 			fmt.Fprintf(s.Stderr, "ipseckey: illegal option -- %s\n", a[2:])
-			if near := spelling.Nearest(a, optionNames()); near != "" && !s.keeps(QuirkNoExtras) {
+			if near := spelling.Nearest(a, optionNames()); near != "" && !s.keeps(quirkNoExtras) {
 				fmt.Fprintf(s.Stderr, "ipseckey: did you mean %q?\n", near)
 			}
 			return nil, input, output, s.usage()
@@ -179,7 +179,7 @@ func (s *session) openConfig(name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, refuse("Unable to open configuration file: %s\n\n", name)
 	}
-	owned := info.UID == 0 || info.UID == s.UID && !s.keeps(QuirkRootOnly)
+	owned := info.UID == 0 || info.UID == s.UID && !s.keeps(quirkRootOnly)
 	if info.Perm&0o077 == 0 && owned {
 		return f, nil
 	}
@@ -202,7 +202,7 @@ func (s *session) usage() error {
 		return nil
 	}
 	fmt.Fprint(s.Stderr, usageLines)
-	if !s.keeps(QuirkNoExtras) {
+	if !s.keeps(quirkNoExtras) {
 		fmt.Fprint(s.Stderr, ownUsageLines)
 	}
 	return s.fatal()

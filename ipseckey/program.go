@@ -116,7 +116,7 @@ type session struct {
 	Stdout, Stderr io.Writer       // in place of the program's
 	later          strings.Builder // what is printed behind everything else, on standard error
 
-	quirks Quirk
+	quirks quirk
 	fmri   string // name of the service
 	smf    bool   // run by the service manager
 
@@ -155,7 +155,7 @@ var errAbandon = errors.New("command abandoned")
 // errSent is no failure: the command got as far as an exchange, after which the original's prompt stays away.
 var errSent = errors.New("command sent")
 
-func (s *session) keeps(q Quirk) bool { return s.quirks&q != 0 }
+func (s *session) keeps(q quirk) bool { return s.quirks&q != 0 }
 
 // Run runs the command with the words behind its name and returns the exit status. It ends early when ctx is done.
 func (p *Program) Run(ctx context.Context, args []string) int {
@@ -187,12 +187,12 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 func (s *session) run(ctx context.Context, args []string) error {
 	args, ownErr := s.takeOwnOptions(args)
 	if s.compat {
-		s.quirks = AllQuirks
+		s.quirks = allQuirks
 	}
-	if s.keeps(QuirkCrash) {
+	if s.keeps(quirkCrash) {
 		s.Stdout = &stdio{w: s.Stdout}
 	}
-	if s.keeps(QuirkRootOnly) && s.UID != 0 {
+	if s.keeps(quirkRootOnly) && s.UID != 0 {
 		fmt.Fprint(s.Stderr, "ipseckey: Insufficient privileges to run ipseckey.\n")
 		return &exit{ExitFailed}
 	}
@@ -231,7 +231,7 @@ func (s *session) run(ctx context.Context, args []string) error {
 		s.finish("save", err)
 		return err
 	}
-	if s.smf && s.fileGiven && !(s.check && !s.keeps(QuirkCheckSends)) {
+	if s.smf && s.fileGiven && !(s.check && !s.keeps(quirkCheckSends)) {
 		if !s.json {
 			fmt.Fprint(s.Stdout, "Flushing existing SA's before adding new SA's\n")
 		}
@@ -280,7 +280,7 @@ func (s *session) tell() error {
 
 // needsSocket tells whether anything will be sent. The original opens its socket always.
 func (s *session) needsSocket(rest []string) bool {
-	if s.keeps(QuirkCheckSends) || s.saveGiven {
+	if s.keeps(quirkCheckSends) || s.saveGiven {
 		return true
 	}
 	if s.fileGiven {
@@ -318,7 +318,7 @@ func (s *session) openSocket(ctx context.Context) error {
 		fmt.Fprint(s.errors(), "ipseckey: Insufficient privileges to open PF_KEY socket.\n\n")
 		return s.exitWith(s.errors(), exitPermission)
 	}
-	if s.keeps(QuirkErrorsOnStdout) {
+	if s.keeps(quirkErrorsOnStdout) {
 		fmt.Fprint(s.Stdout, "ipseckey: Opening PF_KEY socket\n")
 	} else {
 		fmt.Fprintf(s.Stderr, "ipseckey: Opening PF_KEY socket: %s\n", errorText(err))
@@ -337,7 +337,7 @@ func (s *session) fromEnv() bool {
 
 // errors is the stream of the errors of commands.
 func (s *session) errors() io.Writer {
-	if s.keeps(QuirkErrorsOnStdout) {
+	if s.keeps(quirkErrorsOnStdout) {
 		return s.Stdout
 	}
 	return s.Stderr
@@ -389,11 +389,11 @@ func (s *session) bailErrno(what string, errno int, err error) error {
 		s.complain(fmt.Sprintf("ipseckey: Error: %s\n", what))
 	}
 	switch {
-	case s.mode == modeFile && s.keeps(QuirkErrnoIsSuccess):
+	case s.mode == modeFile && s.keeps(quirkErrnoIsSuccess):
 		return nil
 	case s.mode == modeFile || s.mode == modeLoop:
 		return errAbandon
-	case s.keeps(QuirkBailExits1):
+	case s.keeps(quirkBailExits1):
 		fmt.Fprint(s.Stderr, "ipseckey: Fatal error - exiting.\n")
 		return &exit{ExitFailed}
 	}

@@ -1,74 +1,72 @@
 package ipseckey
 
-import "strings"
-
-// Quirk is a set of habits of the original that a plain run mends and a run with --compat keeps.
-type Quirk uint64
+// quirk is a set of habits of the original that a plain run mends and a run with --compat keeps.
+type quirk uint64
 
 // The quirks. The comment says what the original does; what we do instead stands in [Quirks].
 const (
-	QuirkRootOnly       Quirk = 1 << iota // refuses every real uid but 0, before it looks at its arguments
-	QuirkErrorsOnStdout                   // prints the errors of a command on standard output
+	quirkRootOnly       quirk = 1 << iota // refuses every real uid but 0, before it looks at its arguments
+	quirkErrorsOnStdout                   // prints the errors of a command on standard output
 	// one-shot: acts on all types when the type is unknown, and in spite of too many words
-	QuirkLenientCommand
+	quirkLenientCommand
 	// an unknown algorithm, identity type or a key bit count that is too big is printed, and the message sent
-	QuirkOnlyPrinted
-	QuirkLarvalState   // a state it does not know is larval; numbers are not known
-	QuirkSilentCut     // numbers are cut to the width of their field
-	QuirkWarningsBlock // two of the errors that stop a command are worded as warnings
-	QuirkCrash         // reads words that are not there, and ends with a segmentation fault
-	QuirkFindPorts     // delete and get lose ports and protocol where an address is given
-	QuirkLabelOrder    // outer-label and implicit-label work only after label
-	QuirkFindDst6      // dst6 of delete and get takes IPv4 addresses too
+	quirkOnlyPrinted
+	quirkLarvalState   // a state it does not know is larval; numbers are not known
+	quirkSilentCut     // numbers are cut to the width of their field
+	quirkWarningsBlock // two of the errors that stop a command are worded as warnings
+	quirkCrash         // reads words that are not there, and ends with a segmentation fault
+	quirkFindPorts     // delete and get lose ports and protocol where an address is given
+	quirkLabelOrder    // outer-label and implicit-label work only after label
+	quirkFindDst6      // dst6 of delete and get takes IPv4 addresses too
 	// in a file a failed exchange counts as a success, and the command goes on behind it
-	QuirkErrnoIsSuccess
-	QuirkStdinExit0 // commands from a pipe end with status 0 whatever failed
-	QuirkQuitHides  // quit in a file ends with status 0 whatever failed
-	QuirkSilentHelp // help in a file is refused without a word
+	quirkErrnoIsSuccess
+	quirkStdinExit0 // commands from a pipe end with status 0 whatever failed
+	quirkQuitHides  // quit in a file ends with status 0 whatever failed
+	quirkSilentHelp // help in a file is refused without a word
 	// counts a success for each destination, so that one command can outweigh another's failure
-	QuirkCountTargets
-	QuirkCheckSends   // -c needs root and a socket, and flushes under the service manager
-	QuirkEchoKeys     // shows rejected commands with their keys
-	QuirkGluedComment // a comment inside a continued command becomes part of it
+	quirkCountTargets
+	quirkCheckSends   // -c needs root and a socket, and flushes under the service manager
+	quirkEchoKeys     // shows rejected commands with their keys
+	quirkGluedComment // a comment inside a continued command becomes part of it
 	// save writes its warning into the middle of an add that is not mature, which cuts it in two
-	QuirkSaveSplits
-	QuirkSaveLoses  // save drops direction and pairing
-	QuirkSeconds32  // the readable form of seconds is that of the low 32 bits
-	QuirkAlarmExits // a reply that does not come ends the program even at the prompt
+	quirkSaveSplits
+	quirkSaveLoses  // save drops direction and pairing
+	quirkSeconds32  // the readable form of seconds is that of the low 32 bits
+	quirkAlarmExits // a reply that does not come ends the program even at the prompt
 	// save knows no time limit, and after a failed save at the prompt nothing does
-	QuirkSaveBlocks
-	QuirkPromptOnPipe // prints its prompt after commands from a pipe
-	QuirkLastLine     // loses or misreads a last line without a newline
+	quirkSaveBlocks
+	quirkPromptOnPipe // prints its prompt after commands from a pipe
+	quirkLastLine     // loses or misreads a last line without a newline
 	// drops a line of exactly 4095 bytes from a pipe; what it does with longer ones, a warning without end, is not kept
-	QuirkLongLine
+	quirkLongLine
 	// with -n "already exists" names the last address of the command instead of the destination
-	QuirkWrongAddress
-	QuirkLenientPrefix // reads any text as a prefix length
+	quirkWrongAddress
+	quirkLenientPrefix // reads any text as a prefix length
 	// without -n reads IPv4 literals as inet_addr does: 10 is 0.0.0.10, 010.1.1.1 is 8.1.1.1
-	QuirkInetAddr
+	quirkInetAddr
 	// failures that come from the key engine exit with 1 instead of 95 under the service manager
-	QuirkBailExits1
+	quirkBailExits1
 	// one-shot delete and get without a destination end with status 0 although they were refused
-	QuirkNoDstExit0
+	quirkNoDstExit0
 	// takes what an earlier message left in the buffer for the rest of a reply that is too short
-	QuirkStaleReply
-	QuirkTwice          // prints some refusals twice
-	QuirkRunTogether    // leaves out the newline behind two errors
-	QuirkCutTexts       // cuts messages to 1023 bytes
-	QuirkNoExtras       // knows nothing of what we added: getspi, and more lines of help and usage
-	QuirkIntegrityWords // reads the integrity bitmap of a label from the wrong place
-	QuirkSilentVerdict  // does not say how much of a file with errors was carried out
+	quirkStaleReply
+	quirkTwice          // prints some refusals twice
+	quirkRunTogether    // leaves out the newline behind two errors
+	quirkCutTexts       // cuts messages to 1023 bytes
+	quirkNoExtras       // knows nothing of what we added: getspi, and more lines of help and usage
+	quirkIntegrityWords // reads the integrity bitmap of a label from the wrong place
+	quirkSilentVerdict  // does not say how much of a file with errors was carried out
 	// prints what was collected along with a warning about replay, a vague address or several sources, and forgets it
-	QuirkWarningForgets
+	quirkWarningForgets
 
 	quirkEnd
 )
 
-// AllQuirks is the original.
-const AllQuirks = quirkEnd - 1
+// allQuirks is the original.
+const allQuirks = quirkEnd - 1
 
-// Quirks describes the quirks in order: a name to search for, and what a plain run does instead. It belongs to the
-// caller.
+// Quirks describes the habits of the original: the name that --compat=NAME takes, and what a plain run does instead. It
+// belongs to the caller.
 func Quirks() []struct{ Name, Instead string } {
 	return append([]struct{ Name, Instead string }(nil), quirkTexts[:]...)
 }
@@ -117,22 +115,11 @@ var quirkTexts = [...]struct{ Name, Instead string }{
 }
 
 // quirkByName finds a quirk by its name in [Quirks].
-func quirkByName(name string) (Quirk, bool) {
+func quirkByName(name string) (quirk, bool) {
 	for i, t := range quirkTexts {
 		if t.Name == name {
 			return 1 << i, true
 		}
 	}
 	return 0, false
-}
-
-// String names the quirks of the set, joined by "|".
-func (q Quirk) String() string {
-	var names []string
-	for i, t := range quirkTexts {
-		if q&(1<<i) != 0 {
-			names = append(names, t.Name)
-		}
-	}
-	return strings.Join(names, "|")
 }

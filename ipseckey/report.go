@@ -30,7 +30,7 @@ const messageSize = 1024
 // text is one message with its newline. The original cuts it to what its buffer holds.
 func (s *session) text(format string, args []any) string {
 	text := fmt.Sprintf(format+"\n", args...)
-	if s.keeps(QuirkCutTexts) && len(text) >= messageSize {
+	if s.keeps(quirkCutTexts) && len(text) >= messageSize {
 		text = text[:messageSize-1]
 	}
 	return text
@@ -52,7 +52,7 @@ func (s *session) complain(text string) {
 
 // shownCommand is the command as it may be shown.
 func (s *session) shownCommand() string {
-	if s.keeps(QuirkEchoKeys) {
+	if s.keeps(quirkEchoKeys) {
 		return s.command
 	}
 	return maskCommand(s.command, s.words)
@@ -126,7 +126,7 @@ func (s *session) show(i int) string {
 		return ""
 	}
 	text := s.words[i].text
-	if !s.keeps(QuirkEchoKeys) && s.secret(i) {
+	if !s.keeps(quirkEchoKeys) && s.secret(i) {
 		return maskKey(text)
 	}
 	return text
@@ -335,7 +335,7 @@ func (p *parse) add(i int, format string, args ...any) {
 
 // runTogether takes the newline off the last error, as the original does with some.
 func (p *parse) runTogether() {
-	if p.s.keeps(QuirkRunTogether) {
+	if p.s.keeps(quirkRunTogether) {
 		text := strings.TrimSuffix(p.errs.String(), "\n")
 		p.errs.Reset()
 		p.errs.WriteString(text)
@@ -353,7 +353,7 @@ func (p *parse) warnAll(block bool, format string, args ...any) {
 
 // warnPiece is warnAll for a text that is complete.
 func (p *parse) warnPiece(block bool, text string) {
-	if p.s.keeps(QuirkWarningForgets) {
+	if p.s.keeps(quirkWarningForgets) {
 		text = p.errs.String() + text
 		p.errs.Reset()
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -212,18 +213,22 @@ func TestEveryKernel(t *testing.T) {
 			h := boot(t, name)
 			h.must("add esp spi 0x1000 src 192.0.2.2 dst 192.0.2.1 encr_alg aes encrkey "+key128+
 				" auth_alg sha1 authkey "+key128+"00112233\n"+
-				"add esp spi 0x1001 src6 2001:db8::2 dst6 2001:db8::1 encr_alg 3des encrkey 0123456789abcdef1032547698badcfe2301674589abefcd"+
-				" auth_alg md5 authkey "+key128+" hard_addtime 900 hard_bytes 9000\n"+
+				"add esp spi 0x1001 src6 2001:db8::2 dst6 2001:db8::1 encr_alg aes encrkey "+key128+key128+
+				" auth_alg sha256 authkey "+key128+key128+" hard_addtime 900 hard_bytes 9000\n"+
 				"add ah spi 0x1002 src 192.0.2.2 dst 192.0.2.1 auth_alg sha1 authkey "+key128+
 				"00112233 soft_addtime 100\n", "-n")
-			h.must("", "-n", "getspi", "esp", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-min", "0x2000", "spi-max",
-				"0x2000")
-			h.must("", "-n", "delete", "esp", "spi", "0x2000", "dst", "192.0.2.1")
+			reserved := h.must("", "-n", "getspi", "esp", "src", "192.0.2.2", "dst", "192.0.2.1", "spi-min", "0x2000",
+				"spi-max", "0x20ff")
+			spi := regexp.MustCompile("spi=(0x20..)").FindStringSubmatch(reserved)
+			if spi == nil {
+				t.Fatalf("no SPI in %q", reserved)
+			}
+			h.must("", "-n", "delete", "esp", "spi", spi[1], "src", "192.0.2.2", "dst", "192.0.2.1")
 			want := h.dumped()
 			if len(want) != 3 {
 				t.Fatalf("%d SAs: %q", len(want), want)
 			}
-			listing := h.must("", "-n", "get", "esp", "spi", "0x1000", "dst", "192.0.2.1")
+			listing := h.must("", "-n", "get", "esp", "spi", "0x1000", "src", "192.0.2.2", "dst", "192.0.2.1")
 			for _, line := range []string{"SA: Encryption algorithm = aes-cbc\n",
 				"SA: Authentication algorithm = hmac-sha1\n", "EKY: " + key128 + "/128\n"} {
 				if !strings.Contains(listing, line) {
@@ -240,7 +245,7 @@ func TestEveryKernel(t *testing.T) {
 				t.Errorf("what was loaded is not what was saved (-want +got):\n%s\nfile:\n%s", diff,
 					h.files.files["saved"].data.String())
 			}
-			code, _, errs := h.run("", "-n", "get", "esp", "spi", "0x9999", "dst", "192.0.2.1")
+			code, _, errs := h.run("", "-n", "get", "esp", "spi", "0x9999", "src", "192.0.2.2", "dst", "192.0.2.1")
 			if code != 1 || !strings.Contains(errs, "192.0.2.1 does not exist.") {
 				t.Errorf("exit %d, %q", code, errs)
 			}
@@ -301,7 +306,7 @@ func TestUnsupported(t *testing.T) {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 	if code, _, errs := h.run("", "--kernel", "plan9", "dump"); code != 1 ||
-		!strings.Contains(errs, `no kernel is called "plan9" (known: illumos, linux)`) {
+		!strings.Contains(errs, `no kernel is called "plan9" (known: illumos, linux, netbsd, freebsd, openbsd)`) {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 }

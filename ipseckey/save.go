@@ -77,7 +77,7 @@ func (s *session) save(ctx context.Context, words []word, satype int32) error {
 	if len(words) > 2 {
 		name = words[2].text
 	}
-	s.blocked = s.keeps(QuirkSaveBlocks)
+	s.blocked = s.keeps(quirkSaveBlocks)
 	f, err := s.createSave(name)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s *session) save(ctx context.Context, words []word, satype int32) error {
 
 // saveTo saves the SAs of a type, 0 meaning all, with the command or with -s.
 func (s *session) saveTo(ctx context.Context, f *saveFile, satype int32) error {
-	if s.keeps(QuirkSaveBlocks) {
+	if s.keeps(quirkSaveBlocks) {
 		s.blocked = true
 	}
 	if _, err := io.WriteString(f, saveHeader); err != nil {
@@ -110,7 +110,7 @@ func (s *session) saveTo(ctx context.Context, f *saveFile, satype int32) error {
 		}
 	}
 	var e *exit
-	if s.keeps(QuirkSaveBlocks) && f.file != nil && errors.As(err, &e) && e.code == exitInterrupted {
+	if s.keeps(quirkSaveBlocks) && f.file != nil && errors.As(err, &e) && e.code == exitInterrupted {
 		f.file.Reset(io.Discard) // what was not written when the original is killed is lost
 	}
 	return err
@@ -175,7 +175,7 @@ func (v *saver) entry(b *strings.Builder, m view) error {
 	s := v.s
 	fmt.Fprintf(b, "# begin assoc\n")
 	head := fmt.Sprintf("add %s  \\\n", savedSAType(m.d.SAType(m.u8(3))))
-	if s.keeps(QuirkSaveSplits) {
+	if s.keeps(quirkSaveSplits) {
 		b.WriteString(head)
 	}
 	e := &entry{saver: v, view: m, b: &strings.Builder{}}
@@ -186,17 +186,17 @@ func (v *saver) entry(b *strings.Builder, m view) error {
 		err = e.extension(off, n)
 		off += max(n, 8)
 	}
-	if e.larval && !e.keys && !s.keeps(QuirkSaveSplits) {
+	if e.larval && !e.keys && !s.keeps(quirkSaveSplits) {
 		fmt.Fprintf(b, "# SA 0x%x is LARVAL, there is nothing to add yet.\n# end assoc\n\n", e.spi)
 		return err
 	}
-	if e.warning && !s.keeps(QuirkSaveSplits) {
+	if e.warning && !s.keeps(quirkSaveSplits) {
 		b.WriteString(savedWarning)
 	}
 	if len(e.lost) > 0 {
 		fmt.Fprintf(b, "# WARNING: not saved: %s.\n", strings.Join(e.lost, ", "))
 	}
-	if !s.keeps(QuirkSaveSplits) {
+	if !s.keeps(quirkSaveSplits) {
 		b.WriteString(head)
 	}
 	b.WriteString(e.b.String())
@@ -204,7 +204,7 @@ func (v *saver) entry(b *strings.Builder, m view) error {
 		return err
 	}
 	b.WriteString("\n# end assoc\n\n")
-	if e.pairSPI != 0 && !s.keeps(QuirkSaveLoses) {
+	if e.pairSPI != 0 && !s.keeps(quirkSaveLoses) {
 		v.pair(savedSAType(m.d.SAType(m.u8(3))), e)
 	}
 	return nil
@@ -277,7 +277,7 @@ func (e *entry) extension(off, n int) error {
 			e.printf("replay_value %d \\\n", r32)
 		case r64 != 0:
 			e.printf("replay_value %d \\\n", r64)
-		case e.s.keeps(QuirkSaveSplits):
+		case e.s.keeps(quirkSaveSplits):
 			return e.fail("Replay Value")
 		}
 	case wire.ExtSensitivity, wire.IllumosExtXOuterSens:
@@ -291,7 +291,7 @@ func (e *entry) extension(off, n int) error {
 // foreign notes what the language of the command cannot say of an SA in an engine of another kernel. Whatever is zero
 // goes without saying.
 func (e *entry) foreign(off, n int, t wire.ExtType) {
-	if e.s.linux() && e.linuxExtension(e.part(off, n), t) {
+	if e.s.kame() && e.kameExtension(e.part(off, n), t) {
 		return
 	}
 	if raw := e.part(off+4, n-4); len(bytes.Trim(raw, "\x00")) != 0 {
@@ -305,7 +305,7 @@ func (e *entry) sa(off int) {
 	e.larval = state == uint8(wire.StateLarval)
 	if state != uint8(wire.StateMature) {
 		e.warning = true
-		if e.s.keeps(QuirkSaveSplits) {
+		if e.s.keeps(quirkSaveSplits) {
 			e.printf("%s", savedWarning)
 		}
 	}
@@ -322,7 +322,7 @@ func (e *entry) sa(off int) {
 	} else {
 		e.printf(" ")
 	}
-	if !e.s.keeps(QuirkSaveLoses) && e.s.illumos() {
+	if !e.s.keeps(quirkSaveLoses) && e.s.illumos() {
 		if flags&flagInbound != 0 {
 			e.printf("inbound ")
 		}
@@ -377,6 +377,9 @@ func (e *entry) address(off int, name, portName, protoName string, done *bool) e
 
 func (e *entry) key(off int, name string) {
 	bits, salt := int(e.u16(off+4)), int(e.u16(off+6))
+	if bits+salt == 0 && e.s.kame() { // of no cipher; the BSDs have the extension all the same
+		return
+	}
 	e.keys = true
 	e.printf("\t%s ", name)
 	for _, b := range e.part(off+8, (bits+7)/8+salt/8) {

@@ -41,7 +41,7 @@ func (s *session) sendEach(ctx context.Context, c sending) (err error) {
 	count := s.added
 	defer func() {
 		switch { // one command, one success
-		case s.keeps(QuirkCountTargets):
+		case s.keeps(quirkCountTargets):
 		case errors.Is(err, errSent):
 			s.added = count + 1
 		default:
@@ -140,7 +140,7 @@ func (s *session) sendOne(ctx context.Context, c *sending, src, dst netip.Addr) 
 		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s already exists.\n",
 			savedSAType(s.saType(c.satype)), uint32(c.spi), s.blamed(dst))
 		return nil
-	case e == esrch && (c.typ == wire.MsgGet || c.typ == wire.MsgDelete):
+	case (e == esrch || e == enoent && !s.illumos()) && (c.typ == wire.MsgGet || c.typ == wire.MsgDelete):
 		fmt.Fprintf(&c.errs, "Association (type = %s) with spi 0x%x and addr\n%s does not exist.\n",
 			savedSAType(s.saType(c.satype)), uint32(c.spi), s.blamed(dst))
 		return nil
@@ -203,7 +203,7 @@ func (c *sending) listed() bool { return c.typ == wire.MsgGet || c.typ == wire.M
 
 // blamed is the address that "already exists" names.
 func (s *session) blamed(dst netip.Addr) string {
-	if s.numeric && s.keeps(QuirkWrongAddress) && s.lastAddr.IsValid() {
+	if s.numeric && s.keeps(quirkWrongAddress) && s.lastAddr.IsValid() {
 		dst = s.lastAddr
 	}
 	return showAddr(dst.Unmap())
@@ -227,7 +227,7 @@ func (s *session) sendWithout(ctx context.Context, c sending) error {
 			s.reportBare("One of the entered values is incorrect.\n")
 			s.complain(s.diagnosis(h, listedDiagnostic))
 			s.explainRefusal(h, msg)
-			if !s.keeps(QuirkNoDstExit0) {
+			if !s.keeps(quirkNoDstExit0) {
 				return errAbandon
 			}
 		default:

@@ -18,7 +18,7 @@ func (p *parse) number(bits int) (uint64, error) {
 		return 0, p.stop(i, `Expecting a number, not "%s"!`, p.s.show(i))
 	}
 	if bits < 64 && v>>bits != 0 {
-		if !p.s.keeps(QuirkSilentCut) {
+		if !p.s.keeps(quirkSilentCut) {
 			return 0, p.stop(i, "The number %s is too big, the limit is %d.", p.s.show(i), uint64(1)<<bits-1)
 		}
 		v &= 1<<bits - 1
@@ -55,7 +55,7 @@ func (p *parse) address(ctx context.Context, only6 bool, unknown string) (h host
 func (p *parse) inner(ctx context.Context, only6 bool, what string) (h host, prefix uint8, ok bool, err error) {
 	text, i, ok := p.take()
 	if !ok {
-		if p.s.keeps(QuirkCrash) {
+		if p.s.keeps(quirkCrash) {
 			return host{}, 0, false, p.s.crash()
 		}
 		return host{}, 0, false, p.stop(i, "Unexpected end of command line, was expecting an address.")
@@ -90,7 +90,7 @@ func (p *parse) inner(ctx context.Context, only6 bool, what string) (h host, pre
 	}
 	if v4 := h.addrs[0].Is4In6(); v4 && n <= 32 {
 		n += 96
-	} else if v4 && slash && !p.s.keeps(QuirkLenientPrefix) {
+	} else if v4 && slash && !p.s.keeps(quirkLenientPrefix) {
 		return noPrefix()
 	}
 	prefix = uint8(n)
@@ -109,7 +109,7 @@ const (
 // prefix reads a prefix length: of at most 128 bits, unless the original is kept.
 func (p *parse) prefix(text string) (int64, bool) {
 	n, digits, ok := parseLong(text)
-	if !p.s.keeps(QuirkLenientPrefix) && (!digits || strings.Trim(text, "0123456789") != "" || n > 128) {
+	if !p.s.keeps(quirkLenientPrefix) && (!digits || strings.Trim(text, "0123456789") != "" || n > 128) {
 		return 0, false
 	}
 	return int64(int32(n)), ok
@@ -123,14 +123,14 @@ func (p *parse) key(invalid string) (keyValue, bool, error) {
 	}
 	k, digits, count, size, problems := parseKey(text)
 	shown := digits
-	if !p.s.keeps(QuirkEchoKeys) {
+	if !p.s.keeps(quirkEchoKeys) {
 		shown = maskKey(digits)
 	}
 	first := "" // of a piece that goes on
 	for _, problem := range problems {
 		switch problem {
 		case keyBadBits:
-			if !p.s.keeps(QuirkEchoKeys) {
+			if !p.s.keeps(quirkEchoKeys) {
 				count = strings.Repeat("X", len(count))
 			}
 			return keyValue{}, false, p.stop(i, `"%s" is not a bit specifier.`, count)
@@ -139,7 +139,7 @@ func (p *parse) key(invalid string) (keyValue, bool, error) {
 			digits = digits[:max(0, int(size)+3)>>2]
 			shown = shown[:len(digits)]
 		case keyTooBig:
-			if !p.s.keeps(QuirkOnlyPrinted) {
+			if !p.s.keeps(quirkOnlyPrinted) {
 				p.add(i, "bit length %d is too big for %s.", size, shown)
 				return keyValue{}, false, nil
 			}
@@ -176,7 +176,7 @@ func (p *parse) state() (uint8, error) {
 			return uint8(n), nil
 		}
 	}
-	if p.s.keeps(QuirkLarvalState) {
+	if p.s.keeps(quirkLarvalState) {
 		p.warn(`Unknown state type "%s"`, p.s.show(i))
 		return 0, nil
 	}
@@ -206,7 +206,7 @@ func (p *parse) algorithm(rows []Algorithm, kind string) (Algorithm, error) {
 		}
 		return Algorithm{ID: p.s.dial.Auth(uint8(n))}, nil
 	}
-	if p.s.keeps(QuirkOnlyPrinted) {
+	if p.s.keeps(quirkOnlyPrinted) {
 		p.warn(`Unknown %s algorithm type "%s"`, kind, p.s.show(i))
 		return Algorithm{}, nil
 	}
@@ -246,7 +246,7 @@ func (p *parse) identity() (id uint16, name string) {
 	if n, ok := parseUint(text); ok && n <= 65535 {
 		return uint16(n), name
 	}
-	if p.s.keeps(QuirkOnlyPrinted) {
+	if p.s.keeps(quirkOnlyPrinted) {
 		p.warn(`Unknown identity type "%s"`, p.s.show(i))
 		return 0, name
 	}

@@ -2,32 +2,38 @@ package ipseckey
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// To an engine of Linux an SA can be told two things that illumos has other words for, or none: its mode, which illumos
-// sees from the inner addresses, with the request id that ties it to a policy; and the ports of ESP in UDP by source
-// and destination, since an SA has no local side there.
+// To an engine of Linux or of a BSD, an SA can be told two things that illumos has other words for, or none: its mode,
+// which illumos sees from the inner addresses, with the request id that ties it to a policy; and the ports of ESP in
+// UDP by source and destination, since an SA has no local side there. Their dialects have the extensions of KAME for
+// it.
 
-// linux tells whether the engine speaks Linux' dialect.
-func (s *session) linux() bool { return s.dial.Name == wire.Linux().Name }
+// kame tells whether the engine's dialect has what KAME says of an SA.
+func (s *session) kame() bool { return s.dial.Role(wire.KAMEExtXSA2) != wire.RoleUnknown }
 
-// modes are the modes of an SA by their names.
-var modes = []struct {
-	name string
-	mode wire.Mode
-}{{"transport", wire.ModeTransport}, {"tunnel", wire.ModeTunnel}, {"beet", wire.ModeBEET}}
+// modes are the modes of an SA that the engine's dialect has. Of a TCP signature there is none to choose.
+func (s *session) modes() (all []wire.Mode) {
+	for _, m := range []wire.Mode{wire.ModeTransport, wire.ModeTunnel, wire.ModeBEET} {
+		if _, ok := s.dial.ModeNumber(m); ok {
+			all = append(all, m)
+		}
+	}
+	return all
+}
 
-func modeNames() (names []string) {
-	for _, m := range modes {
-		names = append(names, m.name)
+func (s *session) modeNames() (names []string) {
+	for _, m := range s.modes() {
+		names = append(names, m.String())
 	}
 	return names
 }
 
-// linuxAddition is what add and update say in keywords of Linux' own.
-type linuxAddition struct {
+// kameAddition is what add and update say in keywords of KAME's.
+type kameAddition struct {
 	mode         wire.Mode // 0: none was given, which is transport
 	reqID        uint32
 	sport, dport uint16 // of the encapsulation; 0: the usual one
@@ -36,13 +42,13 @@ type linuxAddition struct {
 // natPort is where ESP in UDP goes (RFC 3948).
 const natPort = 4500
 
-func (a *addition) linuxKeyword(k keyword, i int) error {
-	if !a.s.linux() {
+func (a *addition) kameKeyword(k keyword, i int) error {
+	if !a.s.kame() {
 		a.add(i, "An engine of %s knows no %s.", a.s.dial.Name, k.name)
 		a.skip()
 		return nil
 	}
-	l := &a.linux
+	l := &a.kame
 	switch k.kind {
 	case kindMode:
 		if a.twiceSkipping(l.mode != 0, i, "mode") {
@@ -52,14 +58,14 @@ func (a *addition) linuxKeyword(k keyword, i int) error {
 		if !ok {
 			return a.stop(j, "Unexpected end of command line, was expecting a mode.")
 		}
-		for _, m := range modes {
-			if m.name == text {
-				l.mode = m.mode
+		for _, m := range a.s.modes() {
+			if m.String() == text {
+				l.mode = m
 				return nil
 			}
 		}
 		a.add(j, `Unknown mode "%s".`, a.s.show(j))
-		a.suggest(modeNames())
+		a.suggest(a.s.modeNames())
 		return nil
 	case kindReqID:
 		if a.twiceSkipping(l.reqID != 0, i, "request id") {
@@ -74,15 +80,15 @@ func (a *addition) linuxKeyword(k keyword, i int) error {
 	return once(&a.parse, &l.dport, i, "NAT-T destination port")
 }
 
-// checkLinux makes the check that needs all keywords.
-func (a *addition) checkLinux() {
-	if !a.encap && (a.linux.sport != 0 || a.linux.dport != 0) {
+// checkKAME makes the check that needs all keywords.
+func (a *addition) checkKAME() {
+	if !a.encap && (a.kame.sport != 0 || a.kame.dport != 0) {
 		a.add(len(a.s.words), "Must specify 'encap udp' with any NAT-T port.")
 	}
 }
 
 // append appends mode and request id, if one of them was given.
-func (l *linuxAddition) append(d *wire.Dialect, m []byte) []byte {
+func (l *kameAddition) append(d *wire.Dialect, m []byte) []byte {
 	if l.mode == 0 && l.reqID == 0 {
 		return m
 	}
@@ -90,7 +96,7 @@ func (l *linuxAddition) append(d *wire.Dialect, m []byte) []byte {
 }
 
 // appendEncap appends what makes an SA one of ESP in UDP.
-func (l *linuxAddition) appendEncap(d *wire.Dialect, m []byte) []byte {
+func (l *kameAddition) appendEncap(d *wire.Dialect, m []byte) []byte {
 	port := func(p uint16) wire.NATTPort {
 		if p == 0 {
 			p = natPort
@@ -102,8 +108,8 @@ func (l *linuxAddition) appendEncap(d *wire.Dialect, m []byte) []byte {
 	return d.AppendNATTPort(m, wire.KAMEExtXNATTDPort, port(l.dport))
 }
 
-// linuxExtension saves an extension of Linux, if the language has words for it.
-func (e *entry) linuxExtension(raw []byte, t wire.ExtType) (saved bool) {
+// kameExtension saves an extension of KAME's, if the language has words for it.
+func (e *entry) kameExtension(raw []byte, t wire.ExtType) (saved bool) {
 	d := e.s.dial
 	switch t {
 	case wire.KAMEExtXSA2:
@@ -112,10 +118,8 @@ func (e *entry) linuxExtension(raw []byte, t wire.ExtType) (saved bool) {
 			return false
 		}
 		text := ""
-		for _, m := range modes {
-			if m.mode == v.Mode {
-				text = "mode " + m.name + " "
-			}
+		if slices.Contains(e.s.modes(), v.Mode) {
+			text = "mode " + v.Mode.String() + " "
 		}
 		if text == "" && v.Mode != wire.ModeAny {
 			return false

@@ -95,6 +95,44 @@ func TestLinuxWords(t *testing.T) {
 	}
 }
 
+// The BSDs are told the same, in their own layouts; they have no mode beet.
+func TestBSDWords(t *testing.T) {
+	for _, kernel := range []string{"netbsd", "freebsd"} {
+		h := boot(t, kernel)
+		const ends = " src 192.0.2.2 dst 192.0.2.1" // of each SA others: NetBSD's SAs of one pair share mode and ports
+		const akey = " authalg sha1 authkey " + key128 + "00112233"
+		h.must("add esp spi 0x1001"+ends+" encralg null"+akey+"\n"+
+			"add esp spi 0x1002"+ends+"1 encralg aes encrkey "+key128+akey+" mode tunnel reqid 16385\n"+
+			"add esp spi 0x1003"+ends+"2 encralg aes encrkey "+key128+" encap udp nat_sport 10000 nat_dport 4501\n"+
+			"add ah spi 0x1005 src 2001:db8::1 dst 2001:db8::2"+akey+" mode transport\n", "-n")
+		listing := h.must("", "-n", "get", "esp", "spi", "0x1002", "src", "192.0.2.2", "dst",
+			"192.0.2.11")
+		for _, want := range []string{"EXT: mode = 2 (tunnel)\n", "EXT: reqid = 16385\n"} {
+			if !strings.Contains(listing, want) {
+				t.Errorf("%s: no %q in\n%s", kernel, want, listing)
+			}
+		}
+		before := h.dumped()
+		h.must("", "-s", "saved")
+		file := h.files.files["saved"].data.String()
+		if strings.Contains(file, "not saved") || !strings.Contains(file, "nat_dport 4501") {
+			t.Errorf("%s: saved is\n%s", kernel, file)
+		}
+		h.must("", "flush")
+		h.must("", "-n", "-f", "saved")
+		if diff := cmp.Diff(before, h.dumped()); diff != "" {
+			t.Errorf("%s: loaded again (-before +after):\n%s\n%s", kernel, diff, file)
+		}
+		line := "add esp spi 0x1009" + ends + " encralg aes encrkey " + key128 + akey + " mode beet\n"
+		if code, _, errs := h.run(line, "-n"); code != 1 || !strings.Contains(errs, `Unknown mode "beet"`) {
+			t.Errorf("%s: exit %d, %q", kernel, code, errs)
+		}
+		if help := h.must("", "--kernel", kernel, "help", "attr"); !strings.Contains(help, "nat_dport") {
+			t.Errorf("%s: %q", kernel, help)
+		}
+	}
+}
+
 // Flush and dump are refused without a diagnostic where there is none.
 func TestNoDiagnostic(t *testing.T) {
 	d := wire.Linux()
