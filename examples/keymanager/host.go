@@ -70,7 +70,7 @@ func openHost(ctx context.Context, address string, addr, peer netip.Addr, speed 
 // administrator must have done it.
 func (h *host) protect(ctx context.Context) error {
 	p := pfkey.Policy{
-		Direction: wire.KAMEDirOut, Src: pfkey.Host(h.addr), Dst: pfkey.Host(h.peer), Type: wire.KAMEPolicyIPsec,
+		Direction: wire.KAMEDirOut, Src: whole(h.addr), Dst: whole(h.peer), Type: wire.KAMEPolicyIPsec,
 		Templates: []wire.IPsecRequest{{Proto: 50, Mode: wire.ModeTransport, Level: wire.KAMELevelRequire}},
 	}
 	_, err := h.client.UpdatePolicy(ctx, p)
@@ -81,6 +81,14 @@ func (h *host) protect(ctx context.Context) error {
 		h.closers = append(h.closers, func() { _ = h.client.DeletePolicy(context.WithoutCancel(ctx), p) })
 	}
 	return err
+}
+
+// whole selects a host, whatever the protocol.
+func whole(a netip.Addr) wire.Address {
+	const anyProto = 255
+	h := pfkey.Host(a)
+	h.Proto = anyProto
+	return h
 }
 
 // forget deletes all associations with the peer.

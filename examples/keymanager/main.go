@@ -27,8 +27,6 @@ import (
 	"os/signal"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -208,7 +206,7 @@ func (c *cycle) talk(ctx context.Context, from, to *end) error {
 		}
 		sa, err := from.client.Get(ctx, from.manager.outbound(from.newest).SAID)
 		switch {
-		case err != nil && !errors.Is(err, unix.ESRCH):
+		case err != nil && !absent(err):
 			return err
 		case err != nil || sa.Current == nil || sa.Current.Bytes == 0:
 			if err := c.note(ctx); err != nil {

@@ -14,14 +14,16 @@ func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	var out strings.Builder
-	if err := run(t.Context(), nil, &out); err != nil {
-		t.Fatalf("%v\n%s", err, &out)
-	}
-	for _, want := range []string{"192.0.2.1 has established 192.0.2.1/1", "the other end opens it",
-		"192.0.2.2 has deleted 192.0.2.1/1", "\nsuccess: "} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("it does not say %q:\n%s", want, &out)
+	for _, args := range [][]string{nil, {"--engine", "netbsd", "--peer-engine", "freebsd"}} {
+		var out strings.Builder
+		if err := run(t.Context(), args, &out); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, &out)
+		}
+		for _, want := range []string{"192.0.2.1 has established 192.0.2.1/1", "the other end opens it",
+			"192.0.2.2 has deleted 192.0.2.1/1", "\nsuccess: "} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q: it does not say %q:\n%s", args, want, &out)
+			}
 		}
 	}
 }

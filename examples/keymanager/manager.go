@@ -16,12 +16,12 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
-// The only suite of this manager, by names that every dialect knows.
+// The only suite of this manager, by names that every dialect knows. The BSDs propose no shorter keys for encryption.
 const (
 	authName    = "hmac-sha1"
 	authLen     = 20
 	encryptName = "aes-cbc"
-	encryptLen  = 16
+	encryptLen  = 32
 )
 
 // A pair is two security associations, one for each direction, that were negotiated together.
@@ -158,14 +158,15 @@ func (m *manager) onEvent(ctx context.Context, e pfkey.Event) error {
 	return nil
 }
 
-// accepts says whether a proposal has the one suite. Without any combination the choice is key management's.
+// accepts says whether a proposal has the one suite. Without any combination the choice is key management's, and so is
+// that of authentication if a combination has none, as on the BSDs.
 func (m *manager) accepts(p *wire.Proposal) bool {
 	if p == nil || len(p.Combs) == 0 {
 		return true
 	}
 	d := m.client.Dialect()
 	return slices.ContainsFunc(p.Combs, func(c wire.Comb) bool {
-		return d.AuthName(c.Auth) == authName && d.EncryptName(c.Encrypt) == encryptName &&
+		return (c.Auth == wire.AuthNone || d.AuthName(c.Auth) == authName) && d.EncryptName(c.Encrypt) == encryptName &&
 			c.EncryptMinBits <= 8*encryptLen && c.EncryptMaxBits >= 8*encryptLen
 	})
 }
@@ -254,8 +255,24 @@ func (m *manager) establish(ctx context.Context, p *pair) error {
 	delete(m.negotiations, p.id)
 	m.pairs = append(m.pairs, p)
 	m.tell(note{what: "established", pair: p})
+	return m.deleteEnded(ctx)
+}
+
+// deleteEnded deletes the pairs that the kernel has ended without a word: NetBSD tells of no hard limit.
+func (m *manager) deleteEnded(ctx context.Context) error {
+	for _, p := range slices.Clone(m.pairs) {
+		if _, err := m.client.Get(ctx, m.inbound(p).SAID); !absent(err) {
+			continue
+		}
+		if err := m.delete(ctx, p); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// absent says whether a kernel has no such association: the errno is ENOENT on NetBSD.
+func absent(err error) bool { return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) }
 
 // fail gives a negotiation up, and takes back what it has made.
 func (m *manager) fail(ctx context.Context, p *pair, err error) error {
@@ -289,7 +306,7 @@ func (m *manager) delete(ctx context.Context, p *pair) error {
 		if sa.SPI == 0 {
 			continue // the peer has not answered
 		}
-		if err := m.client.Delete(ctx, sa.SAID); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := m.client.Delete(ctx, sa.SAID); err != nil && !absent(err) {
 			return err
 		}
 	}

@@ -40,9 +40,9 @@ type machine struct {
 }
 
 func newMachine(t *testing.T, kernel string, addr, peer netip.Addr, options ...pfkeytest.HostOption) *machine {
-	policy := fmt.Sprintf("{raddr %s dir out} ipsec {encr_algs aes encr_auth_algs sha1}", peer)
-	if kernel == "linux" {
-		policy = fmt.Sprintf("spdadd %s %s any -P out ipsec esp/transport//require;", addr, peer)
+	policy := fmt.Sprintf("spdadd %s %s any -P out ipsec esp/transport//require;", addr, peer)
+	if kernel == "illumos" {
+		policy = fmt.Sprintf("{raddr %s dir out} ipsec {encr_algs aes encr_auth_algs sha1}", peer)
 	}
 	options = append(options, pfkeytest.Kernel(kernel), pfkeytest.Addr(addr.String()), pfkeytest.Policy(policy),
 		pfkeytest.Seed(addr.String()))
@@ -168,15 +168,15 @@ func TestManagers(t *testing.T) {
 				if toA2 == toA1 || toB2 == toB1 {
 					t.Fatalf("the keys were not renewed: %s %s, %s %s", toA1, toA2, toB1, toB2)
 				}
-				a.says(b, "and with new keys?", toB2)
-				b.says(a, "as before", toA2)
+				a.says(b, "and with new keys?", either(ka, toB1, toB2))
+				b.says(a, "as before", either(kb, toA1, toA2))
 
 				for _, m := range []*machine{a, b} {
 					m.Advance((testHard - testSoft + 60) * time.Second)
 				}
 				for range 2 {
-					a.waitFor(wire.MsgDelete)
-					b.waitFor(wire.MsgDelete)
+					a.waitForEnd(ka)
+					b.waitForEnd(kb)
 				}
 				want := []wire.SPI{toA2, toB2}
 				slices.Sort(want)
@@ -189,6 +189,21 @@ func TestManagers(t *testing.T) {
 				a.says(b, "good", toB2)
 			})
 		}
+	}
+}
+
+// either is the SPI that a kernel uses as long as it has two: FreeBSD the one that is older.
+func either(kernel string, older, newer wire.SPI) wire.SPI {
+	if kernel == "freebsd" {
+		return older
+	}
+	return newer
+}
+
+// waitForEnd waits until the manager deletes an association. NetBSD has done it, without a word.
+func (m *machine) waitForEnd(kernel string) {
+	if kernel != "netbsd" {
+		m.waitFor(wire.MsgDelete)
 	}
 }
 
@@ -214,8 +229,8 @@ func TestRefused(t *testing.T) {
 			if n := <-b.notes; n.what != "failed" || !errors.Is(n.err, unix.ENOMEM) {
 				t.Errorf("%s says %+v", addrB, n)
 			}
-			if name == "linux" {
-				a.Advance(time.Minute) // it does not ask again so soon
+			if name != "illumos" {
+				a.Advance(time.Minute) // they do not ask again so soon
 			}
 			a.InjectOutbound(datagram(addrA, addrB, "again?"))
 			spi := a.spiOf(a.waitFor(wire.MsgAdd))

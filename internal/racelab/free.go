@@ -190,7 +190,7 @@ func newMachine(ctx context.Context, variant string, now func() time.Time) (m *m
 		return m, err
 	}
 	ps := pfkey.NewServer(e, pfkey.ServerOptions{})
-	pp := packetport.NewServer(e, packetport.Options{Name: e.Name()})
+	pp := packetport.NewServer(e, packetport.ServerOptions{Name: e.Name()})
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = ps.Serve(context.Background(), messages) })
 	serving.Go(func() { _ = pp.Serve(context.Background(), packets) })

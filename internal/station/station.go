@@ -115,10 +115,12 @@ func (s *Station) open(o *Options) {
 		Sockets: s.engine.List,
 		Traced:  s.traces.begin,
 	})
-	s.packets = packetport.NewServer(o.Packets, packetport.Options{Name: name, Check: pfkey.CheckPeer, Log: o.Log})
+	s.packets = packetport.NewServer(o.Packets, packetport.ServerOptions{
+		Name: name, Check: pfkey.CheckPeer, Log: o.Log,
+	})
 	counters := map[string]func() any{
 		"pfkey":   func() any { return s.sockets.Counters() },
-		"packets": func() any { return s.packets.Stats() },
+		"packets": func() any { return s.packets.Counters() },
 		"attach":  func() any { return s.desk.Counters() },
 		"traces":  func() any { return s.traces.Counters() },
 	}

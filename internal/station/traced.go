@@ -40,7 +40,10 @@ func (ts *traces) begin(r launch.TraceRequest) (*pfkey.Server, func(), error) {
 		return nil, nil, err
 	}
 	r.File.Close()
-	o := trace.Options{Pcapng: r.Format == launch.TracePcapng, ShowKeys: r.ShowKeys, Now: ts.engine.Now}
+	o := trace.Options{ShowKeys: r.ShowKeys, Now: ts.engine.Now}
+	if r.Format == launch.TracePcapng {
+		o.Format = trace.Pcapng
+	}
 	if ts.engine.Virtual() {
 		o.Machine = time.Now
 	}
