@@ -107,6 +107,9 @@ func TestRunTraceEnds(t *testing.T) {
 		{"standard output", []string{"--trace", "-", "--", client, "add"}, 0,
 			`(?s)^(added\n)?# PF_KEY.*\n20\S+Z socket 1 process \d+ > ADD esp.*\n` +
 				`# the end; records: 4, missing: 0\n(added\n)?$`, `^$`},
+		{"a hosted socket", []string{"--kernel", "freebsd", "--hosted", "--trace", "-", "--", client, "add"}, 0,
+			`(?s)> ADD esp.*ADDRESS_DST.* 10 02 +length = 16, family = 2 .*< ADD esp.* 10 02 +length = 16, family = 2 `,
+			`^$`},
 		{"two times", []string{"--clock", "virtual", "--trace", "-", "--", client, "add"}, 0,
 			`\n20\S+Z 20\S+Z socket 1 process \d+ > ADD esp`, `^$`},
 		{"full", []string{"--trace", "/dev/full", "--", client, "add"}, 1, `^added\n$`,

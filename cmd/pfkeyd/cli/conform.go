@@ -25,9 +25,9 @@ func (e *env) conform() *cobra.Command {
 	c := conform.Config{Patience: patience}
 	w := &reporter{out: e.stdout}
 	var name, against string
-	var addrs, options []string
+	var addrs, options, on []string
 	cmd := &cobra.Command{
-		Use:   "conform --kernel NAME [PATH...]",
+		Use:   "conform [--kernel NAME] [PATH...]",
 		Short: "Play recordings of a real kernel and compare byte for byte",
 		Long: `Plays recordings of a real kernel and compares what comes back byte for byte. A PATH
 is a recording (*.jsonl), a capture (NAME.pcap with NAME.json beside it), or a folder
@@ -37,8 +37,18 @@ compressed with gzip; one has at most 256 MiB, uncompressed.
 They are played on an engine made for each scenario, in virtual time. With --against
 they are played on a kernel that runs already: an engine behind its socket, or af_key:,
 the real kernel of this host, in network namespaces of their own (this needs root and
-the program ip). What cannot be judged there is counted and named.`,
+the program ip). What cannot be judged there is counted and named.
+
+With --compare KERNEL,... one scenario is played on each of these kernels, whichever
+kernel it was written for, and what they answer is shown side by side, step by step;
+those that answer the same share a line. PATH is a file, or the name of a scenario
+that is built in. Messages are written anew in the words of each kernel; what one of
+them has no words for is told. -o and --fault have no use here.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if on != nil {
+				return e.compareWith(cmd, on, name, args, c.Run, w, addrs != nil || options != nil || against != "" ||
+					c.Fault != "")
+			}
 			c.Paths, c.ShowKeys, w.colour = args, w.showKeys, bool(e.colour.Wanted(e.stdout))
 			var err error
 			if c.Addrs, err = parseAddrs(addrs); err != nil {
@@ -72,6 +82,8 @@ the program ip). What cannot be judged there is counted and named.`,
 		"the kernel whose recordings are played: "+strings.Join(kernels.Names(), ", "))
 	f.StringVar(&against, "against", "",
 		"the `ADDRESS` of a running kernel to play on: KERNEL:PATH, or af_key: for this host's")
+	f.StringSliceVar(&on, "compare", nil,
+		"play one scenario on each of these `KERNELS` and show what they answer side by side")
 	f.StringVar(&c.Run, "run", "",
 		"only scenarios whose `NAME`, also behind that of its folder as in illumos/getspi/timeout, "+
 			"matches this regular expression")

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/packetline"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -188,7 +189,7 @@ func (d *demo) judge(v packetport.Verdict, n int, want packet.Kind, reason strin
 	case packet.Queued:
 		what = "waits on the LARVAL SA"
 	case packet.Delivered:
-		what = packetport.Line(v.Inner)
+		what = packetline.Of(v.Inner)
 	case packet.Dropped:
 		what = fmt.Sprintf("%s (%s)", v.Reason, v.Counter)
 	}

@@ -392,7 +392,8 @@ func (l *talker) control(at netip.Addr, f func(fd int) error) error {
 func TestPacketsWithOptions(t *testing.T) {
 	asked(t)
 	ctx := t.Context()
-	r := newRig(t)
+	r := newRig(t, "linux")
+	r.theirs = dialed(t, "af_key:")
 	var n tally
 	for _, o := range []struct {
 		name   string

@@ -12,6 +12,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/launch"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // runKernel is what most programs that people have speak to.
@@ -30,6 +31,7 @@ type runFlags struct {
 	trace     string
 	showKeys  bool
 	launch    launch.Options
+	hosted    bool
 	engineArg []string // the options in serve as they were given, for the engine's process
 }
 
@@ -58,6 +60,11 @@ When the program's send returns, the kernel has handled the message: the answer 
 in the socket, however the program looks for it, and what the kernel refuses fails
 the send. For that, run stops every call that sends, writes or opens a file, and
 each takes about 10 microseconds longer. --no-gate switches that off.
+
+A program that was made for another system and compiled on this one, with the headers of
+'pfkeyd headers', has this machine's socket addresses in its messages. With --hosted its
+sockets take and give them: in a copy of each message, the addresses and errno numbers
+are translated. The engine, its ports and the trace have the kernel's own.
 
 SIGINT, SIGQUIT and SIGTERM reach every process under run, also one that loses its
 parent later. SIGHUP, SIGUSR1 and SIGUSR2 reach the program and the daemons that it
@@ -102,6 +109,8 @@ cannot hide their memory (PR_SET_DUMPABLE).`,
 		"write every message both ways into `FILE`, \"-\" for standard output: "+
 			"pcapng if its name ends so, else text; key bytes are zero")
 	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
+	flags.BoolVar(&f.hosted, "hosted", false,
+		"have this machine's socket addresses and errno numbers in the programs' messages, for those of another system")
 	flags.BoolVar(&f.launch.NoGate, "no-gate", false,
 		"stop no call that sends, writes or opens a file: "+
 			"faster, but answers and errors come late, and some programs fail")
@@ -134,7 +143,7 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 		f.engineArg = append(f.engineArg, "--"+flag.Name+"="+flag.Value.String())
 	})
 	if f.engine == "" {
-		return nil
+		return f.checkHosted(f.serve.kernel)
 	}
 	foreign = slices.DeleteFunc(foreign, func(name string) bool { return name == "--verbose" })
 	if len(foreign) > 0 {
@@ -147,6 +156,18 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 	}
 	if a.Kernel == pfkey.HostKernel {
 		return command.Usagef("%s: the host's own kernel needs no run", a)
+	}
+	return f.checkHosted(a.Kernel)
+}
+
+// checkHosted says whether the kernel's messages can be those of programs of this machine.
+func (f *runFlags) checkHosted(kernel string) error {
+	d, ok := wire.ByName(kernel)
+	if !f.hosted || !ok { // one that is unknown is another's to complain about
+		return nil
+	}
+	if _, err := wire.NewHosting(d, wire.Linux()); err != nil {
+		return command.Usagef("--hosted: %w", err)
 	}
 	return nil
 }

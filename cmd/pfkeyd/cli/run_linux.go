@@ -81,7 +81,7 @@ func (e *env) runProgram(ctx context.Context, f *runFlags, args []string) (err e
 			}
 		}()
 	}
-	if r.board, err = launch.NewSwitchboard(r.log); err != nil {
+	if r.board, err = launch.NewSwitchboard(launch.SwitchboardOptions{Log: r.log, Hosted: f.hosted}); err != nil {
 		return command.Failed(err)
 	}
 	defer r.stopEngine()
@@ -166,7 +166,7 @@ func (r *runner) supervise(ctx context.Context, cmd *exec.Cmd) error {
 	cancel()
 	helpers.Wait()
 	r.bury()
-	r.log.Debug("all programs are gone", "counts", fmt.Sprintf("%+v", p.Counts()))
+	r.log.Debug("all programs are gone", "counts", fmt.Sprintf("%+v", p.Counters()))
 	switch {
 	case err != nil:
 		return command.Failed(err)
@@ -302,7 +302,7 @@ func (r *runner) succeed(ctx context.Context) {
 		if time.Since(begin) > grownUp {
 			pause = firstPause
 		}
-		r.env.sayf("the engine is gone; sockets that wait for a new one: %d", r.board.Open())
+		r.env.sayf("the engine is gone; sockets that wait for a new one: %d", r.board.Sockets())
 		for said := false; ctx.Err() == nil; {
 			wait(pause)
 			pause = min(2*pause, lastPause)

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pfkeyd/pfkeyd/launch"
+	"github.com/pfkeyd/pfkeyd/internal/processes"
 )
 
 var (
@@ -70,11 +70,11 @@ func (r *runner) tellAll(sig syscall.Signal) {
 		foreground = foregroundGroup()
 	}
 	r.told, r.ending = map[int]bool{}, sig
-	for _, child := range launch.Children(os.Getpid()) {
+	for _, child := range processes.Children(os.Getpid()) {
 		if r.ownLocked(child) {
 			continue
 		}
-		for _, pid := range append(launch.Descendants(child), child) {
+		for _, pid := range append(processes.Descendants(child), child) {
 			r.told[pid] = true
 			if group, err := unix.Getpgid(pid); err != nil || foreground != 0 && group == foreground {
 				continue
@@ -125,7 +125,7 @@ func (r *runner) bury() {
 
 // orphansLocked are the children that this process has got and not made. It needs r.mu.
 func (r *runner) orphansLocked() (pids []int) {
-	for _, pid := range launch.Children(os.Getpid()) {
+	for _, pid := range processes.Children(os.Getpid()) {
 		if pid != r.pid && !r.ownLocked(pid) {
 			pids = append(pids, pid)
 		}
