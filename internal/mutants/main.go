@@ -1,8 +1,9 @@
 // Command mutants breaks a kernel on purpose and counts how often that is noticed: a recording that nobody's mistake
-// can fail proves nothing. It makes mutants of kernel/NAME from the syntax tree: two neighbouring checks swapped, a
-// recipient changed, a field of a reply dropped, and the like. All of them are built at once, each as a copy of its
-// function that is chosen by number when the program runs, by means of an overlay, so that the tree is never touched.
-// The recordings are played on each mutant until the first difference; those that survive get the tests.
+// can fail proves nothing. It makes mutants of kernel/NAME, or of what kernels share (target.go), from the syntax tree:
+// two neighbouring checks swapped, a recipient changed, a field of a reply dropped, and the like. All of them are built
+// at once, each as a copy of its function that is chosen by number when the program runs, by means of an overlay, so
+// that the tree is never touched. The recordings are played on each mutant until the first difference; those that
+// survive get the tests.
 //
 //	go run ./internal/mutants -kernel linux            # "make mutants" does it for each kernel
 //	go run ./internal/mutants -kernel linux -ops all   # more kinds of change, see below
@@ -44,11 +45,14 @@ import (
 // timeout is what catches a mutant that does nothing any more, or an innocent one on a machine that is very busy.
 const timeout = "timeout"
 
+// unreached stands for a function that no recording runs.
+const unreached = "unreached"
+
 // environment tells a program that was built with mutants which of them to be.
 const environment = "PFKEYD_MUTANT"
 
 type options struct {
-	kernel   string
+	kernel   string // the name of a target
 	ops      string
 	run      string
 	sample   int
@@ -68,7 +72,7 @@ func main() {
 	defer stop()
 	var o options
 	f := flag.NewFlagSet("mutants", flag.ContinueOnError)
-	f.StringVar(&o.kernel, "kernel", "illumos", "the kernel to break: illumos or linux; or policyfile")
+	f.StringVar(&o.kernel, "kernel", "illumos", "what to break: "+strings.Join(slices.Sorted(maps.Keys(targets)), ", "))
 	f.StringVar(&o.ops, "ops", "swap,recipient,field,code",
 		"kinds of mutants, with commas between; all: every kind there is")
 	f.StringVar(&o.run, "run", "", "only mutants whose name matches this regular expression")
@@ -126,8 +130,11 @@ func choose(all []*mutant, o options) ([]*mutant, error) {
 
 func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	start := time.Now()
-	dir := folder(o.kernel)
-	src, err := load(dir)
+	aim, ok := targets[o.kernel]
+	if !ok {
+		return false, fmt.Errorf("nothing is called %q here", o.kernel)
+	}
+	src, err := load(aim.folders...)
 	if err != nil {
 		return false, err
 	}
@@ -152,15 +159,15 @@ func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	}
 	defer os.RemoveAll(tmp)
 
-	b := &build{src: src, dir: tmp}
+	b := &build{src: src, users: aim.users, dir: tmp}
 	chosen, err = b.compile(ctx, chosen)
 	if err != nil {
 		return false, err
 	}
 	built := time.Since(start)
-	fmt.Fprintf(out, "%d mutants of %s, %d do not compile; built in %.1f s\n", len(chosen), dir, len(b.refused),
-		built.Seconds())
-	if folders[o.kernel] != nil {
+	fmt.Fprintf(out, "%d mutants of %s, %d do not compile; built in %.1f s\n", len(chosen),
+		strings.Join(aim.folders, ", "), len(b.refused), built.Seconds())
+	if aim.played != nil {
 		if err := b.recordings(ctx, chosen, o); err != nil {
 			return false, err
 		}
@@ -250,8 +257,9 @@ func report(out io.Writer, all, chosen []*mutant, known *knownList, o options, t
 // build is a program with mutants in it.
 type build struct {
 	src     *source
-	dir     string // for everything that is made
-	overlay string // file name
+	users   []string // packages whose tests look at it, beside its own
+	dir     string   // for everything that is made
+	overlay string   // file name
 	refused []*mutant
 }
 
@@ -272,8 +280,11 @@ func (b *build) compile(ctx context.Context, chosen []*mutant) ([]*mutant, error
 		if err := os.WriteFile(b.overlay, j, 0o600); err != nil {
 			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, "go", "build", "-overlay", b.overlay,
-			"-gcflags="+module+"/"+b.src.dir+"/...=-e", "-o", b.program(), "./internal/mutants")
+		args := []string{"build", "-overlay", b.overlay, "-o", b.program()}
+		for _, dir := range b.src.dirs {
+			args = append(args, "-gcflags="+module+"/"+dir+"/...=-e") // all errors, not the first ten
+		}
+		cmd := exec.CommandContext(ctx, "go", append(args, "./internal/mutants")...)
 		msg, err := cmd.CombinedOutput()
 		if err == nil {
 			return chosen, nil
@@ -323,11 +334,16 @@ func (b *build) recordings(ctx context.Context, chosen []*mutant, o options) err
 			var p *process
 			for m := range queue {
 				if p == nil {
-					p = b.start(ctx, o)
+					p = b.start(ctx, o, nil)
 				}
-				if m.caughtBy = p.try(m, o.patience); p.dead {
+				if m.caughtBy = p.try(m, m.site.number, o.patience); p.dead {
 					p.end()
 					p = nil
+				}
+				if m.caughtBy == unreached { // it may have run as the program started, to make a table
+					q := b.start(ctx, o, m)
+					m.caughtBy = q.try(m, everywhere, o.patience)
+					q.end()
 				}
 			}
 			if p != nil {
@@ -354,8 +370,9 @@ type process struct {
 	dead  bool
 }
 
-func (b *build) start(ctx context.Context, o options) *process {
-	p := &process{cmd: limited(ctx, nil, b.program(), "-mode", "play", "-kernel", o.kernel, "-dir", b.dir),
+// start starts one, which is a mutant from its start on unless m is nil.
+func (b *build) start(ctx context.Context, o options, m *mutant) *process {
+	p := &process{cmd: limited(ctx, m, b.program(), "-mode", "play", "-kernel", o.kernel, "-dir", b.dir),
 		lines: make(chan string, 1)}
 	in, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -375,12 +392,12 @@ func (b *build) start(ctx context.Context, o options) *process {
 	return p
 }
 
-// try says by what a mutant was caught; empty if it survives.
-func (p *process) try(m *mutant, patience time.Duration) string {
+// try says by what a mutant of a site was caught; empty if it survives.
+func (p *process) try(m *mutant, site int, patience time.Duration) string {
 	if p.dead {
 		return "the player does not start"
 	}
-	if _, err := fmt.Fprintln(p.in, m.number, m.site.number); err != nil {
+	if _, err := fmt.Fprintln(p.in, m.number, site); err != nil {
 		p.dead = true
 		return "crash"
 	}
@@ -414,28 +431,15 @@ func (p *process) end() {
 	_ = p.cmd.Wait() // how it ends does not matter
 }
 
-// packages are those whose tests look at a kernel. Those of package conform play the recordings, which has been done.
+// packages are those whose tests look at what is broken. Those of package conform play the recordings, which has been
+// done.
 func (b *build) packages() (names []string) {
 	for _, f := range b.src.files {
 		if name := "./" + f.folder(); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
-	if b.src.dir == folder(policyfile) {
-		return names
-	}
-	return append(names, "./pfkey/pfkeytest")
-}
-
-// policyfile is named like a kernel: what kernels are given by files of policies, of which there are no recordings.
-const policyfile = "policyfile"
-
-// folder is where the source of a kernel lies.
-func folder(kernel string) string {
-	if kernel == policyfile {
-		return "internal/policyfile"
-	}
-	return "kernel/" + kernel
+	return append(names, b.users...)
 }
 
 // tester is the tests of a package, built.

@@ -24,27 +24,36 @@ import (
 // it.
 var hits func() []int
 
-// folders of the recordings of a kernel, in testdata/golden.
-var folders = map[string][]string{"illumos": {"illumos"}, "linux": {"linux-6.1", "linux-live"}}
-
 // patience is how long one recording may take, which is a thousand times what it takes.
 const patience = 3 * time.Second
 
-// player plays recordings on the kernel that is built into this program.
+// player plays recordings on the kernels that are built into this program.
 type player struct {
-	kernel string
-	lines  [][]byte // one recording each
-	file   string   // where they are put to be played
+	lines []line
+	file  string // where they are put to be played
 }
 
-func newPlayer(kernel, dir string) (*player, error) {
-	p := &player{kernel: kernel, file: filepath.Join(dir, fmt.Sprintf("play%d.jsonl", os.Getpid()))}
-	if folders[kernel] == nil {
-		return nil, fmt.Errorf("there are no recordings of %q", kernel)
+// line is one recording, and the kernel that it is of.
+type line struct {
+	kernel string
+	text   []byte
+}
+
+func newPlayer(name, dir string) (*player, error) {
+	p := &player{file: filepath.Join(dir, fmt.Sprintf("play%d.jsonl", os.Getpid()))}
+	aim := targets[name]
+	if aim.played == nil {
+		return nil, fmt.Errorf("there are no recordings of %q", name)
 	}
-	for _, folder := range folders[kernel] {
-		if err := fs.WalkDir(golden.Files, folder, p.take); err != nil {
+	for _, kernel := range aim.played {
+		k, err := kernels.ByName(kernel)
+		if err != nil {
 			return nil, err
+		}
+		for _, folder := range k.Builtin {
+			if err := p.takeAll(kernel, folder); err != nil {
+				return nil, err
+			}
 		}
 	}
 	// Mixed, so that the first few are of all kinds; always in the same way.
@@ -53,11 +62,18 @@ func newPlayer(kernel, dir string) (*player, error) {
 	return p, nil
 }
 
-// take adds the recordings of a file; it is a [fs.WalkDirFunc].
-func (p *player) take(name string, _ fs.DirEntry, err error) error {
-	if err != nil || !strings.HasSuffix(name, ".jsonl.gz") {
-		return err
-	}
+// takeAll adds the recordings of a folder of testdata/golden.
+func (p *player) takeAll(kernel, folder string) error {
+	return fs.WalkDir(golden.Files, folder, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".jsonl.gz") {
+			return err
+		}
+		return p.take(kernel, name)
+	})
+}
+
+// take adds the recordings of a file.
+func (p *player) take(kernel, name string) error {
 	file, err := golden.Files.Open(name)
 	if err != nil {
 		return err
@@ -68,8 +84,8 @@ func (p *player) take(name string, _ fs.DirEntry, err error) error {
 		return err
 	}
 	text, err := io.ReadAll(unzipped)
-	for line := range strings.Lines(string(text)) {
-		p.lines = append(p.lines, []byte(line))
+	for l := range bytes.Lines(text) {
+		p.lines = append(p.lines, line{kernel, l})
 	}
 	return err
 }
@@ -77,9 +93,24 @@ func (p *player) take(name string, _ fs.DirEntry, err error) error {
 // play plays some of the recordings, with a fault of that name if it has one, and returns the place in which of the
 // first that fails, -1 if none does.
 func (p *player) play(which []int, fault string) (failed int, err error) {
+	for first := 0; first < len(which); {
+		kernel, end := p.lines[which[first]].kernel, first+1
+		for end < len(which) && p.lines[which[end]].kernel == kernel {
+			end++
+		}
+		if failed, err = p.playOn(kernel, which[first:end], fault); err != nil || failed >= 0 {
+			return first + failed, err
+		}
+		first = end
+	}
+	return -1, nil
+}
+
+// playOn is play for recordings of one kernel.
+func (p *player) playOn(kernel string, which []int, fault string) (failed int, err error) {
 	var text []byte
 	for _, i := range which {
-		text = append(text, p.lines[i]...)
+		text = append(text, p.lines[i].text...)
 	}
 	if err := os.WriteFile(p.file, text, 0o600); err != nil {
 		return 0, err
@@ -88,7 +119,7 @@ func (p *player) play(which []int, fault string) (failed int, err error) {
 	defer stop()
 	failed = -1
 	played := 0
-	k, err := kernels.ByName(p.kernel)
+	k, err := kernels.ByName(kernel)
 	if err != nil {
 		return 0, err
 	}
@@ -108,8 +139,8 @@ func (p *player) play(which []int, fault string) (failed int, err error) {
 
 // reach plays every recording on the unbroken kernel and writes, for each function that has mutants, which recordings
 // run it.
-func reach(kernel, dir string) error {
-	p, err := newPlayer(kernel, dir)
+func reach(target, dir string) error {
+	p, err := newPlayer(target, dir)
 	if err != nil {
 		return err
 	}
@@ -117,7 +148,7 @@ func reach(kernel, dir string) error {
 	hits()
 	for i := range p.lines {
 		if failed, err := p.play([]int{i}, ""); err != nil || failed >= 0 {
-			return fmt.Errorf("a recording fails on the unbroken kernel: %.100s (%v)", p.lines[i], err)
+			return fmt.Errorf("a recording fails on the unbroken kernel: %.100s (%v)", p.lines[i].text, err)
 		}
 		for _, fn := range hits() {
 			reached[fn] = append(reached[fn], i)
@@ -131,9 +162,9 @@ func reach(kernel, dir string) error {
 }
 
 // playAll reads lines of a mutant's number and that of its function, and answers each with the recording that catches
-// it, or "survives".
-func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
-	p, err := newPlayer(kernel, dir)
+// it, "survives", or "unreached" if no recording runs the function.
+func playAll(target, dir string, in io.Reader, out io.Writer) error {
+	p, err := newPlayer(target, dir)
 	if err != nil {
 		return err
 	}
@@ -149,8 +180,9 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 	raced := map[int]bool{} // recordings of a race, which pass with the fault that the real kernel has, too
 	for i := range all {
 		all[i] = i
-		raced[i] = bytes.Contains(p.lines[i][:min(64, len(p.lines[i]))], []byte(`"interleave/`)) &&
-			!bytes.Contains(p.lines[i], []byte(`"panic"`))
+		text := p.lines[i].text
+		raced[i] = bytes.Contains(text[:min(64, len(text))], []byte(`"interleave/`)) &&
+			!bytes.Contains(text, []byte(`"panic"`))
 	}
 	killers := map[int][]int{} // what has caught other mutants of a function is played first
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -162,6 +194,9 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 		which := reached[fn]
 		if fn == everywhere {
 			which = all
+		} else if len(which) == 0 {
+			fmt.Fprintln(out, unreached)
+			continue
 		}
 		start := time.Now()
 		by := -1
@@ -175,7 +210,7 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 				break
 			}
 		}
-		if some := only(which, raced); by < 0 && kernel == "illumos" && len(some) > 0 {
+		if some := only(which, raced); by < 0 && len(some) > 0 {
 			failed, err := p.play(some, "larval-window")
 			if err != nil {
 				return err
@@ -189,7 +224,7 @@ func playAll(kernel, dir string, in io.Reader, out io.Writer) error {
 			continue
 		}
 		var sc struct{ Name string }
-		if err := json.Unmarshal(p.lines[by], &sc); err != nil {
+		if err := json.Unmarshal(p.lines[by].text, &sc); err != nil {
 			return err
 		}
 		fmt.Fprintln(out, sc.Name)

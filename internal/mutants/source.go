@@ -45,33 +45,42 @@ const everywhere = 0
 
 type file struct {
 	path  string // slashes, from the root of the module
-	short string // the same from the folder of the kernel
+	short string // the same from the folder that is broken, or from the one above if there are several
 	ast   *ast.File
 	sites []*site
 }
 
-// source is the packages of a kernel: that of its folder, and those below it.
+// source is the packages of some folders, and those below them.
 type source struct {
-	dir   string // slashes, from the root of the module
+	dirs  []string // slashes, from the root of the module
 	fset  *token.FileSet
 	files []*file
 }
 
 const module = "github.com/pfkeyd/pfkeyd"
 
-// load parses the packages in and below a folder of this module, whose root is the current folder.
-func load(dir string) (*source, error) {
+// load parses the packages in and below folders of this module, whose root is the current folder. If there are several
+// they are side by side.
+func load(dirs ...string) (*source, error) {
 	sites := 0
-	s := &source{dir: filepath.ToSlash(dir), fset: token.NewFileSet()}
+	s := &source{fset: token.NewFileSet()}
 	var names []string
-	err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
-		if filepath.Ext(name) == ".go" {
-			names = append(names, name)
+	for _, dir := range dirs {
+		s.dirs = append(s.dirs, filepath.ToSlash(dir))
+		before := len(names)
+		err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+			if filepath.Ext(name) == ".go" {
+				names = append(names, name)
+			}
+			return err
+		})
+		if err != nil || len(names) == before {
+			return nil, fmt.Errorf("no Go files in %s", dir)
 		}
-		return err
-	})
-	if err != nil || len(names) == 0 {
-		return nil, fmt.Errorf("no Go files in %s", dir)
+	}
+	base := dirs[0]
+	if len(dirs) > 1 {
+		base = filepath.Dir(base)
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, "_test.go") {
@@ -82,7 +91,7 @@ func load(dir string) (*source, error) {
 		if err != nil {
 			return nil, err
 		}
-		short, err := filepath.Rel(dir, name)
+		short, err := filepath.Rel(base, name)
 		if err != nil {
 			return nil, err
 		}
@@ -196,7 +205,8 @@ const (
 )
 
 // write makes the files with the given mutants in dir. Each function that has some gets a head that hands over to the
-// copy that is chosen; an entry, which is New of a kernel, reads the choice, and tables are set anew there.
+// copy that is chosen. Each package reads the choice as the program starts, before anything else in it; an entry, which
+// is New of a kernel, reads it again, and tables are set anew.
 func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 	w := &written{replace: map[string]string{}, spans: map[string][]span{}}
 	of := map[*site][]*mutant{}
@@ -262,7 +272,7 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 	}
 	for folder, name := range packages {
 		var below []string
-		if folder == s.dir {
+		if folder == s.dirs[0] {
 			for other := range packages {
 				if other != folder {
 					below = append(below, other)
@@ -274,7 +284,7 @@ func (s *source) write(dir string, chosen []*mutant) (*written, error) {
 		}
 	}
 	hook := fmt.Sprintf("package main\n\nimport kernel %q\n\nfunc init() { hits = kernel.MutantHits_ }\n",
-		module+"/"+s.dir)
+		module+"/"+s.dirs[0])
 	return w, w.add(dir, "internal/mutants/hook_overlay.go", []byte(hook))
 }
 
@@ -286,17 +296,19 @@ func (s *source) choice(name string, tables, below []string) []byte {
 	for i, folder := range below {
 		fmt.Fprintf(&b, "below%d_ %q\n", i, module+"/"+folder)
 	}
-	fmt.Fprintf(&b, ")\n\nvar %s int\n\n// %s is for the program that breaks the kernel.\nfunc %s() {\n", chosenVar,
-		loadFunc, loadFunc)
+	fmt.Fprintf(&b, ")\n\nvar %s = mutantRead_()\n\nfunc mutantRead_() int {\nn, _ := strconv.Atoi(os.Getenv(%q))\n"+
+		"return n\n}\n", chosenVar, environment)
+	fmt.Fprintf(&b, "\nvar mutantTables_ int // the mutant for which they are set\n\n// %s is for the program that breaks "+
+		"the kernel.\nfunc %s() {\n", loadFunc, loadFunc)
 	for i := range below {
 		fmt.Fprintf(&b, "below%d_.%s()\n", i, loadFunc)
 	}
-	fmt.Fprintf(&b, "n, _ := strconv.Atoi(os.Getenv(%q))\nif n == %s {\nreturn\n}\n%s = n\n", environment, chosenVar,
-		chosenVar)
+	fmt.Fprintf(&b, "n := mutantRead_()\nif n == mutantTables_ {\nreturn\n}\n%s, mutantTables_ = n, n\n", chosenVar)
 	for _, t := range tables {
 		fmt.Fprintf(&b, "%s()\n", t)
 	}
-	b.WriteString("}\n\nfunc mutantFirst_(b []byte, _ ...any) []byte { return b }\n")
+	fmt.Fprintf(&b, "}\n\nfunc init() { %s() }\n", loadFunc)
+	b.WriteString("\nfunc mutantFirst_(b []byte, _ ...any) []byte { return b }\n")
 	last := 0
 	for _, f := range s.files {
 		for _, at := range f.sites {
@@ -313,10 +325,9 @@ func (s *source) choice(name string, tables, below []string) []byte {
 	return b.Bytes()
 }
 
-// isEntry says whether it is by a function of that name that others begin to use the source.
-func (s *source) isEntry(name string) bool {
-	return name == "New" || s.dir == folder(policyfile) && ast.IsExported(name)
-}
+// isEntry says whether it is by a function that others begin to use a kernel. A process that plays is one mutant after
+// the other, so it reads again there which one it is.
+func (at *site) isEntry() bool { return at.fn.Recv == nil && at.fn.Name.Name == "New" }
 
 // folder is that of the file's package.
 func (f *file) folder() string { return path.Dir(f.path) }
@@ -361,7 +372,7 @@ func mutantName(fn *ast.FuncDecl, m *mutant) string {
 // head is what stands before the body of a function that has mutants.
 func (s *source) head(at *site, ms []*mutant) (head []ast.Stmt) {
 	fn := at.fn
-	if fn.Recv == nil && s.isEntry(fn.Name.Name) {
+	if at.isEntry() {
 		head = append(head, &ast.ExprStmt{X: &ast.CallExpr{Fun: ast.NewIdent(loadFunc)}})
 	}
 	if len(ms) == 0 {

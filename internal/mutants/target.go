@@ -1,0 +1,24 @@
+package main
+
+// target is what is broken at a time.
+type target struct {
+	folders []string // from the root of the module, with what is below them; the first is the one that others import
+	played  []string // kernels whose built-in recordings go through it; nil: there are none
+	users   []string // packages whose tests look at it, beside its own
+}
+
+var targets = map[string]target{
+	"freebsd": {folders: []string{"kernel/freebsd"}, played: []string{"freebsd"}, users: []string{pfkeytest}},
+	"illumos": {folders: []string{"kernel/illumos"}, played: []string{"illumos"}, users: []string{pfkeytest}},
+	"kame": {folders: []string{"kernel/kame"}, played: []string{"freebsd", "netbsd"},
+		users: []string{"./kernel", "./kernel/freebsd", "./kernel/netbsd", pfkeytest}},
+	"linux":      {folders: []string{"kernel/linux"}, played: []string{"linux"}, users: []string{pfkeytest}},
+	"netbsd":     {folders: []string{"kernel/netbsd"}, played: []string{"netbsd"}, users: []string{pfkeytest}},
+	"policyfile": {folders: []string{"internal/policyfile"}},
+	// What all kernels stand on.
+	"shared": {folders: []string{"internal/engine", "internal/ip"},
+		played: []string{"freebsd", "illumos", "linux", "netbsd"},
+		users:  []string{"./kernel", "./kernel/illumos", "./kernel/linux", pfkeytest}},
+}
+
+const pfkeytest = "./pfkey/pfkeytest"
