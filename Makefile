@@ -82,9 +82,9 @@ golden:
 	$(GO) test $(GOLDEN) -update
 
 mutants:
-	$(GO) run ./internal/mutants -kernel illumos $(MUTANTS)
-	$(GO) run ./internal/mutants -kernel linux $(MUTANTS)
-	$(GO) run ./internal/mutants -kernel policyfile $(MUTANTS)
+	for kernel in freebsd illumos kame linux netbsd policyfile shared; do \
+		$(GO) run ./internal/mutants -kernel $$kernel $(MUTANTS) || exit; \
+	done
 
 man:
 	mkdir -p man

@@ -28,6 +28,7 @@ func TestDocumentsExist(t *testing.T) {
 	for _, path := range []string{
 		"LICENSE", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "RFC2367.md", "Makefile", ".ci/run",
 		"docs/architecture.md", "docs/dependencies.md", "docs/performance.md", "docs/security.md",
+		"docs/upstream.md",
 	} {
 		if st, err := os.Stat(path); err != nil || st.Size() == 0 {
 			t.Errorf("%s is missing or empty", path)

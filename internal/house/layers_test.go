@@ -85,6 +85,19 @@ var layers = map[string]layer{
 			"kernel/status"},
 		why: "a kernel answers messages; it has no files, commands or network, and no other kernel",
 	},
+	"kernel/kame": {
+		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "internal/ip",
+			"kernel/status"},
+		why: "it is what its heirs have in common, and knows none of them",
+	},
+	"kernel/netbsd": {
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "internal/engine", "kernel/kame", "internal/ip"},
+		why: "it is what one system does in its own way; what it shares with the others of its family is kame's",
+	},
+	"kernel/freebsd": {
+		own: []string{"wire", "ipsec", "sadb", "pfkey", "internal/engine", "kernel/kame", "internal/ip"},
+		why: "it is what one system does in its own way; what it shares with the others of its family is kame's",
+	},
 	"kernel/linux": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "internal/ip", "kernel/status"},
 		why: "a kernel answers messages; it has no files, commands or network, and no other kernel",
@@ -116,7 +129,7 @@ var layers = map[string]layer{
 		why: "it speaks to real kernels as well, so nothing of an emulated one may leak into it",
 	},
 	"packetport": {
-		own: []string{"packet", "ipsec", "internal/door", "internal/ip"}, third: []string{"golang.org/x/sys"},
+		own: []string{"packet", "ipsec", "internal/door"}, third: []string{"golang.org/x/sys"},
 		why: "an injector needs packets and verdicts, nothing else",
 	},
 	"pfkey/pfkeytest": {
@@ -134,8 +147,8 @@ var layers = map[string]layer{
 		why: "it opens and seals packets, whichever kernel is emulated",
 	},
 	"internal/conform/bsd": {
-		own: []string{"wire", "internal/conform"},
-		why: "it reads recordings of kernels that are not emulated yet",
+		own: []string{"wire", "pfkey", "kernel", "internal/conform", "internal/ip"},
+		why: "it knows a family of kernels, emulated ones and others",
 	},
 	"internal/conform/illumos": {
 		own: []string{"wire", "packet", "ipsec", "internal/spd", "pfkey", "internal/conform"},
@@ -146,9 +159,13 @@ var layers = map[string]layer{
 		third: []string{"golang.org/x/sys"},
 		why:   "it knows one kernel and its host, emulated and real",
 	},
+	"internal/conform/compare": {
+		own: []string{"wire", "pfkey", "internal/conform"},
+		why: "it plays one conversation on several kernels, whichever they are",
+	},
 	"internal/conform/kernels": {own: []string{"pfkey", "internal/conform"}, why: "it is a table"},
 	"launch": {
-		own: []string{"pfkey", "internal/door"}, third: []string{"golang.org/x/sys"},
+		own: []string{"pfkey", "internal/door", "internal/processes"}, third: []string{"golang.org/x/sys"},
 		why: "it carries sockets to an engine and never looks at a message",
 	},
 	"hostile": {own: []string{"wire", "pfkey"}, why: "it spoils messages, whichever kernel made them"},
@@ -160,8 +177,7 @@ var layers = map[string]layer{
 		why: "it races the real code, through sockets and without; flags, the clock and pictures are the commands' business",
 	},
 	"internal/kernels": {
-		own: []string{"wire", "ipsec", "internal/spd", "pfkey", "internal/engine", "kernel", "internal/ip",
-			"internal/policyfile"},
+		own: []string{"wire", "ipsec", "internal/spd", "pfkey", "internal/engine", "kernel", "internal/policyfile"},
 		why: "it is the table of kernels, and what differs between them outside of their folders",
 	},
 	"internal/ip": {
@@ -182,8 +198,13 @@ var layers = map[string]layer{
 		third: []string{"golang.org/x/sys"},
 		why:   "every port of an engine has one, whatever is said through it",
 	},
-	"internal/leak":  {why: "it looks at a process, whatever runs in it"},
-	"internal/files": {why: "it opens what a user has named, whatever is in it"},
+	"internal/leak":      {why: "it looks at a process, whatever runs in it"},
+	"internal/files":     {why: "it opens what a user has named, whatever is in it"},
+	"internal/processes": {why: "it looks at processes, whatever runs in them"},
+	"internal/headers": {
+		own: []string{"wire"},
+		why: "what a C program may say stands in the tables of a dialect, and not in what an engine does",
+	},
 	"internal/station": {
 		own:   []string{"wire", "pfkey", "internal/engine", "packetport", "internal/control", "launch", "trace"},
 		third: []string{"golang.org/x/sys"},
@@ -210,7 +231,8 @@ var layers = map[string]layer{
 			"trace", "ipseckey", "internal/conform", "internal/racelab", "hostile", "internal/capture",
 			"internal/station",
 			"testdata",
-			"internal/files", "internal/ip", "internal/kernels", "internal/spelling", "internal/terminal"},
+			"internal/files", "internal/headers", "internal/ip", "internal/kernels", "internal/processes",
+			"internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			"github.com/gopacket/gopacket", "gonum.org/v1/plot"},
 		why: "commands are flags, wiring and exit codes",
