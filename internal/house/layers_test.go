@@ -147,7 +147,7 @@ var layers = map[string]layer{
 		why: "it opens and seals packets, whichever kernel is emulated",
 	},
 	"internal/conform/bsd": {
-		own: []string{"wire", "pfkey", "kernel", "internal/conform", "internal/ip"},
+		own: []string{"wire", "pfkey", "internal/engine", "kernel", "internal/conform", "internal/ip"},
 		why: "it knows a family of kernels, emulated ones and others",
 	},
 	"internal/conform/illumos": {

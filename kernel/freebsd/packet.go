@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/kame"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -43,13 +44,13 @@ func opened(o *kame.Opened) kame.Course {
 	inner := o.Next == ip.ProtoIPv4 || o.Next == ip.ProtoIPv6
 	switch {
 	case inner && o.Mode != wire.ModeTransport:
-		return kame.Course{Strip: true, Via: kame.ViaInput}
+		return kame.Course{Strip: true, Via: engine.ViaInput}
 	case o.V6:
 		return kame.Course{}
 	case o.Mode == wire.ModeTunnel:
 		return kame.Course{Drop: true}
 	}
-	return kame.Course{Via: kame.ViaInput}
+	return kame.Course{Via: engine.ViaInput}
 }
 
 // satisfies wants an SA of the request's protocol and mode, to its end (ipsec_check_history).

@@ -3,6 +3,7 @@ package kame
 import (
 	"encoding/binary"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -26,7 +27,7 @@ func (k *Kernel) Inbound(p *packet.Packet) {
 		case "":
 			k.end(p, o)
 			return
-		case viaUpper:
+		case engine.ViaUpper:
 			p.End(packet.Verdict{Kind: packet.Delivered, Inner: o.Packet})
 			return
 		}
@@ -51,7 +52,7 @@ func (k *Kernel) ipInput(p *packet.Packet, pkt []byte) (o outcome, fine bool) {
 
 // Input offers a packet that came in to IPsec, and says what becomes of it: where it comes out, there it stops. It
 // takes no control lock.
-func (k *Kernel) Input(pkt []byte) Passage {
+func (k *Kernel) Input(pkt []byte) engine.Passage {
 	var had []Layer
 	return k.input(&packet.Packet{}, pkt, &had).Passage
 }
@@ -128,7 +129,7 @@ type Opened struct {
 // Course is where a packet goes on.
 type Course struct {
 	Strip bool   // what is inside is a packet of its own, and goes on alone
-	Via   string // where it goes, see [Passage]; empty: on to what is inside
+	Via   string // where it goes, see [engine.Passage]; empty: on to what is inside
 	Drop  bool   // nowhere
 }
 
@@ -365,7 +366,7 @@ func (k *Kernel) goOn(s *passing, sa *SA, p *Protection, pkt []byte, had *[]Laye
 	}
 	k.record(sa, bytes)
 	if course.Via != "" {
-		return outcome{Passage: Passage{Via: course.Via, Packet: s.pkt}}
+		return outcome{Passage: engine.Passage{Via: course.Via, Packet: s.pkt}}
 	}
 	return outcome{}
 }
@@ -405,7 +406,7 @@ func (k *Kernel) deliver(s *passing, had []Layer) outcome {
 			return o
 		}
 	}
-	return outcome{Passage: Passage{Via: viaUpper, Packet: s.pkt}}
+	return outcome{Passage: engine.Passage{Via: engine.ViaUpper, Packet: s.pkt}}
 }
 
 // first is the first header of a packet, read again.

@@ -3,6 +3,7 @@ package kame
 import (
 	"encoding/binary"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -21,7 +22,7 @@ const (
 func (k *Kernel) Outbound(p *packet.Packet, _ string) {
 	o := k.output(p, p.Data)
 	var beside [][]byte
-	if o.Via == viaFrag {
+	if o.Via == engine.ViaFrag {
 		pieces, ok := cut(p.Data, o.most)
 		if !ok {
 			k.end(p, drop(packet.BadLength, none, wire.EMSGSIZE))
@@ -29,12 +30,12 @@ func (k *Kernel) Outbound(p *packet.Packet, _ string) {
 		}
 		o = k.output(p, pieces[0])
 		for _, piece := range pieces[1:] {
-			if rest := k.output(p, piece); rest.Via != "" && rest.Via != viaFrag {
+			if rest := k.output(p, piece); rest.Via != "" && rest.Via != engine.ViaFrag {
 				beside = append(beside, rest.Packet)
 			}
 		}
 	}
-	if o.Via == "" || o.Via == viaFrag {
+	if o.Via == "" || o.Via == engine.ViaFrag {
 		k.end(p, o)
 	} else {
 		p.End(packet.Verdict{Kind: packet.Transmitted, Inner: o.Packet})
@@ -46,25 +47,14 @@ func (k *Kernel) Outbound(p *packet.Packet, _ string) {
 
 // Output offers a packet to IPsec where IP's output does, and says what becomes of it (ipsec4_output, ipsec6_output).
 // It takes no control lock.
-func (k *Kernel) Output(pkt []byte) Passage { return k.output(&packet.Packet{}, pkt).Passage }
-
-// Where packets go, see [Passage].
-const (
-	viaIP    = "ip"
-	viaIP6   = "ip6"
-	viaClear = "clear"
-	viaFrag  = "frag"
-	viaUpper = "upper"
-	// ViaInput is what an heir sends to the input of IP again.
-	ViaInput = "input"
-)
+func (k *Kernel) Output(pkt []byte) engine.Passage { return k.output(&packet.Packet{}, pkt).Passage }
 
 // via is the output of the IP that a packet has.
 func via(v6 bool) string {
 	if v6 {
-		return viaIP6
+		return engine.ViaIP6
 	}
-	return viaIP
+	return engine.ViaIP
 }
 
 func (k *Kernel) output(p *packet.Packet, pkt []byte) outcome {
@@ -78,7 +68,7 @@ func (k *Kernel) output(p *packet.Packet, pkt []byte) outcome {
 	pol := k.policyFor(wire.KAMEDirOut, k.flowOf(&s.Header, s.pkt))
 	switch {
 	case pol == nil || pol.Type == wire.KAMEPolicyNone:
-		return outcome{Passage: Passage{Via: viaClear, Packet: s.pkt}}
+		return outcome{Passage: engine.Passage{Via: engine.ViaClear, Packet: s.pkt}}
 	case pol.Type == wire.KAMEPolicyDiscard, len(pol.Requests) == 0:
 		// Protection is wanted, and nobody says which: the originals follow a null pointer.
 		return k.drop(&s, packet.PolicyDiscard, CountOutPolicy.family(s.V6), k.page.Packets.Discarded)
@@ -122,9 +112,9 @@ func (k *Kernel) protect(s *passing, pol *Policy) outcome {
 		done = true
 	}
 	if !done && !page.Reinjects {
-		return outcome{Passage: Passage{Via: viaClear, Packet: s.pkt}}
+		return outcome{Passage: engine.Passage{Via: engine.ViaClear, Packet: s.pkt}}
 	}
-	return outcome{Passage: Passage{Via: via(s.V6), Packet: s.pkt}}
+	return outcome{Passage: engine.Passage{Via: via(s.V6), Packet: s.pkt}}
 }
 
 // ready finds the SA for the request of a policy in some place, and numbers for the packet; no SA if the packet can go
@@ -142,7 +132,8 @@ func (k *Kernel) ready(s *passing, pol *Policy, place int) (*SA, numbers, outcom
 		p := sa.Protection()
 		if f := p.NATT; place == 0 && !s.V6 && f != nil && f.Type == wire.KAMENATTESP && f.Frag != 0 &&
 			len(s.pkt) > int(f.Frag) {
-			return nil, numbers{}, outcome{Passage: Passage{Via: viaFrag, Packet: s.pkt}, most: int(f.Frag)}
+			return nil, numbers{},
+				outcome{Passage: engine.Passage{Via: engine.ViaFrag, Packet: s.pkt}, most: int(f.Frag)}
 		}
 		switch n, usable, left := sa.assign(p); {
 		case !usable: // it has gone in this moment

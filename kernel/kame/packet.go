@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -66,9 +67,9 @@ type passing struct {
 	chain Chain
 }
 
-// outcome is a [Passage], and for a packet that was dropped why, and in which counter that shows.
+// outcome is an [engine.Passage], and for a packet that was dropped why, and in which counter that shows.
 type outcome struct {
-	Passage
+	engine.Passage
 	reason  packet.Reason
 	counter Counter
 	gone    bool   // nothing has become of it, as its SA has just gone
@@ -78,7 +79,7 @@ type outcome struct {
 
 // drop is the end of a packet. Its sender sees errno, if it is on its way out.
 func drop(reason packet.Reason, c Counter, errno wire.Errno) outcome {
-	return outcome{Passage: Passage{Errno: errno}, reason: reason, counter: c}
+	return outcome{Passage: engine.Passage{Errno: errno}, reason: reason, counter: c}
 }
 
 // drop counts, and is the end of a packet.

@@ -3,6 +3,7 @@ package netbsd
 import (
 	"slices"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/kame"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -43,7 +44,7 @@ func opened(o *kame.Opened) kame.Course {
 	if o.Next != ip.ProtoIPv4 && o.Next != ip.ProtoIPv6 || !had(o.Had, ip.ProtoESP) && !had(o.Had, ip.ProtoAH) {
 		return kame.Course{}
 	}
-	return kame.Course{Strip: true, Via: kame.ViaInput}
+	return kame.Course{Strip: true, Via: engine.ViaInput}
 }
 
 func had(layers []kame.Layer, proto uint8) bool {

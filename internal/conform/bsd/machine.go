@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/kame"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -23,8 +24,8 @@ type Emulated interface {
 type packets interface {
 	// Output offers a packet where the output of IP calls IPsec, Input where the input of IP does. Each is the whole
 	// packet, and is not kept. What the packet has the kernel do is done when it returns.
-	Output(pkt []byte) kame.Passage
-	Input(pkt []byte) kame.Passage
+	Output(pkt []byte) engine.Passage
+	Input(pkt []byte) engine.Passage
 }
 
 type counting interface {

@@ -8,8 +8,8 @@ import (
 	"reflect"
 
 	"github.com/pfkeyd/pfkeyd/internal/conform"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
-	"github.com/pfkeyd/pfkeyd/kernel/kame"
 )
 
 // headers is a packet by what its headers have; the data is zeros.
@@ -223,7 +223,7 @@ func (c *changed) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome)
 }
 
 // pass has a packet go through the kernel, and notes where it comes out and which counters move.
-func pass(p *conform.Player, out *conform.Outcome, pkt []byte, offer func(packets, []byte) kame.Passage) {
+func pass(p *conform.Player, out *conform.Outcome, pkt []byte, offer func(packets, []byte) engine.Passage) {
 	before := counters(p)
 	on(p, func(k packets) {
 		way := offer(k, pkt)
@@ -254,7 +254,7 @@ func counters(p *conform.Player) (all map[string]uint64) {
 
 // wireOf describes what came of a packet as the recordings do. A protected one has its SPI and sequence number; UDP in
 // front of it is told by its ports.
-func wireOf(offered []byte, way kame.Passage) conform.Wire {
+func wireOf(offered []byte, way engine.Passage) conform.Wire {
 	pkt := way.Packet
 	w := conform.Wire{Via: way.Via, Len: len(pkt)}
 	var h ip.Header

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/pfkeyd/pfkeyd/kernel/kame"
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 )
 
 func unhex(t *testing.T, s string) []byte {
@@ -81,7 +81,7 @@ func TestWires(t *testing.T) {
 		{"ESP that is cut", "ip", "450000180001000040320000c0000201c000020200001000",
 			`{"via":"ip","len":24,"proto":50,"spi":4096}`},
 	} {
-		w := wireOf(unhex(t, plain), kame.Passage{Via: tt.via, Packet: unhex(t, tt.packet)})
+		w := wireOf(unhex(t, plain), engine.Passage{Via: tt.via, Packet: unhex(t, tt.packet)})
 		got, err := json.Marshal(w)
 		if err != nil || string(got) != tt.want {
 			t.Errorf("%s: %s, %v\nwant %s", tt.name, got, err, tt.want)
