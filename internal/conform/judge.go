@@ -48,6 +48,8 @@ type Judge struct {
 	keys bool // show key bytes
 	// tolerance is how many milliseconds a message may come early or late.
 	tolerance int64
+	seeded    bool              // what the recording shows hangs on the kernel's random numbers
+	shown     map[wire.SPI]bool // then: SAs that it has shown
 	step      int
 	op        string
 	diff      []Difference
@@ -59,7 +61,7 @@ type Judge struct {
 
 // NewJudge makes a judge of what a kernel has recorded. Key bytes do not appear in the differences unless showKeys.
 func NewJudge(k *Kernel, showKeys bool) *Judge {
-	j := &Judge{Dialect: k.Dialect, k: k, keys: showKeys, ranges: map[asker]wire.SPIRange{},
+	j := &Judge{Dialect: k.Dialect, k: k, keys: showKeys, ranges: map[asker]wire.SPIRange{}, shown: map[wire.SPI]bool{},
 		pairings: map[string]pairing{}}
 	if k.NewMemory != nil {
 		j.Memory = k.NewMemory()
@@ -73,10 +75,11 @@ func (j *Judge) At(step int, op string) { j.step, j.op = step, op }
 // Differences are those found until now.
 func (j *Judge) Differences() []Difference { return j.diff }
 
-// compare judges what was played against what was recorded, which has the same number of steps.
-func compare(k *Kernel, want []Step, got []Outcome, showKeys bool, tolerance int64) []Difference {
+// compare judges the steps that were played against those that were recorded.
+func compare(k *Kernel, sc *Scenario, got []Outcome, showKeys bool, tolerance int64) []Difference {
 	j := NewJudge(k, showKeys)
-	j.tolerance = tolerance
+	j.tolerance, j.seeded = tolerance, sc.FixedSeed
+	want := sc.Steps[:min(len(sc.Steps), len(got))] // what a panic cut off is not there to be judged
 	for i := range want {
 		j.At(i+1, want[i].Op)
 		j.outcome(&want[i], &got[i])
@@ -126,7 +129,7 @@ func (j *Judge) outcome(st *Step, got *Outcome) {
 			j.fate(field+".", w, g)
 		}
 	}
-	j.messages(want.Rx, got.Rx)
+	j.messages(want.Rx, j.asRecorded(want, got.Rx))
 	names := slices.Sorted(maps.Keys(want.Counters))
 	for _, n := range slices.Sorted(maps.Keys(got.Counters)) {
 		if _, ok := want.Counters[n]; !ok {
@@ -147,9 +150,6 @@ func (j *Judge) outcome(st *Step, got *Outcome) {
 		if !reflect.DeepEqual(x.want, x.got) {
 			j.Text(x.field, inJSON(x.want), inJSON(x.got))
 		}
-	}
-	if want.Unordered {
-		j.Add(Difference{Field: "rx", What: "messages that come in any order are not judged yet"})
 	}
 }
 
@@ -227,19 +227,7 @@ func (j *Judge) fate(prefix string, want, got Fate) {
 
 // messages compares what each socket received, one socket after the other.
 func (j *Judge) messages(want, got []Message) {
-	var order []string
-	w, g := map[string][]Message{}, map[string][]Message{}
-	for _, ms := range []struct {
-		list []Message
-		by   map[string][]Message
-	}{{want, w}, {got, g}} {
-		for _, m := range ms.list {
-			if !slices.Contains(order, m.Socket) {
-				order = append(order, m.Socket)
-			}
-			ms.by[m.Socket] = append(ms.by[m.Socket], m)
-		}
-	}
+	order, w, g := bySocket(want, got)
 	for _, s := range order {
 		for i := range max(len(w[s]), len(g[s])) {
 			field := fmt.Sprintf("rx %s[%d]", s, i)
@@ -255,6 +243,41 @@ func (j *Judge) messages(want, got []Message) {
 			default:
 				j.message(field, w[s][i], g[s][i])
 			}
+		}
+		j.together("rx "+s, w[s], g[s])
+	}
+}
+
+// bySocket tells messages apart by the sockets that received them, and lists the sockets.
+func bySocket(want, got []Message) (order []string, w, g map[string][]Message) {
+	w, g = map[string][]Message{}, map[string][]Message{}
+	for _, ms := range []struct {
+		list []Message
+		by   map[string][]Message
+	}{{want, w}, {got, g}} {
+		for _, m := range ms.list {
+			if !slices.Contains(order, m.Socket) {
+				order = append(order, m.Socket)
+			}
+			ms.by[m.Socket] = append(ms.by[m.Socket], m)
+		}
+	}
+	return order, w, g
+}
+
+// together judges the spans that say something only beside the others of their step.
+func (j *Judge) together(field string, want, got []Message) {
+	all := map[string][]Whole{}
+	for i := range min(len(want), len(got)) {
+		for _, s := range want[i].Vol {
+			if j.k.Rules[s.Name].Together != nil && len(want[i].Hex) == len(got[i].Hex) {
+				all[s.Name] = append(all[s.Name], Whole{want[i].Hex, got[i].Hex, s})
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if what := j.k.Rules[name].Together(j, all[name]); what != "" {
+			j.Add(Difference{Field: field, What: name + ": " + what})
 		}
 	}
 }

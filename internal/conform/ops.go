@@ -22,11 +22,19 @@ type Open struct {
 const RawSocket = 3
 
 // Do opens the socket.
-func (o *Open) Do(p *Player, a *Action, out *Outcome) {
-	cred, typ, proto := Privileged, o.Type, wire.Version
+func (o *Open) Do(p *Player, a *Action, out *Outcome) { o.As(o.Cred(), p, a, out) }
+
+// Cred is who opens the socket: nobody in particular.
+func (o *Open) Cred() pfkey.Cred {
 	if o.NoCap {
-		cred = unprivileged
+		return unprivileged
 	}
+	return Privileged
+}
+
+// As opens the socket in the name of a process, which makes every later call on it.
+func (o *Open) As(cred pfkey.Cred, p *Player, a *Action, out *Outcome) {
+	typ, proto := o.Type, wire.Version
 	if typ == 0 {
 		typ = RawSocket
 	}
@@ -36,7 +44,7 @@ func (o *Open) Do(p *Player, a *Action, out *Outcome) {
 	s, errno := p.Machine.Open(cred, typ, proto)
 	out.Result(0, errno)
 	if errno == wire.OK {
-		ps := &Socket{Socket: s, name: a.Socket}
+		ps := &Socket{Socket: s, Owner: cred, name: a.Socket}
 		p.socks = append(p.socks, ps)
 		p.byName[a.Socket] = ps
 	}
@@ -85,7 +93,7 @@ func (s *Send) Do(p *Player, a *Action, out *Outcome) {
 			return
 		}
 	}
-	out.Result(len(msg), to.Send(msg, Privileged))
+	out.Result(len(msg), to.Send(msg, to.Owner))
 }
 
 const maxOverSocket = wire.MaxLen
@@ -239,7 +247,7 @@ func (c *Call) Do(p *Player, a *Action, out *Outcome) {
 	call := Calls[c.Name]
 	errno := pfkey.CallOn(s.Socket, call)
 	if errno == wire.OK && call == pfkey.CallSendTo {
-		errno = s.Send(Flush(p.Machine.Dialect(), 2), Privileged)
+		errno = s.Send(Flush(p.Machine.Dialect(), 2), s.Owner)
 	}
 	out.Result(0, errno)
 }

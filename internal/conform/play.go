@@ -45,6 +45,7 @@ type Player struct {
 // Socket is a socket with everything it has received.
 type Socket struct {
 	pfkey.Socket
+	Owner  pfkey.Cred // who makes the calls
 	name   string
 	closed bool
 	all    [][]byte

@@ -301,9 +301,7 @@ func scenario(ctx context.Context, t Target, k *Kernel, sc *Scenario, c *Config)
 		r.Unjudged, r.Skipped = len(sc.Steps)-len(p.outs), p.skip
 	}
 	r.Eased = p.eased
-	// What a panic cut off is not there to be judged, but the panic itself is.
-	steps := func(sc *Scenario) []Step { return sc.Steps[:min(len(sc.Steps), len(p.outs))] }
-	judge := func(sc *Scenario) []Difference { return compare(k, steps(sc), p.outs, c.ShowKeys, toleranceOf(t)) }
+	judge := func(sc *Scenario) []Difference { return compare(k, sc, p.outs, c.ShowKeys, toleranceOf(t)) }
 	r.Differences = judge(p.want)
 	if len(r.Differences) > 0 || sc.Panic || sc.Why != "" {
 		amended := p.want.Clone()

@@ -18,10 +18,12 @@ func (w Whole) Wanted() []byte { return w.Want[w.Offset : w.Offset+w.Len] }
 // Gotten is our bytes of the span.
 func (w Whole) Gotten() []byte { return w.Got[w.Offset : w.Offset+w.Len] }
 
-// Rule says what volatile bytes have to obey. Judge returns what is wrong, in words.
+// Rule says what volatile bytes have to obey. Judge and Together return what is wrong, in words.
 type Rule struct {
 	Size  int // of the span in bytes, 0: any
 	Judge func(*Judge, Whole) string
+	// Together judges all spans of what a socket received in one step; nil: each is judged for itself.
+	Together func(*Judge, []Whole) string
 }
 
 // Memory is what the rules of a kernel remember of a scenario.
@@ -33,8 +35,8 @@ type Memory interface {
 
 // The rules for spans that the recordings of several kernels have.
 var (
-	TimeRule = Rule{8, (*Judge).time}
-	SPIRule  = Rule{4, (*Judge).spi}
+	TimeRule = Rule{Size: 8, Judge: (*Judge).time}
+	SPIRule  = Rule{Size: 4, Judge: (*Judge).spi}
 )
 
 // Anything is the rule of bytes that the original never wrote.

@@ -28,13 +28,16 @@ func kernel(name string, ops map[string]*conform.Op, rules map[string]conform.Ru
 // played makes the recordings of a kernel ones that can be played.
 func played(k *conform.Kernel, d *wire.Dialect) *conform.Kernel {
 	k.Dialect = d.WithOrder(binary.LittleEndian)
-	k.Addrs = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1"),
-		netip.MustParseAddr("::1"), netip.MustParseAddr("2001:db8::1")}
+	k.Addrs = hostAddrs
 	k.Machine, k.Named, k.Numbers = machine, named, numbers
 	k.SPIs, k.Requested = wire.SPIRange{Min: 0x100, Max: 0x0fffffff}, compRange
 	k.Flushes = []wire.MsgType{wire.MsgFlush, wire.KAMEMsgXSPDFlush}
 	return k
 }
+
+// hostAddrs are the addresses of the recorded hosts.
+var hostAddrs = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.1"),
+	netip.MustParseAddr("::1"), netip.MustParseAddr("2001:db8::1")}
 
 // compRange is the range from which an SPI comes where one was asked for: those of IPComp have 16 bits, and there the
 // ends of a range may be swapped.
@@ -125,7 +128,7 @@ func (c *call) Do(p *conform.Player, a *conform.Action, out *conform.Outcome) {
 		out.Result(s.GetOption(pfkey.OptionReadable))
 	case number == pfkey.CallSendTo:
 		msg := conform.Flush(p.Machine.Dialect(), 2)
-		out.Result(len(msg), s.Send(msg, conform.Privileged))
+		out.Result(len(msg), s.Send(msg, s.Owner))
 	}
 }
 

@@ -15,7 +15,7 @@ type Emulated interface {
 	packets
 	counting
 	knobs
-	dumps
+	sysctlDumps
 	policyMaker
 	loader
 	wallClock
@@ -38,7 +38,7 @@ type knobs interface {
 	SetSysctl(name string, value int64) wire.Errno
 }
 
-type dumps interface {
+type sysctlDumps interface {
 	// SysctlDump reads the messages of net.key.dumpsa or net.key.dumpsp: name is dumpsa or dumpsp.
 	SysctlDump(name string, satype int64) ([][]byte, wire.Errno)
 }
@@ -89,9 +89,18 @@ func stateOf(p *conform.Player) *state {
 	return p.Own.(*state)
 }
 
+// ownOf is the emulated kernel, if it can do what K says.
+func ownOf[K any](p *conform.Player) (k K, ok bool) {
+	m, ok := p.Machine.(conform.Owner)
+	if ok {
+		k, ok = m.Own().(K)
+	}
+	return k, ok
+}
+
 // on lets an operation at the emulated kernel, if that can do it.
 func on[K any](p *conform.Player, do func(K)) {
-	if k, ok := p.Machine.(conform.Owner).Own().(K); ok {
+	if k, ok := ownOf[K](p); ok {
 		do(k)
 		return
 	}

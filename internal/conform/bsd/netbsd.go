@@ -54,7 +54,7 @@ func (d *sysctlDump) Check() error {
 
 // Do reads the messages. They come as if a socket had received them.
 func (d *sysctlDump) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome) {
-	on(p, func(k dumps) {
+	on(p, func(k sysctlDumps) {
 		all, errno := k.SysctlDump(d.Name, deref(d.Val))
 		out.Result(0, errno)
 		for _, msg := range all {

@@ -96,7 +96,7 @@ func (o *output) Common() any { return &conform.Outgoing{Packet: o.make(nil, nil
 // Do offers the packet.
 func (o *output) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome) {
 	out.Pkt = o.make(nil, nil)
-	pass(p, out, out.Pkt, packets.Output)
+	on(p, func(k packets) { pass(p, out, out.Pkt, k.Output) })
 }
 
 // inbound offers an inbound packet to IPsec: one that left earlier, or one made of headers.
@@ -139,14 +139,14 @@ func (i *inbound) packet(p *conform.Player) []byte {
 }
 
 // offer has the kernel take an inbound packet.
-func (i *inbound) offer(p *conform.Player, out *conform.Outcome, pkt []byte) {
+func (i *inbound) offer(p *conform.Player, out *conform.Outcome, pkt []byte, input func([]byte) engine.Passage) {
 	if pkt == nil {
 		return
 	}
 	if i.Wire == nil {
 		out.Pkt = pkt
 	}
-	pass(p, out, pkt, packets.Input)
+	pass(p, out, pkt, input)
 }
 
 // patched is a packet with bytes of messages received earlier.
@@ -184,7 +184,7 @@ func (i *patched) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome)
 		}
 		p.Patch(pkt, x)
 	}
-	i.offer(p, out, pkt)
+	on(p, func(k packets) { i.offer(p, out, pkt, k.Input) })
 }
 
 // changed is a packet of which bytes were changed on the way.
@@ -219,24 +219,21 @@ func (c *changed) Do(p *conform.Player, _ *conform.Action, out *conform.Outcome)
 		}
 		pkt[s[0]] = uint8(s[1])
 	}
-	c.offer(p, out, pkt)
+	on(p, func(k packets) { c.offer(p, out, pkt, k.Input) })
 }
 
 // pass has a packet go through the kernel, and notes where it comes out and which counters move.
-func pass(p *conform.Player, out *conform.Outcome, pkt []byte, offer func(packets, []byte) engine.Passage) {
+func pass(p *conform.Player, out *conform.Outcome, pkt []byte, offer func([]byte) engine.Passage) {
 	before := counters(p)
-	on(p, func(k packets) {
-		way := offer(k, pkt)
-		out.Result(0, way.Errno)
-		if way.Via == "" {
-			return
-		}
-		if way.Via == "ip" || way.Via == "ip6" {
-			s := stateOf(p)
-			s.left = append(s.left, way.Packet)
-		}
+	way := offer(pkt)
+	out.Result(0, way.Errno)
+	if way.Via == engine.ViaIP || way.Via == engine.ViaIP6 {
+		s := stateOf(p)
+		s.left = append(s.left, way.Packet)
+	}
+	if way.Via != "" {
 		out.Wires = []conform.Wire{wireOf(pkt, way)}
-	})
+	}
 	for name, n := range counters(p) {
 		if n -= before[name]; n != 0 {
 			if out.Stats == nil {
@@ -276,7 +273,7 @@ func wireOf(offered []byte, way engine.Passage) conform.Wire {
 		}
 	case ip.ProtoUDP:
 		ports := portsOf(pkt)
-		if (way.Via == "ip" || way.Via == "ip6") && ports != nil && !reflect.DeepEqual(ports, portsOf(offered)) {
+		if (way.Via == engine.ViaIP || way.Via == engine.ViaIP6) && ports != nil && !reflect.DeepEqual(ports, portsOf(offered)) {
 			w.UDP, w.SPI, w.Seq = ports, u32(rest+ip.LenUDP), u32(rest+ip.LenUDP+4)
 		}
 	}

@@ -58,3 +58,44 @@ func TestNumbers(t *testing.T) {
 		t.Error("X_SPDGET names no policy")
 	}
 }
+
+// Of a DUMP one SA is the last; of those of one type none need be. All messages else have the sequence number of a
+// DUMP that was sent.
+func TestDumpSeq(t *testing.T) {
+	k := *OpenBSD
+	k.Dialect = wire.OpenBSD()
+	d := k.Dialect
+	item := func(seq wire.Seq, of wire.SAType) []byte {
+		return d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgDump, SAType: of, Seq: seq})
+	}
+	const all, esp = wire.SATypeUnspec, wire.SATypeESP
+	for _, tt := range []struct {
+		name      string
+		of        wire.SAType
+		want, got []wire.Seq
+		fine      bool
+	}{
+		{"the same", all, []wire.Seq{7, 0}, []wire.Seq{7, 0}, true},
+		{"another last", all, []wire.Seq{7, 0}, []wire.Seq{0, 7}, true},
+		{"no last", all, []wire.Seq{7, 0}, []wire.Seq{7, 7}, false},
+		{"two last", all, []wire.Seq{7, 0}, []wire.Seq{0, 0}, false},
+		{"another number", all, []wire.Seq{7, 0}, []wire.Seq{8, 0}, false},
+		{"the last is of another type", esp, []wire.Seq{7, 0}, []wire.Seq{7, 7}, true},
+		{"the last is of this type", esp, []wire.Seq{7, 7}, []wire.Seq{0, 7}, true},
+		{"two last of one type", esp, []wire.Seq{7, 0}, []wire.Seq{0, 0}, false},
+	} {
+		j := conform.NewJudge(&k, false)
+		j.Memory.Step(j, nil, item(7, tt.of), nil)
+		var together []conform.Whole
+		what := ""
+		for i := range tt.want {
+			w := conform.Whole{Want: item(tt.want[i], tt.of), Got: item(tt.got[i], tt.of),
+				Span: conform.Span{Offset: 8, Len: 4, Name: "dumpseq"}}
+			together = append(together, w)
+			what += dumpSeq(j, w)
+		}
+		if what += lastInDump(j, together); (what == "") != tt.fine {
+			t.Errorf("%s: %q", tt.name, what)
+		}
+	}
+}
