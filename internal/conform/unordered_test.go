@@ -90,7 +90,8 @@ func differences(t *testing.T, header string, shown, want, got [][]byte) []confo
 		return strings.Join(all, ",")
 	}
 	text := fmt.Sprintf(`{"name":"t/x","fixedseed":%t,"steps":[{"op":"do","ret":0,"rx":[%s]},`+
-		`{"op":"do","ret":0,"unordered":%t,"rx":[%s]}]}`, header == "fixedseed", rx(shown), header != "no order", rx(want))
+		`{"op":"do","ret":0,"unordered":%t,"rx":[%s]}]}`, header == "fixedseed", rx(shown), header != "no order",
+		rx(want))
 	p := write(t, t.TempDir(), "r.jsonl", []byte(text+"\n"))
 	rep, err := conform.Run(t.Context(), conform.Config{Kernel: &k, Paths: []string{p}, Target: lab{}})
 	if err != nil || len(rep.Results) != 1 {

@@ -273,7 +273,8 @@ func wireOf(offered []byte, way engine.Passage) conform.Wire {
 		}
 	case ip.ProtoUDP:
 		ports := portsOf(pkt)
-		if (way.Via == engine.ViaIP || way.Via == engine.ViaIP6) && ports != nil && !reflect.DeepEqual(ports, portsOf(offered)) {
+		left := way.Via == engine.ViaIP || way.Via == engine.ViaIP6
+		if left && ports != nil && !reflect.DeepEqual(ports, portsOf(offered)) {
 			w.UDP, w.SPI, w.Seq = ports, u32(rest+ip.LenUDP), u32(rest+ip.LenUDP+4)
 		}
 	}
