@@ -9,7 +9,7 @@ type Arena struct {
 }
 
 // arenaPiece is the largest piece in bytes, unless a message is larger.
-const arenaPiece = 32 << 10
+const arenaPiece = 16 << 10
 
 // Message returns what build appends to the bytes it is given, with no room behind it. need is how many bytes that will
 // be, or about: what is longer takes a piece of its own.
