@@ -380,10 +380,11 @@ func TestSAs(t *testing.T) {
 // Policies look alike, whichever kernel has them.
 func TestPolicies(t *testing.T) {
 	type row struct {
-		Dir      uint8
-		Src, Dst string
-		Type     uint16
-		Protos   []uint16
+		Dir       uint8
+		Src, Dst  string
+		Type      uint16
+		Templates []string
+		Priority  uint32
 	}
 	for _, tt := range []struct {
 		kernel, policy string
@@ -391,17 +392,21 @@ func TestPolicies(t *testing.T) {
 	}{
 		{"linux",
 			"spdadd 192.0.2.1 192.0.2.0/24[80] tcp -P out ipsec esp/transport//require ah/transport//require;\nspdadd ::/0 2001:db8::1 any -P in discard;", []row{
-				{wire.LinuxDirForward, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil}, // setkey adds it
-				{wire.KAMEDirIn, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil},
-				{wire.KAMEDirOut, "192.0.2.1/32:0", "192.0.2.0/24:80", wire.KAMEPolicyIPsec, []uint16{50, 51}},
+				// setkey adds it
+				{wire.LinuxDirForward, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil, 1 << 31},
+				{wire.KAMEDirIn, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil, 1 << 31},
+				{wire.KAMEDirOut, "192.0.2.1/32:0", "192.0.2.0/24:80",
+					wire.KAMEPolicyIPsec, []string{"50/1/2", "51/1/2"}, 1 << 31},
 			}},
 		{"illumos",
 			"{raddr 192.0.2.0/24 rport 80 ulp tcp} ipsec {encr_algs aes auth_algs sha1}\n{laddr 2001:db8::1 dir in} drop {}\n{raddr 192.0.2.9 dir out} pass {}", []row{
 				// ipsecconf puts them first
-				{wire.KAMEDirOut, "0.0.0.0/0:0", "192.0.2.9/32:0", wire.KAMEPolicyNone, nil},
-				{wire.KAMEDirOut, "0.0.0.0/0:0", "192.0.2.0/24:80", wire.KAMEPolicyIPsec, []uint16{50, 51}},
-				{wire.KAMEDirIn, "192.0.2.0/24:80", "0.0.0.0/0:0", wire.KAMEPolicyIPsec, []uint16{50, 51}},
-				{wire.KAMEDirIn, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil},
+				{wire.KAMEDirOut, "0.0.0.0/0:0", "192.0.2.9/32:0", wire.KAMEPolicyNone, nil, 0},
+				{wire.KAMEDirOut, "0.0.0.0/0:0", "192.0.2.0/24:80",
+					wire.KAMEPolicyIPsec, []string{"50/1/2", "51/1/2"}, 1},
+				{wire.KAMEDirIn, "192.0.2.0/24:80", "0.0.0.0/0:0",
+					wire.KAMEPolicyIPsec, []string{"50/1/2", "51/1/2"}, 1},
+				{wire.KAMEDirIn, "::/0:0", "2001:db8::1/128:0", wire.KAMEPolicyDiscard, nil, 2},
 			}},
 	} {
 		t.Run(tt.kernel, func(t *testing.T) {
@@ -409,9 +414,9 @@ func TestPolicies(t *testing.T) {
 			var got []row
 			text := func(a wire.Address) string { return fmt.Sprintf("%s/%d:%d", a.Addr, a.PrefixLen, a.Port) }
 			for _, p := range host.Policies() {
-				r := row{p.Direction, text(p.Src), text(p.Dst), p.Type, nil}
+				r := row{p.Direction, text(p.Src), text(p.Dst), p.Type, nil, p.Priority}
 				for _, tm := range p.Templates {
-					r.Protos = append(r.Protos, tm.Proto)
+					r.Templates = append(r.Templates, fmt.Sprintf("%d/%d/%d", tm.Proto, tm.Mode, tm.Level))
 				}
 				got = append(got, r)
 			}
