@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -66,6 +67,35 @@ func program(name string) int {
 			return 1
 		}
 		return 0
+	case "parent": // ends well if its child goes when it is told to by its parent, and by nobody else
+		term := make(chan os.Signal, 1)
+		signal.Notify(term, syscall.SIGTERM)
+		child := command("child")
+		tell, err := child.StdinPipe()
+		if err == nil {
+			child.Stdout, child.Stderr = os.Stdout, os.Stderr
+			err = child.Start()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		<-term
+		tell.Close()
+		if err := child.Wait(); err != nil {
+			fmt.Fprintln(os.Stderr, "the child:", err)
+			return 1
+		}
+		return 0
+	case "child":
+		term := make(chan os.Signal, 1)
+		signal.Notify(term, syscall.SIGTERM)
+		if _, err := client.Register(context.Background(), wire.SATypeAH); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the parent closes it
+		return len(term)
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
 		if _, err := client.Register(context.Background(), wire.SATypeAH); err != nil {

@@ -48,7 +48,8 @@ var programs atomic.Uint64
 // its environment. On a kernel of the BSDs its sockets are hosted ones, as with "pfkeyd run --hosted": the program was
 // compiled on this machine, and has this machine's socket addresses in its messages.
 //
-// When t ends, the program is ended with everything that it has started: by SIGTERM, and by SIGKILL if it does not go.
+// When t ends, the program is ended with everything that it has started: its first process by SIGTERM, then whoever is
+// left by SIGTERM, and by SIGKILL who does not go.
 // A context of cmd that ends before kills its first process at once, as package exec says; that of a test, t.Context,
 // is one. Who wants its exit status calls [Program.Wait]; cmd.Wait must not be called.
 //
@@ -221,6 +222,10 @@ const (
 // end ends the program, unless that has been done, and waits for that.
 func (p *Program) end() {
 	p.ending.Do(func() {
+		// The first process ends those that it has started, in its own way.
+		if p.Signal(syscall.SIGTERM) == nil {
+			p.within(termPatience, p.exited)
+		}
 		p.signalAll(syscall.SIGTERM)
 		if !p.goneWithin(termPatience, nil) {
 			// Again and again: a program may start others meanwhile.

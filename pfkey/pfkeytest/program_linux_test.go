@@ -203,6 +203,19 @@ func TestStopInCleanup(t *testing.T) {
 	})
 }
 
+// Who has started others ends them itself, in its own way: a daemon whose children go before it takes that for a
+// failure.
+func TestStopAsksTheFirstProcess(t *testing.T) {
+	host := pfkeytest.New(t)
+	for range 5 {
+		program := host.Start(t, command("parent"))
+		host.ExpectRequest(wire.MsgRegister)
+		if err := program.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A daemon that has left its session and its parent, and ignores SIGTERM, does not outlive the test either.
 func TestStartDaemon(t *testing.T) {
 	needStart(t)
