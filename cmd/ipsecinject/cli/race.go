@@ -358,7 +358,7 @@ func (e *env) freeSummary(f *raceFlags, results []racelab.FreeResult) {
 		if trials == 0 {
 			continue
 		}
-		fmt.Fprintf(e.stdout, "%s: %s in %s; the UPDATE came between the packets in %d\n",
+		fmt.Fprintf(e.stdout, "%s: %s in %s, %d astride\n",
 			v, command.Count(hits, "hit"), command.Count(trials, "trial"), astride)
 	}
 }
