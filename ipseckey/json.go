@@ -130,7 +130,7 @@ func NewRecord(d *wire.Dialect, msg []byte, keys bool) *Record {
 	}
 	for x, err := range d.Walk(msg) {
 		if err == nil {
-			err = r.extension(d, x, keys)
+			err = r.extension(d, h.SAType, x, keys)
 		}
 		if err != nil && r.Broken == "" {
 			r.Broken = err.Error()
@@ -139,7 +139,7 @@ func NewRecord(d *wire.Dialect, msg []byte, keys bool) *Record {
 	return r
 }
 
-func (r *Record) extension(d *wire.Dialect, x wire.Ext, keys bool) error {
+func (r *Record) extension(d *wire.Dialect, t wire.SAType, x wire.Ext, keys bool) error {
 	switch x.Type {
 	case wire.ExtSA:
 		v, err := d.ParseSA(x.Raw)
@@ -151,7 +151,7 @@ func (r *Record) extension(d *wire.Dialect, x wire.Ext, keys bool) error {
 			r.Auth = d.AuthName(v.Auth)
 		}
 		if v.Encrypt != 0 {
-			r.Encrypt = d.EncryptName(v.Encrypt)
+			r.Encrypt = d.TransformName(t, v.Encrypt)
 		}
 		if v.Flags != 0 {
 			r.Flags = strings.Split(d.FlagNames(v.Flags), "|")

@@ -81,6 +81,9 @@ var (
 		{EncSkipjackCBC, 250, "skipjack-cbc"},
 		{EncSerpentCBC, 252, "serpent-cbc"}, {EncTwofishCBC, 253, "twofish-cbc"},
 	}
+	compressAlgs = []row[AlgID]{
+		{CompOUI, 1, "oui"}, {CompDeflate, 2, "deflate"}, {CompLZS, 3, "lzs"}, {CompLZJH, 4, "lzjh"},
+	}
 )
 
 // these are the rows of some symbols.

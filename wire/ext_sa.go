@@ -54,10 +54,10 @@ var shapeSA = &shape{role: RoleSA, fields: []field{
 	f("auth", 1, asAuth, "authentication algorithm; 0 is none").in("3.5", only(0, 2, 3)),
 	f("encrypt", 1, asEncrypt, "encryption algorithm; 0 is none").in("3.5", only(0, 2, 3, 11)),
 	f("flags", 4, asFlags, "options of the SA").in("3.2", only(0, 1)),
-}, brief: func(d *Dialect, _ *extRow, raw []byte) string { return lineOfSA(d, raw, true) }}
+}, brief: func(d *Dialect, _ *extRow, raw []byte) string { return lineOfSA(d, raw, SATypeUnspec, true) }}
 
-// lineOfSA leaves state 0 out unless it is that of an SA; see tellsState.
-func lineOfSA(d *Dialect, raw []byte, tells bool) string {
+// lineOfSA is an SA of a type. State 0 is left out unless it is that of an SA; see tellsState.
+func lineOfSA(d *Dialect, raw []byte, t SAType, tells bool) string {
 	v, _ := d.ParseSA(raw)
 	s := fmt.Sprintf("spi=%v", v.SPI)
 	if v.State != 0 || tells {
@@ -70,7 +70,7 @@ func lineOfSA(d *Dialect, raw []byte, tells bool) string {
 		s += " auth=" + d.AuthName(v.Auth)
 	}
 	if v.Encrypt != 0 {
-		s += " encr=" + d.EncryptName(v.Encrypt)
+		s += " encr=" + d.TransformName(t, v.Encrypt)
 	}
 	if v.Flags != 0 {
 		s += " flags=" + d.FlagNames(v.Flags)

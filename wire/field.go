@@ -242,12 +242,15 @@ func (p *teller) fieldsOf(whose string, fs []field) bool {
 			return false
 		}
 		show := f.show
-		if show == nil {
+		switch {
+		case show == nil:
 			show = asDecimal
+		case p.ofSA("encrypt", f) && p.d.SAType(p.msg[3]) == SATypeIPComp:
+			show = asCompress
 		}
 		v := Field{Name: whose + f.name, Value: show(p.d, b), Offset: p.off - len(b), Len: len(b), Bytes: b,
 			Meaning: meaningOf(whose, f.meaning), Section: p.section}
-		if p.row != nil && p.row.typ == ExtSA && f.name == "state" && b[0] == 0 && !p.d.tellsState(p.msg) {
+		if p.ofSA("state", f) && b[0] == 0 && !p.d.tellsState(p.msg) {
 			v.Value = "0 (not said)"
 		}
 		if l := f.listed; l != nil && (p.section != "" || f.name == "exttype") {
@@ -258,6 +261,11 @@ func (p *teller) fieldsOf(whose string, fs []field) bool {
 		p.tell(v)
 	}
 	return true
+}
+
+// ofSA says whether f is the field of this name of the SA extension.
+func (p *teller) ofSA(name string, f *field) bool {
+	return p.row != nil && p.row.typ == ExtSA && f.name == name
 }
 
 func meaningOf(whose, meaning string) string {

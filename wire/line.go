@@ -69,7 +69,7 @@ func (d *Dialect) lineOf(msg []byte, x Ext, valid bool) (string, bool) {
 		return fmt.Sprintf("%s=malformed(%v)", r.name, err.(*DecodeError).Err), !r.secret()
 	}
 	if x.Type == ExtSA {
-		return lineOfSA(d, x.Raw, d.tellsState(msg)), true
+		return lineOfSA(d, x.Raw, d.SAType(msg[3]), d.tellsState(msg)), true
 	}
 	return r.shape.brief(d, r, x.Raw), true
 }

@@ -130,6 +130,15 @@ func (d *Dialect) AuthNumber(id AlgID) (uint8, bool) { return d.t.auths.numberOf
 // EncryptName is the name of an encryption algorithm, such as aes-cbc, or unknown(0x2a).
 func (d *Dialect) EncryptName(id AlgID) string { return symbolName(id, d.t.encrypts.rows, encryptAlgs) }
 
+// TransformName is the name of what stands in the encryption field of an SA of type t: of an encryption algorithm, or,
+// in an IPCOMP SA, of a compression algorithm, such as deflate.
+func (d *Dialect) TransformName(t SAType, id AlgID) string {
+	if t == SATypeIPComp && id != EncNone {
+		return symbolName(id, compressAlgs)
+	}
+	return d.EncryptName(id)
+}
+
 // EncryptByName is the inverse of [Dialect.EncryptName], ignoring case; false if the dialect does not have it.
 func (d *Dialect) EncryptByName(s string) (AlgID, bool) { return d.t.encrypts.byName(s) }
 

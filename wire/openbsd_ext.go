@@ -60,7 +60,7 @@ func (d *Dialect) AppendSecondSA(b []byte, v SA) []byte {
 
 var shapeSecondSA = &shape{role: RoleOther, fields: shapeSA.fields,
 	brief: func(d *Dialect, r *extRow, raw []byte) string {
-		return r.short + "=[" + lineOfSA(d, raw, false) + "]"
+		return r.short + "=[" + lineOfSA(d, raw, SATypeUnspec, false) + "]"
 	}}
 
 // Word is OpenBSD's X_POLICY, X_TAP or X_MTU: a number.

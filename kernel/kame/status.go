@@ -40,7 +40,7 @@ func (k *Kernel) statusOf(s *SA) status.SA {
 		st.Expires = int64(k.Wall(s.Added) + l.AddTime)
 	}
 	if s.State() != sadb.Larval {
-		st.Auth, st.Encrypt = k.d.AuthName(s.Shown.Auth), k.d.EncryptName(s.Shown.Encrypt)
+		st.Auth, st.Encrypt = k.d.AuthName(s.Shown.Auth), k.d.TransformName(k.saTypeOf(h.Proto), s.Shown.Encrypt)
 	}
 	return st
 }

@@ -110,7 +110,7 @@ func (k *Kernel) describeSA(s *transform.State) status.SA {
 		st.Direction = "inbound"
 	}
 	if s.Phase != sadb.Larval {
-		st.Auth, st.Encrypt = k.d.AuthName(s.Auth), k.d.EncryptName(s.Encrypt)
+		st.Auth, st.Encrypt = k.d.AuthName(s.Auth), k.d.TransformName(afkey.SATypeOf(s.Proto), s.Encrypt)
 	}
 	return st
 }
