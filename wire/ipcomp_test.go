@@ -21,7 +21,8 @@ func TestCompressionIsNoCipher(t *testing.T) {
 			if tt.of == wire.SATypeIPComp {
 				sa.Encrypt = wire.CompDeflate
 			}
-			msg := d.Finish(d.AppendSA(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgAdd, SAType: tt.of}), sa))
+			h := wire.Header{Version: wire.Version, Type: wire.MsgAdd, SAType: tt.of}
+			msg := d.Finish(d.AppendSA(d.AppendHeader(nil, h), sa))
 			if line := d.Line(msg); !strings.Contains(line, tt.line) {
 				t.Errorf("%s: %s, want%s", d.Name, line, tt.line)
 			}
