@@ -165,7 +165,7 @@ var (
 	asState      = named(func(d *Dialect, n uint64) string { return d.StateName(State(n)) })
 	asAuth       = named(func(d *Dialect, n uint64) string { return d.AuthName(d.Auth(uint8(n))) })
 	asEncrypt    = named(func(d *Dialect, n uint64) string { return d.EncryptName(d.Encrypt(uint8(n))) })
-	asCompress   = named(func(d *Dialect, n uint64) string { return d.TransformName(SATypeIPComp, d.Encrypt(uint8(n))) })
+	asCompress   = named(func(_ *Dialect, n uint64) string { return symbolName(AlgID(n), compressAlgs) })
 	asProto      = named(func(_ *Dialect, n uint64) string { return protoName(n) })
 	asIdent      = named(func(d *Dialect, n uint64) string { return d.IdentName(uint16(n)) })
 	asFamily     = named(func(d *Dialect, n uint64) string { return d.familyName(uint16(n)) })
