@@ -98,6 +98,11 @@ var layers = map[string]layer{
 		own: []string{"wire", "ipsec", "sadb", "pfkey", "internal/engine", "kernel/kame", "internal/ip"},
 		why: "it is what one system does in its own way; what it shares with the others of its family is kame's",
 	},
+	"kernel/openbsd": {
+		own: []string{"wire", "packet", "ipsec", "sadb", "internal/spd", "pfkey", "internal/engine", "internal/ip",
+			"kernel/status"},
+		why: "a kernel answers messages; it has no files, commands or network, and no other kernel",
+	},
 	"kernel/linux": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "internal/ip", "kernel/status"},
 		why: "a kernel answers messages; it has no files, commands or network, and no other kernel",
