@@ -168,7 +168,7 @@ func (k *Kernel) find(flow *Flow, r *rule, peer netip.Addr, dir wire.Direction) 
 	sa := ends.find(end{flow.id.rdomain, r.proto, peer}, func(sa *SA) bool {
 		p := sa.Protection()
 		return p != nil && (r.ids == nil || p.IDs != nil && *p.IDs == *r.ids) &&
-			(p.Filter == nil || *p.Filter == filter{flow.id.dir, flow.Key, flow.Mask})
+			(p.Filter == nil || *p.Filter == filter{flow.id.dir, flow.id.v6, flow.Key, flow.Mask})
 	})
 	flow.cache.Store(&cached{generation, peer, sa})
 	return sa
@@ -193,7 +193,7 @@ func (k *Kernel) addFlow(r *request) wire.Errno {
 		return wire.EINVAL
 	}
 	rule := &rule{kind: kind.Value, proto: flowProto(r.satype()), src: k.addressOf(r.ext(wire.ExtAddressSrc)),
-		dst: k.addressOf(r.ext(wire.ExtAddressDst)), ids: k.identitiesIn(r)}
+		dst: k.addressOf(r.ext(wire.ExtAddressDst)), ids: k.identitiesIn(r, false)}
 	if old != nil {
 		old.static = false // whatever the request says
 		old.rule.Store(rule)

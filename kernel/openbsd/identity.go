@@ -14,12 +14,15 @@ type identities struct{ local, remote identity }
 const identityLen = 16 // without the name, bytes
 
 // identitiesIn are those of a request; nil unless both are there (import_identities).
-func (k *Kernel) identitiesIn(r *request) *identities {
+func (k *Kernel) identitiesIn(r *request, swapped bool) *identities {
 	src, dst := r.ext(wire.ExtIdentitySrc), r.ext(wire.ExtIdentityDst)
 	if src == nil || dst == nil {
 		return nil
 	}
 	read := func(raw []byte) identity { return identity{k.d.Order.Uint16(raw[4:]), string(raw[identityLen:])} }
+	if swapped {
+		src, dst = dst, src
+	}
 	return &identities{read(src), read(dst)}
 }
 

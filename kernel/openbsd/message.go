@@ -53,8 +53,20 @@ var handlers [len(messages)]handler
 
 func init() { // not in the declaration: handlers look at messages
 	handlers = [len(messages)]handler{
+		1:  (*Kernel).getSPI,
+		2:  (*Kernel).update,
+		3:  (*Kernel).add,
+		4:  (*Kernel).delete,
+		5:  (*Kernel).get,
+		6:  (*Kernel).acquireByUser,
+		7:  (*Kernel).register,
+		8:  (*Kernel).expireByUser,
+		9:  (*Kernel).flush,
+		10: (*Kernel).dump,
+		11: (*Kernel).promisc,
 		12: (*Kernel).addFlow,
 		13: (*Kernel).delFlow,
+		14: (*Kernel).groupSPIs,
 		15: (*Kernel).askPolicy,
 	}
 }

@@ -28,7 +28,6 @@ type SA struct {
 	IDs      *identities // nil: none
 	Swapped  bool        // they came in an UPDATE, which has them the other way round
 	Filter   *filter     // the flow that it is for alone; nil: any
-	FlowKind uint8       // what X_FLOW_TYPE said of that
 	UDPPort  uint16      // of the peer, host order; 0: that of the knob
 	Tag      string      // mark for pf(4)
 	Tap      uint32      // number of the enc(4) interface
@@ -50,6 +49,7 @@ type SA struct {
 	replay            replay
 	counter           wire.Counter
 	hard, soft        limits
+	allocations       uint32 // as an ADD has said
 	bytes             uint64
 	firstUse, lastUse int64 // Unix time; 0: never
 }

@@ -91,6 +91,7 @@ func (t *spdb) all(rdomain int) (all []*Flow) {
 // filter is the flow that an SA is for alone.
 type filter struct {
 	dir       wire.Direction
+	v6        bool
 	key, mask selector
 }
 
