@@ -190,9 +190,9 @@ func (k *Kernel) tellAcquire(a *acquire, r *rule) {
 	b := k.d.AppendHeader(make([]byte, 0, 256), wire.Header{Version: wire.Version, Type: wire.MsgAcquire, SAType: t,
 		Seq: wire.Seq(a.seq)})
 	if !r.src.IsValid() || !r.src.IsUnspecified() {
-		b = k.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: r.src})
+		b = k.appendAddress(b, wire.ExtAddressSrc, r.src)
 	}
-	b = k.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: a.peer})
+	b = k.appendAddress(b, wire.ExtAddressDst, a.peer)
 	if r.ids != nil {
 		b = k.appendIdentity(b, wire.ExtIdentitySrc, r.ids.local)
 		b = k.appendIdentity(b, wire.ExtIdentityDst, r.ids.remote)

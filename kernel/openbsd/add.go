@@ -2,7 +2,6 @@ package openbsd
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
@@ -108,7 +107,7 @@ func (k *Kernel) extras(r *request, s *SA) {
 	}
 	if raw := r.ext(wire.OpenBSDExtXTag); raw != nil {
 		v, _ := k.d.ParseTag(raw)
-		s.Tag = strings.Clone(v.Name)
+		s.Tag = &v
 	}
 	if raw := r.ext(wire.OpenBSDExtXTap); raw != nil {
 		v, _ := k.d.ParseWord(raw)
@@ -128,12 +127,9 @@ func (s *SA) protect() {
 	s.protection.Store(&p)
 }
 
-// filterIn is the flow that an SA is for alone, of a request that has one.
+// filterIn is the flow that an SA is for alone, of a request that has one. Its direction may be any number.
 func (k *Kernel) filterIn(r *request) (*filter, wire.Errno) {
 	v, _ := k.d.ParseFlowProtocol(r.ext(wire.OpenBSDExtXFlowType))
-	if v.Direction != dirIn && v.Direction != dirOut {
-		return nil, wire.EINVAL
-	}
 	key, mask, v6, ok := k.selectorIn(r)
 	if !ok {
 		return nil, wire.EINVAL

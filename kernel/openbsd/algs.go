@@ -139,6 +139,9 @@ func (a *keying) esp() (*ipsec.Suite, wire.Errno) {
 			return nil, wire.EINVAL
 		}
 		u.Cipher = c.cipher
+		if a.key == nil {
+			a.key = []byte{} // NULL shows that it has none
+		}
 		if c.cipher != ipsec.NULL {
 			split := len(a.key) - c.cipher.SaltLen
 			u.Key, u.Salt = ipsec.NewKey(a.key[:split]), ipsec.NewKey(a.key[split:])

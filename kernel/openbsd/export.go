@@ -39,7 +39,7 @@ func (k *Kernel) appendSA(b []byte, s *SA) []byte {
 	}
 	if n := s.next.Load(); n != nil {
 		b = k.d.AppendSecondSA(b, n.shown())
-		b = k.d.AppendAddress(b, wire.OpenBSDExtXDst2, wire.Address{Addr: n.Dst})
+		b = k.appendAddress(b, wire.OpenBSDExtXDst2, n.Dst)
 		b = k.d.AppendFlowProtocol(b, wire.OpenBSDExtXSAType2, wire.FlowProtocol{Value: n.SAType})
 	}
 	if s.UDPPort != 0 {
@@ -49,8 +49,8 @@ func (k *Kernel) appendSA(b []byte, s *SA) []byte {
 	if s.RDomain != s.After {
 		b = k.d.AppendRDomain(b, wire.RDomain{Domain: uint16(s.RDomain), After: uint16(s.After)})
 	}
-	if s.Tag != "" {
-		b = k.d.AppendTag(b, wire.Tag{Name: s.Tag})
+	if s.Tag != nil {
+		b = k.d.AppendTag(b, *s.Tag)
 	}
 	if s.Tap != 0 {
 		b = k.d.AppendWord(b, wire.OpenBSDExtXTap, wire.Word{Value: s.Tap})
@@ -79,8 +79,8 @@ func (s *SA) current() wire.Lifetime {
 
 // appendEnds appends both addresses; that of a source that is not known has none.
 func (k *Kernel) appendEnds(b []byte, s *SA) []byte {
-	b = k.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: s.Src})
-	return k.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: s.Dst})
+	b = k.appendAddress(b, wire.ExtAddressSrc, s.Src)
+	return k.appendAddress(b, wire.ExtAddressDst, s.Dst)
 }
 
 func (k *Kernel) appendKey(b []byte, t wire.ExtType, key []byte) []byte {

@@ -73,7 +73,7 @@ func (k *Kernel) checkExt(n int, raw []byte, satype uint8) bool {
 	switch n {
 	case 1, 23:
 		const most, dead = 64, 3
-		return len(raw) == 16 && raw[8] <= most && raw[9] < dead && raw[10] <= 12 && raw[11] <= 22
+		return len(raw) == 16 && raw[8] <= most && raw[9] < dead && raw[10] <= maxAuth && raw[11] <= maxEncrypt
 	case 2, 3, 4, 32:
 		return len(raw) == 32
 	case 5, 6, 7, 17, 18, 21, 22, 24:
@@ -136,10 +136,24 @@ func (k *Kernel) checkIdentity(raw []byte) bool {
 	return end >= 0 && name[len(name)-1] == 0 && (end+1+7)&^7 == len(name)
 }
 
+// checkProposal: of several combinations only the first one is looked at.
 func (k *Kernel) checkProposal(raw []byte) bool {
-	const fixed, comb = 8, 72
-	return len(raw) >= fixed && (len(raw)-fixed)%comb == 0 && k.d.Order.Uint16(raw[6:]) == 0
+	const fixed, comb, reservedAt = 8, 72, 12
+	if len(raw) < fixed || (len(raw)-fixed)%comb != 0 || k.d.Order.Uint16(raw[6:]) != 0 {
+		return false
+	}
+	if len(raw) == fixed {
+		return true
+	}
+	c := raw[fixed:]
+	return c[0] <= maxAuth && c[1] <= maxEncrypt && k.d.Order.Uint32(c[reservedAt:]) == 0
 }
+
+// The largest numbers of algorithms.
+const (
+	maxAuth    = 12
+	maxEncrypt = 22
+)
 
 // has tells whether an extension is in the set, and count how many there are.
 func (s extSet) has(n int) bool { return s>>n&1 != 0 }

@@ -253,12 +253,13 @@ func (k *Kernel) selectorIn(r *request) (key, mask selector, v6, ok bool) {
 	src, dst := r.ext(wire.OpenBSDExtXSrcFlow), r.ext(wire.OpenBSDExtXDstFlow)
 	srcMask, dstMask := r.ext(wire.OpenBSDExtXSrcMask), r.ext(wire.OpenBSDExtXDstMask)
 	const family, fixed = 9, 10 // where the family stands, and what masks clear begins
+	size := addressLen + int(src[addressLen])
 	for _, x := range [][]byte{dst, srcMask, dstMask} {
 		if x[family] != src[family] || len(x) != len(src) {
 			return key, mask, false, false
 		}
 	}
-	for i := fixed; i < len(src); i++ {
+	for i := fixed; i < size; i++ {
 		src[i] &= srcMask[i]
 		dst[i] &= dstMask[i]
 	}
@@ -317,10 +318,10 @@ func (k *Kernel) flowMessage(f *Flow) []byte {
 	b := k.d.AppendHeader(make([]byte, 0, 256), wire.Header{Version: wire.Version, Type: wire.OpenBSDMsgXSPDDump,
 		SAType: t})
 	if r.src.IsValid() {
-		b = k.d.AppendAddress(b, wire.ExtAddressSrc, wire.Address{Addr: r.src})
+		b = k.appendAddress(b, wire.ExtAddressSrc, r.src)
 	}
 	if r.dst.IsValid() {
-		b = k.d.AppendAddress(b, wire.ExtAddressDst, wire.Address{Addr: r.dst})
+		b = k.appendAddress(b, wire.ExtAddressDst, r.dst)
 	}
 	b = k.appendFlow(b, r.kind, f.id.dir, f.id.v6, &f.Key, &f.Mask)
 	if r.ids != nil {

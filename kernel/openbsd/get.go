@@ -8,7 +8,6 @@ func (k *Kernel) get(r *request) wire.Errno {
 	if s == nil {
 		return wire.ESRCH
 	}
-	clear(r.exts[:])
 	r.answer(k.appendSA(nil, s))
 	return wire.OK
 }

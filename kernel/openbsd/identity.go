@@ -13,10 +13,10 @@ type identities struct{ local, remote identity }
 
 const identityLen = 16 // without the name, bytes
 
-// identitiesIn are those of a request; nil unless both are there (import_identities).
+// identitiesIn are those of a request; nil unless both are there and have a type (import_identities).
 func (k *Kernel) identitiesIn(r *request, swapped bool) *identities {
 	src, dst := r.ext(wire.ExtIdentitySrc), r.ext(wire.ExtIdentityDst)
-	if src == nil || dst == nil {
+	if src == nil || dst == nil || k.d.Order.Uint16(src[4:]) == 0 || k.d.Order.Uint16(dst[4:]) == 0 {
 		return nil
 	}
 	read := func(raw []byte) identity { return identity{k.d.Order.Uint16(raw[4:]), string(raw[identityLen:])} }

@@ -30,10 +30,10 @@ func (k *Kernel) SysctlDump(name string, satype, rdomain int) (msgs [][]byte, ne
 }
 
 // tagRoom is by how many bytes the original announces too much for a tag: it counts the longest name there may be.
-func tagRoom(tag string) int {
-	if tag == "" {
+func tagRoom(tag *wire.Tag) int {
+	if tag == nil {
 		return 0
 	}
 	const longest = 64
-	return longest - (len(tag)+1+7)&^7
+	return longest - (len(tag.Name)+1+7)&^7
 }

@@ -85,8 +85,8 @@ func (k *Kernel) startTimer(t *engine.Timer, from time.Time, armed bool, secs ui
 	k.timers.Set(t, from.Add(seconds(int64(uint32(secs)))))
 }
 
-// armUse starts the timers of the limits by time since the first use, which was at some moment. The original lets the hard limit end an SA only while the soft one is in force
-// (tdb_firstuse).
+// armUse starts the timers of the limits by time since the first use, which was at some moment. The original lets the
+// hard limit end an SA only while the soft one is in force (tdb_firstuse).
 func (k *Kernel) armUse(s *SA, at time.Time) {
 	if s.State() == sadb.Dead {
 		return

@@ -29,7 +29,7 @@ type SA struct {
 	Swapped  bool        // they came in an UPDATE, which has them the other way round
 	Filter   *filter     // the flow that it is for alone; nil: any
 	UDPPort  uint16      // of the peer, host order; 0: that of the knob
-	Tag      string      // mark for pf(4)
+	Tag      *wire.Tag   // mark for pf(4); nil: none
 	Tap      uint32      // number of the enc(4) interface
 	Iface    *wire.Iface // sec(4) interface that it belongs to; nil: none
 	Added    int64       // Unix time

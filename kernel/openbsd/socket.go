@@ -86,7 +86,7 @@ func (c *client) deliver(msg []byte) bool {
 	return c.s.DeliverAs(msg, memory, false)
 }
 
-// queuedBytes is what FIONREAD tells: the bytes of all messages that wait and of the addresses beside them.
+// queuedBytes are those of all messages that wait and of the addresses beside them.
 func (c *client) queuedBytes() int { return c.s.Bytes() + address*c.s.Messages() }
 
 // Room implements [engine.Endpoint]: whoever delivers has looked.
@@ -137,7 +137,7 @@ func (c *client) GetOption(o pfkey.Option) (int, pfkey.Errno) {
 	case pfkey.OptionSendBuffer:
 		return c.sendBuf, wire.OK
 	case pfkey.OptionReadable:
-		return c.queuedBytes(), wire.OK
+		return c.s.Bytes(), wire.OK
 	}
 	return 0, wire.ENOPROTOOPT
 }

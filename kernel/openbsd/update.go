@@ -43,6 +43,7 @@ func (k *Kernel) complete(r *request, larval *SA) wire.Errno {
 		return errno
 	}
 	s.IDs, s.Swapped = k.identitiesIn(r, true), true // the request comes from the other end's view
+	s.allocations = larval.allocations
 	s.protect()
 	k.kill(larval)
 	k.tdb.insert(s)
