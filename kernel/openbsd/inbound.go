@@ -336,10 +336,10 @@ func (k *Kernel) openAH(s *passing, sa *SA, p *Protection) outcome {
 	const proto = ip.ProtoAH
 	t := p.Transform
 	ah := s.pkt[s.Off:]
-	var seq uint32
-	if len(ah) >= ahFixed {
-		seq = binary.BigEndian.Uint32(ah[8:])
+	if len(ah) < ahFixed {
+		return k.drop(s, packet.BadLength, countHeader.of(proto), wire.OK)
 	}
+	seq := binary.BigEndian.Uint32(ah[8:])
 	high, o := k.replays(s, sa, p, seq, false)
 	if o.reason != packet.NoReason {
 		return o
