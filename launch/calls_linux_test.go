@@ -232,8 +232,15 @@ var socketCalls = []struct {
 	{"pwrite", errOf(func(s int) error { _, err := unix.Pwrite(s, request(9, 3, 1), 0); return err }), " ESPIPE"},
 	{"pwritev2 at a place", pwritev2(0, 0), " ESPIPE"},
 	{"pwritev2 at a place before the first", pwritev2(-2, 0), " EINVAL"},
-	{"pwritev2 with RWF_NOWAIT", pwritev2(-1, 8), " <nil>"},
+	{"pwritev2 with RWF_NOWAIT", pwritev2(-1, 8), " ENOTSUP"},
+	{"pwritev2 at a place with RWF_NOWAIT", pwritev2(0, 8), " ESPIPE"},
+	{"pwritev2 with RWF_HIPRI, RWF_DSYNC, RWF_SYNC and RWF_APPEND", pwritev2(-1, 0x17), " <nil>"},
+	{"pwritev2 with RWF_NOAPPEND, which Linux 6.1 has not", pwritev2(-1, 0x20), " ENOTSUP"},
 	{"pwritev2 with unknown flags", pwritev2(-1, 1<<30), " ENOTSUP"},
+	{"pwritev2 of nothing, with unknown flags", errOf(func(s int) error {
+		_, err := raw(unix.SYS_PWRITEV2, uintptr(s), 0, 0, ^uintptr(0), 0, 1<<30)
+		return err
+	}), " <nil>"},
 	{"a closed descriptor", errOf(func(int) error {
 		_, err := unix.Write(99, request(9, 3, 1))
 		return err

@@ -21,9 +21,9 @@ const (
 	vectorOffset = 16        // of the address and the length of the pieces in struct msghdr
 )
 
-// plainFlags are the flags of pwritev2 that any file takes: RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND, and
-// what is no flag at all, being the upper half of the register.
-const plainFlags = 0xffffffff_0000001f
+// plainFlags are the flags of pwritev2 that sockets of Linux 6.1 take: RWF_HIPRI, RWF_DSYNC, RWF_SYNC and RWF_APPEND.
+// The upper half of the register is no flag. Later kernels take more, RWF_NOWAIT among them.
+const plainFlags = 0xffffffff_00000017
 
 // A sending is what one call wants to send.
 type sending struct {
@@ -44,14 +44,19 @@ func (c *caller) sending() (s sending, err error) {
 	case unix.SYS_WRITE:
 		return sending{pieces: []piece{{a[1], a[2]}}, total: a[2]}, nil
 	case unix.SYS_WRITEV, unix.SYS_PWRITEV2:
-		if c.call == unix.SYS_PWRITEV2 && (int64(a[3]) != -1 || a[5]&^plainFlags != 0) {
-			return s, errNotOurs // at a place in the file, or with flags that sockets have not: no socket takes it
+		if c.call == unix.SYS_PWRITEV2 && int64(a[3]) != -1 {
+			return s, errNotOurs // at a place in the file: no socket takes it
 		}
 		if a[2] > maxPieces {
 			return s, unix.EINVAL
 		}
-		if s.pieces, s.total, err = c.pieces(a[1], a[2]); err == nil && s.total == 0 {
+		s.pieces, s.total, err = c.pieces(a[1], a[2])
+		switch {
+		case err != nil:
+		case s.total == 0:
 			err = errNothing
+		case c.call == unix.SYS_PWRITEV2 && a[5]&^plainFlags != 0:
+			err = unix.EOPNOTSUPP
 		}
 		return s, err
 	case unix.SYS_SENDTO:
