@@ -85,7 +85,7 @@ func (d *demo) crossed(context.Context) error {
 		}
 		d.judgeRace(r, len(races) > 1 && r.variant != racelab.Ours)
 	}
-	d.screen.text("\n   Step by step: ipsecinject race --replay NAME, with a name in brackets.\n")
+	d.screen.text("\n   Step by step: ipsecinject race --replay NAME, with a name in parentheses.\n")
 	if d.flags.fault == "" && len(d.wrong) == 0 {
 		d.screen.text("The old kernels lost a packet each, as the real ones do. pfkeyd lost none.")
 	}
