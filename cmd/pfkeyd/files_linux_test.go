@@ -21,6 +21,7 @@ import (
 type fileOption struct {
 	args   string // FILE is the file, DIR a directory of the test, ENGINE the address of an engine that runs
 	output bool   // it is written
+	takes  string // what can be taken all the same: the command is done then
 	serves string // what can be taken: then an engine runs until it is interrupted
 	gz     bool   // may be compressed
 	ext    string // what its name ends with
@@ -31,6 +32,7 @@ const sendESP = "ipsecinject send --src 192.0.2.2 --dst 192.0.2.1 --spi 0x1000 "
 var fileOptions = []fileOption{
 	{args: "pfkeyd serve --kernel linux --socket DIR/e --policy FILE"},
 	{args: "pfkeyd serve --kernel illumos --socket DIR/e --policy FILE"},
+	{args: "pfkeyd serve --kernel netbsd --socket DIR/e --policy FILE"},
 	{args: "pfkeyd serve --socket DIR/e --hostile FILE"},
 	{args: "pfkeyd serve --socket DIR/e --pcap FILE", output: true, serves: "pipe endless nothing"},
 	{args: "pfkeyd serve --socket FILE/e", serves: "directory"},
@@ -47,7 +49,9 @@ var fileOptions = []fileOption{
 	{args: "pfkeyd conform FILE", gz: true, ext: ".pcap"},
 	{args: "pfkeyd record --against ENGINE FILE", gz: true, ext: ".jsonl.gz"},
 	{args: "pfkeyd record --against ENGINE -o FILE DIR/one.jsonl", output: true},
-	{args: "pfkeyd man FILE"},
+	{args: "pfkeyd conform --compare illumos,linux FILE", gz: true, ext: ".jsonl.gz"},
+	{args: "pfkeyd man FILE", takes: "directory"},
+	{args: "pfkeyd headers --kernel freebsd FILE", takes: "directory nothing"},
 	{args: "ipsecinject pcap --engine ENGINE FILE", gz: true},
 	{args: sendESP + "--enc aes-cbc --enc-key @FILE --dry-run"},
 	{args: sendESP + "--auth hmac-sha1 --auth-key @FILE --dry-run"},
@@ -106,7 +110,7 @@ func TestFiles(t *testing.T) {
 				cmd, err := oneEnd(t, words, &out, what == "pipe" || strings.Contains(o.serves, what))
 				taken := o.output && (what == "endless" || what == "nothing") ||
 					strings.Contains(o.serves, what) && what != "pipe" ||
-					strings.Contains(o.args, "man FILE") && what == "directory"
+					strings.Contains(o.takes, what)
 				switch {
 				case bytes.Contains(out.Bytes(), []byte("goroutine ")):
 					t.Errorf("a panic:\n%s", &out)
