@@ -248,12 +248,16 @@ func (k *Kernel) flowIn(r *request) (*Flow, wire.Errno) {
 }
 
 // selectorIn reads the selector that a request has in the extensions of a flow; false if its addresses are not of one
-// family. It clears in them what the masks do.
+// family, IPv4 or IPv6. It clears in them what the masks do. Of no family, which messages about TCP signatures may
+// have, the original makes a flow that no packet meets.
 func (k *Kernel) selectorIn(r *request) (key, mask selector, v6, ok bool) {
 	src, dst := r.ext(wire.OpenBSDExtXSrcFlow), r.ext(wire.OpenBSDExtXDstFlow)
 	srcMask, dstMask := r.ext(wire.OpenBSDExtXSrcMask), r.ext(wire.OpenBSDExtXDstMask)
 	const family, fixed = 9, 10 // where the family stands, and what masks clear begins
 	size := addressLen + int(src[addressLen])
+	if src[family] == 0 {
+		return key, mask, false, false
+	}
 	for _, x := range [][]byte{dst, srcMask, dstMask} {
 		if x[family] != src[family] || len(x) != len(src) {
 			return key, mask, false, false

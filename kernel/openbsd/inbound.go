@@ -295,6 +295,9 @@ func (k *Kernel) received(s *passing, sa *SA, bytes int) outcome {
 func (k *Kernel) openESP(s *passing, sa *SA, p *Protection) outcome {
 	const proto = ip.ProtoESP
 	t := p.Transform
+	if t == nil {
+		return k.drop(s, packet.CryptoFailed, countNoCrypto, wire.OK)
+	}
 	size := len(s.pkt) - s.Off - 8 - t.IVLen() - t.ICVLen()
 	if size <= 0 || size%blockOf(t.Suite()) != 0 {
 		return k.drop(s, packet.BadLength, countLength.of(proto), wire.OK)

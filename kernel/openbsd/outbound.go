@@ -159,6 +159,9 @@ func encapsulate(s *passing, p *Protection) outcome {
 func (k *Kernel) seal(s *passing, sa *SA, p *Protection, h *ip.Header) outcome {
 	t := p.Transform
 	k.tally.count(s.p, countOutput.of(sa.Proto), 1)
+	if t == nil {
+		return k.drop(s, packet.CryptoFailed, countNoCrypto, wire.EINVAL)
+	}
 	seal := ipsec.Sealing{SPI: sa.SPI}
 	size := len(s.pkt) - h.Off
 	grown := ahFixed + t.ICVLen()
