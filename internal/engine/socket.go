@@ -90,6 +90,10 @@ func (s *Socket) DeliverAs(msg []byte, cost int, dump bool) bool {
 	return true
 }
 
+// Lose counts a message as lost for which its kernel has found no room before it had it delivered. The control lock is
+// held.
+func (s *Socket) Lose() { s.lost++ }
+
 // tell calls the notify function. No lock is held.
 func (s *Socket) tell() {
 	if f := s.notify.Load(); f != nil && *f != nil {

@@ -73,17 +73,23 @@ func (c *client) register(satype uint8) {
 	c.registration |= 1 << (satype % 32)
 }
 
-// deliver puts a message into the socket's queue (pfkey_sendup, sbappendaddr); false if there is no room.
+// deliver puts a message into the socket's queue (pfkey_sendup); false if there is no room.
 func (c *client) deliver(msg []byte) bool {
+	if !c.fits(len(msg)) {
+		c.s.Lose()
+		return false
+	}
 	memory := 2 * mbuf
 	if len(msg) > inline {
 		memory += (len(msg) + cluster - 1) / cluster * cluster
 	}
-	most := max(leastMemory, 8*c.recvBuf)
-	if c.deaf || len(msg)+address > min(c.recvBuf-c.queuedBytes(), most-c.s.Queued()) {
-		return false
-	}
 	return c.s.DeliverAs(msg, memory, false)
+}
+
+// fits tells whether there is room for a message of n bytes (sbappendaddr).
+func (c *client) fits(n int) bool {
+	most := max(leastMemory, 8*c.recvBuf)
+	return !c.deaf && n+address <= min(c.recvBuf-c.queuedBytes(), most-c.s.Queued())
 }
 
 // queuedBytes are those of all messages that wait and of the addresses beside them.
