@@ -81,7 +81,8 @@ func (k *Kernel) draft(r *request) (*SA, wire.Errno) {
 	}
 	p := &Protection{Transform: newTransform(suite)}
 	if proto == ip.ProtoTCP {
-		p.Key = ipsec.NewKey(a.authKey)
+		p.TCP = &ipsec.Suite{AuthKey: ipsec.NewKey(a.authKey)}
+		p.TCP.OwnKeys()
 	}
 	s.protection.Store(p)
 	s.protect()

@@ -126,43 +126,43 @@ func (a *keying) prepare() (*ipsec.Suite, wire.Errno) {
 }
 
 func (a *keying) esp() (*ipsec.Suite, wire.Errno) {
-	u := &ipsec.Suite{Proto: ipsec.ESP, ESN: a.flags&wire.OpenBSDFlagXESN != 0}
-	if a.encrypt == wire.EncNone && a.auth == wire.AuthNone {
-		return nil, wire.EINVAL
-	}
-	if a.encrypt == wire.EncNone {
-		a.key = nil
-		u.Cipher = ipsec.NULL
-	} else {
-		c := findEncrypt(a.encrypt)
-		if c == nil || !c.takes(len(a.key)) {
+	u := &ipsec.Suite{Proto: ipsec.ESP, Cipher: ipsec.NULL, ESN: a.flags&wire.OpenBSDFlagXESN != 0}
+	switch c := findEncrypt(a.encrypt); {
+	case a.encrypt == wire.EncNone:
+		if a.auth == wire.AuthNone {
 			return nil, wire.EINVAL
 		}
-		u.Cipher = c.cipher
-		if a.key == nil {
-			a.key = []byte{} // NULL shows that it has none
-		}
-		if c.cipher != ipsec.NULL {
-			split := len(a.key) - c.cipher.SaltLen
-			u.Key, u.Salt = ipsec.NewKey(a.key[:split]), ipsec.NewKey(a.key[split:])
-		}
-		if c.cipher.AEAD() {
-			a.auth, a.authKey = aeadAuth(c.cipher, len(a.key)), a.key
-			return u, wire.OK
-		}
-	}
-	if a.auth == wire.AuthNone {
-		a.authKey = nil
-		return u, wire.OK
-	}
-	m := findAuth(a.auth)
-	if m == nil || 8*len(a.authKey) != m.bits {
+		a.key = nil
+	case c == nil || !c.takes(len(a.key)):
 		return nil, wire.EINVAL
+	case a.key == nil:
+		a.key = []byte{} // NULL shows that it has none
+	default:
+		u.Cipher = c.cipher
 	}
-	if m.mac == nil { // nothing opens what the original seals so
-		return nil, wire.OK
+	var m *authAlg
+	switch {
+	case u.Cipher.AEAD():
+		a.auth, a.authKey = aeadAuth(u.Cipher, len(a.key)), a.key
+	case a.auth == wire.AuthNone:
+		a.authKey = nil
+	default:
+		m = findAuth(a.auth)
+		if m == nil || 8*len(a.authKey) != m.bits {
+			return nil, wire.EINVAL
+		}
+		if m.mac == nil { // nothing opens what the original seals so
+			return nil, wire.OK
+		}
 	}
-	u.MAC, u.ICV, u.AuthKey = m.mac, m.icv, ipsec.NewKey(a.authKey)
+	// Keys are copied once nothing can be wrong any more, and belong to the suite.
+	if u.Cipher != ipsec.NULL {
+		split := len(a.key) - u.Cipher.SaltLen
+		u.Key, u.Salt = ipsec.NewKey(a.key[:split]), ipsec.NewKey(a.key[split:])
+	}
+	if m != nil {
+		u.MAC, u.ICV, u.AuthKey = m.mac, m.icv, ipsec.NewKey(a.authKey)
+	}
 	return u, wire.OK
 }
 

@@ -23,9 +23,21 @@ type ends struct {
 // neighbours of an SA, those that are newer and older.
 type neighbours struct{ newer, older *SA }
 
-func (e *ends) insert(at end, sa *SA) {
+// replace takes an SA out of where it is and puts another there, or the same one, as the newest, in one step: who looks
+// finds one of the two. An SA is nil for none, and an end that is zero is nowhere.
+func (e *ends) replace(at end, old *SA, to end, sa *SA) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if old != nil && at != (end{}) {
+		e.take(at, old)
+	}
+	if sa != nil && to != (end{}) {
+		e.put(to, sa)
+	}
+}
+
+// put needs e.mu held, and take likewise.
+func (e *ends) put(at end, sa *SA) {
 	if e.all == nil {
 		e.all = map[end]*SA{}
 	}
@@ -37,9 +49,7 @@ func (e *ends) insert(at end, sa *SA) {
 	e.all[at] = sa
 }
 
-func (e *ends) remove(at end, sa *SA) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (e *ends) take(at end, sa *SA) {
 	n := e.link(sa)
 	if n.older != nil {
 		e.link(n.older).newer = n.newer

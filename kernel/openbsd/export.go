@@ -1,12 +1,28 @@
 package openbsd
 
 import (
-	"cmp"
-	"slices"
-
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
+
+// describe has the answer describe an SA.
+func (r *request) describe(s *SA) {
+	r.described = r.k.appendSA(make([]byte, 0, s.room()), s)
+	r.answer(r.described)
+}
+
+// forget overwrites what describes an SA: there are keys in it.
+func (r *request) forget() { clear(r.described) }
+
+// room is at least as many bytes as describe an SA: a slice that had to grow would leave keys behind.
+func (s *SA) room() int {
+	const all = 1024 // but for keys and names
+	n := all + len(s.Auth) + len(s.Encrypt)
+	if s.IDs != nil {
+		n += len(s.IDs.local.name) + len(s.IDs.remote.name)
+	}
+	return n
+}
 
 // appendSA appends all extensions that describe an SA, in the order of sysctl(8) (pfkeyv2_get).
 func (k *Kernel) appendSA(b []byte, s *SA) []byte {
@@ -88,17 +104,4 @@ func (k *Kernel) appendKey(b []byte, t wire.ExtType, key []byte) []byte {
 		return b
 	}
 	return k.d.AppendKey(b, t, wire.Key{Bits: uint16(8 * len(key)), Data: key})
-}
-
-// ascending puts extensions, one behind the other, into the order of their numbers.
-func (k *Kernel) ascending(raw []byte) []byte {
-	var all [][]byte
-	for rest := raw; len(rest) >= extHeaderLen; {
-		n := int(k.d.Order.Uint16(rest)) * 8
-		all = append(all, rest[:n])
-		rest = rest[n:]
-	}
-	number := func(x []byte) uint16 { return k.d.Order.Uint16(x[2:]) }
-	slices.SortStableFunc(all, func(a, b []byte) int { return cmp.Compare(number(a), number(b)) })
-	return slices.Concat(all...)
 }

@@ -8,6 +8,6 @@ func (k *Kernel) get(r *request) wire.Errno {
 	if s == nil {
 		return wire.ESRCH
 	}
-	r.answer(k.appendSA(nil, s))
+	r.describe(s)
 	return wire.OK
 }

@@ -24,12 +24,12 @@ func (k *Kernel) getSPI(r *request) wire.Errno {
 	if s.SPI, errno = k.reserve(s, uint32(v.Min), uint32(v.Max)); errno != wire.OK {
 		return errno
 	}
+	if !k.insert(s) {
+		return wire.ENOBUFS
+	}
 	if life := k.Knob(invalidLife); life > 0 {
 		s.hard.set(wire.Lifetime{AddTime: uint64(life)})
 		k.startTimers(s)
-	}
-	if !k.insert(s) {
-		return wire.ENOBUFS
 	}
 	shown := s.shown()
 	shown.State = wire.StateMature // which it is not

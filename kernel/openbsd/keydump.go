@@ -16,8 +16,9 @@ func (k *Kernel) SysctlDump(name string, satype, rdomain int) (msgs [][]byte, ne
 		} else {
 			for _, s := range k.inOrder(rdomain) {
 				if satype == 0 || satype == int(s.SAType) {
-					msgs = append(msgs, k.describe(wire.Header{Version: wire.Version, Type: wire.MsgDump,
-						SAType: k.d.SAType(s.SAType)}, k.appendSA(nil, s)))
+					b := k.d.AppendHeader(make([]byte, 0, wire.HeaderLen+s.room()), wire.Header{Version: wire.Version,
+						Type: wire.MsgDump, SAType: k.d.SAType(s.SAType)})
+					msgs = append(msgs, k.d.Finish(k.appendSA(b, s)))
 					need += tagRoom(s.Tag)
 				}
 			}

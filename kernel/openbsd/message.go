@@ -17,6 +17,8 @@ type request struct {
 	exts    [maxExt + 1][]byte
 	rdomain int  // that it is about, which need not be its sender's
 	quiet   bool // there is no answer
+
+	described []byte // what the answer has of an SA, see forget
 }
 
 // ext is a whole extension with its header; nil: there is none. Of those that came it is a view into the message.
@@ -93,6 +95,7 @@ func (c *client) Request(msg []byte, from pfkey.Cred) pfkey.Errno {
 	if h == nil {
 		return wire.EINVAL
 	}
+	defer r.forget()
 	switch errno := h(k, r); errno {
 	case wire.OK:
 	case wire.EINVAL, wire.ENOMEM, wire.ENOBUFS:

@@ -43,7 +43,8 @@ type SA struct {
 	next, before atomic.Pointer[SA]
 
 	byDst, bySrc neighbours // their tables' locks guard them
-	place        int        // among all SAs, see tdb
+	hidden       *SA        // an older one of the same name; nil: none
+	filed        filed
 
 	// The SA's lock guards what packets change.
 	replay            replay
@@ -55,7 +56,7 @@ type SA struct {
 }
 
 // limits are the hard or the soft limits of an SA. Those that are armed are in force: a soft one that has been reached
-// is not, and messages show it as 0.
+// is not, and messages show it as 0. Those of allocations are shown, and never reached: the original counts none.
 type limits struct {
 	wire.Lifetime
 	armed struct{ bytes, add, use, allocations bool }
@@ -75,7 +76,7 @@ type Protection struct {
 	Filter    *filter
 	Iface     bool             // it belongs to a sec(4) interface
 	Transform *ipsec.Transform // seals and opens packets of ESP and AH; nil: nothing does
-	Key       ipsec.Key        // of TCP signatures
+	TCP       *ipsec.Suite     // has the key of TCP signatures; nil: none
 }
 
 // Protection is how the SA protects packets; nil for one that is LARVAL. No lock is needed.

@@ -1,6 +1,8 @@
 package openbsd
 
 import (
+	"runtime"
+
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
@@ -34,7 +36,8 @@ func (k *Kernel) sign(s *passing) outcome {
 		if p == nil {
 			return outcome{}
 		}
-		pkt, err := ipsec.SignTCP(s.pkt, h.Off, p.Key)
+		pkt, err := ipsec.SignTCP(s.pkt, h.Off, p.TCP.AuthKey)
+		runtime.KeepAlive(p.TCP) // its key is overwritten after it
 		if err != nil {
 			return drop(packet.CryptoFailed, wire.EINVAL)
 		}
@@ -50,7 +53,9 @@ func (k *Kernel) checkSignature(s *passing) (o outcome, fine bool) {
 	if p == nil {
 		return outcome{}, true
 	}
-	if ipsec.VerifyTCP(s.pkt, s.Off, p.Key) != nil {
+	err := ipsec.VerifyTCP(s.pkt, s.Off, p.TCP.AuthKey)
+	runtime.KeepAlive(p.TCP)
+	if err != nil {
 		return k.drop(s, packet.BadICV, countBadSignature, wire.OK), false
 	}
 	k.tally.count(s.p, countGoodSignature, 1)

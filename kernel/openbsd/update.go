@@ -24,14 +24,13 @@ func (k *Kernel) update(r *request) wire.Errno {
 	if raw := r.ext(wire.ExtAddressProxy); raw != nil {
 		dst = k.addressOf(raw)
 	}
-	k.tdb.remove(s) // the newest again
 	s.Lock()
 	s.Src, s.Dst = k.addressOf(r.ext(wire.ExtAddressSrc)), dst
 	k.setLimits(r, s)
 	s.Unlock()
 	k.extras(r, s)
 	s.protect()
-	k.tdb.insert(s)
+	k.tdb.replace(s, s) // it is the newest again
 	k.startTimers(s)
 	return wire.OK
 }
@@ -45,8 +44,8 @@ func (k *Kernel) complete(r *request, larval *SA) wire.Errno {
 	s.IDs, s.Swapped = k.identitiesIn(r, true), true // the request comes from the other end's view
 	s.allocations = larval.allocations
 	s.protect()
-	k.kill(larval)
-	k.tdb.insert(s)
+	k.tdb.replace(larval, s) // there are no more of them
+	k.end(larval)
 	k.startTimers(s)
 	r.drop(wire.ExtKeyAuth, wire.ExtKeyEncrypt)
 	return wire.OK
