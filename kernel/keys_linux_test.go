@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
@@ -89,9 +90,22 @@ func (s secret) is(b []byte) bool {
 // Keys of SAs that are gone are nowhere in memory, however they came in and whoever has been shown them. What a cipher
 // has made of them for packets is not looked for.
 func TestKeysAreForgotten(t *testing.T) {
+	// A goroutine that is stopped in the middle of copying leaves what its registers held on its stack, and the more
+	// often the busier the machine is. So the test runs where goroutines are not stopped.
+	const unstopped = "asyncpreemptoff=1"
+	if os.Getenv("GODEBUG") != unstopped {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKeysAreForgotten$")
+		cmd.Env = append(os.Environ(), "GODEBUG="+unstopped)
+		out, err := cmd.CombinedOutput()
+		if len(out) == 0 && err != nil {
+			t.Skip("the test cannot be started once more: ", err)
+		}
+		if err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
 	const sas = 20
-	// One or two may be left where the runtime has saved registers, or a stack that it has moved; not one for each SA.
-	const strays = 2
 	for _, row := range benched {
 		t.Run(row.name, func(t *testing.T) {
 			e, err := kernel.New(row.name, kernel.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
@@ -166,7 +180,7 @@ func TestKeysAreForgotten(t *testing.T) {
 				send(wire.MsgGet, 0x1000+i, false)
 			}
 			send(wire.MsgDump, 0, false)
-			if a, b := auth.count(t)-hidden, encrypt.count(t)-hiddenToo; a+b > strays {
+			if a, b := auth.count(t)-hidden, encrypt.count(t)-hiddenToo; a+b > 0 {
 				t.Errorf("%d and %d copies are left of those that were shown", a, b)
 			}
 			listener.Close()
@@ -174,7 +188,7 @@ func TestKeysAreForgotten(t *testing.T) {
 			for i := range wire.SPI(sas) {
 				send(wire.MsgGet, 0x1000+i, false)
 			}
-			if a, b := auth.count(t)-hidden, encrypt.count(t)-hiddenToo; a+b > strays {
+			if a, b := auth.count(t)-hidden, encrypt.count(t)-hiddenToo; a+b > 0 {
 				t.Errorf("%d and %d copies are left of those that nobody has heard", a, b)
 			}
 			dump := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgDump, Seq: 1, PID: 1}))
@@ -190,14 +204,14 @@ func TestKeysAreForgotten(t *testing.T) {
 			}
 			send(wire.MsgFlush, 0, false)
 			slow.Close()
-			if a, b := auth.count(t)-hidden+sas, encrypt.count(t)-hiddenToo+sas; a+b > strays {
+			if a, b := auth.count(t)-hidden+sas, encrypt.count(t)-hiddenToo+sas; a+b > 0 {
 				t.Errorf("%d and %d copies are left of those in a DUMP that nobody reads", a, b)
 			}
 			var a, b int
 			for range 10 { // what packets could have used goes with the garbage, which another goroutine sees to
 				runtime.GC()
 				runtime.Gosched()
-				if a, b = auth.count(t), encrypt.count(t); a+b <= strays {
+				if a, b = auth.count(t), encrypt.count(t); a+b == 0 {
 					return
 				}
 			}
