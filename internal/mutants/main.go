@@ -45,6 +45,9 @@ import (
 // timeout is what catches a mutant that does nothing any more, or an innocent one on a machine that is very busy.
 const timeout = "timeout"
 
+// crash is what catches a mutant whose process ends.
+const crash = "crash"
+
 // unreached stands for a function that no recording runs.
 const unreached = "unreached"
 
@@ -333,12 +336,18 @@ func (b *build) recordings(ctx context.Context, chosen []*mutant, o options) err
 		players.Go(func() {
 			var p *process
 			for m := range queue {
-				if p == nil {
-					p = b.start(ctx, o, nil)
-				}
-				if m.caughtBy = p.try(m, m.site.number, o.patience); p.dead {
+				for fresh := false; ; {
+					if p == nil {
+						p, fresh = b.start(ctx, o, nil), true
+					}
+					if m.caughtBy = p.try(m, m.site.number, o.patience); !p.dead {
+						break
+					}
 					p.end()
 					p = nil
+					if m.caughtBy != crash || fresh { // else the mutant before may have done it
+						break
+					}
 				}
 				if m.caughtBy == unreached { // it may have run as the program started, to make a table
 					q := b.start(ctx, o, m)
@@ -399,7 +408,7 @@ func (p *process) try(m *mutant, site int, patience time.Duration) string {
 	}
 	if _, err := fmt.Fprintln(p.in, m.number, site); err != nil {
 		p.dead = true
-		return "crash"
+		return crash
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -407,7 +416,7 @@ func (p *process) try(m *mutant, site int, patience time.Duration) string {
 	case line, ok := <-p.lines:
 		if !ok {
 			p.dead = true
-			return "crash"
+			return crash
 		}
 		return strings.TrimPrefix(line, "survives")
 	case <-timer.C:
@@ -516,5 +525,5 @@ func firstFailure(output string) string {
 	if m := failedTest.FindStringSubmatch(output); m != nil {
 		return m[1]
 	}
-	return "crash"
+	return crash
 }
