@@ -23,7 +23,8 @@ var suffixes = []string{".jsonl", ".jsonl.gz", captureSuffix}
 
 const captureSuffix = ".pcap"
 
-func isRecording(name string) bool {
+// IsRecording reports whether a name is one that a recording or capture has, by its end.
+func IsRecording(name string) bool {
 	return slices.ContainsFunc(suffixes, func(s string) bool { return strings.HasSuffix(name, s) })
 }
 
@@ -75,7 +76,7 @@ func Load(ctx context.Context, k *Kernel, paths []string) (scs []*Scenario, capt
 				bad = append(bad, &InputError{File: shown(p), Err: plain(err)})
 				return nil
 			}
-			if !d.IsDir() && isRecording(p) {
+			if !d.IsDir() && IsRecording(p) {
 				found = true
 				take(fsys, p, shown(p))
 			}
@@ -99,7 +100,7 @@ func Load(ctx context.Context, k *Kernel, paths []string) (scs []*Scenario, capt
 			bad = append(bad, &InputError{File: p, Err: plain(err)})
 		case st.IsDir():
 			walk(os.DirFS(p), ".", func(q string) string { return filepath.Join(p, filepath.FromSlash(q)) })
-		case !isRecording(p):
+		case !IsRecording(p):
 			bad = append(bad, &InputError{File: p, Err: fmt.Errorf("not a recording: want %s",
 				strings.Join(suffixes, " or "))})
 		default:

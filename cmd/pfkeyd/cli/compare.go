@@ -103,7 +103,7 @@ func (c comparison) find(ctx context.Context, on []*conform.Kernel) (*conform.Ke
 		}
 		candidates = []*conform.Kernel{k}
 	}
-	if _, err := os.Stat(c.scenario); err == nil {
+	if _, err := os.Stat(c.scenario); err == nil || conform.IsRecording(c.scenario) {
 		k := candidates[0]
 		if c.kernel == "" {
 			path, err := filepath.Abs(c.scenario)
