@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -92,7 +93,7 @@ func (s *session) converse(ctx context.Context, msg, buf []byte, name steps) (re
 		n, err := s.conn.Recv(wait, buf)
 		if err == nil {
 			h, err := s.dial.Header(buf[:n])
-			if err == nil && h.Seq == s.seq && h.PID == s.PID {
+			if err == nil && h.Seq == s.seq && h.PID == s.PID && !s.elses(msg, h) {
 				return buf[:n], nil
 			}
 		} else if failures++; failures > maxFailures {
@@ -110,6 +111,13 @@ func (s *session) converse(ctx context.Context, msg, buf []byte, name steps) (re
 			}
 		}
 	}
+}
+
+// elses tells whether a message is the answer to a request of another socket of ours, which has counted as far: some
+// kernels tell everybody of everything.
+func (s *session) elses(msg []byte, h wire.Header) bool {
+	own, err := s.dial.Header(msg)
+	return err == nil && own.Type != h.Type && !s.dial.DumpEnds()
 }
 
 // unexpected reports a reply of another type.
@@ -167,20 +175,65 @@ func (s *session) errno(h wire.Header) int {
 
 // dump lists all SAs of a type, or writes them to a save file.
 func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
-	msg := s.dial.Finish(s.request(wire.MsgDump, satype))
-	if err := s.showRequest(ctx, msg); err != nil {
-		return err
-	}
-	// The original reads into the buffer that it sent from, and never looks at how much it got.
-	buf := make([]byte, replySize)
-	copy(buf, msg)
 	s.table = nil
 	if s.Terminal.Stdout && !s.compat && save == nil && !s.json {
 		s.table = &summary{}
 	}
+	if satype == 0 {
+		for _, t := range s.dial.DumpTypes() {
+			if whole, err := s.dumpType(ctx, s.satypeOf(t), save, nil); err != nil || !whole {
+				return err
+			}
+		}
+	}
+	var of func(msg []byte) bool
+	if satype == 0 && s.dial.DumpTypes() != nil {
+		of = s.isLarval
+	}
+	whole, err := s.dumpType(ctx, satype, save, of)
+	if whole && err == nil {
+		s.dumped(satype, save)
+	}
+	return err
+}
+
+// satypeOf is an SA type as commands have it, see [session.saType].
+func (s *session) satypeOf(t wire.SAType) int32 {
+	if n, ok := s.dial.SATypeNumber(t); ok && t != wire.SATypeAH && t != wire.SATypeESP {
+		return int32(n)
+	}
+	return int32(t)
+}
+
+// isLarval tells whether a message is about a LARVAL SA.
+func (s *session) isLarval(msg []byte) bool {
+	x, ok := s.dial.Find(msg, wire.ExtSA)
+	if !ok {
+		return false
+	}
+	v, err := s.dial.ParseSA(x.Raw)
+	return err == nil && v.State == wire.StateLarval
+}
+
+// dumpType lists or saves the SAs of one DUMP, of which only may leave some out; nil: all of them. whole tells that the
+// end has come.
+func (s *session) dumpType(ctx context.Context, satype int32, save *saver, only func(msg []byte) bool) (whole bool,
+	err error) {
+	msg := s.dial.Finish(s.request(wire.MsgDump, satype))
+	if err := s.showRequest(ctx, msg); err != nil {
+		return false, err
+	}
+	// The original reads into the buffer that it sent from, and never looks at how much it got.
+	buf := make([]byte, replySize)
+	copy(buf, msg)
 	if err := s.conn.Send(ctx, msg); err != nil {
 		if err := s.bail("write to PF_KEY socket failed (in dodump)", err); err != nil {
-			return err
+			return false, err
+		}
+	}
+	if !s.dial.DumpEnds() {
+		if err := s.fence(ctx); err != nil {
+			return false, err
 		}
 	}
 	for {
@@ -189,10 +242,10 @@ func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 		cancel()
 		if err != nil {
 			if err := s.expired(ctx, err); err != nil {
-				return err
+				return false, err
 			}
 			if err := s.bail("read (in dodump)", err); err != nil {
-				return err
+				return false, err
 			}
 			continue
 		}
@@ -202,28 +255,41 @@ func (s *session) dump(ctx context.Context, satype int32, save *saver) error {
 		h, _ := s.dial.Header(buf)
 		switch {
 		case h.PID != s.PID:
+		case !s.dial.DumpEnds() && h.Type != wire.MsgDump:
+			if h.Type == wire.MsgGet && h.Seq == s.seq {
+				return true, nil
+			}
 		case h.Errno != 0 && !s.illumos() && s.errno(h) == enoent: // nothing there
-			s.dumped(satype, save)
-			return nil
+			return true, nil
 		case h.Errno != 0:
 			s.complain(s.diagnosis(h, listedDiagnostic))
 			s.answered(buf[:max(n, wire.HeaderLen)])
 			defer s.explainRefusal(h, msg)
-			return s.bailErrno("Dump failed", s.errno(h), nil)
+			return false, s.bailErrno("Dump failed", s.errno(h), nil)
 		case h.Seq == 0 && (s.illumos() || n == wire.HeaderLen):
-			s.dumped(satype, save)
-			return nil
+			return true, nil
 		case h.Type != wire.MsgDump:
+		case only != nil && !only(buf[:n]):
 		default:
 			if err := s.dumpOne(ctx, s.message(buf, n), save); err != nil {
-				return err
+				return false, err
 			}
-			if h.Seq == 0 { // elsewhere the last SA itself is the end
-				s.dumped(satype, save)
-				return nil
+			if h.Seq == 0 && s.dial.DumpEnds() { // elsewhere the last SA itself is the end
+				return true, nil
 			}
 		}
 	}
+}
+
+// fence asks for an SA that is hardly there. When that is answered, all that was asked before has been.
+func (s *session) fence(ctx context.Context) error {
+	msg := s.request(wire.MsgGet, int32(wire.SATypeESP))
+	msg = s.dial.AppendSA(msg, wire.SA{})
+	msg = s.dial.AppendAddress(msg, wire.ExtAddressDst, wire.Address{Addr: netip.IPv4Unspecified()})
+	if err := s.conn.Send(ctx, s.dial.Finish(msg)); err != nil {
+		return s.bail("write to PF_KEY socket failed (in dodump)", err)
+	}
+	return nil
 }
 
 // dumpOne lists or saves one SA of a dump.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -210,7 +211,12 @@ func (c *Client) collect(ctx context.Context, msg []byte) ([][]byte, error) {
 
 // fence returns when every earlier request of this client has been handled and its answers have arrived.
 func (c *Client) fence(ctx context.Context) error {
-	_, err := c.request(ctx, c.begin(wire.MsgGet, wire.SATypeESP, 0))
+	msg := c.begin(wire.MsgGet, wire.SATypeESP, 0)
+	if !c.dialect.DumpEnds() { // it answers whole requests only
+		msg = c.dialect.AppendSA(msg, wire.SA{})
+		msg = c.dialect.AppendAddress(msg, wire.ExtAddressDst, wire.Address{Addr: netip.IPv4Unspecified()})
+	}
+	_, err := c.request(ctx, msg)
 	if op := (*OpError)(nil); errors.As(err, &op) && op.Op == OpAnswer {
 		return nil // there is nothing to get, and the kernel has said so
 	}
@@ -257,7 +263,7 @@ type waiter struct {
 	answer      wire.MsgType  // the type of its answer, mostly that of the request
 	request     []byte        // not nil: the kernel shows it to the client before it answers
 	dump        bool          // it waits for messages up to an end, not for one
-	many        bool          // it waits for any number of them
+	many        bool          // it waits for any number of them, without an end
 	messages    [][]byte      // arrived and not taken
 	arrived     chan struct{} // holds one: messages may be non-empty
 	discard     bool          // nobody wants them, only the end matters
@@ -349,7 +355,7 @@ func (c *Client) deliver(msg []byte) {
 				w.put(msg)
 				return
 			}
-			w.over = w.dump && (h.Seq == 0 || h.Errno != 0)
+			w.over = w.dump && !w.many && (h.Seq == 0 || h.Errno != 0)
 			if w.over || !w.discard {
 				w.put(msg)
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"iter"
+	"slices"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -15,7 +16,20 @@ import (
 // The client dumps once at a time: a second Dump or DumpPolicies waits until the first has been ranged over. One that
 // is left early, or whose ctx ends, is read to its end, unseen, by the next.
 func (c *Client) Dump(ctx context.Context, t wire.SAType) iter.Seq2[*SA, error] {
-	return dump(ctx, c, wire.MsgDump, t, c.parseSA)
+	types := c.dialect.DumpTypes()
+	if t != wire.SATypeUnspec || types == nil {
+		return dump(ctx, c, wire.MsgDump, t, c.parseSA)
+	}
+	return func(yield func(*SA, error) bool) {
+		for _, t := range append(slices.Clone(types), wire.SATypeUnspec) {
+			for sa, err := range dump(ctx, c, wire.MsgDump, t, c.parseSA) {
+				told := err == nil && t == wire.SATypeUnspec && sa.State != wire.StateLarval
+				if !told && (!yield(sa, err) || err != nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // dump ranges over what parse makes of the messages of a dump.
@@ -39,6 +53,9 @@ func (c *Client) dump(ctx context.Context, msg []byte, each func([]byte) (bool, 
 		return c.fail(OpSend, msg, err)
 	}
 	defer func() { <-c.dumping }()
+	if !c.dialect.DumpEnds() {
+		return c.dumpWhole(ctx, msg, each)
+	}
 	for c.rest != nil {
 		answer, err := c.await(ctx, c.rest)
 		if err != nil {
@@ -95,6 +112,32 @@ func (c *Client) dump(ctx context.Context, msg []byte, each func([]byte) (bool, 
 			continue
 		}
 		seen = answer
+		if more, err := each(answer); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// dumpWhole is dump where a dump may have no end, nor anything else: all there is has come when a later request has
+// been answered.
+func (c *Client) dumpWhole(ctx context.Context, msg []byte, each func([]byte) (bool, error)) error {
+	h, _ := c.dialect.Header(msg) // it is our own
+	w := c.newWaiter(msg, h)
+	w.dump, w.many = true, true
+	c.add(w)
+	defer c.remove(w)
+	if err := c.send(ctx, msg); err != nil {
+		return c.fail(OpSend, msg, err)
+	}
+	if err := c.fence(ctx); err != nil {
+		return err
+	}
+	for answer := c.take(w); answer != nil; answer = c.take(w) {
+		h, _ := c.dialect.Header(answer) // or it would not have been recognised
+		if err := answerError(c.dialect, h, msg); err != nil {
+			return err
+		}
 		if more, err := each(answer); err != nil || !more {
 			return err
 		}

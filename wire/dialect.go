@@ -39,6 +39,8 @@ type tables struct {
 	bareTunnel      bool // an IPsec request for a tunnel may have no endpoints
 	plainAddress    bool // an address has no protocol and no prefix, and may have no sockaddr
 	numberProposal  bool // a PROPOSAL has a number in front of the replay window
+	openDump        bool // see DumpEnds
+	dumpTypes       []SAType
 
 	request requestLayout // of IPsec requests in a policy; zero: KAME's
 }
@@ -121,6 +123,15 @@ func ByName(name string) (*Dialect, bool) {
 	}
 	return nil, false
 }
+
+// DumpEnds says whether the answer to a DUMP has an end: a message with an errno, or the one with sequence number 0.
+// Where it has none, there may be no answer at all, and all has come when a later request is answered.
+func (d *Dialect) DumpEnds() bool { return !d.t.openDump }
+
+// DumpTypes lists the SA types for which a DUMP of all SAs is sent, one by one, where the answer to one for all does
+// not tell which SA is of which type; a last one, for all, finds the SAs without a type, which are LARVAL. nil: each
+// answer has the type of its SA. Do not write to it.
+func (d *Dialect) DumpTypes() []SAType { return d.t.dumpTypes }
 
 // WithOrder is a copy of the dialect in another byte order, such as that of a recording from another machine.
 func (d *Dialect) WithOrder(o binary.ByteOrder) *Dialect {

@@ -112,6 +112,8 @@ var openbsdDialect = newDialect(Dialect{Name: "openbsd", AFInet: 2, AFInet6: 24,
 	exactLifetime:  true,
 	plainAddress:   true,
 	numberProposal: true,
+	openDump:       true,
+	dumpTypes:      []SAType{SATypeAH, SATypeESP, SATypeIPIP, SATypeTCPSig, SATypeIPComp},
 })
 
 // openbsdExts are the rows of OpenBSD's own extensions.
