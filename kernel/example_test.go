@@ -72,6 +72,7 @@ func Example() {
 	// illumos delivered
 	// linux dropped
 	// netbsd dropped
+	// openbsd dropped
 }
 
 // Time passes when the engine is told so, and everything that is due happens on the way.

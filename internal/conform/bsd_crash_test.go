@@ -14,7 +14,7 @@ import (
 // What the real kernels of the BSDs do not survive, or what has them use memory that is not meant, the emulated ones
 // answer as it is listed, and stay up. Read the difference before updating.
 func TestCrashAnswers(t *testing.T) {
-	for _, name := range []string{"freebsd", "netbsd"} {
+	for _, name := range []string{"freebsd", "netbsd", "openbsd"} {
 		t.Run(name, func(t *testing.T) {
 			k := of(name)
 			scenarios, _, bad := conform.Load(t.Context(), k, []string{"../../testdata/golden/" + name + "-crash"})

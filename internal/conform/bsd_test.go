@@ -8,7 +8,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/conform"
 )
 
-// The emulators of NetBSD and FreeBSD pass every recording, without a deviation.
+// The emulators of NetBSD, FreeBSD and OpenBSD pass every recording, without a deviation.
 func TestBSDsPass(t *testing.T) {
 	for _, tt := range []struct {
 		kernel, folder string
@@ -17,6 +17,7 @@ func TestBSDsPass(t *testing.T) {
 	}{
 		{"netbsd", "netbsd", 4414, []string{"addtime", "spi", "uninit", "usetime"}},
 		{"freebsd", "freebsd-13", 3110, []string{"addtime", "spi", "uninit", "usetime"}},
+		{"openbsd", "openbsd", 2511, []string{"addtime", "dumpseq", "spi", "usetime"}},
 	} {
 		t.Run(tt.kernel, func(t *testing.T) {
 			t.Parallel()

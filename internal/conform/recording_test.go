@@ -143,7 +143,7 @@ func TestReadRoundTrip(t *testing.T) {
 // The manifest names every recording built in, with what is in it.
 func TestManifest(t *testing.T) {
 	for _, dir := range []string{"freebsd-13", "freebsd-crash", "illumos", "illumos-2008", "linux-6.1",
-		"linux-live", "netbsd", "netbsd-crash"} {
+		"linux-live", "netbsd", "netbsd-crash", "openbsd", "openbsd-crash"} {
 		manifest, err := fs.ReadFile(golden.Files, dir+"/MANIFEST")
 		if err != nil {
 			t.Fatal(err)

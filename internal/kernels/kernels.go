@@ -11,6 +11,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
 	"github.com/pfkeyd/pfkeyd/kernel/netbsd"
+	"github.com/pfkeyd/pfkeyd/kernel/openbsd"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
 
@@ -49,6 +50,12 @@ var kernels = []row{
 		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return netbsd.New(e, o) },
 		policies: setkey,
 		sealing:  sealing{suite: netbsd.Suite, alignESP: netbsd.AlignESP},
+	},
+	{
+		name:     "openbsd",
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return openbsd.New(e, o) },
+		policies: ipsecFlows,
+		sealing:  sealing{suite: openbsd.Suite, alignESP: openbsd.AlignESP, alignAH: openbsd.AlignAH},
 	},
 }
 

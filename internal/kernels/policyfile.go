@@ -41,6 +41,10 @@ var (
 	setkey    = policyFile{setkeyForm, loadSetkey(false)}
 	// setkeyForward is setkey where packets that are forwarded have policies of their own.
 	setkeyForward = policyFile{setkeyForm, loadSetkey(true)}
+	// ipsecFlows: there is no form of them yet.
+	ipsecFlows = policyFile{"X_ADDFLOW messages", func(*engine.Engine, io.Reader, string) error {
+		return errors.New("files of flows are not read: a program adds them with X_ADDFLOW")
+	}}
 )
 
 func loadIpsecconf(e *engine.Engine, r io.Reader, name string) error {

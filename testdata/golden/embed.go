@@ -6,5 +6,5 @@ import "embed"
 
 // Files is this folder. Do not write to it.
 //
-//go:embed freebsd-13 freebsd-crash illumos illumos-2008 linux-6.1 linux-live netbsd netbsd-crash
+//go:embed freebsd-13 freebsd-crash illumos illumos-2008 linux-6.1 linux-live netbsd netbsd-crash openbsd openbsd-crash
 var Files embed.FS

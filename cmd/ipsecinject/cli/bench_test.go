@@ -48,7 +48,7 @@ func checkBench(t *testing.T, out string, lines int) (all []benchLine) {
 // TestBenchInProcess measures every suite that each kernel says it has, and the default.
 func TestBenchInProcess(t *testing.T) {
 	first := map[string]string{"freebsd": "aes-gcm", "illumos": "aes-gcm", "linux": "aes-cbc-hmac-sha1",
-		"netbsd": "aes-gcm"}
+		"netbsd": "aes-gcm", "openbsd": "aes-gcm"}
 	for _, kernel := range kernels.Names() {
 		code, list, errs := runBench("--in-process", "--kernel", kernel, "--suite", "list")
 		suites := strings.Fields(list)

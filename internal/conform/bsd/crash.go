@@ -44,6 +44,9 @@ func crashes(answers []byte) []conform.Deviation {
 		kind("division-panic", "panic: GETSPI divides by zero",
 			"the original divides by the size of a range, which is 0 for one of all numbers; the emulator chooses any "+
 				"of them"),
+		kind("timeout-panic", "panic: a time limit of an SA whose low 32 bits are negative",
+			"a limit of time whose low 32 bits are negative fails an assertion of the original; the emulator refuses "+
+				"the SA"),
 		kind("request-overread", "the kernel reads beyond a buffer: addresses",
 			"addresses of a policy's request reach past the message: the original keeps and shows what stands in "+
 				"memory there; for the emulator those bytes are zeros"),

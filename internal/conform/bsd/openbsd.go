@@ -1,6 +1,8 @@
 package bsd
 
 import (
+	_ "embed"
+	"encoding/binary"
 	"fmt"
 	"strings"
 
@@ -23,8 +25,13 @@ var OpenBSD = kernel("openbsd", map[string]*conform.Op{
 	"dumpseq": {Size: 4, Judge: dumpSeq, Together: lastInDump},
 })
 
+//go:embed openbsd-answers.jsonl
+var openbsdAnswers []byte
+
 func init() {
 	k := OpenBSD
+	k.Builtin, k.Deviations = []string{"openbsd", "openbsd-crash"}, crashes(openbsdAnswers)
+	k.Dialect = wire.OpenBSD().WithOrder(binary.LittleEndian)
 	k.Addrs = hostAddrs
 	k.Requested = below
 	k.Flushes = []wire.MsgType{wire.MsgFlush} // of flows, too

@@ -168,7 +168,7 @@ func TestUnplayedManifest(t *testing.T) {
 // A kernel without recordings is unknown, and only those that are emulated are named for people to choose.
 func TestByName(t *testing.T) {
 	_, err := kernels.ByName("plan9")
-	if err == nil || err.Error() != `unknown kernel "plan9" (known: freebsd, illumos, linux, netbsd)` {
+	if err == nil || err.Error() != `unknown kernel "plan9" (known: freebsd, illumos, linux, netbsd, openbsd)` {
 		t.Errorf("got %v", err)
 	}
 	for _, k := range kernels.All {
