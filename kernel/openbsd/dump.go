@@ -2,6 +2,7 @@ package openbsd
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
@@ -20,11 +21,8 @@ func (k *Kernel) dump(r *request) wire.Errno {
 	r.silent()
 	all := k.inOrder(r.rdomain)
 	for i, s := range all {
-		if t := r.satype(); t != 0 && t != s.SAType {
+		if t := r.satype(); t != 0 && t != s.SAType || !k.anyRoom(r.client, s.least()) {
 			continue
-		}
-		if !k.anyRoom(r.client) {
-			break
 		}
 		h := r.header
 		if i == len(all)-1 {
@@ -38,16 +36,23 @@ func (k *Kernel) dump(r *request) wire.Errno {
 	return wire.OK
 }
 
-// shortestSA is the least length of a message that describes an SA: LARVAL, without limits or addresses.
-const shortestSA = wire.HeaderLen + 16 + 32 + 2*addressLen + 16 + 72
+// least is a length that no message is below that describes the SA.
+func (s *SA) least() int {
+	n := wire.HeaderLen + 16 + 32 + 16 + 72 // SA, LIFETIME_CURRENT, X_REPLAY, X_COUNTER
+	for _, a := range []netip.Addr{s.Src, s.Dst} {
+		n += addressLen + len(a.AsSlice())
+	}
+	return n + len(s.Auth) + len(s.Encrypt)
+}
 
-// anyRoom tells whether anybody who hears of SAs could take one more message.
-func (k *Kernel) anyRoom(asker *client) bool {
-	if asker.fits(shortestSA) {
+// anyRoom tells whether anybody who hears of SAs could take a message of n bytes: those that nobody can take need not
+// be made.
+func (k *Kernel) anyRoom(asker *client, n int) bool {
+	if asker.fits(n) {
 		return true
 	}
 	return k.e.Promiscuous() > 0 && slices.ContainsFunc(k.e.Sockets(), func(s *engine.Socket) bool {
-		return s.Promisc() && s.Endpoint().(*client).fits(wire.HeaderLen+shortestSA)
+		return s.Promisc() && s.Endpoint().(*client).fits(wire.HeaderLen+n)
 	})
 }
 
