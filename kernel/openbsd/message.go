@@ -222,13 +222,12 @@ func (k *Kernel) tellRegistered(rdomain int, t wire.SAType, msg []byte) {
 	if k.e.Promiscuous() > 0 {
 		wrapped = k.wrap(msg, 0)
 	}
-	n, _ := k.d.SATypeNumber(t)
 	k.sendUp(msg, func(c *client) bool {
-		return c.rdomain == rdomain && (n == 0 && c.registered || c.registration&(1<<n) != 0)
+		return c.rdomain == rdomain && (c.s.Registered(t) || t == wire.SATypeUnspec && c.s.RegisteredAny())
 	})
 	if wrapped != nil {
 		k.sendUp(wrapped, func(c *client) bool {
-			return c.rdomain == rdomain && c.s.Promisc() && !c.registered
+			return c.rdomain == rdomain && c.s.Promisc() && !c.s.RegisteredAny()
 		})
 	}
 }

@@ -30,9 +30,6 @@ type client struct {
 	rdomain          int
 	recvBuf, sendBuf int
 
-	registered   bool   // anything
-	registration uint32 // a bit for each number of an SA type, modulo 32
-
 	// What calls have made of the socket: nothing may be written any more, reads end behind what is queued, nothing may
 	// be queued.
 	unwritable, ended, deaf bool
@@ -64,14 +61,14 @@ func (c *client) maySend(n int) wire.Errno {
 	return wire.OK
 }
 
-// register notes that the socket hears of SAs of a type.
+// register notes that the socket hears of SAs of a type. There is a bit for each number, and they repeat after 32.
 func (c *client) register(satype uint8) {
-	if !c.registered {
-		c.registered = true
-		c.k.registered.Add(1)
-	}
-	c.registration |= 1 << (satype % 32)
+	c.s.Register(c.k.d.SAType(satype % 32))
+	c.k.countRegistered()
 }
+
+// countRegistered has packets know how many sockets have registered anything.
+func (k *Kernel) countRegistered() { k.registered.Store(int64(k.e.Registered())) }
 
 // deliver puts a message into the socket's queue (pfkey_sendup); false if there is no room.
 func (c *client) deliver(msg []byte) bool {
@@ -110,11 +107,7 @@ func (c *client) Receive(flags pfkey.RecvFlags) pfkey.Errno {
 func (c *client) Reading() {}
 
 // Closed implements [engine.Endpoint]. What the socket has made stays.
-func (c *client) Closed() {
-	if c.registered {
-		c.k.registered.Add(-1)
-	}
-}
+func (c *client) Closed() { c.k.countRegistered() }
 
 // SetOption implements [engine.Endpoint].
 func (c *client) SetOption(o pfkey.Option, value int) pfkey.Errno {
