@@ -20,8 +20,9 @@ const Mark = "Made by 'pfkeyd headers"
 
 // A File is one of the headers.
 type File struct {
-	Path    string // as programs include it, such as net/pfkeyv2.h
-	Content []byte
+	Path       string // as programs include it, such as net/pfkeyv2.h
+	Content    []byte
+	Executable bool
 }
 
 // Kernels lists the kernels whose headers there are.
@@ -44,18 +45,26 @@ func Files(d *wire.Dialect) ([]File, error) {
 		return nil, err
 	}
 	elsewhere := func(path string) func() { return func() { w.line("#include <%s>", path) } }
-	return []File{
+	all := []File{
 		w.file("net/pfkeyv2.h", "PF_KEY version 2: messages, extensions and their numbers.",
 			func() { w.pfkeyv2(layouts) }),
-		w.file("netipsec/ipsec.h", "What policies are made of.", w.ipsec),
-		w.file("linux/pfkeyv2.h", "For programs that look for it here.", elsewhere("net/pfkeyv2.h")),
-		w.file("linux/ipsec.h", "For programs that look for it here.", elsewhere("netipsec/ipsec.h")),
 		w.file("pfkeyd/layout.h", "Has the compiler check that structures lie as messages have them.",
 			func() { w.assertions(layouts) }),
 		w.file("pfkeyd/prelude.h", "Selects the system, behind the headers of libc: cc -include pfkeyd/prelude.h.",
 			w.prelude),
 		w.file("pfkeyd/sockaddr_len.h", "The length bytes of socket addresses, which this machine has not.", w.lengths),
-	}, nil
+	}
+	if w.openbsd {
+		all = append(all, w.file("netinet/ip_ipsp.h", "What flows are made of.", w.ipsp))
+	} else {
+		all = append(all, w.file("netipsec/ipsec.h", "What policies are made of.", w.ipsec),
+			w.file("linux/pfkeyv2.h", "For programs that look for it here.", elsewhere("net/pfkeyv2.h")),
+			w.file("linux/ipsec.h", "For programs that look for it here.", elsewhere("netipsec/ipsec.h")))
+	}
+	if w.selects != nil {
+		all = append(all, w.launcher())
+	}
+	return all, nil
 }
 
 // A writer writes the headers of one kernel.
@@ -77,7 +86,7 @@ func (w *writer) file(path, about string, content func()) File {
 	w.line("#pragma once")
 	w.line("")
 	content()
-	return File{path, bytes.Clone(w.b.Bytes())}
+	return File{Path: path, Content: bytes.Clone(w.b.Bytes())}
 }
 
 func (w *writer) line(format string, a ...any) { fmt.Fprintf(&w.b, format+"\n", a...) }

@@ -1,7 +1,9 @@
 package headers_test
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -51,15 +53,18 @@ func definitions(t *testing.T, text string) map[string]string {
 func TestFiles(t *testing.T) {
 	for _, name := range headers.Kernels() {
 		_, text := files(t, name)
-		var paths []string
-		for _, path := range []string{"net/pfkeyv2.h", "netipsec/ipsec.h", "linux/pfkeyv2.h", "linux/ipsec.h",
-			"pfkeyd/layout.h", "pfkeyd/prelude.h", "pfkeyd/sockaddr_len.h"} {
-			if text[path] == "" {
-				paths = append(paths, path)
-			}
+		want := []string{"net/pfkeyv2.h", "netipsec/ipsec.h", "linux/pfkeyv2.h", "linux/ipsec.h", "pfkeyd/layout.h",
+			"pfkeyd/prelude.h", "pfkeyd/sockaddr_len.h"}
+		switch name {
+		case "openbsd":
+			want = []string{"net/pfkeyv2.h", "netinet/ip_ipsp.h", "pfkeyd/layout.h", "pfkeyd/prelude.h",
+				"pfkeyd/sockaddr_len.h", "cc"}
+		case "netbsd", "freebsd":
+			want = append(want, "cc")
 		}
-		if len(paths) > 0 || len(text) != 7 {
-			t.Errorf("%s: %v are missing of %d files", name, paths, len(text))
+		slices.Sort(want)
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(text))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 		// What the launcher knows by this machine's numbers is this machine's.
 		for path, text := range text {
@@ -93,6 +98,14 @@ func TestNumbers(t *testing.T) {
 			"SADB_MAX": "22", "SADB_EXT_MAX": "28", "SADB_X_NAT_T_NEW_MAPPING": "", "SADB_X_EXT_NAT_T_OA": "23",
 			"SADB_X_EXT_NEW_ADDRESS_DST": "28", "SADB_X_SAFLAGS_ESN": "0x400", "SADB_EALG_MAX": "23",
 			"SADB_X_EALG_AESCBC": "12", "SADB_X_EALG_AESGCM16": "20", "SADB_X_EXT_PMASK": "0x300",
+		},
+		"openbsd": {
+			"SADB_MAX": "16", "SADB_EXT_MAX": "40", "SADB_SATYPE_MAX": "9", "SADB_SATYPE_ESP": "2",
+			"SADB_X_ADDFLOW": "12",
+			"SADB_X_EXT_SA2": "23", "SADB_X_EXT_IFACE": "40", "SADB_X_SATYPE_IPIP": "7", "SADB_X_SAFLAGS_ESN": "0x400",
+			"SADB_X_EALG_BLF": "7", "SADB_EALG_DESCBC": "", "SADB_X_EALG_AESGCM8": "18", "SADB_X_EXT_OLD": "",
+			"SADB_X_AALG_CHACHA20POLY1305": "12", "SADB_X_CALG_LZS": "", "SADB_IDENTTYPE_ASN1_DN": "4",
+			"SADB_X_FLOW_TYPE_DONTACQ": "6", "SADB_X_IDENTTYPE_ADDR": "", "PFKEY_ALIGN8": "",
 		},
 		"linux": {
 			"SADB_MAX": "24", "SADB_EXT_MAX": "26", "SADB_X_EXT_NAT_T_OA": "23", "SADB_X_MIGRATE": "24",
@@ -139,11 +152,43 @@ POLICY_BYPASS POLICYSCOPE_GLOBAL POLICYSCOPE_IFNET POLICYSCOPE_PCB MODE_ANY MODE
 LEVEL_DEFAULT LEVEL_USE LEVEL_REQUIRE LEVEL_UNIQUE MANUAL_REQID_MAX PORT_ANY ULPROTO_ANY PROTO_ANY
 ipsec_ set_policy get_policylen strerror`
 
+// openbsdNames are those in OpenBSD's headers.
+const openbsdNames = `
+struct sadb_msg sadb_ext sadb_sa sadb_lifetime sadb_address sadb_key sadb_ident sadb_sens sadb_prop sadb_comb
+sadb_supported sadb_alg sadb_spirange sadb_x_policy sadb_protocol sadb_x_udpencap sadb_x_tag sadb_x_tap sadb_x_counter
+sadb_x_rdomain sadb_x_mtu sadb_x_replay sadb_x_iface
+SADB_ RESERVED GETSPI UPDATE ADD DELETE GET ACQUIRE REGISTER EXPIRE FLUSH DUMP X_PROMISC X_ADDFLOW X_DELFLOW X_GRPSPIS
+X_ASKPOLICY X_SPDDUMP MAX EXT_RESERVED EXT_SA EXT_LIFETIME_CURRENT EXT_LIFETIME_HARD EXT_LIFETIME_SOFT EXT_ADDRESS_SRC
+EXT_ADDRESS_DST EXT_ADDRESS_PROXY EXT_KEY_AUTH EXT_KEY_ENCRYPT EXT_IDENTITY_SRC EXT_IDENTITY_DST EXT_SENSITIVITY
+EXT_PROPOSAL EXT_SUPPORTED_AUTH EXT_SUPPORTED_ENCRYPT EXT_SPIRANGE EXT_MAX X_EXT_SRC_MASK X_EXT_DST_MASK X_EXT_PROTOCOL
+X_EXT_FLOW_TYPE X_EXT_SRC_FLOW X_EXT_DST_FLOW X_EXT_SA2 X_EXT_DST2 X_EXT_POLICY X_EXT_LOCAL_CREDENTIALS
+X_EXT_REMOTE_CREDENTIALS X_EXT_LOCAL_AUTH X_EXT_REMOTE_AUTH X_EXT_SUPPORTED_COMP X_EXT_UDPENCAP X_EXT_LIFETIME_LASTUSE
+X_EXT_TAG X_EXT_TAP X_EXT_SATYPE2 X_EXT_COUNTER X_EXT_RDOMAIN X_EXT_MTU X_EXT_REPLAY X_EXT_IFACE SATYPE_UNSPEC SATYPE_AH
+SATYPE_ESP SATYPE_RSVP SATYPE_OSPFV2 SATYPE_RIPV2 SATYPE_MIP SATYPE_MAX X_SATYPE_IPIP X_SATYPE_TCPSIGNATURE
+X_SATYPE_IPCOMP SASTATE_LARVAL SASTATE_MATURE SASTATE_DYING SASTATE_DEAD SASTATE_MAX SAFLAGS_PFS X_SAFLAGS_TUNNEL
+X_SAFLAGS_CHAINDEL X_SAFLAGS_UDPENCAP X_SAFLAGS_ESN X_POLICYFLAGS_POLICY AALG_NONE AALG_MD5HMAC AALG_SHA1HMAC AALG_MAX
+X_AALG_SHA2_256 X_AALG_SHA2_384 X_AALG_SHA2_512 X_AALG_RIPEMD160HMAC X_AALG_AES128GMAC X_AALG_AES192GMAC
+X_AALG_AES256GMAC X_AALG_CHACHA20POLY1305 EALG_NONE EALG_3DESCBC EALG_NULL EALG_MAX X_EALG_CAST X_EALG_BLF X_EALG_AES
+X_EALG_AESCTR X_EALG_AESGCM8 X_EALG_AESGCM12 X_EALG_AESGCM16 X_EALG_AESGMAC X_EALG_CHACHA20POLY1305 X_CALG_NONE
+X_CALG_OUI X_CALG_DEFLATE X_CALG_MAX IDENTTYPE_RESERVED IDENTTYPE_PREFIX IDENTTYPE_FQDN IDENTTYPE_USERFQDN
+IDENTTYPE_ASN1_DN IDENTTYPE_MAX X_FLOW_TYPE_USE X_FLOW_TYPE_ACQUIRE X_FLOW_TYPE_REQUIRE X_FLOW_TYPE_BYPASS
+X_FLOW_TYPE_DENY X_FLOW_TYPE_DONTACQ
+IPSP_ DIRECTION_IN DIRECTION_OUT
+IPSEC_ LEVEL_BYPASS LEVEL_NONE LEVEL_AVAIL LEVEL_USE LEVEL_REQUIRE LEVEL_UNIQUE LEVEL_DEFAULT
+IP_ AUTH_LEVEL ESP_TRANS_LEVEL ESP_NETWORK_LEVEL
+IPV6_ AUTH_LEVEL ESP_TRANS_LEVEL ESP_NETWORK_LEVEL`
+
 func TestNames(t *testing.T) {
-	_, text := files(t, "freebsd")
-	all := text["net/pfkeyv2.h"] + text["netipsec/ipsec.h"]
+	for kernel, names := range map[string]string{"freebsd": freebsdNames, "openbsd": openbsdNames} {
+		_, text := files(t, kernel)
+		checkNames(t, names, text["net/pfkeyv2.h"]+text["netipsec/ipsec.h"]+text["netinet/ip_ipsp.h"])
+	}
+}
+
+func checkNames(t *testing.T, names, all string) {
+	t.Helper()
 	prefix, n := "", 0
-	for _, word := range strings.Fields(freebsdNames) {
+	for _, word := range strings.Fields(names) {
 		if word == "struct" || strings.HasSuffix(word, "_") {
 			if prefix = word; word == "struct" {
 				prefix = "struct "
@@ -155,7 +200,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("there is no %s%s", prefix, word)
 		}
 	}
-	if n < 150 {
+	if n < 120 {
 		t.Errorf("only %d names", n)
 	}
 }
@@ -211,6 +256,15 @@ func TestLayouts(t *testing.T) {
 		msg := d.AppendHeader(nil, wire.Header{Version: 2, Seq: 0x01020304})
 		msg = d.AppendSA(msg, wire.SA{Flags: 0x05060708})
 		policy := len(msg)
+		if name == "openbsd" {
+			msg = d.AppendWord(msg, wire.OpenBSDExtXPolicy, wire.Word{Value: 0x090a0b0c})
+			got := d.Order.Uint32(msg[policy+offsets["sadb_x_policy_seq"]:])
+			if got != 0x090a0b0c || sizes["sadb_x_policy"] != 8 || sizes["sadb_x_counter"] != 72 ||
+				sizes["sadb_protocol"] != 8 || sizes["sadb_x_iface"] != 16 {
+				t.Errorf("%s: sadb_x_policy_seq is %#x, sizes are %v", name, got, sizes)
+			}
+			continue
+		}
 		msg = d.AppendPolicy(msg, wire.Policy{ID: 0x090a0b0c, Requests: []wire.IPsecRequest{{ReqID: 0x0d0e}}})
 		request := policy + sizes["sadb_x_policy"]
 		for _, tt := range []struct {

@@ -40,7 +40,7 @@ func (w *writer) pfkeyv2(layouts []layout) {
 	w.define("SADB_EALG_MAX", w.most.encrypt)
 	w.line("")
 	for n, name := range []string{"NONE", "OUI", "DEFLATE", "LZS", "LZJH"} {
-		if n <= 3 || !w.bsd {
+		if n <= w.most.comp && (n <= 3 || !w.bsd) {
 			w.define("SADB_X_CALG_"+name, n)
 		}
 	}
@@ -49,11 +49,18 @@ func (w *writer) pfkeyv2(layouts []layout) {
 	for n, name := range []string{"RESERVED", "PREFIX", "FQDN", "USERFQDN"} {
 		w.define("SADB_IDENTTYPE_"+name, n)
 	}
-	w.define("SADB_X_IDENTTYPE_ADDR", 4)
+	if w.openbsd {
+		w.define("SADB_IDENTTYPE_ASN1_DN", wire.OpenBSDIdentASN1DN)
+	} else {
+		w.define("SADB_X_IDENTTYPE_ADDR", 4)
+	}
 	w.define("SADB_IDENTTYPE_MAX", 4)
 	w.line("")
 	w.define("SADB_KEY_FLAGS_MAX", 0)
-	if w.bsd {
+	if w.openbsd {
+		w.line("")
+		w.flowTypes()
+	} else if w.bsd {
 		w.line("")
 		w.macros()
 	}
@@ -111,8 +118,8 @@ func (w *writer) saFlags() {
 		switch {
 		case strings.HasPrefix(name, "0x"):
 			continue
-		case name == "X_ESN":
-			name = "SADB_X_SAFLAGS_ESN"
+		case name == "X_ESN", isOwn && w.openbsd:
+			name = "SADB_X_SAFLAGS_" + own
 		case isOwn:
 			name = "SADB_X_EXT_" + own
 		default:
@@ -120,7 +127,7 @@ func (w *writer) saFlags() {
 		}
 		w.define(name, hex(1<<bit))
 	}
-	if w.bsd {
+	if w.bsd && !w.openbsd {
 		w.define("SADB_X_EXT_NONE", hex(0))
 		w.define("SADB_X_EXT_OLD", hex(wire.KAMEFlagXOld))
 		w.define("SADB_X_EXT_PSEQ", hex(0))
@@ -136,12 +143,34 @@ func spelled[T any](w *writer, names []spelling[T], number func(T) (uint8, bool)
 			continue
 		}
 		all := strings.Fields(s.bsd + " " + s.also)
-		if !w.bsd && s.linux != "" {
+		switch {
+		case w.openbsd && s.openbsd == absent:
+			continue
+		case w.openbsd && s.openbsd != "":
+			all = []string{s.openbsd}
+		case w.openbsd:
+			all = strings.Fields(s.bsd)
+		case !w.bsd && s.linux != "":
 			all = []string{s.linux}
 		}
 		for _, name := range all {
 			w.define("SADB_"+name, n)
 		}
+	}
+}
+
+// flowTypes are what the flows of OpenBSD do, and the ciphers that its header has and its kernel has not.
+func (w *writer) flowTypes() {
+	w.define("SADB_X_EALG_AESGCM8", 18)
+	w.define("SADB_X_EALG_AESGCM12", 19)
+	w.line("")
+	w.define("SADB_X_POLICYFLAGS_POLICY", hex(wire.OpenBSDPolicyStatic))
+	for _, t := range []struct {
+		name string
+		n    wire.FlowType
+	}{{"USE", wire.OpenBSDFlowUse}, {"ACQUIRE", wire.OpenBSDFlowAcquire}, {"REQUIRE", wire.OpenBSDFlowRequire},
+		{"BYPASS", wire.OpenBSDFlowBypass}, {"DENY", wire.OpenBSDFlowDeny}, {"DONTACQ", wire.OpenBSDFlowDontAcq}} {
+		w.define("SADB_X_FLOW_TYPE_"+t.name, t.n)
 	}
 }
 

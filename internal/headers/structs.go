@@ -50,6 +50,18 @@ var structures = []structure{
 	{"sadb_x_nat_t_frag", extension(wire.KAMEExtXNATTFrag), "len exttype fraglen reserved"},
 	{"sadb_x_sa_replay", extension(wire.FreeBSDExtXSAReplay), "len exttype replay"},
 	{"sadb_x_kmaddress", extension(wire.LinuxExtXKMAddress), "len exttype reserved"},
+
+	{"sadb_protocol", extension(wire.OpenBSDExtXProtocol), "len exttype proto direction flags reserved2"},
+	{"sadb_x_policy", extension(wire.OpenBSDExtXPolicy), "len exttype seq"},
+	{"sadb_x_udpencap", extension(wire.OpenBSDExtXUDPEncap), "len exttype port reserved"},
+	{"sadb_x_tag", extension(wire.OpenBSDExtXTag), "len exttype taglen"},
+	{"sadb_x_tap", extension(wire.OpenBSDExtXTap), "len exttype unit"},
+	{"sadb_x_counter", extension(wire.OpenBSDExtXCounter), "len exttype pad ipackets opackets ibytes obytes idrops " +
+		"odrops idecompbytes ouncompbytes"},
+	{"sadb_x_rdomain", extension(wire.OpenBSDExtXRDomain), "len exttype dom1 dom2"},
+	{"sadb_x_mtu", extension(wire.OpenBSDExtXMTU), "len exttype mtu"},
+	{"sadb_x_replay", extension(wire.IllumosExtXReplayValue), "len exttype reserved count"},
+	{"sadb_x_iface", extension(wire.OpenBSDExtXIface), "len exttype unit direction reserved"},
 }
 
 // A layout is a structure in a dialect.

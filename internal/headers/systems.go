@@ -9,6 +9,7 @@ type system struct {
 	structs map[string]string // structures with other members than most have
 	most    most
 	bsd     bool // its algorithms and flags have the BSDs' names; else Linux'
+	openbsd bool // and where they differ, OpenBSD's; its policies are flows
 	scopes  bool // policies have scopes
 	flags   bool // policies have flags
 }
@@ -41,14 +42,28 @@ var systems = []system{
 		bsd:     true,
 		flags:   true,
 	},
+	{
+		name:    "openbsd",
+		selects: [][2]string{{"__OpenBSD__", "1"}},
+		structs: map[string]string{
+			"sadb_address": "len exttype reserved", "sadb_prop": "len exttype num replay reserved",
+		},
+		most:    most{satype: 9, auth: 12, encrypt: 22, comp: 2},
+		bsd:     true,
+		openbsd: true,
+	},
 }
 
-// A spelling is the name of a number without SADB_: on the BSDs, on Linux, and what else the BSDs call it.
+// A spelling is the name of a number without SADB_: on the BSDs, on Linux and on OpenBSD where they have others, and
+// what else KAME's heirs call it.
 type spelling[T any] struct {
-	symbol     T
-	bsd, linux string
-	also       string
+	symbol              T
+	bsd, linux, openbsd string
+	also                string
 }
+
+// absent is the name of what OpenBSD does not have.
+const absent = "-"
 
 var satypes = []spelling[wire.SAType]{
 	{symbol: wire.SATypeUnspec, bsd: "SATYPE_UNSPEC"},
@@ -60,6 +75,7 @@ var satypes = []spelling[wire.SAType]{
 	{symbol: wire.SATypeMIP, bsd: "SATYPE_MIP"},
 	{symbol: wire.SATypeIPComp, bsd: "X_SATYPE_IPCOMP"},
 	{symbol: wire.SATypeTCPSig, bsd: "X_SATYPE_TCPSIGNATURE"},
+	{symbol: wire.SATypeIPIP, openbsd: "X_SATYPE_IPIP"},
 }
 
 var auths = []spelling[wire.AlgID]{
@@ -75,6 +91,7 @@ var auths = []spelling[wire.AlgID]{
 	{symbol: wire.AuthAES128GMAC, bsd: "X_AALG_AES128GMAC"},
 	{symbol: wire.AuthAES192GMAC, bsd: "X_AALG_AES192GMAC"},
 	{symbol: wire.AuthAES256GMAC, bsd: "X_AALG_AES256GMAC"},
+	{symbol: wire.AuthChaCha20Poly1305, openbsd: "X_AALG_CHACHA20POLY1305"},
 	{symbol: wire.AuthKeyedMD5, bsd: "X_AALG_MD5"},
 	{symbol: wire.AuthKeyedSHA1, bsd: "X_AALG_SHA"},
 	{symbol: wire.AuthNull, bsd: "X_AALG_NULL"},
@@ -83,10 +100,10 @@ var auths = []spelling[wire.AlgID]{
 
 var encrypts = []spelling[wire.AlgID]{
 	{symbol: wire.EncNone, bsd: "EALG_NONE"},
-	{symbol: wire.EncDESCBC, bsd: "EALG_DESCBC"},
+	{symbol: wire.EncDESCBC, bsd: "EALG_DESCBC", openbsd: absent}, // there it is a compression
 	{symbol: wire.Enc3DESCBC, bsd: "EALG_3DESCBC"},
-	{symbol: wire.EncCAST128CBC, bsd: "X_EALG_CAST128CBC", linux: "X_EALG_CASTCBC"},
-	{symbol: wire.EncBlowfishCBC, bsd: "X_EALG_BLOWFISHCBC"},
+	{symbol: wire.EncCAST128CBC, bsd: "X_EALG_CAST128CBC", linux: "X_EALG_CASTCBC", openbsd: "X_EALG_CAST"},
+	{symbol: wire.EncBlowfishCBC, bsd: "X_EALG_BLOWFISHCBC", openbsd: "X_EALG_BLF"},
 	{symbol: wire.EncNull, bsd: "EALG_NULL"},
 	{symbol: wire.EncAESCBC, bsd: "X_EALG_AES", linux: "X_EALG_AESCBC", also: "X_EALG_AESCBC X_EALG_RIJNDAELCBC"},
 	{symbol: wire.EncAESCTR, bsd: "X_EALG_AESCTR"},
@@ -98,6 +115,7 @@ var encrypts = []spelling[wire.AlgID]{
 	{symbol: wire.EncAESGCM16, bsd: "X_EALG_AESGCM16", linux: "X_EALG_AES_GCM_ICV16"},
 	{symbol: wire.EncCamelliaCBC, bsd: "X_EALG_CAMELLIACBC"},
 	{symbol: wire.EncNullAESGMAC, bsd: "X_EALG_AESGMAC", linux: "X_EALG_NULL_AES_GMAC"},
+	{symbol: wire.EncChaCha20Poly1305, openbsd: "X_EALG_CHACHA20POLY1305"},
 	{symbol: wire.EncSM4CBC, linux: "X_EALG_SM4CBC"},
 	{symbol: wire.EncSkipjackCBC, bsd: "X_EALG_SKIPJACK"},
 	{symbol: wire.EncSerpentCBC, linux: "X_EALG_SERPENTCBC"},

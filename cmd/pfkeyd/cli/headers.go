@@ -24,14 +24,19 @@ func (e *env) headers() *cobra.Command {
 		Short: "Write the C headers of an emulated kernel",
 		Long: `Headers writes the C headers into DIR that a program made for another system needs to
 be compiled on this one: net/pfkeyv2.h and netipsec/ipsec.h, under these names and those
-of Linux. Such a program runs under 'pfkeyd run --hosted': its messages are the other
-system's, its socket addresses are this machine's.
+of Linux, or netinet/ip_ipsp.h of OpenBSD. Such a program runs under 'pfkeyd run
+--hosted': its messages are the other system's, its socket addresses are this machine's.
 
 Two more are for programs that ask which system they are on, or set the length of a
 socket address, which this machine has not:
 
   cc -I DIR -include pfkeyd/prelude.h        as if on that system
   cc -I DIR -include pfkeyd/sockaddr_len.h   has ss_len, sin_len ...
+
+A program that must believe so in some of its sources only is compiled with DIR/cc:
+
+  DIR/cc pfkey.c,other.c cc -c pfkey.c       these two as if on that system
+  cmake -DCMAKE_C_COMPILER_LAUNCHER='DIR/cc;pfkey.c' ...
 
 A source that includes pfkeyd/layout.h has the compiler check that the structures lie as
 the messages have them. Headers of its own are written anew, files of others never are.`,
@@ -54,7 +59,7 @@ the messages have them. Headers of its own are written anew, files of others nev
 				return command.Usagef("--kernel %s: %w", kernel, err)
 			}
 			for _, h := range all {
-				if err := writeHeader(filepath.Join(args[0], filepath.FromSlash(h.Path)), h.Content); err != nil {
+				if err := writeHeader(filepath.Join(args[0], filepath.FromSlash(h.Path)), h); err != nil {
 					return command.Failed(err)
 				}
 			}
@@ -67,7 +72,7 @@ the messages have them. Headers of its own are written anew, files of others nev
 }
 
 // writeHeader writes one header, unless somebody else's file has its name.
-func writeHeader(path string, content []byte) error {
+func writeHeader(path string, h headers.File) error {
 	switch st, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -86,5 +91,9 @@ func writeHeader(path string, content []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	return os.WriteFile(path, content, 0o666)
+	mode := fs.FileMode(0o666)
+	if h.Executable {
+		mode = 0o777
+	}
+	return os.WriteFile(path, h.Content, mode)
 }
