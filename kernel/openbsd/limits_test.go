@@ -74,8 +74,8 @@ func TestComeAndGo(t *testing.T) {
 	}
 }
 
-// TestMemoryOfDumps: a socket that is not read does not take more and more of DUMPs, and a DUMP that nobody has room for
-// is not made.
+// TestMemoryOfDumps: a socket that is not read does not take more and more of DUMPs, and a DUMP that nobody has room
+// for is not made.
 func TestMemoryOfDumps(t *testing.T) {
 	h := boot(t)
 	const sas = 500

@@ -217,8 +217,8 @@ func (h *machine) sealed(spi wire.SPI, seq uint64) []byte {
 	if err != nil {
 		h.Fatal(err)
 	}
-	pkt, err := far.SealTransport(nil, datagram(h, there, here), ipsec.Ports{}, ipsec.Sealing{SPI: uint32(spi), Seq: seq,
-		IV: make([]byte, far.IVLen())})
+	pkt, err := far.SealTransport(nil, datagram(h, there, here), ipsec.Ports{},
+		ipsec.Sealing{SPI: uint32(spi), Seq: seq, IV: make([]byte, far.IVLen())})
 	if err != nil {
 		h.Fatal(err)
 	}

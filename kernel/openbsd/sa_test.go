@@ -115,8 +115,8 @@ func TestSASharesAName(t *testing.T) {
 	})
 }
 
-// TestUpdateBesidePackets: a packet beside an UPDATE finds the SA as it was or as it is, never none, whether it comes in
-// or goes out.
+// TestUpdateBesidePackets: a packet beside an UPDATE finds the SA as it was or as it is, never none, whether it comes
+// in or goes out.
 func TestUpdateBesidePackets(t *testing.T) {
 	rounds := 2000
 	if testing.Short() {
@@ -306,10 +306,12 @@ func TestLimits(t *testing.T) {
 			want: []string{"3 EXPIRE"}},
 		"first use, hard after soft": {hard: &wire.Lifetime{UseTime: 5}, soft: &wire.Lifetime{UseTime: 3}, use: true,
 			want: []string{"3 EXPIRE"}},
-		"allocations":                    {hard: &wire.Lifetime{Allocations: 1}, soft: &wire.Lifetime{Allocations: 1}, use: true},
-		"bytes, hard":                    {hard: &wire.Lifetime{Bytes: 1}, use: true, want: []string{"0 EXPIRE"}},
-		"bytes, soft":                    {soft: &wire.Lifetime{Bytes: 1}, use: true, want: []string{"0 EXPIRE"}},
-		"bytes, that are not reached":    {hard: &wire.Lifetime{Bytes: 1000}, soft: &wire.Lifetime{Bytes: 500}, use: true},
+		"allocations": {hard: &wire.Lifetime{Allocations: 1}, soft: &wire.Lifetime{Allocations: 1},
+			use: true},
+		"bytes, hard": {hard: &wire.Lifetime{Bytes: 1}, use: true, want: []string{"0 EXPIRE"}},
+		"bytes, soft": {soft: &wire.Lifetime{Bytes: 1}, use: true, want: []string{"0 EXPIRE"}},
+		"bytes, that are not reached": {hard: &wire.Lifetime{Bytes: 1000}, soft: &wire.Lifetime{Bytes: 500},
+			use: true},
 		"seconds of which 32 bits count": {hard: &wire.Lifetime{AddTime: 1<<32 | 10}, want: []string{"10 EXPIRE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -365,7 +367,8 @@ func TestSignOfTime(t *testing.T) {
 		}
 	}
 	h.must(h.add(association{spi: 0x1000}))
-	if got := h.says(h.about(wire.MsgUpdate, association{spi: 0x1000, noKeys: true, hard: bad})); got != "send: EINVAL" {
+	update := h.about(wire.MsgUpdate, association{spi: 0x1000, noKeys: true, hard: bad})
+	if got := h.says(update); got != "send: EINVAL" {
 		t.Errorf("UPDATE: %s", got)
 	}
 }

@@ -88,14 +88,14 @@ func TestTunables(t *testing.T) {
 // TestProtocolsForbidden: of a protocol that a knob forbids there are no SAs.
 func TestProtocolsForbidden(t *testing.T) {
 	h := boot(t)
-	for name, t2 := range map[string]wire.SAType{"net.inet.esp.enable": wire.SATypeESP, "net.inet.ah.enable": wire.SATypeAH,
-		"net.inet.ipcomp.enable": wire.SATypeIPComp} {
+	for name, satype := range map[string]wire.SAType{"net.inet.esp.enable": wire.SATypeESP,
+		"net.inet.ah.enable": wire.SATypeAH, "net.inet.ipcomp.enable": wire.SATypeIPComp} {
 		h.set(name, 0)
-		if got := h.says(h.getSPI(t2, 0x1000, 0x1000)); got != "EOPNOTSUPP" {
+		if got := h.says(h.getSPI(satype, 0x1000, 0x1000)); got != "EOPNOTSUPP" {
 			t.Errorf("%s: %s", name, got)
 		}
 		h.set(name, 1)
-		if got := h.says(h.getSPI(t2, 0x1000, 0x1000)); got != "OK" {
+		if got := h.says(h.getSPI(satype, 0x1000, 0x1000)); got != "OK" {
 			t.Errorf("%s again: %s", name, got)
 		}
 	}
