@@ -106,6 +106,7 @@ func TestKeysAreForgotten(t *testing.T) {
 		return
 	}
 	const sas = 20
+	const refused = 0x2000 // the first of the SPIs of SAs that no kernel takes
 	for _, row := range benched {
 		t.Run(row.name, func(t *testing.T) {
 			e, err := kernel.New(row.name, kernel.Options{Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
@@ -149,7 +150,7 @@ func TestKeysAreForgotten(t *testing.T) {
 				}
 				errno := asker.Send(d.Finish(msg), privileged)
 				clear(msg[:cap(msg)])
-				if errno != wire.OK {
+				if errno != wire.OK && spi < refused {
 					t.Fatal(errno)
 				}
 				for _, s := range []pfkey.Socket{asker, listener} {
@@ -166,9 +167,9 @@ func TestKeysAreForgotten(t *testing.T) {
 				send(wire.MsgAdd, 0x1000+i, true)
 				send(wire.MsgAdd, 0x1000+i, true) // EEXIST
 				asked.Auth = wire.AuthMD5HMAC     // which the key is too long for
-				send(wire.MsgAdd, 0x2000+i, true)
+				send(wire.MsgAdd, refused+i, true)
 				asked.Auth, satype = row.sa.Auth, wire.SATypeIPComp // which has no keys
-				send(wire.MsgAdd, 0x2000+i, true)
+				send(wire.MsgAdd, refused+i, true)
 				satype = wire.SATypeESP
 			}
 			hidden, hiddenToo := auth.count(t), encrypt.count(t)
