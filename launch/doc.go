@@ -50,6 +50,13 @@
 // addresses and errno numbers in its messages. [SwitchboardOptions] can say so: the switchboard then tells every
 // engine, and the engine's server translates in front of each socket. The gate does not look into messages.
 //
+// # Policies of sockets
+//
+// Key daemons exempt their own packets with setsockopt(IP_IPSEC_POLICY). Where the engine emulates a kernel it has no
+// packets of this machine, and the call succeeds without effect. Where it administers this machine's own kernel
+// ([OwnKernel]) the call is done as IP_XFRM_POLICY, which needs no AF_KEY in the kernel: on a duplicate of the
+// program's descriptor (pidfd_getfd(2)), if the program itself has CAP_NET_ADMIN where the socket is.
+//
 // # The guardian
 //
 // When a supervisor is gone, every stopped call fails with ENOSYS, for ever. So this process starts itself once more,

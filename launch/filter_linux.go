@@ -83,12 +83,7 @@ func (o Options) rules(guarded bool) []rule {
 			rules = append(rules, rule{unix.SYS_PRCTL, []test{equal(0, unix.PR_SET_DUMPABLE), equal(1, 0)}, succeed})
 		}
 	}
-	for _, p := range [][2]uint32{
-		{unix.IPPROTO_IP, ipIPsecPolicy}, {unix.IPPROTO_IP, ipXfrmPolicy},
-		{unix.IPPROTO_IPV6, ipv6IPsecPolicy}, {unix.IPPROTO_IPV6, ipv6XfrmPolicy},
-	} {
-		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, p[0]), equal(2, p[1])}, succeed})
-	}
+	rules = append(rules, o.policyRules()...)
 	if o.UDPEncap {
 		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, unix.IPPROTO_UDP), equal(2, udpEncap)},
 			succeed})
@@ -124,6 +119,23 @@ func (o Options) rules(guarded bool) []rule {
 		} {
 			rules = append(rules, rule{call, nil, succeed})
 		}
+	}
+	return rules
+}
+
+// policyRules are about the policies of single sockets, which succeed without effect where the engine has no packets of
+// this machine.
+func (o Options) policyRules() []rule {
+	action, options := uint32(succeed), [][2]uint32{
+		{unix.IPPROTO_IP, ipIPsecPolicy}, {unix.IPPROTO_IPV6, ipv6IPsecPolicy},
+		{unix.IPPROTO_IP, ipXfrmPolicy}, {unix.IPPROTO_IPV6, ipv6XfrmPolicy},
+	}
+	if o.Own != nil {
+		action, options = notify, options[:2] // the others are in the kernel's own words
+	}
+	var rules []rule
+	for _, p := range options {
+		rules = append(rules, rule{unix.SYS_SETSOCKOPT, []test{equal(1, p[0]), equal(2, p[1])}, action})
 	}
 	return rules
 }

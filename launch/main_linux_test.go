@@ -60,10 +60,11 @@ var programs = map[string]func() int{
 	"beside": beside, "keeper": keeper, "launcher": launcher, "forever": forever, "waiting": waiting, "idle": idle,
 	"orphans": orphans,
 	"absent":  absent, "beyond": beyond, "several": several,
-	"looks":   looks,
-	"senders": senders,
-	"calls":   calls,
-	"busy":    func() int { busy(); return 0 },
+	"looks":      looks,
+	"senders":    senders,
+	"calls":      calls,
+	"own kernel": ownKernel, "policies": policies, "unprivileged": unprivileged, "deeper": deeper,
+	"busy": func() int { busy(); return 0 },
 	"one processor": func() int {
 		fmt.Println("FAIL", oneProcessor())
 		return 1

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +19,8 @@ type Program struct {
 	listener *os.File
 	fd       int // of the listener
 	guard    *guardian
-	sockets  uint64 // the device of all sockets
+	own      *OwnKernel // nil: the kernel is emulated
+	sockets  uint64     // the device of all sockets
 
 	mu     sync.Mutex // guards counts
 	counts Counters
@@ -46,7 +46,7 @@ func Start(cmd *exec.Cmd, o Options) (_ *Program, err error) {
 	if err := Supported(); err != nil {
 		return nil, err
 	}
-	p := &Program{Cmd: cmd}
+	p := &Program{Cmd: cmd, own: o.Own}
 	if p.guard, err = startGuardian(o.Remove); err != nil {
 		return nil, fmt.Errorf("launch: %w", err)
 	}
@@ -144,6 +144,9 @@ func (p *Program) look(c *caller, h Handler) (todo func()) {
 			}
 		}
 	}
+	if c.call == unix.SYS_SETSOCKOPT && c.args[1]&0xffffffff != unix.SOL_SOCKET {
+		return func() { p.settle(c, 0, p.socketPolicy(c)) }
+	}
 	if h.Sockets() > 0 && c.tid != 0 {
 		// A descriptor that is not there, or that is none of our business, is not ours.
 		if inode, ok := c.socket(c.fd()); ok {
@@ -172,18 +175,23 @@ func (p *Program) waits(c *caller) bool { return valid(p.fd, c.id) }
 func (p *Program) serve(c *caller, client Socket) {
 	var result uint64
 	var err error
-	sends := slices.Contains(sends, uint32(c.call))
-	if sends {
+	if c.sends() {
 		result, err = p.send(c, client)
 	} else {
 		err = p.other(c, client)
 	}
+	p.settle(c, result, err)
+}
+
+// settle tells the caller what became of its call. An error without an errno lets it be done as if it had not been
+// stopped.
+func (p *Program) settle(c *caller, result uint64, err error) {
 	var errno unix.Errno
 	switch {
 	case err == nil, err == errNothing:
-		p.count(func(c *Counters) {
-			if sends {
-				c.Sent++
+		p.count(func(counts *Counters) {
+			if c.sends() {
+				counts.Sent++
 			}
 		})
 		p.gone(finish(p.fd, c.id, result))
@@ -247,6 +255,9 @@ func (p *Program) socket(c *caller, h Handler) error {
 		return unix.EPROTONOSUPPORT
 	}
 	cred := credOf(c.tid)
+	if p.own != nil {
+		cred.Privileged = c.administersOurs()
+	}
 	if !p.waits(c) {
 		return unix.ENOENT
 	}

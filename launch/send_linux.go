@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,8 @@ const (
 // plainFlags are the flags of pwritev2 that sockets of Linux 6.1 take: RWF_HIPRI, RWF_DSYNC, RWF_SYNC and RWF_APPEND.
 // The upper half of the register is no flag. Later kernels take more, RWF_NOWAIT among them.
 const plainFlags = 0xffffffff_00000017
+
+func (c *caller) sends() bool { return slices.Contains(sends, uint32(c.call)) }
 
 // A sending is what one call wants to send.
 type sending struct {
