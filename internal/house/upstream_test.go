@@ -64,7 +64,8 @@ func TestUpstreamMessages(t *testing.T) {
 			msg, _ := hex.DecodeString(line)
 			s.Send(msg, root)
 		}
-		flush := d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgFlush, Seq: 4711}))
+		flush := d.Finish(d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: wire.MsgFlush, Seq: 4711,
+			PID: uint32(root.PID)}))
 		if errno := s.Send(flush, root); errno != wire.OK || !answered(s, d, 4711) {
 			t.Errorf("%s: no answer to FLUSH (%v) after\n%s", block[1], errno, block[2])
 		}
