@@ -121,7 +121,7 @@ func (a *keying) prepare() (*ipsec.Suite, wire.Errno) {
 		}
 		return nil, wire.OK
 	}
-	*a = keying{proto: a.proto, flags: a.flags}
+	*a = keying{}
 	return nil, wire.OK
 }
 

@@ -40,7 +40,7 @@ func (k *Kernel) getSPI(r *request) wire.Errno {
 
 // reserve chooses an SPI from a range, whose largest one it never takes but alone (reserve_spi).
 func (k *Kernel) reserve(s *SA, least, most uint32) (uint32, wire.Errno) {
-	if most < least || most <= reservedSPIs || s.Proto == ip.ProtoComp && most >= privateCPIs {
+	if most <= reservedSPIs || s.Proto == ip.ProtoComp && most >= privateCPIs {
 		return 0, wire.EINVAL
 	}
 	least = max(least, reservedSPIs+1)

@@ -232,21 +232,18 @@ func (k *Kernel) tellRegistered(rdomain int, t wire.SAType, msg []byte) {
 	}
 }
 
-// answerOne gives the sender of a request a message beside the answer, and other promiscuous sockets a copy. errno is
-// not OK if the sender has no room for it.
-func (k *Kernel) answerOne(r *request, msg []byte) (errno wire.Errno) {
+// answerOne gives the sender of a request a message beside the answer, and other promiscuous sockets a copy. Who has no
+// room for it loses it.
+func (k *Kernel) answerOne(r *request, msg []byte) {
 	var wrapped []byte
 	if k.e.Promiscuous() > 0 {
 		wrapped = k.wrap(msg, 0)
 	}
-	if !r.client.deliver(msg) {
-		errno = wire.ENOBUFS
-	}
+	r.client.deliver(msg)
 	k.e.Forget(msg)
 	if wrapped != nil {
 		k.sendUp(wrapped, func(c *client) bool {
 			return c.rdomain == r.client.rdomain && c.s.Promisc() && c != r.client
 		})
 	}
-	return errno
 }

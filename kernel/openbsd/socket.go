@@ -70,17 +70,17 @@ func (c *client) register(satype uint8) {
 // countRegistered has packets know how many sockets have registered anything.
 func (k *Kernel) countRegistered() { k.registered.Store(int64(k.e.Registered())) }
 
-// deliver puts a message into the socket's queue (pfkey_sendup); false if there is no room.
-func (c *client) deliver(msg []byte) bool {
+// deliver puts a message into the socket's queue (pfkey_sendup). It is lost if there is no room.
+func (c *client) deliver(msg []byte) {
 	if !c.fits(len(msg)) {
 		c.s.Lose()
-		return false
+		return
 	}
 	memory := 2 * mbuf
 	if len(msg) > inline {
 		memory += (len(msg) + cluster - 1) / cluster * cluster
 	}
-	return c.s.DeliverAs(msg, memory, false)
+	c.s.DeliverAs(msg, memory, false)
 }
 
 // fits tells whether there is room for a message of n bytes (sbappendaddr).
