@@ -36,6 +36,9 @@ type Kernel struct {
 	// Requested is the range from which SPIs are picked for a request of that range; nil: that range.
 	Requested func(wire.SAType, wire.SPIRange) wire.SPIRange
 
+	// LooksAtPID: a message must have the process number of the process that sends it.
+	LooksAtPID bool
+
 	// AddPolicy adds a policy by other means than a message, on a kernel that has no message for it, and says how; nil:
 	// there is one.
 	AddPolicy func(p *Player, policy *pfkey.Policy) (how string, err error)

@@ -33,7 +33,7 @@ func init() {
 	k.Builtin, k.Deviations = []string{"openbsd", "openbsd-crash"}, crashes(openbsdAnswers)
 	k.Dialect = wire.OpenBSD().WithOrder(binary.LittleEndian)
 	k.Addrs = hostAddrs
-	k.Requested = below
+	k.Requested, k.AddPolicy, k.LooksAtPID = below, addFlow, true
 	k.Flushes = []wire.MsgType{wire.MsgFlush} // of flows, too
 	k.NewMemory = func() conform.Memory { return dumps{} }
 }

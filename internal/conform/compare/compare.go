@@ -150,6 +150,10 @@ func (m *send) Do(p *conform.Player, a *conform.Action, out *conform.Outcome) {
 		said.Skipped = err.Error()
 		return
 	}
+	if h, err := m.s.d.Header(t.msg); err == nil && m.s.to.LooksAtPID && !m.s.from.LooksAtPID {
+		h.PID = uint32(conform.Privileged.PID) // whoever wrote the scenario had no need to say who he is
+		m.s.d.PutHeader(t.msg, h)
+	}
 	said.Notes = append(said.Notes, t.lost...)
 	for _, x := range m.Patch {
 		b, err := m.s.again(p, m.step, x)

@@ -135,8 +135,11 @@ func (e *lacking) Error() string { return fmt.Sprintf("%s has no %s", e.dialect,
 // value writes what an extension says, and tells what of it is left out. Without an error and without bytes there is
 // nobody who knows how.
 func value(from, to *wire.Dialect, msg []byte, x wire.Ext) (b []byte, lost string, err error) {
-	if from.Role(x.Type) == wire.RoleProposal {
+	switch from.Role(x.Type) {
+	case wire.RoleProposal:
 		return proposal(from, to, x)
+	case wire.RoleAddress:
+		return address(from, to, x)
 	}
 	b, err = whole(from, to, msg, x)
 	return b, "", err
@@ -157,6 +160,28 @@ func proposal(from, to *wire.Dialect, x wire.Ext) (b []byte, lost string, err er
 	return to.AppendProposal(nil, v), lost, nil
 }
 
+// address writes an address, without protocol and prefix if the other dialect has none, and with the longest prefix if
+// only that has one.
+func address(from, to *wire.Dialect, x wire.Ext) (b []byte, lost string, err error) {
+	v, err := from.ParseAddress(x.Raw)
+	if err != nil {
+		return nil, "", err
+	}
+	full := uint8(v.Addr.BitLen())
+	switch {
+	case plain(from) && !plain(to):
+		v.PrefixLen = full
+	case plain(to) && !plain(from) && (v.Proto != 0 || v.PrefixLen != full):
+		lost = fmt.Sprintf("%s has no protocols and prefixes in addresses: left out", to.Name)
+	}
+	return to.AppendAddress(nil, x.Type, v), lost, nil
+}
+
+// plain tells whether addresses have neither protocol nor prefix.
+func plain(d *wire.Dialect) bool {
+	return !slices.ContainsFunc(d.ExtLayout(wire.ExtAddressSrc), func(s wire.Slot) bool { return s.Size == 1 })
+}
+
 // whole writes what an extension says, all of it.
 func whole(from, to *wire.Dialect, msg []byte, x wire.Ext) ([]byte, error) {
 	t, raw := x.Type, x.Raw
@@ -172,10 +197,6 @@ func whole(from, to *wire.Dialect, msg []byte, x wire.Ext) ([]byte, error) {
 	case wire.RoleLifetime:
 		return convert(raw, from.ParseLifetime, func(v wire.Lifetime) ([]byte, error) {
 			return to.AppendLifetime(nil, t, v), nil
-		})
-	case wire.RoleAddress:
-		return convert(raw, from.ParseAddress, func(v wire.Address) ([]byte, error) {
-			return to.AppendAddress(nil, t, v), nil
 		})
 	case wire.RoleKey:
 		v, err := from.ParseKey(raw)
@@ -275,12 +296,13 @@ func saltOf(d *wire.Dialect, msg []byte) uint16 {
 	return 0
 }
 
-// hasAlgs says which of the algorithms of an SA another dialect does not have.
+// hasAlgs says which of the algorithms of an SA another dialect does not have: a number that is nobody's may be
+// somebody's there.
 func hasAlgs(from, to *wire.Dialect, auth, encrypt wire.AlgID) error {
-	if _, ok := to.AuthNumber(auth); !ok {
+	if n, ok := to.AuthNumber(auth); !ok || to.Auth(n) != auth {
 		return &lacking{to.Name, from.AuthName(auth)}
 	}
-	if _, ok := to.EncryptNumber(encrypt); !ok {
+	if n, ok := to.EncryptNumber(encrypt); !ok || to.Encrypt(n) != encrypt {
 		return &lacking{to.Name, from.EncryptName(encrypt)}
 	}
 	return nil

@@ -42,7 +42,7 @@ func recorded(t *testing.T, d *wire.Dialect, f func(where string, msg []byte)) {
 
 // dialects are those of kernels on which something can be played.
 func dialects() (all []*wire.Dialect) {
-	for _, d := range []*wire.Dialect{wire.FreeBSD(), wire.Illumos(), wire.Linux(), wire.NetBSD()} {
+	for _, d := range []*wire.Dialect{wire.FreeBSD(), wire.Illumos(), wire.Linux(), wire.NetBSD(), wire.OpenBSD()} {
 		all = append(all, d.WithOrder(binary.LittleEndian))
 	}
 	return all
