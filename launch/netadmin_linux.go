@@ -30,8 +30,8 @@ func (c *caller) administersNetOf(socket int) bool {
 }
 
 // administers says whether the caller has CAP_NET_ADMIN in the user namespace that a network namespace belongs to, or
-// in one above it. What this process does for the caller the kernel takes for its own wish, so it must ask as the kernel
-// does (user_namespaces(7)).
+// in one above it. What this process does for the caller the kernel takes for its own wish, so it must ask as the
+// kernel does (user_namespaces(7)).
 func (c *caller) administers(netns int) bool {
 	var home unix.Stat_t
 	err := unix.Stat(fmt.Sprintf("/proc/%d/ns/user", c.tid), &home)

@@ -16,7 +16,7 @@ func (k *Manager) migrate(r *request) wire.Errno {
 	}
 	var km *transform.KMAddress
 	if raw := r.ext[wire.LinuxExtXKMAddress]; raw != nil {
-		local, remote, ok := k.sockaddrs(raw[8:])
+		local, remote, ok := k.requests().sockaddrs(raw[8:])
 		if !ok {
 			return wire.EINVAL
 		}
@@ -33,22 +33,22 @@ func (k *Manager) migrate(r *request) wire.Errno {
 // moves reads pairs of requests, which have addresses in every mode.
 func (k *Manager) moves(b []byte) (ms []transform.Move, errno wire.Errno) {
 	for len(b) > 0 && len(ms) < transform.MaxTemplates {
-		from, ok := k.ipsecRequest(b)
+		from, ok := k.requests().ipsecRequest(b)
 		if !ok {
 			return nil, wire.EINVAL
 		}
 		var m transform.Move
-		if m.OldSrc, m.OldDst, ok = k.sockaddrs(b[requestLen:from.len]); !ok {
+		if m.OldSrc, m.OldDst, ok = k.requests().sockaddrs(b[requestLen:from.len]); !ok {
 			return nil, wire.EINVAL
 		}
 		if b = b[from.len:]; len(b) <= requestLen {
 			return nil, wire.EINVAL
 		}
-		to, ok := k.ipsecRequest(b)
+		to, ok := k.requests().ipsecRequest(b)
 		if !ok {
 			return nil, wire.EINVAL
 		}
-		if m.NewSrc, m.NewDst, ok = k.sockaddrs(b[requestLen:to.len]); !ok {
+		if m.NewSrc, m.NewDst, ok = k.requests().sockaddrs(b[requestLen:to.len]); !ok {
 			return nil, wire.EINVAL
 		}
 		if from.proto != to.proto || from.mode != to.mode || from.reqID != to.reqID {

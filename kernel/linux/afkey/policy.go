@@ -61,7 +61,7 @@ func (k *Manager) policyOf(r *request, p *transform.Policy) wire.Errno {
 	*p = transform.Policy{Selector: sel, Direction: directionOf(v.Direction), Priority: v.Priority,
 		Block: v.Type == wire.KAMEPolicyDiscard, Limits: k.limitsOf(r)}
 	if v.Type == wire.KAMEPolicyIPsec {
-		p.Templates, errno = k.templates(p, r.ext[wire.KAMEExtXPolicy][16:])
+		p.Templates, errno = k.requests().templates(p, r.ext[wire.KAMEExtXPolicy][policyLen:])
 	}
 	return errno
 }
@@ -71,6 +71,7 @@ func directionOf(d uint8) transform.Direction { return transform.Direction(d - 1
 
 // Sizes in bytes.
 const (
+	policyLen  = 16
 	requestLen = 16
 	pairLen4   = 2 * 16
 	pairLen6   = 2 * 28
@@ -85,41 +86,49 @@ type ipsecRequest struct {
 	reqID uint32
 }
 
+// requests reads the requests of a policy.
+type requests struct {
+	d        *wire.Dialect
+	newReqID func() uint32 // 0: there is none to be had
+}
+
+func (k *Manager) requests() requests { return requests{k.d, k.newReqID} }
+
 // ipsecRequest reads a request at the start of b; false if it does not fit.
-func (k *Manager) ipsecRequest(b []byte) (q ipsecRequest, ok bool) {
+func (r requests) ipsecRequest(b []byte) (q ipsecRequest, ok bool) {
 	if len(b) < requestLen {
 		return q, false
 	}
-	q = ipsecRequest{len: int(k.d.Order.Uint16(b)), proto: k.d.Order.Uint16(b[2:]), mode: k.d.Mode(b[4]), level: b[5],
-		reqID: k.d.Order.Uint32(b[8:])}
+	q = ipsecRequest{len: int(r.d.Order.Uint16(b)), proto: r.d.Order.Uint16(b[2:]), mode: r.d.Mode(b[4]), level: b[5],
+		reqID: r.d.Order.Uint32(b[8:])}
 	return q, q.len >= requestLen && q.len <= len(b)
 }
 
 // sockaddrs reads two sockaddrs of one family that stand back to back. Only the addresses of them count.
-func (k *Manager) sockaddrs(b []byte) (src, dst netip.Addr, ok bool) {
+func (r requests) sockaddrs(b []byte) (src, dst netip.Addr, ok bool) {
 	if len(b) < 2 {
 		return src, dst, false
 	}
-	switch family := k.d.Order.Uint16(b); {
-	case family == k.d.AFInet && len(b) >= pairLen4 && k.d.Order.Uint16(b[16:]) == family:
+	switch family := r.d.Order.Uint16(b); {
+	case family == r.d.AFInet && len(b) >= pairLen4 && r.d.Order.Uint16(b[16:]) == family:
 		return netip.AddrFrom4([4]byte(b[4:])), netip.AddrFrom4([4]byte(b[16+4:])), true
-	case family == k.d.AFInet6 && len(b) >= pairLen6 && k.d.Order.Uint16(b[28:]) == family:
+	case family == r.d.AFInet6 && len(b) >= pairLen6 && r.d.Order.Uint16(b[28:]) == family:
 		return netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[28+8:])), true
 	}
 	return src, dst, false
 }
 
 // templates reads the requests of a policy. What is too short for one more is ignored.
-func (k *Manager) templates(p *transform.Policy, b []byte) (ts []transform.Template, errno wire.Errno) {
+func (r requests) templates(p *transform.Policy, b []byte) (ts []transform.Template, errno wire.Errno) {
 	for len(b) >= requestLen {
-		q, ok := k.ipsecRequest(b)
+		q, ok := r.ipsecRequest(b)
 		if !ok {
 			return nil, wire.EINVAL
 		}
 		if len(ts) == transform.MaxTemplates {
 			return nil, wire.ELOOP
 		}
-		t, errno := k.template(p, q, b[requestLen:q.len])
+		t, errno := r.template(p, q, b[requestLen:q.len])
 		if errno != wire.OK {
 			return nil, errno
 		}
@@ -129,7 +138,7 @@ func (k *Manager) templates(p *transform.Policy, b []byte) (ts []transform.Templ
 	return ts, wire.OK
 }
 
-func (k *Manager) template(p *transform.Policy, q ipsecRequest, ends []byte) (t transform.Template, errno wire.Errno) {
+func (r requests) template(p *transform.Policy, q ipsecRequest, ends []byte) (t transform.Template, errno wire.Errno) {
 	m, ok := modeOf(q.mode)
 	proto := uint8(q.proto)
 	switch {
@@ -147,12 +156,14 @@ func (k *Manager) template(p *transform.Policy, q ipsecRequest, ends []byte) (t 
 		t.Optional = true
 	case wire.KAMELevelUnique:
 		if t.ReqID = q.reqID; t.ReqID == 0 || t.ReqID > manualReqIDMax {
-			t.ReqID = k.newReqID()
+			if t.ReqID = r.newReqID(); t.ReqID == 0 {
+				return t, wire.ENOBUFS
+			}
 		}
 	}
 	switch m {
 	case transform.Tunnel:
-		if t.Src, t.Dst, ok = k.sockaddrs(ends); !ok {
+		if t.Src, t.Dst, ok = r.sockaddrs(ends); !ok {
 			return t, wire.EINVAL
 		}
 		t.V6 = t.Dst.Is6()
