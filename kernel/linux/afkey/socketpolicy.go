@@ -9,7 +9,8 @@ import (
 
 // SocketPolicy reads the value of the socket options IP_IPSEC_POLICY and IPV6_IPSEC_POLICY: a policy (struct
 // sadb_x_policy) that has no selector, because it is for all packets of a socket of IPv4 or IPv6. It does not keep the
-// value. A request id of level "unique" that the kernel would choose is ENOBUFS: which ones are taken is not known here.
+// value. ENOBUFS is for level "unique" where the kernel would choose the request id: which ones are taken is not known
+// here.
 //
 // The errno is that of setsockopt(2), as pfkey_compile_policy has it.
 func SocketPolicy(d *wire.Dialect, value []byte, v6 bool) (p transform.Policy, errno wire.Errno) {
