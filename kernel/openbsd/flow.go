@@ -181,28 +181,38 @@ func (k *Kernel) addFlow(r *request) wire.Errno {
 	if errno != wire.OK {
 		return errno
 	}
+	_, errno = k.putFlow(r, f)
+	return errno
+}
+
+// putFlow adds a flow, or gives the one that is there another rule. undo, if it succeeds, makes all as it was.
+func (k *Kernel) putFlow(r *request, f *Flow) (undo func(), errno wire.Errno) {
 	old := k.sameFlow(f)
 	if old != nil && old.static && !f.static {
-		return wire.OK
+		return func() {}, wire.OK
 	}
 	kind, _ := k.d.ParseFlowProtocol(r.ext(wire.OpenBSDExtXFlowType))
 	if kind.Value < wire.OpenBSDFlowUse || kind.Value > wire.OpenBSDFlowDontAcq {
 		if old != nil {
 			k.removeFlow(old)
 		}
-		return wire.EINVAL
+		return nil, wire.EINVAL
 	}
-	rule := &rule{kind: kind.Value, proto: flowProto(r.satype()), src: k.addressOf(r.ext(wire.ExtAddressSrc)),
+	wanted := &rule{kind: kind.Value, proto: flowProto(r.satype()), src: k.addressOf(r.ext(wire.ExtAddressSrc)),
 		dst: k.addressOf(r.ext(wire.ExtAddressDst)), ids: k.identitiesIn(r, false)}
-	if old != nil {
-		old.static = false // whatever the request says
-		old.rule.Store(rule)
-		old.cache.Store(nil)
-		return wire.OK
+	if old == nil {
+		f.rule.Store(wanted)
+		_, errno = k.spd.insert(f)
+		return func() { k.removeFlow(f) }, errno
 	}
-	f.rule.Store(rule)
-	_, errno = k.spd.insert(f)
-	return errno
+	change := func(r *rule, static bool) {
+		old.static = static
+		old.rule.Store(r)
+		old.cache.Store(nil)
+	}
+	before, static := old.rule.Load(), old.static
+	change(wanted, false) // not static, whatever the request says
+	return func() { change(before, static) }, wire.OK
 }
 
 func (k *Kernel) delFlow(r *request) wire.Errno {

@@ -174,8 +174,9 @@ func (k *Kernel) compose(r *request) []byte {
 
 // Numbers of messages and of SA types.
 const (
-	updateNumber = 2
-	addNumber    = 3
+	updateNumber  = 2
+	addNumber     = 3
+	addFlowNumber = 12
 
 	ahNumber     = 1
 	espNumber    = 2
