@@ -52,6 +52,7 @@ type SA struct {
 	hard, soft        limits
 	allocations       uint32 // as an ADD has said
 	bytes             uint64
+	spent             bool  // its bytes: it is about to be ended
 	firstUse, lastUse int64 // Unix time; 0: never
 }
 

@@ -16,21 +16,22 @@ func (k *Kernel) use(sa *SA) {
 }
 
 // spend counts the bytes of a packet on its SA, and has it expire when a limit of them is reached: at the hard one it
-// is gone at once, and the packet with it (false).
+// is gone at once, and the packet with it (false), and so are those that come until the control lock is free.
 func (k *Kernel) spend(s *passing, sa *SA, bytes int) bool {
 	sa.Lock()
+	spent := sa.spent
 	sa.bytes += uint64(bytes)
-	hard := sa.hard.armed.bytes && sa.bytes >= sa.hard.Bytes
+	if sa.hard.armed.bytes && sa.bytes >= sa.hard.Bytes {
+		sa.spent = true
+	}
+	hard := sa.spent
 	soft := !hard && sa.soft.armed.bytes && sa.bytes >= sa.soft.Bytes
 	if soft {
 		sa.soft.armed.bytes = false
 	}
-	if hard { // it has one end
-		sa.hard.armed.bytes = false
-	}
 	sa.Unlock()
 	switch {
-	case hard:
+	case hard && !spent:
 		k.tally.count(s.p, countExpired, 1)
 		k.e.Post(func() { k.expireHard(sa) })
 	case soft:
