@@ -27,7 +27,7 @@ type pairSuite struct {
 }
 
 const (
-	everybody = "freebsd illumos linux netbsd"
+	everybody = "freebsd illumos linux netbsd openbsd"
 	bsds      = "freebsd netbsd"
 )
 
@@ -40,26 +40,27 @@ var pairSuites = []pairSuite{
 	{"aes-cbc-256 sha1", wire.AuthSHA1HMAC, wire.EncAESCBC, 20, 32, everybody, ""},
 	{"aes-cbc-256 sha384", wire.AuthSHA384HMAC, wire.EncAESCBC, 48, 32, everybody, ""},
 	{"aes-cbc-256 sha512", wire.AuthSHA512HMAC, wire.EncAESCBC, 64, 32, everybody, ""},
-	{"aes-cbc-128 sha256", wire.AuthSHA256HMAC, wire.EncAESCBC, 32, 16, "freebsd illumos netbsd", "linux"},
+	{"aes-cbc-128 sha256", wire.AuthSHA256HMAC, wire.EncAESCBC, 32, 16, "freebsd illumos netbsd openbsd", "linux"},
 	{"aes-cbc-128", 0, wire.EncAESCBC, 0, 16, everybody, ""},
 	{"aes-cbc-128 null", wire.AuthNull, wire.EncAESCBC, 0, 16, bsds, "linux"},
-	{"aes-cbc-128 md5", wire.AuthMD5HMAC, wire.EncAESCBC, 16, 16, "illumos linux netbsd", ""},
-	{"aes-cbc-128 ripemd160", wire.AuthRIPEMD160HMAC, wire.EncAESCBC, 20, 16, "linux netbsd", ""},
+	{"aes-cbc-128 md5", wire.AuthMD5HMAC, wire.EncAESCBC, 16, 16, "illumos linux netbsd openbsd", ""},
+	{"aes-cbc-128 ripemd160", wire.AuthRIPEMD160HMAC, wire.EncAESCBC, 20, 16, "linux netbsd openbsd", ""},
 	{"aes-cbc-128 xcbc", wire.AuthAESXCBCMAC, wire.EncAESCBC, 16, 16, "linux netbsd", ""},
-	{"aes-ctr-128 sha1", wire.AuthSHA1HMAC, wire.EncAESCTR, 20, 20, "freebsd linux netbsd", ""},
-	{"aes-ctr-192 sha1", wire.AuthSHA1HMAC, wire.EncAESCTR, 20, 28, "freebsd linux netbsd", ""},
-	{"aes-ctr-256 sha512", wire.AuthSHA512HMAC, wire.EncAESCTR, 64, 36, "freebsd linux netbsd", ""},
-	{"aes-gcm-128", 0, wire.EncAESGCM16, 0, 20, "freebsd illumos netbsd", ""},
-	{"aes-gcm-192", 0, wire.EncAESGCM16, 0, 28, "freebsd illumos netbsd", ""},
-	{"aes-gcm-256", 0, wire.EncAESGCM16, 0, 36, "freebsd illumos netbsd", ""},
-	{"aes-gmac-128", 0, wire.EncNullAESGMAC, 0, 20, "netbsd", ""},
+	{"aes-ctr-128 sha1", wire.AuthSHA1HMAC, wire.EncAESCTR, 20, 20, "freebsd linux netbsd openbsd", ""},
+	{"aes-ctr-192 sha1", wire.AuthSHA1HMAC, wire.EncAESCTR, 20, 28, "freebsd linux netbsd openbsd", ""},
+	{"aes-ctr-256 sha512", wire.AuthSHA512HMAC, wire.EncAESCTR, 64, 36, "freebsd linux netbsd openbsd", ""},
+	{"aes-gcm-128", 0, wire.EncAESGCM16, 0, 20, "freebsd illumos netbsd openbsd", ""},
+	{"aes-gcm-192", 0, wire.EncAESGCM16, 0, 28, "freebsd illumos netbsd openbsd", ""},
+	{"aes-gcm-256", 0, wire.EncAESGCM16, 0, 36, "freebsd illumos netbsd openbsd", ""},
+	{"chacha20-poly1305", 0, wire.EncChaCha20Poly1305, 0, 36, "openbsd", ""},
+	{"aes-gmac-128", 0, wire.EncNullAESGMAC, 0, 20, "netbsd openbsd", ""},
 	{"camellia-128 sha1", wire.AuthSHA1HMAC, wire.EncCamelliaCBC, 20, 16, "linux netbsd", ""},
 	{"camellia-256 sha1", wire.AuthSHA1HMAC, wire.EncCamelliaCBC, 20, 32, "linux netbsd", ""},
 	{"des sha1", wire.AuthSHA1HMAC, wire.EncDESCBC, 20, 8, "illumos linux netbsd", ""},
-	{"3des md5", wire.AuthMD5HMAC, wire.Enc3DESCBC, 16, 24, "illumos linux netbsd", ""},
-	{"blowfish-128 sha1", wire.AuthSHA1HMAC, wire.EncBlowfishCBC, 20, 16, "illumos linux netbsd", ""},
-	{"blowfish-448 sha1", wire.AuthSHA1HMAC, wire.EncBlowfishCBC, 20, 56, "linux netbsd", ""},
-	{"cast128 sha1", wire.AuthSHA1HMAC, wire.EncCAST128CBC, 20, 16, "linux netbsd", ""},
+	{"3des md5", wire.AuthMD5HMAC, wire.Enc3DESCBC, 16, 24, "illumos linux netbsd openbsd", ""},
+	{"blowfish-128 sha1", wire.AuthSHA1HMAC, wire.EncBlowfishCBC, 20, 16, "illumos linux netbsd openbsd", ""},
+	{"blowfish-448 sha1", wire.AuthSHA1HMAC, wire.EncBlowfishCBC, 20, 56, "linux netbsd openbsd", ""},
+	{"cast128 sha1", wire.AuthSHA1HMAC, wire.EncCAST128CBC, 20, 16, "linux netbsd openbsd", ""},
 	{"skipjack sha1", wire.AuthSHA1HMAC, wire.EncSkipjackCBC, 20, 10, "netbsd", ""},
 	{"null keyed-md5", wire.AuthKeyedMD5, wire.EncNull, 16, 0, "netbsd", ""},
 	{"aes-cbc-128 keyed-sha1", wire.AuthKeyedSHA1, wire.EncAESCBC, 20, 16, "netbsd", ""},
@@ -125,6 +126,13 @@ func newHost(t *testing.T, kernel string, w way, sends bool) *host {
 		mode = fmt.Sprintf("tunnel/%v-%v", src, dst)
 	}
 	policy := fmt.Sprintf("spdadd %v %v any -P %s ipsec esp/%s/require;", from, to, direction, mode)
+	if kernel == "openbsd" {
+		far := dst
+		if !sends {
+			far = src
+		}
+		policy = fmt.Sprintf("flow esp %s from %v to %v peer %v", direction, from, to, far)
+	}
 	if kernel == "illumos" {
 		policy = "{ulp udp} ipsec {encr_algs any encr_auth_algs any}"
 		if w.tunnel {
@@ -168,14 +176,20 @@ func (h *host) sa(s *pairSuite, w way, spi wire.SPI) pfkey.SA {
 	if s.auth != 0 {
 		sa.AuthKey = key(s.authKey)
 	}
+	if s.encrypt == wire.EncNull && strings.Contains("illumos openbsd", h.kernel) { // others want an empty one
+		sa.EncryptKey = wire.Key{}
+	}
 	if h.kernel == "illumos" {
-		if s.encrypt == wire.EncNull {
-			sa.EncryptKey = wire.Key{}
-		}
 		if w.tunnel {
 			d := h.e.Dialect()
 			sa.Extra = d.AppendAddress(sa.Extra, wire.IllumosExtXAddressInnerSrc, pfkey.Host(from))
 			sa.Extra = d.AppendAddress(sa.Extra, wire.IllumosExtXAddressInnerDst, pfkey.Host(to))
+		}
+		return sa
+	}
+	if h.kernel == "openbsd" {
+		if w.tunnel {
+			sa.Flags = wire.OpenBSDFlagXTunnel
 		}
 		return sa
 	}

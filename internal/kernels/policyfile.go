@@ -8,6 +8,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/policyfile"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
+	"github.com/pfkeyd/pfkeyd/kernel/openbsd"
 )
 
 // LoadPolicy gives the kernel of e the security policies in r, in the form that its own system has for them
@@ -41,10 +42,7 @@ var (
 	setkey    = policyFile{setkeyForm, loadSetkey(false)}
 	// setkeyForward is setkey where packets that are forwarded have policies of their own.
 	setkeyForward = policyFile{setkeyForm, loadSetkey(true)}
-	// ipsecFlows: there is no form of them yet.
-	ipsecFlows = policyFile{"X_ADDFLOW messages", func(*engine.Engine, io.Reader, string) error {
-		return errors.New("files of flows are not read: a program adds them with X_ADDFLOW")
-	}}
+	ipsecFlows    = policyFile{"flow lines of ipsec.conf", loadFlows}
 )
 
 func loadIpsecconf(e *engine.Engine, r io.Reader, name string) error {
@@ -56,6 +54,18 @@ func loadIpsecconf(e *engine.Engine, r io.Reader, name string) error {
 	err = e.Kernel().(*illumos.Kernel).AddPolicy(f.Tunnels, f.List)
 	if refused, ok := errors.AsType[*illumos.TunnelError](err); ok {
 		return f.TunnelRefused(refused.Name, refused.There)
+	}
+	return err
+}
+
+func loadFlows(e *engine.Engine, r io.Reader, name string) error {
+	f, err := policyfile.IpsecFlows(r, name, e.Dialect())
+	if err != nil {
+		return err
+	}
+	err = e.Kernel().(*openbsd.Kernel).AddFlows(f.List)
+	if refused, ok := errors.AsType[*engine.PolicyError](err); ok {
+		return f.Refused(refused.Index, refused.Why)
 	}
 	return err
 }

@@ -32,6 +32,9 @@ func (k *Kernel) Outbound(p *packet.Packet, _ string) {
 		}
 		if o = k.process(&s, sa); o.reason != packet.NoReason {
 			k.tally.count(p, countDropsOut, 1)
+			if o.counter == "" {
+				o.counter = counterNames[countDropsOut]
+			}
 			sa.Lock()
 			sa.counter.OutDrops++
 			sa.Unlock()
