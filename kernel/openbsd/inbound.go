@@ -19,7 +19,9 @@ func (k *Kernel) Inbound(p *packet.Packet) {
 			return
 		}
 		o := k.input(&s)
-		if o.Via == engine.ViaInput {
+		if o.Via == engine.ViaInput && len(s.done) > maxLayers {
+			o = drop(packet.TooManyLayers, wire.OK)
+		} else if o.Via == engine.ViaInput {
 			var fine bool
 			if pkt, o, fine = k.strip(&s); fine {
 				continue
