@@ -355,8 +355,8 @@ func (p *flowReader) host(depth int) (all []netip.Prefix, err error) {
 	case err != nil:
 		return nil, err
 	case s == "any":
-		return []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)},
-			nil
+		v4, v6 := netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		return []netip.Prefix{v4, v6}, nil
 	case s != "{":
 		one, err := netip.ParsePrefix(strings.Trim(s, `"`))
 		if addr, e := netip.ParseAddr(strings.Trim(s, `"`)); e == nil && addr.Zone() == "" {

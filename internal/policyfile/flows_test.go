@@ -22,8 +22,8 @@ func flows(text string) (*policyfile.Flows, error) {
 func flowLine(msg []byte) string {
 	d, _ := wire.ByName("openbsd")
 	line, _ := strings.CutPrefix(d.Line(msg), "X_ADDFLOW ")
-	return strings.NewReplacer(" seq=0 pid=0", "", "255.255.255.255", "ones", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ones").
-		Replace(line)
+	return strings.NewReplacer(" seq=0 pid=0", "", "255.255.255.255", "ones",
+		"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "ones").Replace(line)
 }
 
 // TestIpsecFlows shows which flows a file comes to.
@@ -147,7 +147,8 @@ func FuzzIpsecFlows(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := flows(text)
-		if at, ok := errors.AsType[*policyfile.Error](err); ok && (at.Line < 1 || at.Line > strings.Count(text, "\n")+1) {
+		lines := strings.Count(text, "\n") + 1
+		if at, ok := errors.AsType[*policyfile.Error](err); ok && (at.Line < 1 || at.Line > lines) {
 			t.Fatalf("line %d", at.Line)
 		}
 		if err != nil {

@@ -1,6 +1,6 @@
-// Package policyfile reads the files in which systems keep their security policies: statements of setkey(8), rules
-// of ipsecconf(8), and flows of ipsec.conf(5). It knows the grammars and no kernel. What a kernel makes of the policies, and which of them it
-// refuses, is for the kernel to say.
+// Package policyfile reads the files in which systems keep their security policies: statements of setkey(8), rules of
+// ipsecconf(8), and flows of ipsec.conf(5). It knows the grammars and no kernel. What a kernel makes of the policies,
+// and which of them it refuses, is for the kernel to say.
 package policyfile
 
 import (

@@ -27,8 +27,8 @@ func (h *host) addFlow(kind wire.FlowType, src, dst netip.Prefix) []byte {
 	return d.Finish(b)
 }
 
-// TestMostSpecific compares which flow a packet finds with a search through all of them: of those that differ in one net
-// it is the narrowest one.
+// TestMostSpecific compares which flow a packet finds with a search through all of them: of those that differ in one
+// net it is the narrowest one.
 func TestMostSpecific(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const rounds, flows, packets = 30, 40, 60
@@ -160,7 +160,8 @@ func BenchmarkFlows(b *testing.B) {
 			msgs := make([][]byte, n)
 			for i := range msgs {
 				dst := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-				msgs[i] = h.addFlow(wire.OpenBSDFlowBypass, netip.PrefixFrom(me, 32), netip.PrefixFrom(dst, 24+i%9).Masked())
+				net := netip.PrefixFrom(dst, 24+i%9).Masked()
+				msgs[i] = h.addFlow(wire.OpenBSDFlowBypass, netip.PrefixFrom(me, 32), net)
 			}
 			slices.Reverse(msgs)
 			if err := h.k.AddFlows(msgs); err != nil {

@@ -47,8 +47,8 @@ func (h *host) link(first, second pfkey.SAID) {
 	}
 }
 
-// TestLinkedSAs has a packet compressed, then sealed, then signed by AH, and opened again by the other host: one flow and
-// three SAs that are linked.
+// TestLinkedSAs has a packet compressed, then sealed, then signed by AH, and opened again by the other host: one flow
+// and three SAs that are linked.
 func TestLinkedSAs(t *testing.T) {
 	near, far := twoHosts(t)
 	comp := esp(me, peer, 0x100)

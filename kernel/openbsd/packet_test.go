@@ -193,7 +193,8 @@ func TestHardLimit(t *testing.T) {
 			got = append(got, h.k.Input(0, h.sealed(in, udp(t, peer, me, 12), seq+2)).Via)
 		}
 	})
-	if diff := cmp.Diff([]string{engine.ViaIP + "OK", engine.ViaIP + "OK", "EINVAL", "EINVAL", engine.ViaUpper, "", ""}, got); diff != "" {
+	want := []string{engine.ViaIP + "OK", engine.ViaIP + "OK", "EINVAL", "EINVAL", engine.ViaUpper, "", ""}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 	msgs := received(listener)

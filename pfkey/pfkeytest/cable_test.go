@@ -25,6 +25,8 @@ func twoHosts(t *testing.T, name string, options ...pfkeytest.HostOption) (a, b 
 		"spdadd %[1]s 0.0.0.0/0 any -P in ipsec esp/transport//require;"
 	if name == "illumos" {
 		policy = "{raddr %s} ipsec {encr_algs aes encr_auth_algs sha1}"
+	} else if name == "openbsd" {
+		policy = "flow esp from 0.0.0.0/0 to %s"
 	}
 	host := func(own, peer string) *pfkeytest.Host {
 		return pfkeytest.New(t, append(options, pfkeytest.Kernel(name), pfkeytest.Addr(own), pfkeytest.Seed(own),
@@ -156,7 +158,8 @@ func TestCableClock(t *testing.T) {
 				}
 				t.Cleanup(sock.Close)
 				d := c.Dialect()
-				register := wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: wire.SATypeESP, Seq: 1}
+				register := wire.Header{Version: wire.Version, Type: wire.MsgRegister, SAType: wire.SATypeESP, Seq: 1,
+					PID: 1}
 				if errno := sock.Send(d.Finish(d.AppendHeader(nil, register)), cred); errno != wire.OK {
 					t.Fatal(errno)
 				}
