@@ -135,9 +135,11 @@ func (m *machine) spis() (spis []wire.SPI) {
 	return spis
 }
 
-// ages says whether an association has reached its soft limit.
+// ages says whether an association has reached its soft limit. OpenBSD, where no association is DYING, shows none then.
 func (m *machine) ages() bool {
-	return slices.ContainsFunc(m.SAs(), func(sa *pfkey.SA) bool { return sa.State == wire.StateDying })
+	return slices.ContainsFunc(m.SAs(), func(sa *pfkey.SA) bool {
+		return sa.State == wire.StateDying || sa.Soft != nil && sa.Soft.AddTime == 0
+	})
 }
 
 // Two hosts talk before and after their keys are renewed, whatever their kernels are.
@@ -219,7 +221,11 @@ func TestRefused(t *testing.T) {
 			manage(t, a, b)
 			first := a.InjectOutbound(datagram(addrA, addrB, "hello"))
 			a.waitFor(wire.MsgDelete) // of what it had reserved
-			if r := a.waitFor(wire.MsgAcquire); r.SendErrno != wire.OK || r.Errno == 0 {
+			want := wire.OK
+			if name == "openbsd" { // it takes no message with an errno
+				want = wire.EINVAL
+			}
+			if r := a.waitFor(wire.MsgAcquire); r.SendErrno != want || r.Errno == 0 {
 				t.Errorf("the kernel is told %v", r)
 			}
 			if v, err := first.Wait(t.Context()); err != nil || v.Kind != packet.Dropped {
