@@ -76,7 +76,8 @@ func (m *engineMachine) clean() error {
 		return fmt.Errorf("%w: %v", m.socks[0].err, errno)
 	}
 	for _, t := range m.k.Flushes {
-		s.Send(m.d.Finish(m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, Seq: 1})), Privileged)
+		s.Send(m.d.Finish(m.d.AppendHeader(nil, wire.Header{Version: wire.Version, Type: t, Seq: 1,
+			PID: uint32(Privileged.PID)})), Privileged)
 	}
 	for buf := make([]byte, wire.MaxLen); ; {
 		if _, _, errno := s.Recv(buf, 0); errno == wire.EAGAIN {
@@ -235,6 +236,8 @@ const (
 func (s *engineSocket) Send(msg []byte, _ pfkey.Cred) pfkey.Errno {
 	ctx, cancel := s.m.context()
 	defer cancel()
+	msg = bytes.Clone(msg)
+	s.renumber(msg, uint32(Privileged.PID), s.c.PID())
 	if err := s.c.Send(ctx, msg); err != nil {
 		s.err = err
 		return ErrnoOf(err)
@@ -275,7 +278,31 @@ func (s *engineSocket) fill() wire.Errno {
 				continue
 			}
 		}
-		s.queue = append(s.queue, bytes.Clone(msg))
+		msg = bytes.Clone(msg)
+		s.renumber(msg, s.c.PID(), uint32(Privileged.PID))
+		s.queue = append(s.queue, msg)
+	}
+}
+
+// renumber has a message come from another process, if the kernel looks at that: the recordings' is made up. What is
+// wrapped in an X_PROMISC changes with it, and the number of the process is that of the wrapping.
+func (s *engineSocket) renumber(msg []byte, from, to uint32) {
+	for s.m.k.LooksAtPID {
+		h, err := s.m.d.Header(msg)
+		if err != nil {
+			return
+		}
+		if h.PID == from {
+			h.PID = to
+		}
+		wraps := h.Type == wire.MsgXPromisc && len(msg) >= 2*wire.HeaderLen
+		if wraps && uint32(h.Seq) == from {
+			h.Seq = wire.Seq(to)
+		}
+		if s.m.d.PutHeader(msg, h); !wraps {
+			return
+		}
+		msg = msg[wire.HeaderLen:]
 	}
 }
 

@@ -86,6 +86,9 @@ func TestAgainstEngine(t *testing.T) {
 			Addrs:     parsed("192.0.2.1", "192.0.2.5", "10.0.0.1", "2001:db8::1", "2001:db8::5", "fe80::1"),
 			Broadcast: parsed("192.0.2.255", "192.0.2.0", "10.255.255.255", "10.0.0.0", "255.255.255.255"),
 		}, some(builtin(t)), 0.27, 8, []string{"op inject needs a packet path", "op clock needs a clock"}},
+		// The process that plays says who it is, and hears what the recorded one heard.
+		{"openbsd", engine.Options{Clock: time.Now}, some(allOf(t, "openbsd", "openbsd")), 0.33, 0,
+			[]string{"op output needs operations", "op keydump needs operations", "counting its ACQUIREs"}},
 	} {
 		t.Run(tt.kernel, func(t *testing.T) {
 			t.Parallel()

@@ -78,13 +78,15 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, wire.MaxLen); return
 
 // playing is what came of playing a scenario.
 type playing struct {
-	outs  []Outcome      // of the steps that were played, from the first one on
-	skip  string         // why the rest was not; "" if the machine could do all of it
-	whole bool           // skip is about the scenario, none of which was played
-	want  *Scenario      // what to expect of the machine
-	eased map[string]int // what is volatile in it and is not in the recording, see partial
-	took  time.Duration  // all steps together, if the time of the machine passes
-	err   error
+	outs  []Outcome // of the steps that were played, from the first one on
+	skip  string    // why the rest was not; "" if the machine could do all of it
+	whole bool      // skip is about the scenario, none of which was played
+	want  *Scenario // what to expect of the machine
+	// expect changes answers that deviate into what is to be expected of the machine; nil: they stay.
+	expect func(*Scenario)
+	eased  map[string]int // what is volatile in it and is not in the recording, see partial
+	took   time.Duration  // all steps together, if the time of the machine passes
+	err    error
 }
 
 // play boots a machine for sc and notes its outcome of every step that it can do.
@@ -100,6 +102,7 @@ func play(t Target, k *Kernel, sc *Scenario) (r playing) {
 	if m, ok := p.Machine.(Partial); ok {
 		r.want = sc.Clone()
 		r.eased = m.Expect(r.want, n)
+		r.expect = func(sc *Scenario) { m.Expect(sc, n) }
 	}
 	if n == 0 {
 		p.Machine.Close()

@@ -310,6 +310,9 @@ func scenario(ctx context.Context, t Target, k *Kernel, sc *Scenario, c *Config)
 				r.Deviations = append(r.Deviations, d.Name)
 			}
 		}
+		if r.Deviations != nil && p.expect != nil {
+			p.expect(amended)
+		}
 		if r.Deviations != nil {
 			// If neither fits, the nearer one is the better report.
 			if diff := judge(amended); len(diff) < len(r.Differences) || len(diff) == 0 {

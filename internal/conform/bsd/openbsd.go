@@ -23,6 +23,7 @@ var OpenBSD = kernel("openbsd", map[string]*conform.Op{
 	"rdomain": {Args: conform.Parameters[rdomains], Needs: conform.NeedOwn},
 }, map[string]conform.Rule{
 	"dumpseq": {Size: 4, Judge: dumpSeq, Together: lastInDump},
+	"number":  {Size: 4, Judge: func(j *conform.Judge, w conform.Whole) string { return j.Pair("number", w) }},
 })
 
 //go:embed openbsd-answers.jsonl
@@ -34,8 +35,26 @@ func init() {
 	k.Dialect = wire.OpenBSD().WithOrder(binary.LittleEndian)
 	k.Addrs = hostAddrs
 	k.Requested, k.AddPolicy, k.LooksAtPID = below, addFlow, true
+	k.Named, k.Numbers = namesAcquire, kernelNumbers
 	k.Flushes = []wire.MsgType{wire.MsgFlush} // of flows, too
 	k.NewMemory = func() conform.Memory { return dumps{} }
+}
+
+// namesAcquire says why a message that names an ACQUIRE cannot be sent to a running engine.
+func namesAcquire(d *wire.Dialect, msg []byte) string {
+	if h, err := d.Header(msg); err == nil && h.Type == wire.OpenBSDMsgXAskPolicy {
+		return "a running engine goes on counting its ACQUIREs, so their numbers in a request do not fit"
+	}
+	return ""
+}
+
+// kernelNumbers finds what a running engine goes on counting: the ACQUIREs and EXPIREs of the kernel itself.
+func kernelNumbers(d *wire.Dialect, msg []byte) []conform.Span {
+	h, err := d.Header(msg)
+	if err != nil || h.PID != 0 || h.Type != wire.MsgAcquire && h.Type != wire.MsgExpire {
+		return nil
+	}
+	return []conform.Span{{Offset: 8, Len: 4, Name: "number"}}
 }
 
 // unordered: the messages of a DUMP come in any order.
