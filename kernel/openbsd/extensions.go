@@ -2,7 +2,6 @@ package openbsd
 
 import (
 	"bytes"
-	"math/bits"
 
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -155,10 +154,8 @@ const (
 	maxEncrypt = 22
 )
 
-// has tells whether an extension is in the set, and count how many there are.
+// has tells whether an extension is in the set.
 func (s extSet) has(n int) bool { return s>>n&1 != 0 }
-
-func (s extSet) count() int { return bits.OnesCount64(uint64(s)) }
 
 // number is that of an extension.
 func (k *Kernel) number(t wire.ExtType) int {

@@ -106,11 +106,3 @@ func (s *passing) flow() (f spd.Flow, ok bool) {
 	}
 	return f, true
 }
-
-// last is the last SA that a packet went through; nil: none.
-func (s *passing) last() *SA {
-	if len(s.done) == 0 {
-		return nil
-	}
-	return s.done[len(s.done)-1]
-}
