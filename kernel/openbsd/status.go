@@ -11,6 +11,7 @@ import (
 // Describe implements [engine.Kernel]. SAs are in the order of a DUMP, those of the first routing domain first.
 func (k *Kernel) Describe(st *status.Engine, limit int) {
 	st.Counters = k.Counters()
+	k.describeFlows(st, limit)
 	st.SACount += len(k.tdb.all)
 	for rdomain := range k.rdomains + 1 {
 		for _, s := range k.inOrder(rdomain) {

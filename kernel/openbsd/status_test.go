@@ -1,6 +1,7 @@
 package openbsd_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -80,5 +81,36 @@ func TestStatusOfSockets(t *testing.T) {
 	}
 	if st[1].Registered != nil || st[1].Lost != 3 || st[1].Queued != room || len(takeAll(deaf)) != room {
 		t.Errorf("the second: %+v", st[1])
+	}
+}
+
+// TestStatusOfFlows: flows in the words of ipsec.conf(5), and what they have asked for.
+func TestStatusOfFlows(t *testing.T) {
+	h := newHost(t)
+	h.flows(`flow esp out proto udp from 10.0.0.0/8 to 10.1.0.0/16 port 53 local 192.0.2.1 peer 192.0.2.2 type require
+flow esp in from 10.9.0.0/16 to any type deny
+flow ah out from 2001:db8:1::/48 to 2001:db8:2::/48 peer 2001:db8::2 type use
+flow esp out from any to 10.8.0.0/16 type bypass
+`)
+	now := h.e.Now()
+	h.out(wrap(t, netip.MustParseAddrPort("10.0.0.1:7"), netip.MustParseAddrPort("10.1.0.1:53"), nil))
+	want := []status.Policy{
+		{Direction: "in", Src: "10.9.0.0/16", Dst: "0.0.0.0/0", Action: "drop"},
+		{Direction: "out", Src: "0.0.0.0/0", Dst: "10.8.0.0/16", Action: "pass"},
+		{Direction: "out", Src: "10.0.0.0/8", Dst: "10.1.0.0/16", Proto: 17, DstPort: 53, Action: "ipsec",
+			Wants: []string{"esp local 192.0.2.1 peer 192.0.2.2 type require"}},
+		{Direction: "out", Src: "2001:db8:1::/48", Dst: "2001:db8:2::/48", Action: "ipsec",
+			Wants: []string{"ah peer 2001:db8::2 type use"}},
+	}
+	st := h.e.Status(0)
+	if diff := cmp.Diff(want, st.Policies); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	acquires := []status.Acquire{{Type: "esp", Seq: 1, Src: "192.0.2.1", Dst: "192.0.2.2", Expires: now.Unix() + 30}}
+	if diff := cmp.Diff(acquires, st.Acquires); diff != "" {
+		t.Errorf("acquires (-want +got)\n%s", diff)
+	}
+	if st = h.e.Status(2); st.PolicyCount != len(want) || len(st.Policies) != 2 || st.AcquireCount != 1 {
+		t.Errorf("%d flows, of which %d are shown, and %d acquires", st.PolicyCount, len(st.Policies), st.AcquireCount)
 	}
 }
