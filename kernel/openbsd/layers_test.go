@@ -241,6 +241,9 @@ func TestLayers(t *testing.T) {
 	if got := fate(h.out(udp(t, me, peer, 10))); got != "too-many-layers ipsecstat.ipsec_odrops" {
 		t.Errorf("through 40 SAs: %s", got)
 	}
+	if got := h.k.Output(0, udp(t, me, peer, 10)); got.Errno != wire.EMSGSIZE {
+		t.Errorf("through 40 SAs: %v", got.Errno)
+	}
 	in := tunnel(peer, me, 0x2000)
 	h.add(in)
 	pkt := udp(t, peer, me, 10)

@@ -16,14 +16,14 @@ import (
 func (k *Kernel) Outbound(p *packet.Packet, _ string) {
 	s := passing{p: p}
 	if !s.read(p.Data) {
-		o := drop(packet.BadHeader, wire.EINVAL)
+		o := drop(packet.BadHeader, wire.OK)
 		o.end(p)
 		return
 	}
 	o := k.sign(&s)
 	for o.reason == packet.NoReason {
 		if len(s.done) > maxLayers {
-			o = drop(packet.TooManyLayers, wire.EMSGSIZE)
+			o = drop(packet.TooManyLayers, wire.OK)
 			break
 		}
 		var sa *SA

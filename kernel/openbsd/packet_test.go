@@ -3,6 +3,7 @@ package openbsd_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -71,6 +72,10 @@ func TestInboundVerdicts(t *testing.T) {
 		{"keepalive", wrap(t, port(peer, 4500), port(me, 4500), []byte{0xff}), "keepalive"},
 		{"IKE", wrap(t, port(peer, 4500), port(me, 4500), make([]byte, 32)), "delivered"},
 		{"wrong IP checksum", changed(good(5002), func(b []byte) { b[10] ^= 1 }), "bad-checksum"},
+		{"fragment with a wrong checksum", changed(good(5002), func(b []byte) { b[6] = 0x20 }), "bad-checksum"},
+		{"in UDP for a LARVAL SA", changed(h.sealed(nat, inner, 5), func(b []byte) {
+			binary.BigEndian.PutUint32(b[28:], uint32(larval))
+		}), "larval-dropped espstat.esps_invalid"},
 		{"fragment", changed(good(5002), func(b []byte) {
 			b[6] = 0x20
 			ip.SetHeaderChecksum(b)
@@ -147,7 +152,7 @@ func TestTunnelHeader(t *testing.T) {
 		inner[6] = tt.df
 		ip.SetHeaderChecksum(inner)
 		pkt := h.out(inner).Inner
-		if len(pkt) < 20 || pkt[1] != tt.outer || pkt[6] != tt.df || ip.Checksum(0, pkt[:20]) != 0xffff {
+		if len(pkt) < 20 || pkt[1] != tt.outer || pkt[6] != tt.df || pkt[8] != ip.TTL || ip.Checksum(0, pkt[:20]) != 0xffff {
 			t.Errorf("%#x: header %x", tt.tos, pkt[:min(20, len(pkt))])
 		}
 	}

@@ -39,7 +39,7 @@ func (k *Kernel) sign(s *passing) outcome {
 		pkt, err := ipsec.SignTCP(s.pkt, h.Off, p.TCP.AuthKey)
 		runtime.KeepAlive(p.TCP) // its key is overwritten after it
 		if err != nil {
-			return drop(packet.CryptoFailed, wire.EINVAL)
+			return drop(packet.CryptoFailed, wire.OK)
 		}
 		s.read(pkt)
 	}
