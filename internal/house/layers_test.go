@@ -119,6 +119,11 @@ var layers = map[string]layer{
 			"internal/ip"},
 		why: "it knows nothing of PF_KEY; of wire it takes the names of errors and algorithms",
 	},
+	"kernel/linux/netlink": {
+		own:   []string{"wire", "sadb", "internal/spd", "internal/engine", "kernel/linux/transform", "internal/ip"},
+		third: []string{"golang.org/x/sys"},
+		why:   "it knows nothing of PF_KEY but names of errors and algorithms; what it says is what the host says",
+	},
 	"kernel/linux/transform": {
 		own: []string{"wire", "sadb", "internal/spd"},
 		not: noClock,
@@ -160,7 +165,8 @@ var layers = map[string]layer{
 		why: "it knows one kernel, its operations and where we deviate from it",
 	},
 	"internal/conform/linux": {
-		own:   []string{"wire", "packet", "ipsec", "pfkey", "kernel", "internal/conform", "internal/ip"},
+		own: []string{"wire", "packet", "ipsec", "pfkey", "internal/engine", "kernel", "internal/conform",
+			"internal/ip"},
 		third: []string{"golang.org/x/sys"},
 		why:   "it knows one kernel and its host, emulated and real",
 	},
