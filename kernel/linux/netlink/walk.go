@@ -1,0 +1,140 @@
+package netlink
+
+import (
+	"slices"
+
+	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
+	"github.com/pfkeyd/pfkeyd/sadb"
+	"github.com/pfkeyd/pfkeyd/wire"
+)
+
+// stateName is how a walk knows an SA. Several without an SPI go to one address, but no two that an ACQUIRE has asked
+// for have one number.
+type stateName struct {
+	sadb.Key
+	seq uint32 // 0 where there is an SPI
+}
+
+func nameOfState(s *transform.State) stateName {
+	n := stateName{Key: s.Key()}
+	if n.SPI == 0 {
+		n.seq = s.MsgSeq
+	}
+	return n
+}
+
+// stateWalk goes over a list taken at once, and passes over what has gone since. What is on it is read when its turn
+// comes.
+type stateWalk struct {
+	t             *Transforms
+	rest          []Message
+	resumed       bool // time has passed since the list was taken
+	gone, changed map[stateName]bool
+	flushed       []uint8 // protocols
+}
+
+// Walk implements afkey's States.
+func (t *Transforms) Walk(proto uint8, f transform.Filter) transform.Walk[transform.State] {
+	t.Hear()
+	w := &stateWalk{t: t, gone: map[stateName]bool{}, changed: map[stateName]bool{}}
+	w.rest = t.list(t.c.AppendDumpStates(t.out[:0], proto, f))
+	t.states.walks[w] = struct{}{}
+	return w
+}
+
+// list takes the messages of a dump.
+func (t *Transforms) list(message []byte) (all []Message) {
+	t.ask(message, func(m Message) error {
+		m.Body = slices.Clone(m.Body)
+		all = append(all, m)
+		return nil
+	})
+	return all
+}
+
+// Each implements [transform.Walk].
+func (w *stateWalk) Each(f func(*transform.State) bool) (done bool) {
+	for len(w.rest) > 0 {
+		if s := w.read(w.rest[0]); s != nil {
+			more := f(s)
+			clear(s.Keys)
+			if !more {
+				w.resumed = true
+				return false
+			}
+		}
+		clear(w.rest[0].Body)
+		w.rest = w.rest[1:]
+	}
+	w.Close()
+	return true
+}
+
+// read describes the next SA; nil if it is gone.
+func (w *stateWalk) read(m Message) *transform.State {
+	n, err := w.t.c.News(m)
+	if err != nil || n.State == nil {
+		return nil
+	}
+	s := n.State
+	name := nameOfState(s)
+	switch {
+	case w.gone[name], slices.ContainsFunc(w.flushed, func(p uint8) bool { return matches(p, s.Proto) }):
+		return nil
+	case s.SPI != 0 && (w.changed[name] || w.resumed && s.Phase == sadb.Larval):
+		if larval := s.Phase == sadb.Larval; w.t.Get(s.Key(), s) != wire.OK || larval && s.Phase != sadb.Larval {
+			return nil
+		}
+		return s
+	}
+	w.t.complete(s)
+	return s
+}
+
+// Close implements [transform.Walk].
+func (w *stateWalk) Close() {
+	for _, m := range w.rest {
+		clear(m.Body)
+	}
+	w.rest = nil
+	delete(w.t.states.walks, w)
+}
+
+// policyWalk is to policies what stateWalk is to SAs.
+type policyWalk struct {
+	t    *Transforms
+	rest []Message
+	gone map[uint32]bool // by id
+}
+
+// WalkPolicies implements afkey's Policies. Policies of sockets are among them, with the directions that the kernel
+// gives those.
+func (t *Transforms) WalkPolicies() transform.Walk[transform.Policy] {
+	t.Hear()
+	w := &policyWalk{t: t, gone: map[uint32]bool{}, rest: t.list(t.c.AppendDumpPolicies(t.out[:0]))}
+	t.policies.walks[w] = struct{}{}
+	return w
+}
+
+// Each implements [transform.Walk].
+func (w *policyWalk) Each(f func(*transform.Policy) bool) (done bool) {
+	for ; len(w.rest) > 0; w.rest = w.rest[1:] {
+		n, err := w.t.c.News(w.rest[0])
+		if err != nil || n.Policy == nil || n.Sub || w.gone[n.Policy.ID] {
+			continue
+		}
+		w.t.completePolicy(n.Policy)
+		n.Policy.References = 1 + w.t.policies.timer(n.Policy.ID, w.t.e.Now())
+		if !f(n.Policy) {
+			return false
+		}
+	}
+	w.Close()
+	return true
+}
+
+// Close implements [transform.Walk].
+func (w *policyWalk) Close() {
+	w.rest = nil
+	delete(w.t.policies.walks, w)
+}
