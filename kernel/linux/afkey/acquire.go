@@ -28,14 +28,14 @@ func (k *Manager) Acquire(a *transform.Acquisition) (heard bool) {
 	b = k.d.AppendPolicy(b, wire.Policy{Type: wire.KAMEPolicyIPsec, Direction: wire.KAMEDirOut, ID: a.PolicyID,
 		Priority: a.Priority})
 	if a.Proto == ip.ProtoAH || a.Proto == ip.ProtoESP {
-		b = k.d.AppendProposal(b, wire.Proposal{Replay: window, Combs: combs(a)})
+		b = k.d.AppendProposal(b, wire.Proposal{Replay: window, Combs: k.combs(a)})
 	}
 	b = k.d.Finish(b)
 	return k.broadcast(message{bytes: b, size: len(b)}, toRegistered, nil)
 }
 
 // combs are the combinations proposed for a template. It has a bit for algorithms with a number below 32 only.
-func combs(a *transform.Acquisition) (all []wire.Comb) {
+func (k *Manager) combs(a *transform.Acquisition) (all []wire.Comb) {
 	const bits = 32
 	each := func(table []algorithm, mask uint32, f func(*algorithm)) {
 		for i := range table {
@@ -50,12 +50,12 @@ func combs(a *transform.Acquisition) (all []wire.Comb) {
 		all = append(all, c)
 	}
 	if a.Proto != ip.ProtoESP {
-		each(authAlgs, a.Auth, auth)
+		each(k.auths, a.Auth, auth)
 		return all
 	}
-	each(encryptAlgs, a.Encrypt, func(e *algorithm) {
+	each(k.encrypts, a.Encrypt, func(e *algorithm) {
 		c.Encrypt, c.EncryptMinBits, c.EncryptMaxBits = e.id, e.minBits, e.maxBits
-		each(authAlgs, a.Auth, auth)
+		each(k.auths, a.Auth, auth)
 	})
 	return all
 }

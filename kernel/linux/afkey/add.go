@@ -54,7 +54,7 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 		}
 	}()
 	if v.Auth != 0 {
-		if !has(authAlgs, v.Auth) {
+		if !has(k.auths, v.Auth) {
 			return wire.ENOSYS
 		}
 		s.Auth = v.Auth
@@ -62,7 +62,7 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 		s.Keys = append(make([]byte, 0, len(authKey.Data)+len(encryptKey.Data)), authKey.Data...)
 	}
 	if v.Encrypt != 0 {
-		if errno := setEncrypt(s, v.Encrypt, encryptKey); errno != wire.OK {
+		if errno := k.setEncrypt(s, v.Encrypt, encryptKey); errno != wire.OK {
 			return errno
 		}
 	}
@@ -80,7 +80,7 @@ func (k *Manager) stateOf(r *request) (errno wire.Errno) {
 }
 
 // setEncrypt takes over the encryption algorithm, or for IPCOMP that of compression, which has no key.
-func setEncrypt(s *transform.State, id wire.AlgID, key wire.Key) wire.Errno {
+func (k *Manager) setEncrypt(s *transform.State, id wire.AlgID, key wire.Key) wire.Errno {
 	if s.Proto == ip.ProtoComp {
 		if id != wire.CompDeflate {
 			return wire.ENOSYS
@@ -88,7 +88,7 @@ func setEncrypt(s *transform.State, id wire.AlgID, key wire.Key) wire.Errno {
 		s.Compress = id
 		return wire.OK
 	}
-	if !has(encryptAlgs, id) {
+	if !has(k.encrypts, id) {
 		return wire.ENOSYS
 	}
 	s.Encrypt = id

@@ -70,7 +70,9 @@ func (k *Manager) selectors() (there [transform.Directions]map[spd.Selector]bool
 	w := k.transforms.WalkPolicies()
 	defer w.Close()
 	w.Each(func(p *transform.Policy) bool {
-		there[p.Direction][p.Selector] = true
+		if p.Direction < transform.Directions { // others are those of sockets
+			there[p.Direction][p.Selector] = true
+		}
 		n++
 		return true
 	})

@@ -46,6 +46,11 @@ const (
 	compressMax = uint8(wire.CompLZJH)
 )
 
+// offered are the rows of some algorithms.
+func offered(table []algorithm, have []wire.AlgID) []algorithm {
+	return slices.DeleteFunc(slices.Clone(table), func(a algorithm) bool { return !slices.Contains(have, a.id) })
+}
+
 // has tells whether there is a row of an algorithm.
 func has(table []algorithm, id wire.AlgID) bool {
 	return slices.ContainsFunc(table, func(a algorithm) bool { return a.id == id })

@@ -70,6 +70,8 @@ type Manager struct {
 	transforms Transforms
 	buffers    Buffers
 
+	auths, encrypts []algorithm // what is offered, in the order of REGISTER
+
 	request request // the one being handled
 	reqID   uint32  // the last one chosen for level "unique"
 	unheard bool    // the request being handled is a flush of which nobody may hear
@@ -82,7 +84,14 @@ type Manager struct {
 
 // New makes the PF_KEY of an engine on top of transforms.
 func New(e *engine.Engine, d *wire.Dialect, t Transforms, b Buffers) *Manager {
-	return &Manager{e: e, d: d, transforms: t, buffers: b, reqID: manualReqIDMax}
+	return &Manager{e: e, d: d, transforms: t, buffers: b, auths: authAlgs, encrypts: encryptAlgs,
+		reqID: manualReqIDMax}
+}
+
+// Offer leaves of the algorithms only those that the transforms have, of authentication and of encryption. It is called
+// before any socket is opened.
+func (k *Manager) Offer(auths, encrypts []wire.AlgID) {
+	k.auths, k.encrypts = offered(authAlgs, auths), offered(encryptAlgs, encrypts)
 }
 
 // Open admits a new socket, or refuses it with an errno.

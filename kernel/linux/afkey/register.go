@@ -23,8 +23,8 @@ func (k *Manager) register(r *request) wire.Errno {
 	h := r.hdr
 	h.Errno = 0
 	b := k.d.AppendHeader(make([]byte, 0, 192), h)
-	b = k.appendSupported(b, wire.ExtSupportedAuth, authAlgs)
-	b = k.appendSupported(b, wire.ExtSupportedEncrypt, encryptAlgs)
+	b = k.appendSupported(b, wire.ExtSupportedAuth, k.auths)
+	b = k.appendSupported(b, wire.ExtSupportedEncrypt, k.encrypts)
 	b = k.d.Finish(b)
 	k.broadcast(message{bytes: b, size: len(b)}, toRegistered, c)
 	return wire.OK
