@@ -2,6 +2,7 @@ package linux
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 
 	"github.com/pfkeyd/pfkeyd/internal/ip"
@@ -19,37 +20,57 @@ func (k *Kernel) Describe(st *status.Engine, limit int) {
 	states, acquires, policies := k.transforms.Counts()
 	st.SACount += states
 	st.AcquireCount, st.PolicyCount = acquires, policies
-	more := func(n int) bool { return limit == 0 || n < limit }
-	sas := k.transforms.Walk(transform.AnyProto, transform.Filter{})
-	sas.Each(func(s *transform.State) bool {
-		if more(len(st.SAs)) {
-			st.SAs = append(st.SAs, k.describeSA(s))
-		}
-		return more(len(st.SAs))
-	})
-	sas.Close()
-	k.transforms.Acquires(func(s *transform.State) bool {
-		if more(len(st.Acquires)) {
-			st.Acquires = append(st.Acquires, status.Acquire{Type: k.typeName(s), Seq: s.MsgSeq,
-				Src: s.Src.String(), Dst: s.Dst.String(), Expires: expires(s)})
-		}
-		return more(len(st.Acquires))
-	})
-	rules := k.transforms.WalkPolicies()
-	rules.Each(func(p *transform.Policy) bool {
-		if more(len(st.Policies)) {
-			st.Policies = append(st.Policies, describePolicy(p))
-		}
-		return more(len(st.Policies))
-	})
-	rules.Close()
+	r := report{st, limit, k.d, k.transforms.Own}
+	walk(k.transforms.Walk(transform.AnyProto, transform.Filter{}), r.state)
+	k.transforms.Acquires(r.acquire)
+	walk(k.transforms.WalkPolicies(), r.policy)
+}
+
+// walk goes over what there is until f returns false.
+func walk[T any](w transform.Walk[T], f func(*T) bool) {
+	w.Each(f)
+	w.Close()
+}
+
+// report is a reading that is being made, of at most limit SAs, ACQUIREs and policies each; 0 is all. Its methods
+// return whether there may be more.
+type report struct {
+	*status.Engine
+	limit int
+	d     *wire.Dialect
+	own   func(netip.Addr) bool // tells whether an address is the host's
+}
+
+func (r *report) more(n int) bool { return r.limit == 0 || n < r.limit }
+
+func (r *report) state(s *transform.State) bool {
+	if r.more(len(r.SAs)) {
+		r.SAs = append(r.SAs, r.describeSA(s))
+	}
+	return r.more(len(r.SAs))
+}
+
+func (r *report) acquire(s *transform.State) bool {
+	if r.more(len(r.Acquires)) {
+		r.Acquires = append(r.Acquires, status.Acquire{Type: r.typeName(s), Seq: s.MsgSeq,
+			Src: s.Src.String(), Dst: s.Dst.String(), Expires: expires(s)})
+	}
+	return r.more(len(r.Acquires))
+}
+
+func (r *report) policy(p *transform.Policy) bool {
+	if r.more(len(r.Policies)) {
+		r.Policies = append(r.Policies, describePolicy(p))
+	}
+	return r.more(len(r.Policies))
 }
 
 // describePolicy is a policy in the words of setkey(8).
 func describePolicy(p *transform.Policy) status.Policy {
-	directions := [transform.Directions]string{transform.In: "in", transform.Out: "out", transform.Forward: "fwd"}
+	directions := [...]string{transform.In: "in", transform.Out: "out", transform.Forward: "fwd",
+		transform.Directions: "socket in", transform.Directions + 1: "socket out"}
 	st := status.Policy{
-		ID: p.ID, Direction: directions[p.Direction], Action: "pass",
+		ID: p.ID, Direction: directions[int(p.Direction)%len(directions)], Action: "pass",
 		Src: p.Selector.Src.String(), Dst: p.Selector.Dst.String(),
 		SrcPort: p.Selector.SrcPort, DstPort: p.Selector.DstPort,
 		Proto: p.Selector.Proto, Priority: int64(p.Priority),
@@ -90,7 +111,7 @@ func describeTemplate(t *transform.Template) string {
 	return fmt.Sprintf("%s/%s/%s/%s", proto, mode, ends, level)
 }
 
-func (k *Kernel) typeName(s *transform.State) string { return k.d.SATypeName(afkey.SATypeOf(s.Proto)) }
+func (r *report) typeName(s *transform.State) string { return r.d.SATypeName(afkey.SATypeOf(s.Proto)) }
 
 // expires is when the hard lifetime of an SA that counts from when it was added passes; 0: never.
 func expires(s *transform.State) int64 {
@@ -100,17 +121,17 @@ func expires(s *transform.State) int64 {
 	return 0
 }
 
-func (k *Kernel) describeSA(s *transform.State) status.SA {
+func (r *report) describeSA(s *transform.State) status.SA {
 	st := status.SA{
-		Type: k.typeName(s), SPI: wire.SPI(s.SPI).String(), Src: s.Src.String(), Dst: s.Dst.String(),
-		State: k.d.StateName(wire.State(s.Phase)), Added: s.Usage.AddTime, Direction: "outbound",
+		Type: r.typeName(s), SPI: wire.SPI(s.SPI).String(), Src: s.Src.String(), Dst: s.Dst.String(),
+		State: r.d.StateName(wire.State(s.Phase)), Added: s.Usage.AddTime, Direction: "outbound",
 		Bytes: s.Usage.Bytes, Packets: s.Usage.Packets, Used: s.Usage.UseTime, Expires: expires(s),
 	}
-	if k.transforms.Own(s.Dst) {
+	if r.own(s.Dst) {
 		st.Direction = "inbound"
 	}
 	if s.Phase != sadb.Larval {
-		st.Auth, st.Encrypt = k.d.AuthName(s.Auth), k.d.TransformName(afkey.SATypeOf(s.Proto), s.Encrypt)
+		st.Auth, st.Encrypt = r.d.AuthName(s.Auth), r.d.TransformName(afkey.SATypeOf(s.Proto), s.Encrypt)
 	}
 	return st
 }
