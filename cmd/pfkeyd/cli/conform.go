@@ -39,6 +39,10 @@ they are played on a kernel that runs already: an engine behind its socket, or a
 the real kernel of this host, in network namespaces of their own (this needs root and
 the program ip). What cannot be judged there is counted and named.
 
+With --kernel xfrm the recordings of linux are played on the SAs, policies and packets of
+this host's own kernel, by XFRM netlink and without its PF_KEY, in network namespaces of
+their own (this needs root and the program ip).
+
 With --compare KERNEL,... one scenario is played on each of these kernels, whichever
 kernel it was written for, and what they answer is shown side by side, step by step;
 those that answer the same share a line. PATH is a file, or the name of a scenario
@@ -68,7 +72,13 @@ them has no words for is told. -o and --fault have no use here.`,
 				}
 				w.live = true
 			}
-			if c.Kernel, err = kernels.ByName(name); err != nil {
+			if t, k, ok := kernels.Hosted(name, time.Now); ok {
+				if against != "" || c.Addrs != nil || options != nil || c.Fault != "" {
+					return command.Usagef("--kernel %s is played on the host's own kernel, in network namespaces of "+
+						"their own: --against, --addr, -o and --fault have no use there", name)
+				}
+				c.Target, c.Kernel, w.live = t, k, true
+			} else if c.Kernel, err = kernels.ByName(name); err != nil {
 				return command.Usagef("conform: %w", err)
 			}
 			if code := e.playRecordings(cmd.Context(), c, w); code != command.ExitDone {

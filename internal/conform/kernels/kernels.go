@@ -40,6 +40,15 @@ func ByName(name string) (*conform.Kernel, error) {
 	return nil, fmt.Errorf("unknown kernel %q (known: %s)", name, strings.Join(Names(), ", "))
 }
 
+// Hosted is a kernel that is not emulated but the host's, by its name among engines, as a target, and whose recordings
+// it plays. clock reads the time.
+func Hosted(name string, clock func() time.Time) (conform.Live, *conform.Kernel, bool) {
+	if name != "xfrm" {
+		return nil, nil, false
+	}
+	return linux.Bridge{Host: linux.Host{Clock: clock}}, linux.Kernel, true
+}
+
 // Running is what runs at an address, an engine behind its socket or the kernel of this machine, as a target. clock
 // reads the time.
 func Running(a pfkey.Address, clock func() time.Time) (conform.Live, *conform.Kernel, error) {

@@ -38,15 +38,9 @@ type hostMachine struct {
 
 // Boot implements [conform.Target].
 func (h Host) Boot(sc *conform.Scenario, _ func(string, *packet.Packet)) (conform.Machine, error) {
-	m := &hostMachine{clock: h.Clock, calls: make(chan func()), ended: make(chan struct{})}
-	ready := make(chan error)
-	go m.run(ready)
-	if err := <-ready; err != nil {
-		return nil, &conform.GoneError{Err: err}
-	}
-	if err := m.setUp(sc.Net); err != nil {
-		m.Close()
-		return nil, &conform.GoneError{Err: err}
+	m, err := newHostMachine(h.Clock, sc.Net)
+	if err != nil {
+		return nil, err
 	}
 	if s, err := m.socket(conform.Privileged, unix.SOCK_RAW, wire.Version); err != nil {
 		m.Close()
@@ -56,6 +50,21 @@ func (h Host) Boot(sc *conform.Scenario, _ func(string, *packet.Packet)) (confor
 		return nil, &conform.GoneError{Err: err}
 	} else {
 		unix.Close(s)
+	}
+	return m, nil
+}
+
+// newHostMachine makes a namespace, with a network if it is to have one.
+func newHostMachine(clock func() time.Time, net bool) (*hostMachine, error) {
+	m := &hostMachine{clock: clock, calls: make(chan func()), ended: make(chan struct{})}
+	ready := make(chan error)
+	go m.run(ready)
+	if err := <-ready; err != nil {
+		return nil, &conform.GoneError{Err: err}
+	}
+	if err := m.setUp(net); err != nil {
+		m.Close()
+		return nil, &conform.GoneError{Err: err}
 	}
 	return m, nil
 }

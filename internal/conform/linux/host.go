@@ -50,3 +50,7 @@ func (h host) AddPolicy(p OutputPolicy) wire.Errno {
 	return h.AddOutputPolicy(
 		emulated.OutputPolicy{Src: p.Src, Dst: p.Dst, Proto: p.Proto, Mode: p.Mode, ReqID: p.ReqID})
 }
+
+// Bridge plays on engines of the host's own kernel by netlink (kernel xfrm), each in a network namespace of its own. It
+// is a [conform.Live].
+type Bridge struct{ Host }
