@@ -34,6 +34,9 @@ type withheld struct {
 	key  []byte
 }
 
+// maxCPI is the highest SPI of IPCOMP that netlink takes.
+const maxCPI = 0xffff
+
 // withhold takes out of s what the kernel would refuse.
 func withhold(s *transform.State) (w withheld) {
 	switch {
@@ -274,9 +277,15 @@ func (t *Transforms) put(s *transform.State, update bool, by transform.By) wire.
 	if !saProto(s.Proto) {
 		return wire.EPROTONOSUPPORT // for which netlink has another errno
 	}
+	if !s.Mode.Encapsulates() && s.Sel != nil && s.Sel.V6 != s.V6() {
+		return wire.EPROTONOSUPPORT // netlink looks first whether the protocol has its algorithm
+	}
 	r := request{kind: NewState, by: by, key: s.Key()}
 	if update {
 		r.kind = UpdState
+		if s.Proto == ip.ProtoComp && s.SPI > maxCPI {
+			s.SPI = 0 // under neither name there is one, but under this one netlink looks
+		}
 	}
 	r.withheld = withhold(s)
 	t.Hear()

@@ -325,6 +325,32 @@ func TestLarvals(t *testing.T) {
 	})
 }
 
+// Where netlink looks at things in another order than AF_KEY, the answer is AF_KEY's.
+func TestOrderOfChecks(t *testing.T) {
+	inNamespace(t, func() {
+		u := newUser(t)
+		defer u.Close()
+		host, err := netlink.Look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := transform.Config{Proto: 51, SPI: 0x1000, Src: addr("127.0.0.2"), Dst: addr("127.0.0.1"),
+			Sel: &transform.Selector{V6: true}}
+		wants(t, "AH without an algorithm, for flows of the other family",
+			u.Add(&transform.State{Limits: transform.NoLimits, Config: config}, transform.By{}), wire.EPROTONOSUPPORT)
+		config.Proto, config.SPI, config.Sel, config.Compress = 108, 0x10000, nil, wire.CompDeflate
+		want := wire.ESRCH
+		if !host.IPComp {
+			want = wire.EPROTONOSUPPORT
+		}
+		wants(t, "IPCOMP with an SPI that netlink does not take",
+			u.Update(&transform.State{Limits: transform.NoLimits, Config: config}, transform.By{}), want)
+		if len(u.take()) != 0 {
+			t.Error("something was heard of it")
+		}
+	})
+}
+
 // What another user of netlink does is heard as our own acts are, by whoever listens.
 func TestForeignUser(t *testing.T) {
 	inNamespace(t, func() {
