@@ -88,9 +88,9 @@ func look() (h Host, err error) {
 			h.Compress = append(h.Compress, a.id)
 		}
 	}
-	h.ESP = l.served(withKeys(ip.ProtoESP, wire.AuthNone, wire.EncNull))
-	h.AH = l.served(withKeys(ip.ProtoAH, wire.AuthNull, wire.EncNone))
-	h.IPComp = l.served(transform.Config{Proto: ip.ProtoComp, Mode: transform.BEET, Compress: wire.CompDeflate})
+	h.ESP = l.served(withKeys(ip.ProtoESP, wire.AuthNone, wire.EncNull), unfit)
+	h.AH = l.served(withKeys(ip.ProtoAH, wire.AuthNull, wire.EncNone), unfit)
+	h.IPComp = l.served(compressed, nil)
 	h.Migrate = l.migrates()
 	l.warmUp(&h)
 	return h, l.err
@@ -134,9 +134,12 @@ func (l *looker) known(c transform.Config) bool {
 }
 
 // served tells whether the kernel has a protocol.
-func (l *looker) served(c transform.Config) bool {
-	return l.add(c, false, unfit) != wire.EPROTONOSUPPORT
+func (l *looker) served(c transform.Config, more func(*writer)) bool {
+	return l.add(c, false, more) != wire.EPROTONOSUPPORT
 }
+
+// compressed is an SA of IPCOMP in a mode that it has not.
+var compressed = transform.Config{Proto: ip.ProtoComp, Mode: transform.BEET, Compress: wire.CompDeflate}
 
 // stateESN is XFRM_STATE_ESN.
 const stateESN = 0x80
@@ -178,7 +181,7 @@ func (l *looker) warmUp(h *Host) {
 	}
 	l.add(withKeys(ip.ProtoAH, wire.AuthNull, wire.EncNone), true, unfit)
 	l.add(withKeys(ip.ProtoESP, wire.AuthNone, cipher), true, unfit)
-	l.add(transform.Config{Proto: ip.ProtoComp, Mode: transform.BEET, Compress: wire.CompDeflate}, true, nil)
+	l.add(compressed, true, nil)
 }
 
 // keyBytes are lengths of keys that algorithms take. All others take 16 bytes.
