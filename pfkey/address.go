@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pfkeyd/pfkeyd/internal/door"
@@ -12,6 +13,10 @@ import (
 
 // HostKernel is the kernel name in the address of the host's own PF_KEY sockets, "af_key:".
 const HostKernel = "af_key"
+
+// XFRMKernel is the kernel name of an engine that emulates none: behind its sockets are the SAs, the policies and the
+// packets of this machine's own Linux, which it reaches by NETLINK_XFRM. Its dialect is Linux'.
+const XFRMKernel = "xfrm"
 
 // EngineVariable is the environment variable that says which engine programs use.
 const EngineVariable = "PFKEY_ENGINE"
@@ -73,13 +78,17 @@ func (a Address) Dialect() (*wire.Dialect, error) {
 	if a.Kernel == HostKernel {
 		return hostDialect()
 	}
+	if a.Kernel == XFRMKernel {
+		return wire.Linux(), nil
+	}
 	if d, ok := wire.ByName(a.Kernel); ok {
 		return d, nil
 	}
-	var known []string
+	known := []string{XFRMKernel}
 	for _, d := range wire.Dialects() {
 		known = append(known, d.Name)
 	}
+	slices.Sort(known)
 	reason := fmt.Sprintf("names the unknown kernel %q; known are %s", a.Kernel, strings.Join(known, ", "))
 	return nil, &AddressError{Text: a.String(), Reason: reason}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/netbsd"
 	"github.com/pfkeyd/pfkeyd/kernel/openbsd"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/wire"
 )
 
 // A row is what this package knows of a kernel.
@@ -22,6 +23,7 @@ type row struct {
 	policies policyFile
 	sealing  sealing
 	untold   func(engine.Kernel) []*pfkey.Policy // see [UntoldPolicies]; nil: PF_KEY tells all
+	own      bool                                // see [Own]
 }
 
 // kernels are those there are, in alphabetical order. To add one: a row.
@@ -57,6 +59,13 @@ var kernels = []row{
 		policies: ipsecFlows,
 		sealing:  sealing{suite: openbsd.Suite, alignESP: openbsd.AlignESP, alignAH: openbsd.AlignAH},
 	},
+	{
+		name:     pfkey.XFRMKernel,
+		boot:     func(e *engine.Engine, o engine.Options) (engine.Kernel, error) { return linux.NewBridge(e, o) },
+		policies: setkeyForward,
+		sealing:  sealing{suite: linux.Suite, alignAH: linux.AHAlign},
+		own:      true,
+	},
 }
 
 func find(name string) (row, error) {
@@ -65,16 +74,41 @@ func find(name string) (row, error) {
 			return k, nil
 		}
 	}
-	return row{}, fmt.Errorf("kernel: unknown kernel %q (known: %s)", name, strings.Join(Names(), ", "))
+	var known []string
+	for _, k := range kernels {
+		known = append(known, k.name)
+	}
+	return row{}, fmt.Errorf("kernel: unknown kernel %q (known: %s)", name, strings.Join(known, ", "))
 }
 
-// Names lists the kernels there are, in alphabetical order.
+// Names lists the kernels that are emulated, in alphabetical order.
 func Names() (names []string) {
 	for _, k := range kernels {
-		names = append(names, k.name)
+		if !k.own {
+			names = append(names, k.name)
+		}
 	}
 	return names
 }
+
+// Own says whether the kernel of that name is this machine's own, and none that is emulated: its SAs and policies stay
+// when the engine is gone, others change them as well, and its packets and its time are the machine's.
+func Own(name string) bool {
+	k, err := find(name)
+	return err == nil && k.own
+}
+
+// Lacks names what this machine's own kernel has not, of what others of its kind have; nothing of an emulated one.
+func Lacks(e *engine.Engine) []string {
+	if own, ok := e.Kernel().(interface{ Lacks() []string }); ok {
+		return own.Lacks()
+	}
+	return nil
+}
+
+// SocketPolicy says what a program of PF_KEY wants for a socket of its own in the words of this machine's kernel, see
+// [linux.SocketPolicy].
+func SocketPolicy(value []byte, v6 bool) ([]byte, wire.Errno) { return linux.SocketPolicy(value, v6) }
 
 // New makes an engine that runs the kernel of that name. The error names what is wrong with the name or the options.
 func New(name string, o engine.Options) (*engine.Engine, error) {

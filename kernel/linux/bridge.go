@@ -3,6 +3,7 @@ package linux
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 
@@ -22,6 +23,7 @@ type Bridge struct {
 	*afkey.Manager
 	d          *wire.Dialect
 	transforms *netlink.Transforms
+	host       netlink.Host
 }
 
 var _ engine.Kernel = (*Bridge)(nil)
@@ -59,7 +61,7 @@ func NewBridge(e *engine.Engine, o engine.Options) (*Bridge, error) {
 	if err != nil {
 		return nil, fmt.Errorf("xfrm: %w", err)
 	}
-	b := &Bridge{d: wire.Linux()}
+	b := &Bridge{d: wire.Linux(), host: host}
 	b.transforms, err = netlink.New(e, b.d, netlink.Options{AEAD: tun.Get(bridgeAEAD) != 0, SHA256Full: bits == 128})
 	if err != nil {
 		return nil, fmt.Errorf("xfrm: %w", err)
@@ -87,6 +89,12 @@ func bridgeBuffers() afkey.Buffers {
 	return afkey.Buffers{RecvDefault: read(tunRecvDefault), RecvMax: read(tunRecvMax),
 		SendDefault: read(tunSendDefault), SendMax: read(tunSendMax)}
 }
+
+// Lacks names what AF_KEY offers on Linux 6.1 and this host has not, see [netlink.Host.Lacks].
+func (b *Bridge) Lacks() []string { return b.host.Lacks() }
+
+// List implements [engine.Lister].
+func (b *Bridge) List(w io.Writer, sockets []status.Socket) error { return list(w, sockets) }
 
 // Dialect implements [engine.Kernel].
 func (b *Bridge) Dialect() *wire.Dialect { return b.d }

@@ -7,9 +7,12 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/status"
 )
 
-// List implements [engine.Lister]: it is /proc/net/pfkey. The numbers of the sockets stand for their addresses and
-// inodes, and Rmem is the length of the messages that wait.
-func (*Kernel) List(w io.Writer, sockets []status.Socket) error {
+// List implements [engine.Lister].
+func (*Kernel) List(w io.Writer, sockets []status.Socket) error { return list(w, sockets) }
+
+// list is /proc/net/pfkey. The numbers of the sockets stand for their addresses and inodes, and Rmem is the length of
+// the messages that wait.
+func list(w io.Writer, sockets []status.Socket) error {
 	if _, err := fmt.Fprintln(w, "sk       RefCnt Rmem   Wmem   User   Inode"); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ const (
 // address finds the engine.
 func (e *env) address() (pfkey.Address, error) {
 	a, err := command.Engine(e.engine)
-	if err == nil && a.Kernel == pfkey.HostKernel {
+	if err == nil && (a.Kernel == pfkey.HostKernel || a.Kernel == pfkey.XFRMKernel) {
 		err = command.Usagef("%s is the host's own kernel, which has no packet port", a)
 	}
 	return a, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/control"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/kernel/status"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -56,6 +57,10 @@ finished before time goes on.`,
 				return err
 			}
 			defer clocks.close()
+			own := slices.IndexFunc(clocks, func(c *engineClock) bool { return kernels.Own(c.address.Kernel) })
+			if by > 0 && own >= 0 {
+				return command.Usagef("clock: %s: its time is this machine's", clocks[own].address)
+			}
 			if len(clocks) > 1 && by > 0 {
 				err = clocks.moveTogether(cmd.Context(), by, settle)
 			} else {

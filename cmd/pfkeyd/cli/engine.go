@@ -2,11 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +18,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/internal/kernels"
+	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -31,7 +35,8 @@ type engineFlags struct {
 
 func (f *engineFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernels.Names(), ", "))
+	flags.StringVar(&f.kernel, "kernel", "illumos", "the kernel to emulate: "+strings.Join(kernels.Names(), ", ")+
+		"; or "+pfkey.XFRMKernel+", which is this machine's own Linux")
 	flags.StringSliceVar(&f.addrs, "addr", nil,
 		"an own `ADDRESS` of the emulated host, repeatable (default: those of this machine)")
 	flags.StringArrayVarP(&f.options, "option", "o", nil,
@@ -45,9 +50,36 @@ func (f *engineFlags) register(cmd *cobra.Command) {
 	faults := strings.Join(sadb.FaultNames(), ", ")
 	flags.StringVar(&f.fault, "fault", "", "a deliberate `DEFECT` of the larval queue: "+faults)
 	flags.StringVar(&f.clock, "clock", "real", "real, or virtual: a clock that only 'pfkeyd clock' moves")
-	command.Complete(cmd, "kernel", kernels.Names()...)
+	command.Complete(cmd, "kernel", append(kernels.Names(), pfkey.XFRMKernel)...)
 	command.Complete(cmd, "fault", sadb.FaultNames()...)
 	command.Complete(cmd, "clock", "real", "virtual")
+}
+
+// errNotAdmin is for whoever wants to administer the kernel of this machine and may not.
+var errNotAdmin = errors.New("xfrm: you may not administer IPsec here: CAP_NET_ADMIN is missing. Run it as root, " +
+	"or in namespaces of your own: unshare --user --map-root-user --net")
+
+func isErrno(err error) bool {
+	_, ok := errors.AsType[syscall.Errno](err)
+	return ok
+}
+
+// checkOwn refuses what makes no sense where the kernel is this machine's own.
+func (f *engineFlags) checkOwn() error {
+	switch {
+	case !kernels.Own(f.kernel):
+		return nil
+	case f.clock != "real":
+		return command.Usagef("--clock %s: the time of kernel %s is this machine's", f.clock, f.kernel)
+	case f.fault != "":
+		return command.Usagef("--fault: kernel %s is no emulated one, and has its own faults", f.kernel)
+	case f.addrs != nil:
+		return command.Usagef("--addr: the addresses of kernel %s are this machine's", f.kernel)
+	case f.policy != nil:
+		return command.Usagef("--policy: kernel %s keeps its policies when the engine ends; programs add them",
+			f.kernel)
+	}
+	return nil
 }
 
 // start makes the engine, and reads its files until ctx ends. Errors are those of usage.
@@ -55,6 +87,9 @@ func (f *engineFlags) start(ctx context.Context, log *slog.Logger) (*engine.Engi
 	o := engine.Options{Fault: f.fault, Log: log, Start: f.begin}
 	if f.begin.IsZero() {
 		o.Start = time.Now()
+	}
+	if err := f.checkOwn(); err != nil {
+		return nil, err
 	}
 	switch f.clock {
 	case "real":
@@ -71,7 +106,12 @@ func (f *engineFlags) start(ctx context.Context, log *slog.Logger) (*engine.Engi
 		return nil, err
 	}
 	e, err := kernels.New(f.kernel, o)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil, command.Failed(errNotAdmin)
+	case err != nil && kernels.Own(f.kernel) && isErrno(err):
+		return nil, command.Failed(err)
+	case err != nil:
 		return nil, command.Usagef("%w", err)
 	}
 	if err := f.loadPolicies(ctx, e); err != nil {

@@ -7,7 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/packetport"
 )
 
@@ -27,6 +29,15 @@ func (f *packetFlags) register(cmd *cobra.Command) {
 }
 
 func (f *packetFlags) check() error { return f.tun.check() }
+
+// checkOwn refuses ways for packets to a kernel that is this machine's own.
+func (f *packetFlags) checkOwn(kernel string) error {
+	if kernels.Own(kernel) && (f.tun != tunFlags{} || f.pcap != "") {
+		return command.Usagef("--tun, --tun-wire, --pcap: the packets of kernel %s are this machine's; see ip(8) and "+
+			"tcpdump(8)", kernel)
+	}
+	return nil
+}
 
 // packetWays are those ways, open.
 type packetWays struct {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -143,7 +144,7 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 		f.engineArg = append(f.engineArg, "--"+flag.Name+"="+flag.Value.String())
 	})
 	if f.engine == "" {
-		return f.checkHosted(f.serve.kernel)
+		return f.checkKernel(f.serve.kernel)
 	}
 	foreign = slices.DeleteFunc(foreign, func(name string) bool { return name == "--verbose" })
 	if len(foreign) > 0 {
@@ -157,7 +158,29 @@ func (f *runFlags) check(cmd *cobra.Command) error {
 	if a.Kernel == pfkey.HostKernel {
 		return command.Usagef("%s: the host's own kernel needs no run", a)
 	}
-	return f.checkHosted(a.Kernel)
+	return f.checkKernel(a.Kernel)
+}
+
+// checkKernel looks at what the engine's kernel has to do with the programs.
+func (f *runFlags) checkKernel(kernel string) error {
+	if kernels.Own(kernel) {
+		if f.launch.UDPEncap {
+			return command.Usagef("--udp-encap: kernel %s takes ESP out of UDP itself, and must hear of it", kernel)
+		}
+		f.launch.Own = ownKernel()
+	}
+	return f.checkHosted(kernel)
+}
+
+// ownKernel is this machine's kernel for programs that want policies for their own sockets.
+func ownKernel() *launch.OwnKernel {
+	return &launch.OwnKernel{SocketPolicy: func(value []byte, v6 bool) ([]byte, error) {
+		policy, errno := kernels.SocketPolicy(value, v6)
+		if errno != wire.OK {
+			return nil, syscall.Errno(wire.Linux().ErrnoNumber(errno))
+		}
+		return policy, nil
+	}}
 }
 
 // checkHosted says whether the kernel's messages can be those of programs of this machine.

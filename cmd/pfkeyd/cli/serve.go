@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/hostile"
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/files"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
 	"github.com/pfkeyd/pfkeyd/internal/station"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -114,6 +116,9 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 	if f.verbose {
 		log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
+	if err := f.packets.checkOwn(f.kernel); err != nil {
+		return err
+	}
 	eng, err := f.start(ctx, log)
 	if err != nil {
 		return err
@@ -147,6 +152,9 @@ func (e *env) runServe(cmd *cobra.Command, f *serveFlags) error {
 	if liar != nil {
 		o.Front = liar
 		o.Counters["hostile"] = func() any { return liar.Counters() }
+	}
+	if lacks := kernels.Lacks(eng); lacks != nil {
+		e.sayf("this machine's kernel has not: %s", strings.Join(lacks, ", "))
 	}
 	fmt.Fprintf(e.stdout, "pfkeyd: %s is ready at %s\n", eng.Name(), s.Address())
 	if f.session >= 0 {
