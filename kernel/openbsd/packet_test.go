@@ -152,7 +152,8 @@ func TestTunnelHeader(t *testing.T) {
 		inner[6] = tt.df
 		ip.SetHeaderChecksum(inner)
 		pkt := h.out(inner).Inner
-		if len(pkt) < 20 || pkt[1] != tt.outer || pkt[6] != tt.df || pkt[8] != ip.TTL || ip.Checksum(0, pkt[:20]) != 0xffff {
+		if len(pkt) < 20 || pkt[1] != tt.outer || pkt[6] != tt.df || pkt[8] != ip.TTL ||
+			ip.Checksum(0, pkt[:20]) != 0xffff {
 			t.Errorf("%#x: header %x", tt.tos, pkt[:min(20, len(pkt))])
 		}
 	}
