@@ -211,11 +211,7 @@ func (k *Kernel) protected(s *passing, sa *SA) outcome {
 	sa.Lock()
 	sa.lastUse = now
 	sa.Unlock()
-	p := sa.Protection()
-	if p == nil {
-		return drop(packet.NoSA, wire.ENXIO)
-	}
-	if p.Flags&wire.OpenBSDFlagXUDPEncap != 0 {
+	if p := sa.Protection(); p.Flags&wire.OpenBSDFlagXUDPEncap != 0 {
 		if o := k.putInUDP(s, p); o.reason != packet.NoReason {
 			return o
 		}
