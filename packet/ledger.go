@@ -25,7 +25,8 @@ type Ledger struct {
 	limit int64    // 0: defaultHeldLimit
 	_     [64]byte // what follows is read for every packet
 
-	mu       sync.Mutex // guards writes of watchers
+	hear     func(*Packet, Verdict) // nil: nobody; not changed once packets are injected
+	mu       sync.Mutex             // guards writes of watchers
 	watchers atomic.Pointer[[]*watcher]
 }
 
@@ -104,12 +105,20 @@ func (l *Ledger) end(p *Packet, v Verdict) {
 		s.dropped[v.Reason].Add(1)
 	}
 	s.ended[v.Kind].Add(1)
+	if l.hear != nil {
+		l.hear(p, v)
+	}
 	if ws := l.watchers.Load(); ws != nil {
 		for _, w := range *ws {
 			w.f(p, v)
 		}
 	}
 }
+
+// Hear has f called for every verdict, final or not, before the packet's Done is. f runs on whatever goroutine decided,
+// with no lock of an engine held; it must not block, and must not keep v.Inner. There is one who hears; Hear is called
+// before the first packet is injected.
+func (l *Ledger) Hear(f func(*Packet, Verdict)) { l.hear = f }
 
 // Watch calls f for every final verdict from now on, until stop is called. f runs on whatever goroutine decided, with
 // no lock of an engine held; it must not block, and must not keep v.Inner.

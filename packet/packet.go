@@ -69,7 +69,13 @@ func (p *Packet) Report() {
 func (p *Packet) reportWaits() {
 	for n := p.waits.Load(); p.reported < n; p.reported++ {
 		k := Kind(p.kind.Load())
-		if p.Done != nil && (k != Held || p.reported == 0) {
+		if k == Held && p.reported > 0 {
+			continue
+		}
+		if p.ledger.hear != nil {
+			p.ledger.hear(p, Verdict{Kind: k})
+		}
+		if p.Done != nil {
 			p.Done(p, Verdict{Kind: k})
 		}
 	}

@@ -88,6 +88,20 @@ func (c *Client) json(ctx context.Context, method, path string, in, out any) err
 }
 
 func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, error) {
+	resp, err := c.open(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("control: answer to %s: %w", path, plain(err))
+	}
+	return b, nil
+}
+
+// open begins a request. The caller reads and closes the body of the answer, which is not an error.
+func (c *Client) open(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -108,19 +122,19 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 	if err != nil {
 		return nil, fmt.Errorf("control: %w", plain(err))
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("control: answer to %s: %w", path, plain(err))
-	}
 	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return nil, fmt.Errorf("control: answer to %s: %w", path, plain(err))
+		}
 		var f failure
 		if json.Unmarshal(b, &f) != nil || f.Error == "" {
 			f.Error = strings.TrimSpace(resp.Status + " " + string(b[:min(len(b), 200)]))
 		}
 		return nil, &Error{resp.StatusCode, f.Error}
 	}
-	return b, nil
+	return resp, nil
 }
 
 // plain leaves out what is about HTTP in an error: there is no address to get anything from, only an engine.

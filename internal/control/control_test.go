@@ -54,6 +54,7 @@ func start(t *testing.T, eo engine.Options, co control.Options) *setup {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.KeepEvents()
 	s := &setup{e: e, path: control.Path(filepath.Join(t.TempDir(), "e")), done: make(chan error, 1)}
 	l, err := control.Listen(s.path)
 	if err != nil {

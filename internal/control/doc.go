@@ -7,10 +7,15 @@
 //	GET  /clock      what the clock shows ([Clock])
 //	POST /clock      {"advance":"8h"} moves a virtual clock and answers with what it shows then; 409 if
 //	                 the clock is the machine's
+//	GET  /events     what happens in the engine, as package event describes it: one JSON object a line, or
+//	                 server-sent events with "Accept: text/event-stream"; from=beginning (of the history: 10,000
+//	                 events, 16 MiB), now (the default) or the number of an event; until=now ends with the past;
+//	                 type=, message=, socket= and spi= choose, several values of one are alternatives; keys=show
+//	                 shows keys in messages that come from now on
 //	GET  /metrics    counters in the text format of Prometheus
 //
 // Errors are {"error":"..."} with the usual status: 400 for a request that cannot be understood, 403 for a user who may
-// not, 404, 405, 409, 413 for a body that is too large. Nothing here shows a key.
+// not, 404, 405, 409, 413 for a body that is too large. Nothing here shows a key but /events, where it is asked to.
 package control
 
 // Path is where the control port of the engine whose PF_KEY socket is at path lies.

@@ -62,10 +62,13 @@ type Options struct {
 // Server is the engine's side of the control port. Serve, Shutdown and Close may be called in any order and more than
 // once, and are safe for concurrent use. It does not close the engine.
 type Server struct {
-	e     *engine.Engine
-	opts  Options
-	log   *slog.Logger
-	http  *http.Server
+	e    *engine.Engine
+	opts Options
+	log  *slog.Logger
+	http *http.Server
+	// stopping ends with the server.
+	stopping context.Context
+
 	clock sync.Mutex // one request moves the clock at a time; taken before the engine's control lock
 }
 
@@ -75,6 +78,8 @@ func NewServer(e *engine.Engine, o Options) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	stopping, stop := context.WithCancel(context.Background())
+	s.stopping = stopping
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -95,6 +100,7 @@ func NewServer(e *engine.Engine, o Options) *Server {
 			}
 		},
 	}
+	s.http.RegisterOnShutdown(stop)
 	return s
 }
 
@@ -161,15 +167,16 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /clock", s.getClock)
 	mux.HandleFunc("POST /clock", s.postClock)
 	mux.HandleFunc("GET /metrics", s.metrics)
+	mux.HandleFunc("GET /events", s.events)
 	for path, methods := range map[string]string{"/status": "GET, HEAD", "/clock": "GET, HEAD, POST",
-		"/metrics": "GET, HEAD"} {
+		"/metrics": "GET, HEAD", "/events": "GET, HEAD"} {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", methods)
 			fail(w, http.StatusMethodNotAllowed, "%s takes %s", path, methods)
 		})
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, http.StatusNotFound, "there are /status, /clock and /metrics")
+		fail(w, http.StatusNotFound, "there are /status, /clock, /metrics and /events")
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err, ok := r.Context().Value(refusal{}).(error); ok {
@@ -294,11 +301,12 @@ func (s *Server) postClock(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "advance %s: the clock ends with the year 2200", a.Advance)
 		return
 	}
+	s.e.Announce(to)
 	for now := s.e.Now(); ; {
 		if now = now.Add(stride); now.After(to) {
 			now = to
 		}
-		s.e.Advance(now)
+		s.e.Proceed(now)
 		if !now.Before(to) {
 			break
 		}

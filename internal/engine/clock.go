@@ -23,6 +23,12 @@ func (e *Engine) Next() (time.Time, bool) {
 // Advance runs everything that is due up to now, in the kernel's order and each at its own time, and leaves a virtual
 // clock at now. A virtual clock never goes back.
 func (e *Engine) Advance(now time.Time) {
+	e.Announce(now)
+	e.Proceed(now)
+}
+
+// Proceed is [Engine.Advance] in parts, without the event: [Engine.Announce] has told of the whole move.
+func (e *Engine) Proceed(now time.Time) {
 	for {
 		e.lock()
 		due, ok := e.timed.Next()

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/internal/feed"
+	"github.com/pfkeyd/pfkeyd/kernel/event"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -29,6 +31,7 @@ type Engine struct {
 	step   func(string, *packet.Packet)
 	ledger packet.Ledger
 	wake   chan struct{}
+	events events
 
 	virtual atomic.Int64 // the virtual clock, in nanoseconds of Unix time
 
@@ -65,7 +68,9 @@ func New(name string, o Options, boot func(e *Engine) (Kernel, error)) (*Engine,
 		wake:  make(chan struct{}, 1),
 
 		waiting: map[*byte]int{},
+		events:  events{feed: feed.New[*record]()},
 	}
+	e.ledger.Hear(e.notePacket)
 	if e.rand == nil {
 		e.rand = rand.Reader
 	}
@@ -149,6 +154,7 @@ func (e *Engine) unlock() {
 	var few [4]*Socket // what there mostly is at most
 	for {
 		e.runPosted()
+		e.events.forgetCopy()
 		after, hear := e.after, append(few[:0], e.hear...)
 		e.after = nil
 		clear(e.hear)
@@ -247,6 +253,7 @@ func (e *Engine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, pfkey.Errno) 
 	e.opened++
 	s.number = e.opened
 	e.sockets = append(e.sockets, s)
+	s.noteSocket(event.Opened)
 	return s, wire.OK
 }
 

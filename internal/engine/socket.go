@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/pfkeyd/pfkeyd/kernel/event"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -77,6 +78,7 @@ func (s *Socket) DeliverAs(msg []byte, cost int, dump bool) bool {
 	}
 	if !s.end.Room(cost, dump) {
 		s.lost++
+		s.noteDelivery(msg, true)
 		return false
 	}
 	if s.head == len(s.queue) {
@@ -87,12 +89,16 @@ func (s *Socket) DeliverAs(msg []byte, cost int, dump bool) bool {
 		s.e.waiting[&msg[0]]++
 	}
 	s.count(1, len(msg), cost)
+	s.noteDelivery(msg, false)
 	return true
 }
 
 // Lose counts a message as lost for which its kernel has found no room before it had it delivered. The control lock is
 // held.
-func (s *Socket) Lose() { s.lost++ }
+func (s *Socket) Lose() {
+	s.lost++
+	s.noteDelivery(nil, true)
+}
 
 // tell calls the notify function. No lock is held.
 func (s *Socket) tell() {
@@ -110,7 +116,12 @@ func (s *Socket) Send(msg []byte, from pfkey.Cred) pfkey.Errno {
 		return wire.ENOTCONN
 	}
 	defer s.e.Forget(own)
-	return s.end.Request(own, from)
+	s.noteRequest(own, from)
+	errno := s.end.Request(own, from)
+	if errno != wire.OK {
+		s.noteRefusal(errno, from)
+	}
+	return errno
 }
 
 // Forget overwrites a message that its kernel has no more use for: there may be keys in it. One that waits in a receive
@@ -215,6 +226,7 @@ func (s *Socket) Close() {
 		return
 	}
 	s.closed = true
+	s.noteSocket(event.Closed)
 	s.Discard()
 	s.e.forget(s)
 	s.hearNothing()

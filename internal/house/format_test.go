@@ -64,9 +64,9 @@ var (
 	clockWaits = []string{"Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 )
 
-// tools are the folders below internal that work on the machine, which may read its clock. The others are of the
-// engine.
-var tools = []string{"internal/door", "internal/leak", "internal/mutants", "internal/station"}
+// tools are the folders below internal that work on the machine, which may read its clock, and the feed, whose events
+// have the time of the machine beside that of the engine. The others are of the engine.
+var tools = []string{"internal/door", "internal/feed", "internal/leak", "internal/mutants", "internal/station"}
 
 // Time is a parameter: what reads the machine's clock cannot be repeated. Only commands, tools and examples read it;
 // packages that deal with real sockets and processes may wait, as for descriptors that ran out. In tests sleeping is

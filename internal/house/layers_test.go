@@ -73,7 +73,7 @@ var layers = map[string]layer{
 	"internal/spd": {own: []string{"internal/ip"}, not: noClock,
 		why: "selectors and matching are the same in every kernel"},
 	"internal/engine": {
-		own: []string{"wire", "packet", "sadb", "pfkey", "kernel/status"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "kernel/status", "kernel/event", "internal/feed"},
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {
@@ -129,9 +129,11 @@ var layers = map[string]layer{
 		not: noClock,
 		why: "both sides of the seam stand on it",
 	},
+	"kernel/event":  {why: "it is data, whatever has made it"},
+	"internal/feed": {why: "it keeps what it is given, whatever that is"},
 	"kernel/status": {own: []string{"packet"}, why: "it is data, whatever has made it"},
 	"internal/control": {
-		own: []string{"wire", "sadb", "pfkey", "internal/engine", "kernel/status", "internal/door"},
+		own: []string{"wire", "sadb", "pfkey", "internal/engine", "kernel/status", "kernel/event", "internal/door"},
 		why: "it looks at a running engine, whichever kernel that is",
 	},
 	"ipseckey": {

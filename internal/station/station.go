@@ -50,6 +50,7 @@ type Station struct {
 // Listen makes the sockets at path and beside it. Nothing is served yet: [Station.Run] does that, [Station.Close] gives
 // them up.
 func Listen(eng *engine.Engine, path string) (_ *Station, err error) {
+	eng.KeepEvents()
 	s := &Station{engine: eng, path: path}
 	defer func() {
 		if err != nil {

@@ -48,7 +48,8 @@ type Host struct {
 	mu       sync.Mutex
 	clients  []*pfkey.Client
 	programs []*Program
-	address  string   // of Serve
+	address  string // of Serve
+	readers  []*engine.EventReader
 	closers  []func() // of what Serve started, last first
 	closed   bool
 }
@@ -105,6 +106,7 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 		}
 	}
 	e := engine.Of(face)
+	e.KeepEvents()
 	h := &Host{t: t, face: face, engine: e, sockets: e,
 		options: c.engine, patience: c.patience, seals: newSeals(c.seed)}
 	if c.liar != "" {
@@ -223,6 +225,11 @@ func (h *Host) Close() {
 		closers[len(closers)-1-i]()
 	}
 	h.engine.Close()
+	h.mu.Lock()
+	for _, r := range h.readers {
+		r.Close()
+	}
+	h.mu.Unlock()
 	if b := h.engine.Ledger().Balance(); b.Held != 0 || b.InFlight != 0 {
 		h.t.Errorf("the kernel lost packets: %d injected, %d ended, %d still held, %d nowhere", b.Injected, b.Ended,
 			b.Held, b.InFlight)
