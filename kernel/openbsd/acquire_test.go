@@ -42,7 +42,8 @@ func (h *host) askPolicy(s pfkey.Socket, seq wire.Seq) []byte {
 // management asks for the flow by the number of that, and adds SAs with the flow's identities.
 func TestNegotiation(t *testing.T) {
 	h := newHost(t)
-	h.flows("flow esp from 10.0.0.0/8 to 10.1.0.0/16 local 192.0.2.1 peer 192.0.2.2 srcid here.example dstid there.example")
+	h.flows("flow esp from 10.0.0.0/8 to 10.1.0.0/16 local 192.0.2.1 peer 192.0.2.2 " +
+		"srcid here.example dstid there.example")
 	d := h.e.Dialect()
 	s := open(t, h.e)
 	h.send(s, h.message(wire.MsgRegister, wire.SATypeESP, 1))
