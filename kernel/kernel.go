@@ -66,9 +66,9 @@ func (e *Engine) Open(c pfkey.Cred, typ, proto int) (pfkey.Socket, pfkey.Errno) 
 }
 
 // LoadPolicy gives the kernel the security policies in r, in addition to those it has and in the form that its own
-// system has for them: rules of ipsecconf(8) on illumos, spdadd lines of setkey(8) on Linux. It takes all of them or,
-// with an error, none. Errors are those of r, or name the place in the file, which is called name. Packets may flow
-// meanwhile.
+// system has for them: rules of ipsecconf(8) on illumos, flows of ipsec.conf(5) on OpenBSD, spdadd lines of setkey(8)
+// on others. It takes all of them or, with an error, none. Errors are those of r, or name the place in the file, which
+// is called name. Packets may flow meanwhile.
 func (e *Engine) LoadPolicy(r io.Reader, name string) error { return kernels.LoadPolicy(e.e, r, name) }
 
 // Inbound injects an IP packet that came in from the network. Its verdicts come through p.Done.

@@ -63,7 +63,8 @@ func Option(assignment string) HostOption {
 }
 
 // Policy gives the kernel security policies in the form of its own system: on illumos, rules of ipsecconf(8) such as
-// "{raddr 192.0.2.2} ipsec {encr_algs aes encr_auth_algs sha1}". Errors name the text "policy".
+// "{raddr 192.0.2.2} ipsec {encr_algs aes encr_auth_algs sha1}", on OpenBSD, flows of ipsec.conf(5). Errors name the
+// text "policy".
 func Policy(text string) HostOption {
 	return func(c *config) error {
 		c.policy = append(c.policy, text)

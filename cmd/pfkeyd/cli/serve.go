@@ -49,9 +49,13 @@ into which ipsecinject sends IP packets, the control port PATH.control of
 'pfkeyd run --engine' hands the sockets of programs over.
 
 With --policy the kernel takes security policies from a file, in the form of its own
-system. Outbound packets that a policy protects then make ACQUIREs. On Linux the form
-is spdadd and spdupdate as in setkey(8), on illumos that of ipsecconf(8), with tunnels
-as dladm(8) makes them:
+system. Outbound packets that a policy protects then make ACQUIREs. On Linux, NetBSD
+and FreeBSD the form is spdadd and spdupdate as in setkey(8); on OpenBSD it is flow as
+in ipsec.conf(5):
+
+  flow esp from 10.0.0.0/8 to 10.1.0.0/16 local 192.0.2.1 peer 192.0.2.2
+
+On illumos it is that of ipsecconf(8), with tunnels as dladm(8) makes them:
 
   dladm create-iptun -T ipv4 -a local=192.0.2.1,remote=192.0.2.2 ip.tun0
   {tunnel ip.tun0 negotiate tunnel} ipsec {encr_algs aes encr_auth_algs sha1}
