@@ -146,6 +146,9 @@ func (p *port) send(msg []byte) error {
 	}
 }
 
+// abandon says that the rest of an answer will not be read.
+func (p *port) abandon() { p.stale = true }
+
 // answer reads one datagram of the answer to a request. It is valid until the next call, which may overwrite it.
 func (p *port) answer() ([]byte, error) {
 	for {
@@ -155,7 +158,7 @@ func (p *port) answer() ([]byte, error) {
 			return p.answerBuf[:n], nil
 		case unix.EINTR:
 		default:
-			p.stale = true
+			p.abandon()
 			return nil, err
 		}
 	}

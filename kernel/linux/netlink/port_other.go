@@ -25,6 +25,7 @@ func (*port) counters() map[string]uint64 { return nil }
 func Sysctl(string) (int, bool) { return 0, false }
 
 func (*port) close()                  {}
+func (*port) abandon()                {}
 func (*port) send([]byte) error       { return errNone }
 func (*port) answer() ([]byte, error) { return nil, errNone }
 func (*port) next() ([]byte, error)   { return nil, errNone }

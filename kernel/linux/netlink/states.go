@@ -1,6 +1,8 @@
 package netlink
 
 import (
+	"maps"
+
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -9,14 +11,19 @@ import (
 
 // stateMemory is what is remembered of SAs.
 type stateMemory struct {
-	keyed map[sadb.Key]*keyed
-	// larvals are those that an ACQUIRE has asked for, by its number, and whether the asked have given up.
-	larvals map[uint32]bool
+	keyed   map[sadb.Key]*keyed
+	larvals map[uint32]larval // those that an ACQUIRE has asked for, by its number
 	walks   map[*stateWalk]struct{}
 }
 
 func (m *stateMemory) init() {
-	m.keyed, m.larvals, m.walks = map[sadb.Key]*keyed{}, map[uint32]bool{}, map[*stateWalk]struct{}{}
+	m.keyed, m.larvals, m.walks = map[sadb.Key]*keyed{}, map[uint32]larval{}, map[*stateWalk]struct{}{}
+}
+
+// larval is what is remembered of an SA that an ACQUIRE has asked for.
+type larval struct {
+	proto   uint8
+	givenUp bool // by those who were asked
 }
 
 // keyed is what is remembered of an SA that has keys.
@@ -92,7 +99,7 @@ func (m *stateMemory) answered(s *transform.State) {
 // complete adds to what the kernel says of an SA what is remembered.
 func (t *Transforms) complete(s *transform.State) {
 	if s.Phase == sadb.Larval {
-		if t.states.larvals[s.MsgSeq] {
+		if t.states.larvals[s.MsgSeq].givenUp {
 			s.Phase = sadb.Dead
 		}
 		return
@@ -121,6 +128,7 @@ func (t *Transforms) heardOfStates(n *News) {
 		}
 		t.manager.StateChanged(transform.Deleted, s, n.By)
 		t.states.forget(s)
+		t.states.answered(s)
 		t.result(DelState, s.Key())
 	case Expire:
 		if k := t.states.keyed[s.Key()]; k != nil { // the message has neither algorithms nor ports
@@ -146,7 +154,7 @@ func (t *Transforms) heardOfStates(n *News) {
 		if t.policies.own(a.PolicyID) { // PF_KEY's policies propose nothing
 			a.Auth, a.Encrypt = 0, 0
 		}
-		t.states.larvals[a.Seq] = false
+		t.states.larvals[a.Seq] = larval{proto: a.Proto}
 		t.manager.Acquire(a)
 	case Mapping:
 		if k := t.states.keyed[n.Name]; k != nil {
@@ -203,6 +211,7 @@ func (t *Transforms) flushed(proto uint8) {
 			delete(t.states.keyed, key)
 		}
 	}
+	maps.DeleteFunc(t.states.larvals, func(_ uint32, l larval) bool { return matches(proto, l.proto) })
 	for w := range t.states.walks {
 		w.flushed = append(w.flushed, proto)
 	}
@@ -324,8 +333,9 @@ func (t *Transforms) Flush(proto uint8, by transform.By) {
 // waiting for it.
 func (t *Transforms) GiveUp(seq uint32) {
 	t.Hear()
-	if _, asked := t.states.larvals[seq]; asked {
-		t.states.larvals[seq] = true
+	if l, asked := t.states.larvals[seq]; asked {
+		l.givenUp = true
+		t.states.larvals[seq] = l
 	}
 }
 
@@ -333,7 +343,7 @@ func (t *Transforms) GiveUp(seq uint32) {
 func (t *Transforms) rememberStates() error {
 	old := t.states.keyed
 	t.states.keyed = make(map[sadb.Key]*keyed, len(old))
-	larvals := map[uint32]bool{}
+	larvals := map[uint32]larval{}
 	err := t.dump(t.c.AppendDumpStates(t.out[:0], transform.AnyProto, transform.Filter{}), func(n *News) {
 		s := n.State
 		if s == nil {
@@ -341,7 +351,7 @@ func (t *Transforms) rememberStates() error {
 		}
 		if s.Phase == sadb.Larval {
 			if s.MsgSeq != 0 {
-				larvals[s.MsgSeq] = t.states.larvals[s.MsgSeq]
+				larvals[s.MsgSeq] = larval{s.Proto, t.states.larvals[s.MsgSeq].givenUp}
 			}
 			return
 		}

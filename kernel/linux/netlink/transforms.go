@@ -121,35 +121,36 @@ func (t *Transforms) ask(message []byte, take func(Message) error) wire.Errno {
 		if err != nil {
 			return t.errno(err)
 		}
-		errno, done := t.answered(b, flags, take)
+		errno, done, err := t.answered(b, flags, take)
 		clear(b)
+		if err != nil {
+			t.port.abandon()
+			return t.errno(err)
+		}
 		if done {
 			return errno
 		}
 	}
 }
 
-// answered handles one datagram of an answer. done says that it is the last.
-func (t *Transforms) answered(b []byte, flags uint16, take func(Message) error) (errno wire.Errno, done bool) {
+// answered handles one datagram of an answer. done says that it is the last, an error that it makes no sense.
+func (t *Transforms) answered(b []byte, flags uint16, take func(Message) error) (e wire.Errno, done bool, err error) {
 	for m, err := range t.c.Messages(b) {
 		if err != nil {
-			return t.errno(err), true
+			return 0, true, err
 		}
 		switch m.Type {
 		case typeError, typeDone:
 			n, err := t.c.errno(m)
-			if err != nil {
-				return t.errno(err), true
-			}
-			return t.symbol(n), true
+			return t.symbol(n), true, err
 		}
 		if take != nil {
 			if err := take(m); err != nil {
-				return t.errno(err), true
+				return 0, true, err
 			}
 		}
 	}
-	return wire.OK, flags&(flagAck|flagDump) == 0
+	return wire.OK, flags&(flagAck|flagDump) == 0, nil
 }
 
 // symbol is an error number of the kernel. Those that PF_KEY cannot carry are the kernel's own (ENOTSUPP).
@@ -189,14 +190,22 @@ func (t *Transforms) Ask(yes bool) {
 	t.asking = yes
 }
 
+// mostNews is how many datagrams are heard at a time, more than the queue holds: what is the result of a request is
+// among them, and others who go on and on do not keep the lock.
+const mostNews = 1 << 15
+
 // Hear reads what the host has told all, until there is no more.
 func (t *Transforms) Hear() {
 	lost := false
-	for {
+	for range mostNews {
 		b, err := t.port.next()
 		if err == errOverrun {
 			lost = true
 			continue
+		}
+		if err != nil && err != errClosed {
+			t.e.Log().Error("netlink: no news comes any more", "error", err)
+			t.port.close()
 		}
 		if b == nil {
 			break
