@@ -193,9 +193,6 @@ func (t *Transforms) updated(s *transform.State, by transform.By) {
 		s.Phase = sadb.Dead
 		t.manager.StateChanged(transform.Updated, s, by)
 		k.state.Limits, k.state.Encap, k.dying = s.Limits, s.Encap, false
-		for w := range t.states.walks {
-			w.changed[nameOfState(s)] = true
-		}
 		return
 	}
 	t.manager.StateChanged(transform.Updated, s, by)

@@ -1,7 +1,6 @@
 package netlink_test
 
 import (
-	"net"
 	"net/netip"
 	"os"
 	"runtime"
@@ -223,6 +222,29 @@ func TestPolicies(t *testing.T) {
 	})
 }
 
+// What a walk comes to after a rest is shown as it is then.
+func TestWalkShowsWhatIsNow(t *testing.T) {
+	inNamespace(t, func() {
+		u := newUser(t)
+		defer u.Close()
+		send := sender(t)
+		for _, dst := range []string{"127.0.0.2/32", "127.0.0.3/32"} {
+			p := rule(dst, 0)
+			p.Templates = nil
+			wants(t, "add", u.AddPolicy(p, false, transform.By{}), wire.OK)
+		}
+		w := u.WalkPolicies()
+		w.Each(func(p *transform.Policy) bool { return p.Selector == selects("127.0.0.3/32") })
+		send(9)
+		w.Each(func(p *transform.Policy) bool {
+			if p.Selector != selects("127.0.0.2/32") || p.UseTime == 0 {
+				t.Errorf("%v used at %d", p.Selector, p.UseTime)
+			}
+			return true
+		})
+	})
+}
+
 // What goes while a walk rests is passed over, also if it has come again since.
 func TestWalkGoesOn(t *testing.T) {
 	inNamespace(t, func() {
@@ -376,26 +398,30 @@ func TestForeignUser(t *testing.T) {
 	})
 }
 
+// sender has packets on lo meet policies, and returns what sends one to a port of 127.0.0.2.
+func sender(t *testing.T) func(port int) {
+	t.Helper()
+	if err := os.WriteFile("/proc/sys/net/ipv4/conf/lo/disable_xfrm", []byte("0"), 0); err != nil {
+		t.Skip(err)
+	}
+	return func(port int) {
+		s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(s)
+		_ = unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+		_ = unix.Sendto(s, []byte("x"), unix.MSG_DONTWAIT, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 2}})
+	}
+}
+
 // A packet that is missing an SA asks for one, while somebody wants to hear of that; if those give up, the SA is shown
 // as DEAD.
 func TestAcquire(t *testing.T) {
 	inNamespace(t, func() {
 		u := newUser(t)
 		defer u.Close()
-		// Packets on lo have no policies unless one asks for that.
-		if err := os.WriteFile("/proc/sys/net/ipv4/conf/lo/disable_xfrm", []byte("0"), 0); err != nil {
-			t.Skip(err)
-		}
-		send := func(port int) {
-			s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(s)
-			_ = unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte(net.IPv4(127, 0, 0, 1).To4())})
-			_ = unix.Sendto(s, []byte("x"), unix.MSG_DONTWAIT, &unix.SockaddrInet4{Port: port,
-				Addr: [4]byte(net.IPv4(127, 0, 0, 2).To4())})
-		}
+		send := sender(t)
 		larvals := func() (all []transform.State) {
 			w := u.Walk(50, transform.Filter{})
 			w.Each(func(s *transform.State) bool {

@@ -23,20 +23,20 @@ func nameOfState(s *transform.State) stateName {
 	return n
 }
 
-// stateWalk goes over a list taken at once, and passes over what has gone since. What is on it is read when its turn
-// comes.
+// stateWalk goes over a list taken at once, and passes over what has gone since. When it goes on after a rest, it asks
+// how each is now.
 type stateWalk struct {
-	t             *Transforms
-	rest          []Message
-	resumed       bool // time has passed since the list was taken
-	gone, changed map[stateName]bool
-	flushed       []uint8 // protocols
+	t       *Transforms
+	rest    []Message
+	resumed bool
+	gone    map[stateName]bool
+	flushed []uint8 // protocols
 }
 
 // Walk implements afkey's States.
 func (t *Transforms) Walk(proto uint8, f transform.Filter) transform.Walk[transform.State] {
 	t.Hear()
-	w := &stateWalk{t: t, gone: map[stateName]bool{}, changed: map[stateName]bool{}}
+	w := &stateWalk{t: t, gone: map[stateName]bool{}}
 	w.rest = t.list(t.c.AppendDumpStates(t.out[:0], proto, f))
 	t.states.walks[w] = struct{}{}
 	return w
@@ -77,15 +77,14 @@ func (w *stateWalk) read(m Message) *transform.State {
 		return nil
 	}
 	s := n.State
-	name := nameOfState(s)
+	var now transform.State
+	isNow := w.resumed && s.SPI != 0 && w.t.Get(s.Key(), &now) == wire.OK // one with a mark is not found
 	switch {
-	case w.gone[name], slices.ContainsFunc(w.flushed, func(p uint8) bool { return matches(p, s.Proto) }):
+	case w.gone[nameOfState(s)], slices.ContainsFunc(w.flushed, func(p uint8) bool { return matches(p, s.Proto) }):
 		return nil
-	case s.SPI != 0 && (w.changed[name] || w.resumed && s.Phase == sadb.Larval):
-		if larval := s.Phase == sadb.Larval; w.t.Get(s.Key(), s) != wire.OK || larval && s.Phase != sadb.Larval {
-			return nil
-		}
-		return s
+	case isNow:
+		clear(s.Keys)
+		return &now
 	}
 	w.t.complete(s)
 	return s
@@ -102,9 +101,10 @@ func (w *stateWalk) Close() {
 
 // policyWalk is to policies what stateWalk is to SAs.
 type policyWalk struct {
-	t    *Transforms
-	rest []Message
-	gone map[uint32]bool // by id
+	t       *Transforms
+	rest    []Message
+	resumed bool
+	gone    map[uint32]bool // by id
 }
 
 // WalkPolicies implements afkey's Policies. Policies of sockets are among them, with the directions that the kernel
@@ -118,14 +118,21 @@ func (t *Transforms) WalkPolicies() transform.Walk[transform.Policy] {
 
 // Each implements [transform.Walk].
 func (w *policyWalk) Each(f func(*transform.Policy) bool) (done bool) {
-	for ; len(w.rest) > 0; w.rest = w.rest[1:] {
+	for ; len(w.rest) > 0; w.rest = w.rest[min(1, len(w.rest)):] {
 		n, err := w.t.c.News(w.rest[0])
 		if err != nil || n.Policy == nil || n.Sub || w.gone[n.Policy.ID] {
 			continue
 		}
-		w.t.completePolicy(n.Policy)
-		n.Policy.References = 1 + w.t.policies.timer(n.Policy.ID, w.t.e.Now())
-		if !f(n.Policy) {
+		p := n.Policy
+		if !w.resumed || w.t.GetPolicy(p.ID, p) != wire.OK { // those of sockets cannot be asked for
+			w.t.completePolicy(p)
+			p.References = 1 + w.t.policies.timer(p.ID, w.t.e.Now())
+		}
+		if w.gone[n.Policy.ID] || len(w.rest) == 0 {
+			continue
+		}
+		if !f(p) {
+			w.resumed = true
 			return false
 		}
 	}
