@@ -137,7 +137,7 @@ func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	if !ok {
 		return false, fmt.Errorf("nothing is called %q here", o.kernel)
 	}
-	src, err := load(aim.folders...)
+	src, err := load(aim.without, aim.folders...)
 	if err != nil {
 		return false, err
 	}

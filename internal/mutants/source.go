@@ -59,16 +59,22 @@ type source struct {
 
 const module = "github.com/pfkeyd/pfkeyd"
 
-// load parses the packages in and below folders of this module, whose root is the current folder. If there are several
-// they are side by side.
-func load(dirs ...string) (*source, error) {
+// load parses the packages in and below folders of this module, whose root is the current folder, without those files
+// and folders that are named as such. If there are several folders they are side by side.
+func load(without []string, dirs ...string) (*source, error) {
 	sites := 0
 	s := &source{fset: token.NewFileSet()}
 	var names []string
 	for _, dir := range dirs {
 		s.dirs = append(s.dirs, filepath.ToSlash(dir))
 		before := len(names)
-		err := filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+			if slices.Contains(without, filepath.ToSlash(name)) {
+				if e.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			}
 			if filepath.Ext(name) == ".go" {
 				names = append(names, name)
 			}
