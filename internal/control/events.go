@@ -84,16 +84,7 @@ func (q *EventQuery) set(name, word string) (err error) {
 		spi, err = event.ParseSPI(word)
 		f.SPIs = append(f.SPIs, spi)
 	case "from":
-		switch word {
-		case "beginning":
-			q.From = 1
-		case "now":
-			q.From = 0
-		default:
-			if q.From, err = strconv.ParseUint(word, 10, 64); err != nil {
-				err = fmt.Errorf("%q is not beginning, now or the number of an event", word)
-			}
-		}
+		q.From, err = ParseFrom(word)
 	case "keys":
 		if q.Keys = word == "show"; !q.Keys {
 			err = fmt.Errorf("%q is not show", word)
@@ -106,6 +97,21 @@ func (q *EventQuery) set(name, word string) (err error) {
 		err = fmt.Errorf("there are type, message, socket, spi, from, keys and until")
 	}
 	return err
+}
+
+// ParseFrom reads where events shall begin, for [EventQuery].
+func ParseFrom(word string) (uint64, error) {
+	switch word {
+	case "beginning":
+		return 1, nil
+	case "now":
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(word, 10, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("%q is not beginning, now or the number of an event", word)
+	}
+	return n, nil
 }
 
 // gather is how long a reader waits after each answer for more to come, so that a flood of events is told in few.

@@ -186,8 +186,8 @@ func TestEventFilters(t *testing.T) {
 			t.Errorf("%s (-want +got)\n%s", tt.name, diff)
 		}
 	}
-	for _, query := range []string{"type=dance", "socket=x", "spi=4294967296", "from=yesterday", "keys=1", "until=never",
-		"since=1", "type="} {
+	for _, query := range []string{"type=dance", "socket=x", "spi=4294967296", "from=yesterday", "keys=1",
+		"until=never", "since=1", "type="} {
 		req, _ := http.NewRequest(http.MethodGet, "http://engine/events?"+query, nil)
 		resp, err := s.raw(t).Do(req)
 		if err != nil {

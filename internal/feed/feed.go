@@ -77,8 +77,9 @@ func (f *Feed[T]) Keep() {
 	}
 }
 
-// Wants says whether a record of a class shall be made now and given to [Feed.Put]. If not, it is counted as left out of a history that is kept.
-// lane is any number; cores that often ask had better have different ones. It takes no lock and allocates nothing.
+// Wants says whether a record of a class shall be made now and given to [Feed.Put]. If not, it is counted as left out
+// of a history that is kept. lane is any number; cores that often ask had better have different ones. It takes no lock
+// and allocates nothing.
 func (f *Feed[T]) Wants(class, lane int) bool {
 	c := &f.classes[class]
 	if c.readers.Load() > 0 {
