@@ -184,10 +184,15 @@ func (t *Transforms) DeletePolicyID(id uint32, by transform.By) wire.Errno {
 
 // GetPolicy implements afkey's Policies.
 func (t *Transforms) GetPolicy(id uint32, to *transform.Policy) wire.Errno {
+	t.Hear()
+	return t.describePolicy(id, to)
+}
+
+// describePolicy asks how a policy is. That of a socket has no id that can be asked for.
+func (t *Transforms) describePolicy(id uint32, to *transform.Policy) wire.Errno {
 	if errno := checkID(id); errno != wire.OK {
 		return errno
 	}
-	t.Hear()
 	return t.ask(t.c.AppendGetPolicy(t.out[:0], id), func(m Message) error {
 		n, err := t.c.News(m)
 		if err != nil {

@@ -317,6 +317,11 @@ func (t *Transforms) Get(name sadb.Key, to *transform.State) wire.Errno {
 		return wire.ESRCH
 	}
 	t.Hear()
+	return t.describe(name, to)
+}
+
+// describe asks how an SA is.
+func (t *Transforms) describe(name sadb.Key, to *transform.State) wire.Errno {
 	return t.one(t.c.AppendGetState(t.out[:0], name), to)
 }
 

@@ -54,6 +54,9 @@ func (t *Transforms) list(message []byte) (all []Message) {
 
 // Each implements [transform.Walk].
 func (w *stateWalk) Each(f func(*transform.State) bool) (done bool) {
+	if w.resumed {
+		w.t.Hear()
+	}
 	for len(w.rest) > 0 {
 		if s := w.read(w.rest[0]); s != nil {
 			more := f(s)
@@ -77,14 +80,15 @@ func (w *stateWalk) read(m Message) *transform.State {
 		return nil
 	}
 	s := n.State
-	var now transform.State
-	isNow := w.resumed && s.SPI != 0 && w.t.Get(s.Key(), &now) == wire.OK // one with a mark is not found
-	switch {
-	case w.gone[nameOfState(s)], slices.ContainsFunc(w.flushed, func(p uint8) bool { return matches(p, s.Proto) }):
+	if w.gone[nameOfState(s)] || slices.ContainsFunc(w.flushed, func(p uint8) bool { return matches(p, s.Proto) }) {
 		return nil
-	case isNow:
-		clear(s.Keys)
-		return &now
+	}
+	if w.resumed && s.SPI != 0 {
+		var now transform.State
+		if w.t.describe(s.Key(), &now) == wire.OK { // one with a mark is not found
+			clear(s.Keys)
+			return &now
+		}
 	}
 	w.t.complete(s)
 	return s
@@ -118,18 +122,18 @@ func (t *Transforms) WalkPolicies() transform.Walk[transform.Policy] {
 
 // Each implements [transform.Walk].
 func (w *policyWalk) Each(f func(*transform.Policy) bool) (done bool) {
-	for ; len(w.rest) > 0; w.rest = w.rest[min(1, len(w.rest)):] {
+	if w.resumed {
+		w.t.Hear()
+	}
+	for ; len(w.rest) > 0; w.rest = w.rest[1:] {
 		n, err := w.t.c.News(w.rest[0])
 		if err != nil || n.Policy == nil || n.Sub || w.gone[n.Policy.ID] {
 			continue
 		}
 		p := n.Policy
-		if !w.resumed || w.t.GetPolicy(p.ID, p) != wire.OK { // those of sockets cannot be asked for
+		if !w.resumed || w.t.describePolicy(p.ID, p) != wire.OK { // those of sockets cannot be asked for
 			w.t.completePolicy(p)
 			p.References = 1 + w.t.policies.timer(p.ID, w.t.e.Now())
-		}
-		if w.gone[n.Policy.ID] || len(w.rest) == 0 {
-			continue
 		}
 		if !f(p) {
 			w.resumed = true
