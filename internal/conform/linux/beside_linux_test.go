@@ -41,7 +41,7 @@ func (l *listener) all() (messages []string) {
 }
 
 // afKey is a socket of this host's AF_KEY.
-func afKey(t *testing.T) *listener {
+func afKey(t testing.TB) *listener {
 	fd, err := unix.Socket(unix.AF_KEY, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, wire.Version)
 	if err != nil {
 		t.Skipf("no AF_KEY: %v", err)
@@ -63,7 +63,7 @@ func afKey(t *testing.T) *listener {
 }
 
 // bridged is a socket of a bridge in the namespace of the calling thread.
-func bridged(t *testing.T) *listener {
+func bridged(t testing.TB) *listener {
 	var b *emulated.Bridge
 	o := engine.Options{Clock: time.Now}
 	e, err := engine.New("xfrm", o, func(e *engine.Engine) (k engine.Kernel, err error) {
