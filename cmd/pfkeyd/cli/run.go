@@ -81,11 +81,16 @@ and options. Programs see a kernel that has lost its databases.
 Only PF_KEY is emulated. NETLINK_XFRM, which strongSwan's kernel-netlink uses,
 reaches this machine's own kernel.
 
+With --kernel xfrm PF_KEY does, too, and its databases stay when the engine dies. A
+program needs CAP_NET_ADMIN then, and what it asks for its own sockets is done:
+policies (IP_IPSEC_POLICY, by way of IP_XFRM_POLICY) and UDP_ENCAP.
+
 Run needs Linux 5.19 on amd64 or arm64, /proc, and no other seccomp supervisor around
 it. Without privilege, set-uid programs inside of it run without theirs, and programs
 cannot hide their memory (PR_SET_DUMPABLE).`,
 		Example: `  pfkeyd run --trace trace.txt -- python3 your_program.py
   pfkeyd run --trace iked.txt --addr 192.0.2.1 -- iked -d
+  pfkeyd run --kernel xfrm -- iked -d
   pfkeyd run --engine linux:/run/user/1000/pfkeyd/linux.sock -- sh`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

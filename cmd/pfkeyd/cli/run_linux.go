@@ -311,7 +311,11 @@ func (r *runner) succeed(ctx context.Context) {
 				err = r.use(s)
 			}
 			if err == nil {
-				r.env.sayf("a new engine has taken the sockets over; it knows nothing of what the old one was told")
+				if r.f.launch.Own != nil {
+					r.env.sayf("a new engine has taken the sockets over")
+				} else {
+					r.env.sayf("a new engine has taken the sockets over; it knows nothing of what the old one was told")
+				}
 				break
 			}
 			if !said && ctx.Err() == nil {

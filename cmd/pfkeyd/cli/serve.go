@@ -81,6 +81,11 @@ came in. It may be a pipe:
 
   pfkeyd serve --pcap >(wireshark -k -i -)
 
+--kernel xfrm emulates no kernel: the SAs, the policies and the packets are those of
+this machine's own Linux, which serve reaches by NETLINK_XFRM. It needs CAP_NET_ADMIN,
+and whoever may connect administers IPsec. Its options are aead=1, which offers
+AES-CCM, AES-GCM and GMAC, and sha256=128 for the truncation of RFC 4868.
+
 When the engine is ready, serve prints one line with its address. It serves until
 SIGINT or SIGTERM; packets that still wait on an SA then end with the reason
 "shutdown". To wait until the engine is ready, wait for that line, for the address

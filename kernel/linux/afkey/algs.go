@@ -37,6 +37,17 @@ var (
 		{id: wire.EncTwofishCBC, ivLen: 8, minBits: 128, maxBits: 256},
 		{id: wire.EncAESCTR, ivLen: 8, minBits: 160, maxBits: 288},
 	}
+	// aeads are offered only where somebody asks for them ([Manager.Offer]): AF_KEY has numbers for them, and none of
+	// them. A key ends with its salt, of 24 bits for CCM and of 32 for the others.
+	aeads = []algorithm{
+		{id: wire.EncAESCCM8, ivLen: 8, minBits: 152, maxBits: 280},
+		{id: wire.EncAESCCM12, ivLen: 8, minBits: 152, maxBits: 280},
+		{id: wire.EncAESCCM16, ivLen: 8, minBits: 152, maxBits: 280},
+		{id: wire.EncAESGCM8, ivLen: 8, minBits: 160, maxBits: 288},
+		{id: wire.EncAESGCM12, ivLen: 8, minBits: 160, maxBits: 288},
+		{id: wire.EncAESGCM16, ivLen: 8, minBits: 160, maxBits: 288},
+		{id: wire.EncNullAESGMAC, ivLen: 8, minBits: 160, maxBits: 288},
+	}
 )
 
 // Highest numbers of algorithms.

@@ -1,6 +1,8 @@
 package afkey
 
 import (
+	"slices"
+
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
@@ -88,10 +90,10 @@ func New(e *engine.Engine, d *wire.Dialect, t Transforms, b Buffers) *Manager {
 		reqID: manualReqIDMax}
 }
 
-// Offer leaves of the algorithms only those that the transforms have, of authentication and of encryption. It is called
-// before any socket is opened.
+// Offer leaves of the algorithms only those that the transforms have, of authentication and of encryption. Algorithms
+// that do both, which AF_KEY does not offer, come in. It is called before any socket is opened.
 func (k *Manager) Offer(auths, encrypts []wire.AlgID) {
-	k.auths, k.encrypts = offered(authAlgs, auths), offered(encryptAlgs, encrypts)
+	k.auths, k.encrypts = offered(authAlgs, auths), offered(slices.Concat(encryptAlgs, aeads), encrypts)
 }
 
 // Open admits a new socket, or refuses it with an errno.
