@@ -25,6 +25,7 @@ func (e *env) conform() *cobra.Command {
 	c := conform.Config{Patience: patience}
 	w := &reporter{out: e.stdout}
 	var name, against string
+	var own ownFlags
 	var addrs, options, on []string
 	cmd := &cobra.Command{
 		Use:   "conform [--kernel NAME] [PATH...]",
@@ -62,7 +63,7 @@ them has no words for is told. -o and --fault have no use here.`,
 				return err
 			}
 			if against != "" {
-				c.Target, _, err = running(against)
+				c.Target, _, err = own.running(against)
 				if err != nil {
 					return err
 				}
@@ -87,6 +88,7 @@ them has no words for is told. -o and --fault have no use here.`,
 			return nil
 		},
 	}
+	own.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&name, "kernel", "illumos",
 		"the kernel whose recordings are played: "+strings.Join(kernels.Names(), ", "))
@@ -108,11 +110,23 @@ them has no words for is told. -o and --fault have no use here.`,
 	return cmd
 }
 
+// ownFlags say what may be done to the databases of this machine.
+type ownFlags struct{ flush bool }
+
+func (f *ownFlags) register(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.flush, "flush-this-host", false,
+		"with --against xfrm:PATH, whose SAs and policies are this machine's: they may be removed, all of them")
+}
+
 // running is the kernel that runs at an address, to play on, and its recordings' kind.
-func running(address string) (conform.Live, *conform.Kernel, error) {
+func (f *ownFlags) running(address string) (conform.Live, *conform.Kernel, error) {
 	a, err := pfkey.ParseAddress(address)
 	if err != nil {
 		return nil, nil, command.Usagef("--against: %w", err)
+	}
+	if a.Kernel == pfkey.XFRMKernel && !f.flush {
+		return nil, nil, command.Usagef("--against %s: this removes all SAs and policies of this machine, which "+
+			"--flush-this-host allows; --kernel %s plays in network namespaces of its own", a, a.Kernel)
 	}
 	t, k, err := kernels.Running(a, time.Now)
 	if err != nil {

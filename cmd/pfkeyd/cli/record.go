@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,7 @@ type recording struct {
 func (e *env) record() *cobra.Command {
 	c := recording{RecordConfig: conform.RecordConfig{Patience: patience}}
 	var name, against string
+	var own ownFlags
 	cmd := &cobra.Command{
 		Use:   "record --against ADDRESS IN... [-o OUT]",
 		Short: "Play scenarios on a running kernel and write what comes back",
@@ -35,14 +37,25 @@ func (e *env) record() *cobra.Command {
 not looked at) on a running kernel, an engine behind its socket or af_key: for the real
 one of this host, and writes what came back in the same format, for 'pfkeyd conform'.
 
+With --kernel xfrm and no --against they are played on the host's own kernel by
+NETLINK_XFRM, each in a network namespace of its own.
+
 With --random N it makes up conversations of at least N messages instead, from a seed.
 They follow what programs say, with faults, or are recordings spoilt.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if against == "" {
-				return command.Usagef("record: --against ADDRESS is needed")
-			}
+			t, k, hosted := kernels.Hosted(name, time.Now)
 			var err error
-			c.Target, c.Kernel, err = running(against)
+			switch {
+			case hosted && against != "":
+				return command.Usagef("record: --kernel %s is this machine's, in network namespaces of its own; "+
+					"--against is for another one", name)
+			case hosted:
+				c.Target, c.Kernel, name = t, k, ""
+			case against == "":
+				return command.Usagef("record: --against ADDRESS is needed")
+			default:
+				c.Target, c.Kernel, err = own.running(against)
+			}
 			switch {
 			case err != nil:
 				return err
@@ -66,6 +79,7 @@ They follow what programs say, with faults, or are recordings spoilt.`,
 			return nil
 		},
 	}
+	own.register(cmd)
 	f := cmd.Flags()
 	f.StringVar(&against, "against", "", "the `ADDRESS` of a running kernel: KERNEL:PATH, or af_key: for this host's")
 	f.StringVar(&name, "kernel", "", "whose scenarios these are (default: that of the address): "+

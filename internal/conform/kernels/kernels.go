@@ -56,6 +56,9 @@ func Running(a pfkey.Address, clock func() time.Time) (conform.Live, *conform.Ke
 		return linux.Host{Clock: clock}, linux.Kernel, nil
 	}
 	k, err := ByName(a.Kernel)
+	if a.Kernel == pfkey.XFRMKernel {
+		k, err = linux.Kernel, nil
+	}
 	if err != nil {
 		return nil, nil, err
 	}
