@@ -82,7 +82,7 @@ golden:
 	$(GO) test $(GOLDEN) -update
 
 mutants:
-	for kernel in freebsd illumos kame linux netbsd policyfile shared; do \
+	for kernel in freebsd illumos kame linux netbsd openbsd policyfile shared; do \
 		$(GO) run ./internal/mutants -kernel $$kernel $(MUTANTS) || exit; \
 	done
 

@@ -18,11 +18,12 @@ var targets = map[string]target{
 		without: []string{"kernel/linux/bridge.go", "kernel/linux/netlink", "kernel/linux/socketpolicy.go"},
 		played:  []string{"linux"}, users: []string{pfkeytest}},
 	"netbsd":     {folders: []string{"kernel/netbsd"}, played: []string{"netbsd"}, users: []string{pfkeytest}},
+	"openbsd":    {folders: []string{"kernel/openbsd"}, played: []string{"openbsd"}, users: []string{pfkeytest}},
 	"policyfile": {folders: []string{"internal/policyfile"}},
 	// What all kernels stand on.
 	"shared": {folders: []string{"internal/engine", "internal/ip"},
-		played: []string{"freebsd", "illumos", "linux", "netbsd"},
-		users:  []string{"./kernel", "./kernel/illumos", "./kernel/linux", pfkeytest}},
+		played: []string{"freebsd", "illumos", "linux", "netbsd", "openbsd"},
+		users:  []string{"./kernel", "./kernel/illumos", "./kernel/linux", "./kernel/openbsd", pfkeytest}},
 }
 
 const pfkeytest = "./pfkey/pfkeytest"
