@@ -8,6 +8,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel/openbsd"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -156,5 +157,34 @@ func TestWrongFlows(t *testing.T) {
 	want := engine.PolicyError{Index: 0, Template: -1, Why: "openbsd refuses it: EINVAL"}
 	if got, ok := err.(*engine.PolicyError); !ok || *got != want {
 		t.Errorf("%#v, want %#v", err, want)
+	}
+}
+
+// TestForbiddenBeforeLarval: of an SA that has no keys yet, and whose protocol is forbidden, the latter is told.
+func TestForbiddenBeforeLarval(t *testing.T) {
+	h := newHost(t)
+	h.flows("flow out from 192.0.2.1 to 192.0.2.2")
+	first := esp(me, peer, 0x1000)
+	h.add(first)
+	spi, err := h.c.GetSPI(t.Context(), pfkey.GetSPIParams{Type: wire.SATypeAH, Src: pfkey.Host(me),
+		Dst: pfkey.Host(peer), Min: 0x2000, Max: 0x2fff, Seq: pfkey.NoAcquire})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.link(first.SAID, authOnly(me, peer, spi).SAID)
+	h.k.SetSysctl("net.inet.ah.enable", 0)
+	if got := h.k.Output(0, udp(t, me, peer, 1)); got.Errno != wire.EHOSTUNREACH {
+		t.Errorf("%v", got.Errno)
+	}
+}
+
+// TestPortsOfSuite: between which ports an SA has its packets go in UDP.
+func TestPortsOfSuite(t *testing.T) {
+	h := newHost(t)
+	sa := esp(me, peer, 0x1000)
+	sa.Flags = wire.OpenBSDFlagXUDPEncap
+	_, _, got, err := openbsd.Suite(h.e.Dialect(), &sa)
+	if want := (ipsec.Ports{Src: 4500, Dst: 4500}); got != want || err != nil {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
