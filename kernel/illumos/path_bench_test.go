@@ -1,6 +1,7 @@
 package illumos_test
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hmac"
@@ -449,6 +450,69 @@ func BenchmarkRequestUnderGarbage(b *testing.B) {
 			b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
 			b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
 			b.ReportMetric(float64(sent.Load())/elapsed.Seconds(), "garbage/s")
+		})
+	}
+}
+
+// BenchmarkEvents is what the feed of events costs packets and requests: engines without a history, with one, with a
+// reader who follows and with one who has stopped to read. They take turns, 256 of a kind at a time, so that whatever
+// else the machine does meanwhile hits all of them; the medians are reported.
+func BenchmarkEvents(b *testing.B) {
+	const turn = 256
+	names := []string{"none", "kept", "reader", "stalled"}
+	begin := func(b *testing.B, variant int) *bench {
+		x := newBench(b)
+		if variant > 0 {
+			x.e.KeepEvents()
+		}
+		if variant > 1 {
+			r := x.e.Events(engine.EventOptions{})
+			b.Cleanup(r.Close)
+			if names[variant] == "reader" {
+				go func() { // ends with the reader
+					for more := true; more || r.Wait(context.Background()); {
+						_, more = r.Next(nil)
+					}
+				}()
+			}
+		}
+		return x
+	}
+	for kind, prepare := range map[string]func(*bench) func(i int){
+		"packet": func(x *bench) func(int) {
+			_, one := x.inboundPath(&protections[0], 64)
+			return one
+		},
+		"request": func(x *bench) func(int) {
+			d := wire.Illumos()
+			m := d.Finish(d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgFlush, SAType: wire.SATypeAH}))
+			return func(int) {
+				x.s.Send(m, privileged)
+				x.s.Recv(x.buf, 0)
+			}
+		},
+	} {
+		b.Run(kind, func(b *testing.B) {
+			var ways []func(int)
+			for v := range names {
+				ways = append(ways, prepare(begin(b, v)))
+			}
+			took := make([][]time.Duration, len(names))
+			n := 0
+			for b.Loop() {
+				for v, way := range ways {
+					start := time.Now()
+					for i := range turn {
+						way(n + i)
+					}
+					took[v] = append(took[v], time.Since(start))
+				}
+				n += turn
+			}
+			for v, name := range names {
+				slices.Sort(took[v])
+				b.ReportMetric(float64(took[v][len(took[v])/2])/turn, name+"-ns")
+			}
 		})
 	}
 }
