@@ -43,6 +43,8 @@ func brief(e *event.Event) string {
 	switch {
 	case e.Message != nil:
 		s += " " + e.Message.Name + " > " + e.Message.To
+	case e.SA != nil:
+		s += " " + e.SA.SPI + " " + e.SA.From + ">" + e.SA.To
 	case e.Packet != nil:
 		s += " " + e.Packet.Verdict + " " + e.Packet.SPI
 	case e.Errno != "":
@@ -98,8 +100,9 @@ func TestEvents(t *testing.T) {
 			t.Errorf("event %d: number %d, times %v and %v", i, e.N, e.Time, e.Real)
 		}
 	}
-	want := []string{"opened", "message GETSPI > kernel", "message GETSPI > program", "packet queued 0x1000", "clock",
-		"packet dropped 0x1000", "message ADD > kernel", "message ADD > program", "closed"}
+	want := []string{"opened", "message GETSPI > kernel", "sa 0x1000 >larval", "message GETSPI > program",
+		"packet queued 0x1000", "clock", "sa 0x1000 larval>dead", "packet dropped 0x1000", "message ADD > kernel",
+		"sa 0x2000 >mature", "message ADD > program", "closed"}
 	got := briefs(events)
 	for i, s := range got { // what expires is told to sockets or not, as the kernel likes
 		if s == "message EXPIRE > program" {

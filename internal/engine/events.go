@@ -12,6 +12,7 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/event"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
+	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
@@ -46,6 +47,11 @@ type record struct {
 
 	id      uint64
 	verdict packet.Verdict // Inner is a copy
+
+	sa    SAName
+	known bool // the SA was told of before, in the state was
+	was   sadb.State
+	state sadb.State
 
 	to time.Time
 }
@@ -225,6 +231,8 @@ func (r *EventReader) tell(rec *feed.Record[*record]) event.Event {
 		if len(v.data) > 0 {
 			ev.Message = r.tellMessage(v)
 		}
+	case event.SA:
+		ev.SA = r.tellSA(v)
 	case event.Packet:
 		ev.Packet = tellPacket(v)
 	case event.Clock:
@@ -256,6 +264,19 @@ func (r *EventReader) tellMessage(v *record) *event.MessageEvent {
 		}
 	}
 	return m
+}
+
+func (r *EventReader) tellSA(v *record) *event.SAEvent {
+	d := r.e.Dialect()
+	s := &event.SAEvent{Type: d.SATypeName(v.sa.typ()), SPI: event.HexSPI(v.sa.SPI), Dst: v.sa.Dst.String(),
+		To: d.StateName(wire.State(v.state))}
+	if v.sa.Src.IsValid() {
+		s.Src = v.sa.Src.String()
+	}
+	if v.known {
+		s.From = d.StateName(wire.State(v.was))
+	}
+	return s
 }
 
 func tellPacket(v *record) *event.PacketEvent {

@@ -73,7 +73,8 @@ var layers = map[string]layer{
 	"internal/spd": {own: []string{"internal/ip"}, not: noClock,
 		why: "selectors and matching are the same in every kernel"},
 	"internal/engine": {
-		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "kernel/status", "kernel/event", "internal/feed"},
+		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "kernel/status", "kernel/event", "internal/feed",
+			"internal/ip"},
 		why: "what all kernels share must not know one of them",
 	},
 	"kernel": {

@@ -16,6 +16,7 @@ const (
 	Message Type = "message" // a PF_KEY message: Message
 	Lost    Type = "lost"    // a message for which the queue of a socket had no room: Message, if there was one already
 	Refused Type = "refused" // the send before failed with Errno
+	SA      Type = "sa"      // an SA is there, or changes its state: SA
 	Packet  Type = "packet"  // a packet has a verdict, or waits: Packet
 	Clock   Type = "clock"   // a virtual clock moves from Time on: Clock
 	Missing Type = "missing" // events are not there: Missing
@@ -23,11 +24,11 @@ const (
 
 // Types lists the types in the order of the documentation.
 func Types() []Type {
-	return []Type{Opened, Closed, Message, Lost, Refused, Packet, Clock, Missing}
+	return []Type{Opened, Closed, Message, Lost, Refused, SA, Packet, Clock, Missing}
 }
 
 // An Event is one thing that has happened in an engine. Events have the order of their numbers: of what is said and
-// done to sockets that is the order in which it happened. A packet is on its way beside all that.
+// done to sockets and SAs that is the order in which it happened. A packet is on its way beside all that.
 type Event struct {
 	N    uint64    `json:"n"`    // its number, from 1; 0 where a reader was too slow
 	Time time.Time `json:"time"` // what the engine's clock showed
@@ -39,6 +40,7 @@ type Event struct {
 	Errno  string `json:"errno,omitempty"`  // what send failed with, by its name
 
 	Message *MessageEvent `json:"message,omitempty"`
+	SA      *SAEvent      `json:"sa,omitempty"`
 	Packet  *PacketEvent  `json:"packet,omitempty"`
 	Clock   *ClockEvent   `json:"clock,omitempty"`
 	Missing *MissingEvent `json:"missing,omitempty"`
@@ -62,6 +64,16 @@ type MessageEvent struct {
 	Line   string `json:"line"`             // all of it on one line, without keys
 	Data   string `json:"data"`             // its bytes, hexadecimal
 	Queued int    `json:"queued,omitempty"` // to a program: how many messages wait in the socket's queue, with this one
+}
+
+// SAEvent is a change of an SA.
+type SAEvent struct {
+	Type string `json:"type"` // as in a message, such as esp
+	SPI  string `json:"spi"`  // hexadecimal; 0x0: it has none yet
+	Src  string `json:"src,omitempty"`
+	Dst  string `json:"dst"`
+	From string `json:"from,omitempty"` // its state, such as larval; empty: the SA is new
+	To   string `json:"to"`
 }
 
 // PacketEvent is what became of a packet. One that waits has an event when it begins to, and one at the end.

@@ -11,7 +11,7 @@ type Filter struct {
 	Types    []Type   // an event of one of these types ...
 	Messages []string // ... or with a message of one of these names, such as GETSPI
 	Sockets  []uint64 // on one of these sockets
-	SPIs     []uint32 // about a message or a packet with one of these SPIs
+	SPIs     []uint32 // about an SA, a message or a packet with one of these SPIs
 }
 
 // Match says whether the filter takes e. It takes all that say that events are missing.
@@ -40,6 +40,8 @@ func (e *Event) spi() string {
 	switch {
 	case e.Message != nil:
 		return e.Message.SPI
+	case e.SA != nil:
+		return e.SA.SPI
 	case e.Packet != nil:
 		return e.Packet.SPI
 	}

@@ -440,6 +440,7 @@ func (k *Kernel) spoil(s *sa, linked bool) {
 	}
 	s.hardExpire = 1
 	s.Unlock()
+	k.tellState(s)
 	if linked {
 		k.dueAt(1)
 	} else {
@@ -467,6 +468,7 @@ func (k *Kernel) promote(s *sa, wasLarval bool, state sadb.State, r *request) {
 	}
 	due := earlier(earlier(s.hardExpire, s.softExpire), s.idleExpire)
 	s.Unlock()
+	k.tellState(s)
 	k.dueAt(due)
 	if s.has(flagNATTLoc) && s.in.isOutbound() {
 		k.dueAt(k.now())

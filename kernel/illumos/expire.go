@@ -59,6 +59,7 @@ func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 		s.hardExpire = now + s.p.tun(tunReapDelay)
 		k.dueAt(s.hardExpire)
 		s.Unlock()
+		k.tellState(s)
 		k.endHeld(held, dropLarvalTimeout)
 		k.tellExpired(s)
 		return true
@@ -66,6 +67,7 @@ func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 		s.BecomeLocked(sadb.Dying)
 		s.noteDueLocked(k, now)
 		s.Unlock()
+		k.tellState(s)
 		k.tellExpired(s)
 		return true
 	}
@@ -73,6 +75,7 @@ func (k *Kernel) ageSA(s *sa, now int64) (changed bool) {
 	s.noteDueLocked(k, now)
 	keepalive := s.keepaliveDueLocked(now)
 	s.Unlock()
+	k.tellState(s)
 	if tell {
 		k.tellExpired(s)
 	}
@@ -122,6 +125,7 @@ func (k *Kernel) agePartner(s *sa) {
 	if peer := s.peer(); peer != nil {
 		k.preserve(peer)
 		_, held := peer.Become(state) // its own limits stay: if they have passed, this very pass reaps it
+		k.tellState(peer)
 		k.endHeld(held, dropLarvalTimeout)
 		return
 	}
@@ -141,6 +145,7 @@ func (k *Kernel) agePartner(s *sa) {
 	}
 	pair.hardExpire = 1
 	pair.Unlock()
+	k.tellState(pair)
 	k.dueAt(1)
 	k.endHeld(held, dropLarvalTimeout)
 }
@@ -175,6 +180,7 @@ func (k *Kernel) reachLimit(s *sa, c charge, tell bool) {
 			s.BecomeLocked(sadb.Dying)
 		}
 		s.Unlock()
+		k.tellState(s)
 		k.endHeld(held, dropLarvalTimeout)
 		if tell {
 			k.tellExpired(s)

@@ -33,6 +33,7 @@ func (k *Kernel) getSPI(p *protocol, r *request) result {
 		return result{errno: wire.EEXIST}
 	}
 	k.dueAt(s.hardExpire)
+	k.tellState(s)
 
 	// The SPIRANGE becomes an SA extension where it stands. Replay, state, algorithms and flags are zero.
 	// Its length stays, even if it is no SA's.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -67,6 +68,7 @@ type sa struct {
 	dst      netip.Addr
 	in       *table // the table it is linked into, nil if none
 	link     [2]link
+	told     engine.Told
 	outbound bool // the table it is, or was last, linked into is an outbound one
 
 	placed    uint64        // when it was given its place in its bucket, see Kernel.placed
@@ -210,6 +212,13 @@ func (s *sa) forgetKeys() {
 	}
 }
 
+// tellState tells those who follow the events what state an SA is in.
+func (k *Kernel) tellState(s *sa) {
+	k.e.TellState(&s.told, s.State(), func() engine.SAName {
+		return engine.SAName{Type: s.p.satype, SPI: uint32(s.spi), Src: s.src, Dst: s.dst}
+	})
+}
+
 // bury makes an SA DEAD that is no longer linked, or never was.
 func (k *Kernel) bury(s *sa, c dropCause) {
 	k.e.Step("bury", nil)
@@ -218,6 +227,7 @@ func (k *Kernel) bury(s *sa, c dropCause) {
 	held := k.fault.DieLocked(&s.SA, !s.taking)
 	rest := s.takeKeptLocked()
 	s.Unlock()
+	k.tellState(s)
 	k.endHeld(rest.doomed, c)
 	k.endHeld(held, c)
 	if c == dropLarvalTimeout {

@@ -122,11 +122,12 @@ func (k *Kernel) wake(s *sa, to sadb.State) {
 		return
 	}
 	s.Lock()
-	defer s.Unlock()
 	if s.State() == stateIdle {
 		s.BecomeLocked(to)
 		s.idleExpire = k.now() + s.idleTime
 	}
+	s.Unlock()
+	k.tellState(s)
 }
 
 // activate makes an IDLE SA MATURE: this node takes it over, and the packets it kept go up in their order.
@@ -145,6 +146,7 @@ func (k *Kernel) activate(r *request, s, partner *sa) result {
 		}
 		rest := s.takeKeptLocked()
 		s.Unlock()
+		k.tellState(s)
 		if refuse := k.refuse; rest.idle.Len() != 0 {
 			k.e.After(func() {
 				for p := rest.idle.Pop(); p != nil; p = rest.idle.Pop() {

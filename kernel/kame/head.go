@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/ipsec"
 	"github.com/pfkeyd/pfkeyd/sadb"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -287,7 +288,16 @@ func (k *Kernel) Insert(s *SA, h *Head) bool {
 	t.mu.Unlock()
 	k.inbound.Insert(s.key(), s)
 	k.setTimer(s)
+	k.tellState(s)
 	return true
+}
+
+// tellState tells those who follow the events what state an SA is in.
+func (k *Kernel) tellState(s *SA) {
+	k.e.TellState(&s.told, s.State(), func() engine.SAName {
+		h := s.Head
+		return engine.SAName{Type: k.saTypeOf(h.Proto), SPI: s.SPI, Src: h.Src.Addr(), Dst: h.Dst.Addr()}
+	})
 }
 
 // Become moves an SA in the database to another state, there as the newest. protection is what packets use from now on,
@@ -302,6 +312,7 @@ func (k *Kernel) Become(s *SA, to sadb.State, protection *Protection) {
 	s.Head.lists[to].push(s)
 	k.db.mu.Unlock()
 	k.setTimer(s)
+	k.tellState(s)
 }
 
 // enter changes the state of an SA, and what packets use if that is new, at once.
@@ -344,12 +355,15 @@ func (k *Kernel) unlink(s *SA) {
 	k.timers.Stop(&s.timer)
 	delete(k.flagged, s) // there may be no pass for long, as in an engine whose clock stands still
 	k.enter(s, sadb.Dead, nil)
+	k.tellState(s)
 	k.e.After(s.forgetKeys)
 }
 
 // Replace puts a new SA with keys into the head of an old one, and ends that.
 func (k *Kernel) Replace(old, s *SA, suite *ipsec.Suite) wire.Errno {
+	s.told.Inherit(&old.told)
 	if errno := k.insertReady(s, old.Head, suite); errno != wire.OK { // first, so that packets always find one of them
+		old.told.Inherit(&s.told)
 		return errno
 	}
 	k.unlink(old)

@@ -34,6 +34,7 @@ type SA struct {
 	used    int64    // uptime of the first use or the last one, whichever the heir keeps; 0: never
 	watch   Deadline // what packets look at
 
+	told   engine.Told
 	number uint64 // the order of making
 	turn   int64  // the order of getting keys; 0: none yet; changed under heads.mu
 

@@ -1,6 +1,7 @@
 package openbsd
 
 import (
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -95,5 +96,13 @@ func (k *Kernel) insert(s *SA) bool {
 		return false
 	}
 	k.tdb.insert(s)
+	k.tellState(s)
 	return true
+}
+
+// tellState tells those who follow the events what state an SA is in.
+func (k *Kernel) tellState(s *SA) {
+	k.e.TellState(&s.told, s.State(), func() engine.SAName {
+		return engine.SAName{Type: k.typeOf(s.Proto), SPI: s.SPI, Src: s.Src, Dst: s.Dst}
+	})
 }

@@ -33,6 +33,7 @@ type SA struct {
 	Tap      uint32      // number of the enc(4) interface
 	Iface    *wire.Iface // sec(4) interface that it belongs to; nil: none
 	Added    int64       // Unix time
+	told     engine.Told
 
 	addTimers, useTimers struct{ hard, soft engine.Timer }
 

@@ -155,6 +155,7 @@ func (k *Kernel) kill(s *SA) bool {
 // overwritten.
 func (k *Kernel) end(s *SA) {
 	s.Become(sadb.Dead)
+	k.tellState(s)
 	for _, t := range []*engine.Timer{&s.addTimers.hard, &s.addTimers.soft, &s.useTimers.hard, &s.useTimers.soft} {
 		k.timers.Stop(t)
 	}

@@ -45,6 +45,8 @@ func (k *Kernel) complete(r *request, larval *SA) wire.Errno {
 	s.allocations = larval.allocations
 	s.protect()
 	k.tdb.replace(larval, s) // there are no more of them
+	s.told.Inherit(&larval.told)
+	k.tellState(s)
 	k.end(larval)
 	k.startTimers(s)
 	r.drop(wire.ExtKeyAuth, wire.ExtKeyEncrypt)

@@ -9,8 +9,8 @@ import (
 	"github.com/pfkeyd/pfkeyd/kernel/event"
 )
 
-// Events are what happens on a host, in order: PF_KEY messages both ways, sockets that come and go, packets and their
-// verdicts, moves of the clock. One goroutine uses them at a time.
+// Events are what happens on a host, in order: PF_KEY messages both ways, sockets that come and go, SAs that change
+// their state, packets and their verdicts, moves of the clock. One goroutine uses them at a time.
 type Events struct {
 	reader *engine.EventReader
 	got    []event.Event

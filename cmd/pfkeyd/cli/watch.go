@@ -40,8 +40,8 @@ func (e *env) watch() *cobra.Command {
 		Use:   "watch",
 		Short: "Show what happens in a running engine",
 		Long: `Watch prints one line for each thing that happens in a running engine: PF_KEY
-messages both ways, sockets that come and go, packets and what becomes of them,
-moves of the clock. First comes what has happened already, as far as the engine
+messages both ways, sockets that come and go, SAs that change their state, packets
+and what becomes of them, moves of the clock. First comes what has happened already, as far as the engine
 has it in its history. It ends on SIGINT or SIGTERM, when the engine ends, after
 --count events, or with --past, each with exit status 0.
 
@@ -253,6 +253,8 @@ func tell(e *event.Event) (who, what, colour string) {
 		return who, what, terminal.Red
 	case event.Refused:
 		return who, "send fails: " + e.Errno, terminal.Red
+	case event.SA:
+		return "sa " + e.SA.SPI, tellSA(e.SA), terminal.StateColour(e.SA.To)
 	case event.Packet:
 		return fmt.Sprintf("packet %d", e.Packet.ID), tellPacket(e.Packet), terminal.VerdictColour(e.Packet.Verdict)
 	case event.Clock:
@@ -266,6 +268,15 @@ func tell(e *event.Event) (who, what, colour string) {
 		return "missing", fmt.Sprintf("%s: %s", command.Count(int(e.Missing.Count), "event"), why), terminal.Yellow
 	}
 	return string(e.Type), "", ""
+}
+
+// tellSA is a change of an SA.
+func tellSA(s *event.SAEvent) string {
+	from := s.From
+	if from == "" {
+		from = "new"
+	}
+	return strings.Join(strings.Fields(fmt.Sprintf("%s > %s  %s %s > %s", from, s.To, s.Type, s.Src, s.Dst)), " ")
 }
 
 // tellPacket is a verdict, and the packet that it is about.

@@ -12,6 +12,7 @@ import (
 func (x *Transforms) GiveUp(seq uint32) {
 	if s := x.states.findAcquired(seq); s != nil {
 		s.Become(stateError)
+		x.tellState(s)
 		x.states.notLarval(s)
 		delete(x.states.bySeq, s.MsgSeq)
 	}

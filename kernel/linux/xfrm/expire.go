@@ -38,6 +38,9 @@ func (s *sa) checkLimitsLocked(now int64) (out outcome) {
 
 // reached acts on a limit: soft is told at once, hard by the SA's timer, which runs at once. The control lock is held.
 func (x *Transforms) reached(s *sa, out outcome) {
+	if s.linked() {
+		x.tellState(s)
+	}
 	switch {
 	case !s.linked():
 	case out.hard:
@@ -98,6 +101,7 @@ func (x *Transforms) look(s *sa, at time.Time) {
 		}
 	}
 	s.Unlock()
+	x.tellState(s)
 	if warn {
 		x.tellExpired(s, u, l, false)
 	}

@@ -76,5 +76,6 @@ func (x *Transforms) pickSPI(s *sa, least, most uint32) bool {
 		return false
 	}
 	x.states.giveSPI(s, pick)
+	x.tellState(s)
 	return true
 }

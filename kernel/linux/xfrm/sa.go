@@ -23,7 +23,8 @@ type sa struct {
 	// opener is what protects and opens packets, made for the first one; see transform.
 	opener atomic.Pointer[ipsec.Transform]
 
-	addTime, inserted int64  // seconds of the wall clock
+	addTime, inserted int64 // seconds of the wall clock
+	told              engine.Told
 	grown             uint32 // what stateTable.grown was when it was inserted
 
 	all   node // in the order of a DUMP

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
@@ -151,6 +152,17 @@ func (x *Transforms) insert(s *sa, first time.Duration) {
 	if timed(s.limits) {
 		x.setTimer(s, now.Add(first))
 	}
+	x.tellState(s)
+}
+
+// tellState tells those who follow the events what state an SA is in. One that has no SPI yet is an ACQUIRE.
+func (x *Transforms) tellState(s *sa) {
+	if s.SPI == 0 {
+		return
+	}
+	x.e.TellState(&s.told, min(s.State(), sadb.Dead), func() engine.SAName {
+		return engine.SAName{Proto: s.Proto, SPI: s.SPI, Src: s.Src, Dst: s.Dst}
+	})
 }
 
 // notLarval takes an SA out of those that wait for keys.
@@ -175,6 +187,7 @@ func (x *Transforms) remove(s *sa) bool {
 	}
 	t := &x.states
 	s.Become(sadb.Dead) // a LARVAL SA holds no packets here
+	x.tellState(s)
 	t.n--
 	t.buckets.remove(s)
 	t.all.remove(&s.all)

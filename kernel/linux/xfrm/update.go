@@ -29,6 +29,7 @@ func (x *Transforms) updateSA(s *sa) wire.Errno {
 	}
 	if old.State() == sadb.Larval {
 		// The new one first, so that packets always find one of them.
+		s.told.Inherit(&old.told)
 		x.insert(s, firstLook)
 		x.remove(old)
 		return wire.OK
@@ -48,6 +49,7 @@ func (x *Transforms) updateSA(s *sa) wire.Errno {
 		out = old.checkLimitsLocked(now.Unix())
 	}
 	old.Unlock()
+	x.tellState(old)
 	s.Become(sadb.Dead)
 	x.e.After(s.forgetKeys) // the result shows them
 	// The timer is set even if there is nothing for it to find, because a hard limit may have been reached just now.
