@@ -188,3 +188,21 @@ func TestPortsOfSuite(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// TestInputInDomain: a packet meets the SAs of the routing domain that it comes in at, and no others.
+func TestInputInDomain(t *testing.T) {
+	h := newHost(t)
+	h.k.AddRDomains(1)
+	if errno := h.k.EnterRDomain(root.PID, 1); errno != wire.OK {
+		t.Fatal(errno)
+	}
+	there := &host{t, h.e, h.k, client(t, h.e)} // its socket lives in the second domain
+	sa := esp(peer, me, 0x1000)
+	there.add(sa)
+	pkt := there.sealed(sa, udp(t, peer, me, 10), 1)
+	for domain, via := range []string{"", engine.ViaUpper} {
+		if got := h.k.Input(domain, pkt); got.Via != via {
+			t.Errorf("domain %d: %q, want %q", domain, got.Via, via)
+		}
+	}
+}

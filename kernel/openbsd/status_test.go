@@ -88,14 +88,14 @@ func TestStatusOfSockets(t *testing.T) {
 func TestStatusOfFlows(t *testing.T) {
 	h := newHost(t)
 	h.flows(`flow esp out proto udp from 10.0.0.0/8 to 10.1.0.0/16 port 53 local 192.0.2.1 peer 192.0.2.2 type require
-flow esp in from 10.9.0.0/16 to any type deny
+flow esp in proto tcp from 10.9.0.0/16 port 25 to any type deny
 flow ah out from 2001:db8:1::/48 to 2001:db8:2::/48 peer 2001:db8::2 type use
 flow esp out from any to 10.8.0.0/16 type bypass
 `)
 	now := h.e.Now()
 	h.out(wrap(t, netip.MustParseAddrPort("10.0.0.1:7"), netip.MustParseAddrPort("10.1.0.1:53"), nil))
 	want := []status.Policy{
-		{Direction: "in", Src: "10.9.0.0/16", Dst: "0.0.0.0/0", Action: "drop"},
+		{Direction: "in", Src: "10.9.0.0/16", Dst: "0.0.0.0/0", SrcPort: 25, Proto: 6, Action: "drop"},
 		{Direction: "out", Src: "0.0.0.0/0", Dst: "10.8.0.0/16", Action: "pass"},
 		{Direction: "out", Src: "10.0.0.0/8", Dst: "10.1.0.0/16", Proto: 17, DstPort: 53, Action: "ipsec",
 			Wants: []string{"esp local 192.0.2.1 peer 192.0.2.2 type require"}},
