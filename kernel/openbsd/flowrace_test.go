@@ -65,10 +65,11 @@ func TestPacketsBesideMessages(t *testing.T) {
 		}
 		s.Send(d.Finish(h.message(wire.MsgFlush, 0, 1)), root)
 	})
-	tell(func(pfkey.Socket) {
+	tell(func(pfkey.Socket) { // whose answers come among what everybody hears
 		for _, msg := range received(listener) {
 			if x, _ := d.Header(msg); x.Type == wire.MsgAcquire {
-				h.askPolicy(listener, x.Seq)
+				listener.Send(d.Finish(d.AppendWord(h.message(wire.OpenBSDMsgXAskPolicy, 0, 77), wire.OpenBSDExtXPolicy,
+					wire.Word{Value: uint32(x.Seq)})), root)
 			}
 		}
 	})
