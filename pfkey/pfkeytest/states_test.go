@@ -1,4 +1,4 @@
-package kernel_test
+package pfkeytest_test
 
 import (
 	"fmt"
