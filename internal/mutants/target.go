@@ -23,7 +23,8 @@ var targets = map[string]target{
 	// What all kernels stand on.
 	"shared": {folders: []string{"internal/engine", "internal/ip"},
 		played: []string{"freebsd", "illumos", "linux", "netbsd", "openbsd"},
-		users:  []string{"./kernel", "./kernel/illumos", "./kernel/linux", "./kernel/openbsd", pfkeytest}},
+		users: []string{"./internal/control", "./kernel", "./kernel/illumos", "./kernel/linux", "./kernel/openbsd",
+			pfkeytest}},
 }
 
 const pfkeytest = "./pfkey/pfkeytest"

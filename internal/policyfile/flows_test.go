@@ -45,6 +45,8 @@ esp flowtype=6 (dontacq),out src=192.0.2.1 dst=192.0.2.2 srcflow=192.0.2.1 srcma
 			`dstmask=ones,port:65535 protocol=17 (udp)
 esp flowtype=6 (dontacq),in src=192.0.2.1 dst=192.0.2.2 srcflow=10.0.0.1,port:53 srcmask=ones,port:65535 ` +
 			`dstflow=192.0.2.1 dstmask=ones protocol=17 (udp)`},
+		{"flow out to 2001:db8::1 from " + strings.Repeat("{ ", 16) + "::5, " + strings.Repeat("}", 16), `
+esp flowtype=3 (require),out dst=2001:db8::1 srcflow=::5 srcmask=ones dstflow=2001:db8::1 dstmask=ones`},
 		{"flow out to 2001:db8::1 from any", `
 esp flowtype=3 (require),out dst=2001:db8::1 srcflow=:: srcmask=:: dstflow=2001:db8::1 dstmask=ones`},
 		{"flow ipcomp in from 192.0.2.1 to 192.0.2.0/24 srcid 192.0.2.2", `
@@ -97,6 +99,8 @@ func TestIpsecFlowsErrors(t *testing.T) {
 		"flow" + rest + " type deny type":                `f:1:42: nothing may follow here: "type"`,
 		"flow" + rest + " type x":                        `f:1:37: want use, acquire, require, dontacq, deny or bypass: "x"`,
 		"flow from $a to ::1":                            `f:1:11: no such macro: "$a"`,
+		"$a from any":                                    `f:1:1: no such macro: "$a"`,
+		"flow from any to ::1 $a":                        `f:1:22: no such macro: "$a"`,
 		"flow from \"10.0.0.1 to ::1":                    `f:1:11: a text without its second quote: "\"10.0.0.1 to ::1"`,
 		"{ = 1":                                          `f:1:1: not a name of a macro: "{"`,
 		"a = \"{ b\"\nflow from $a to ::1":               `f:2:11: not an address, nor a net: "b"`,
