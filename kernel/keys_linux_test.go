@@ -209,7 +209,7 @@ func TestKeysAreForgotten(t *testing.T) {
 				t.Errorf("%d and %d copies are left of those in a DUMP that nobody reads", a, b)
 			}
 			var a, b int
-			for range 10 { // what packets could have used goes with the garbage, which another goroutine sees to
+			for range 100 { // what packets could have used goes with the garbage, which another goroutine sees to
 				runtime.GC()
 				runtime.Gosched()
 				if a, b = auth.count(t), encrypt.count(t); a+b == 0 {

@@ -464,17 +464,20 @@ func (t tester) run(ctx context.Context, m *mutant, o options) ([]byte, error) {
 	return cmd.CombinedOutput()
 }
 
-// try says by what a mutant was caught; empty if it survives.
-func (t tester) try(ctx context.Context, m *mutant, o options) string {
-	start := time.Now()
-	msg, err := t.run(ctx, m, o)
-	switch {
-	case err == nil:
-		return ""
-	case time.Since(start) >= o.patience:
-		return timeout
+// try says by what a mutant was caught; empty if it survives. What fails once, and not again, proves nothing.
+func (t tester) try(ctx context.Context, m *mutant, o options) (by string) {
+	for range 2 {
+		start := time.Now()
+		msg, err := t.run(ctx, m, o)
+		switch {
+		case err == nil:
+			return ""
+		case time.Since(start) >= o.patience:
+			return timeout
+		}
+		by = t.pkg + " " + firstFailure(string(msg))
 	}
-	return t.pkg + " " + firstFailure(string(msg))
+	return by
 }
 
 // tests runs the tests of the packages on each mutant until one fails.
