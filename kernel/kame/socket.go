@@ -67,7 +67,11 @@ const addressCost = 2
 
 // deliver puts a message into the socket's queue (key_sendup0, sbappendaddr); false if there is no room.
 func (c *client) deliver(p parcel) bool {
-	if c.deaf || !p.always && len(p.msg)+addressCost > c.space() {
+	switch {
+	case c.deaf:
+		return false
+	case !p.always && len(p.msg)+addressCost > c.space():
+		c.s.Lose()
 		return false
 	}
 	return c.s.DeliverAs(p.msg, p.memory, false)

@@ -10,6 +10,27 @@ import (
 	"github.com/pfkeyd/pfkeyd/wire"
 )
 
+// TestStatusOfLost: messages for which a socket has no room are counted as lost for it.
+func TestStatusOfLost(t *testing.T) {
+	onBoth(t, func(t *testing.T, h *machine) {
+		deaf, errno := h.e.Open(superuser, 3, 2)
+		if errno != wire.OK {
+			t.Fatal(errno)
+		}
+		defer deaf.Close()
+		for range 2000 { // each goes to everybody; on NetBSD until somebody has no room, which send() says
+			deaf.Send(h.bare(wire.MsgFlush, 0), superuser)
+		}
+		var lost uint64
+		for _, s := range h.e.Status(0).Sockets {
+			lost += s.Lost
+		}
+		if lost < 1000 {
+			t.Errorf("%d messages are lost", lost)
+		}
+	})
+}
+
 // TestStatusOfSAs: all that is told of SAs, of one that came in, one that goes out, and one without keys.
 func TestStatusOfSAs(t *testing.T) {
 	onBoth(t, func(t *testing.T, h *machine) {
