@@ -148,7 +148,7 @@ var layers = map[string]layer{
 	"pfkey/pfkeytest": {
 		own: []string{"wire", "packet", "ipsec", "sadb", "pfkey", "internal/engine", "kernel", "packetport",
 			"internal/control",
-			"launch", "hostile", "internal/ip", "internal/kernels", "internal/station"},
+			"launch", "hostile", "internal/ip", "internal/kernels", "internal/netns", "internal/station"},
 		why: "what it pulls in, every test that uses it pulls in",
 	},
 	"internal/conform": {
@@ -215,6 +215,7 @@ var layers = map[string]layer{
 	"internal/leak":      {why: "it looks at a process, whatever runs in it"},
 	"internal/files":     {why: "it opens what a user has named, whatever is in it"},
 	"internal/processes": {why: "it looks at processes, whatever runs in them"},
+	"internal/netns":     {third: []string{"golang.org/x/sys"}, why: "it makes places, whatever is done there"},
 	"internal/headers": {
 		own: []string{"wire"},
 		why: "what a C program may say stands in the tables of a dialect, and not in what an engine does",

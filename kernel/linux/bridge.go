@@ -112,7 +112,7 @@ func (b *Bridge) Hear() { b.transforms.Hear() }
 // Describe implements [engine.Kernel].
 func (b *Bridge) Describe(st *status.Engine, limit int) {
 	st.Counters = b.transforms.Counters()
-	r := report{st, limit, b.d, func(netip.Addr) bool { return false }}
+	r := report{st, limit, b.d, b.own()}
 	walk(b.transforms.Walk(transform.AnyProto, transform.Filter{}), func(s *transform.State) bool {
 		st.SACount++
 		r.state(s)
@@ -127,6 +127,12 @@ func (b *Bridge) Describe(st *status.Engine, limit int) {
 		r.policy(p)
 		return true
 	})
+}
+
+// own tells which addresses are the host's now. Netlink does not say whether an SA is for what comes in.
+func (b *Bridge) own() func(netip.Addr) bool {
+	addrs := b.transforms.Addrs()
+	return func(a netip.Addr) bool { return a.IsLoopback() || addrs[a] }
 }
 
 // Stop implements [engine.Kernel]: it leaves the host as it is.

@@ -34,6 +34,7 @@ type port struct {
 	raw      syscall.RawConn // of news
 	closed   bool
 	stat     *os.File // /proc/net/xfrm_stat of the namespace; nil where there is none
+	routes   int      // descriptor of a socket of NETLINK_ROUTE, which knows the addresses of the namespace
 	// Where answers and news are read, which come while the other is being looked at.
 	answerBuf, newsBuf []byte
 	stale              bool // answers to a request that was given up may be on the way
@@ -47,16 +48,22 @@ var errClosed = errors.New("netlink: closed")
 
 // open opens both sockets in the network namespace of the calling thread.
 func open() (*port, error) {
-	requests, err := socket(0)
+	requests, err := socket(0, unix.NETLINK_XFRM)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("netlink: this kernel has no XFRM netlink (CONFIG_XFRM_USER): %w", err)
 	}
-	news, err := socket(unix.SOCK_NONBLOCK)
+	news, err := socket(unix.SOCK_NONBLOCK, unix.NETLINK_XFRM)
 	if err != nil {
 		unix.Close(requests)
-		return nil, err
+		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	p := &port{requests: requests, news: os.NewFile(uintptr(news), "netlink"), newsFD: news,
+	routes, err := socket(0, unix.NETLINK_ROUTE)
+	if err != nil {
+		unix.Close(requests)
+		unix.Close(news)
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	p := &port{requests: requests, routes: routes, news: os.NewFile(uintptr(news), "netlink"), newsFD: news,
 		answerBuf: make([]byte, readBuffer), newsBuf: make([]byte, readBuffer)}
 	p.stat, _ = os.Open("/proc/thread-self/net/xfrm_stat")
 	if err = p.setUp(); err != nil {
@@ -66,12 +73,8 @@ func open() (*port, error) {
 	return p, nil
 }
 
-func socket(flags int) (int, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|flags, unix.NETLINK_XFRM)
-	if err != nil {
-		return -1, fmt.Errorf("netlink: this kernel has no XFRM netlink (CONFIG_XFRM_USER): %w", err)
-	}
-	return fd, nil
+func socket(flags, family int) (int, error) {
+	return unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|flags, family)
 }
 
 func (p *port) setUp() error {
@@ -79,9 +82,11 @@ func (p *port) setUp() error {
 	if p.raw, err = p.news.SyscallConn(); err != nil {
 		return err
 	}
-	timeout := unix.Timeval{Sec: answerTimeout}
-	if err := unix.SetsockoptTimeval(p.requests, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
-		return err
+	for _, fd := range []int{p.requests, p.routes} {
+		timeout := unix.Timeval{Sec: answerTimeout}
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
+			return err
+		}
 	}
 	// An error need not repeat the request, which may have keys in it.
 	_ = unix.SetsockoptInt(p.requests, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
@@ -101,6 +106,7 @@ func (p *port) close() {
 	}
 	p.closed = true
 	unix.Close(p.requests)
+	unix.Close(p.routes)
 	p.news.Close()
 	p.stat.Close()
 }
@@ -132,16 +138,21 @@ func (p *port) send(msg []byte) error {
 	}
 	if p.stale {
 		p.stale = false
-		for {
-			if _, _, err := unix.Recvfrom(p.requests, p.answerBuf, unix.MSG_DONTWAIT); err != nil && err != unix.EINTR {
-				break
-			}
-		}
+		p.drain(p.requests)
 	}
 	for {
 		_, err := unix.Write(p.requests, msg)
 		if err != unix.EINTR {
 			return err
+		}
+	}
+}
+
+// drain reads what waits in a socket, for nobody.
+func (p *port) drain(fd int) {
+	for {
+		if _, _, err := unix.Recvfrom(fd, p.answerBuf, unix.MSG_DONTWAIT); err != nil && err != unix.EINTR {
+			return
 		}
 	}
 }
@@ -162,6 +173,25 @@ func (p *port) answer() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// dumpRoutes asks NETLINK_ROUTE for a list, and hands over one datagram of it after the other until take says that it
+// is done. A datagram is valid until take returns.
+func (p *port) dumpRoutes(msg []byte, take func([]byte) (done bool, err error)) error {
+	if p.closed {
+		return errClosed
+	}
+	p.drain(p.routes) // of a list that was given up
+	_, err := unix.Write(p.routes, msg)
+	for done := false; err == nil && !done; {
+		var n int
+		if n, err = unix.Read(p.routes, p.answerBuf); err == unix.EINTR {
+			err = nil
+		} else if err == nil {
+			done, err = take(p.answerBuf[:n])
+		}
+	}
+	return err
 }
 
 // next reads one datagram of news; none, without an error, if there is no more. It is valid as that of answer is.

@@ -31,4 +31,8 @@ func (*port) answer() ([]byte, error) { return nil, errNone }
 func (*port) next() ([]byte, error)   { return nil, errNone }
 func (*port) wait() error             { return errNone }
 func (*port) acquires(bool) error     { return errNone }
-func number(error) int                { return 0 }
+func (*port) dumpRoutes([]byte, func([]byte) (bool, error)) error {
+	return errNone
+}
+
+func number(error) int { return 0 }
