@@ -28,6 +28,9 @@ type Options struct {
 	NoGate bool
 	// Own says that the engine administers this machine's own kernel; nil: that it emulates one.
 	Own *OwnKernel
+	// Enter, if set, is called on the thread that starts the program, which ends afterwards: what it changes of that
+	// thread, such as the network namespace, the program inherits. An error of it is that of [Start].
+	Enter func() error
 	// Remove are files and directories that are removed, with all that is in them, if this process is killed before the
 	// programs have ended. If it is not, they are left to it.
 	Remove []string

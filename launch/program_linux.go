@@ -75,6 +75,11 @@ func (p *Program) start(o Options) (err error) {
 	installed, guarded, done := make(chan int), make(chan error), make(chan error, 1)
 	go func() {
 		done <- onOwnThread(func() error {
+			if o.Enter != nil {
+				if err := o.Enter(); err != nil {
+					return err
+				}
+			}
 			// A filter belongs to the thread that installs it; what it starts inherits it.
 			listener, err := install(filter)
 			if err != nil {
