@@ -5,6 +5,7 @@ package kernels
 import (
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/kernel/freebsd"
@@ -107,8 +108,14 @@ func Lacks(e *engine.Engine) []string {
 }
 
 // SocketPolicy says what a program of PF_KEY wants for a socket of its own in the words of this machine's kernel, see
-// [linux.SocketPolicy].
-func SocketPolicy(value []byte, v6 bool) ([]byte, wire.Errno) { return linux.SocketPolicy(value, v6) }
+// [linux.SocketPolicy]. The error is an errno of Linux.
+func SocketPolicy(value []byte, v6 bool) ([]byte, error) {
+	policy, errno := linux.SocketPolicy(value, v6)
+	if errno != wire.OK {
+		return nil, syscall.Errno(wire.Linux().ErrnoNumber(errno))
+	}
+	return policy, nil
+}
 
 // New makes an engine that runs the kernel of that name. The error names what is wrong with the name or the options.
 func New(name string, o engine.Options) (*engine.Engine, error) {

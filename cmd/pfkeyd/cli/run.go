@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -172,20 +171,9 @@ func (f *runFlags) checkKernel(kernel string) error {
 		if f.launch.UDPEncap {
 			return command.Usagef("--udp-encap: kernel %s takes ESP out of UDP itself, and must hear of it", kernel)
 		}
-		f.launch.Own = ownKernel()
+		f.launch.Own = &launch.OwnKernel{SocketPolicy: kernels.SocketPolicy}
 	}
 	return f.checkHosted(kernel)
-}
-
-// ownKernel is this machine's kernel for programs that want policies for their own sockets.
-func ownKernel() *launch.OwnKernel {
-	return &launch.OwnKernel{SocketPolicy: func(value []byte, v6 bool) ([]byte, error) {
-		policy, errno := kernels.SocketPolicy(value, v6)
-		if errno != wire.OK {
-			return nil, syscall.Errno(wire.Linux().ErrnoNumber(errno))
-		}
-		return policy, nil
-	}}
 }
 
 // checkHosted says whether the kernel's messages can be those of programs of this machine.
