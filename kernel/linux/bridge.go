@@ -41,7 +41,8 @@ var bridgeTunables = [bridgeTunablesEnd]engine.Tunable{
 }
 
 // NewBridge makes the kernel of an engine, in the network namespace that the calling thread is in. It begins to listen
-// to the host when the first socket is opened. An error that wraps EPERM says that CAP_NET_ADMIN is missing.
+// to the host when the first socket is opened. An error that wraps EPERM says that CAP_NET_ADMIN is missing, one
+// that is [errors.ErrUnsupported] that there is no XFRM.
 func NewBridge(e *engine.Engine, o engine.Options) (*Bridge, error) {
 	switch {
 	case e.Virtual():

@@ -50,7 +50,7 @@ var errClosed = errors.New("netlink: closed")
 func open() (*port, error) {
 	requests, err := socket(0, unix.NETLINK_XFRM)
 	if err != nil {
-		return nil, fmt.Errorf("netlink: this kernel has no XFRM netlink (CONFIG_XFRM_USER): %w", err)
+		return nil, unsupported{fmt.Errorf("netlink: this kernel has no XFRM netlink (CONFIG_XFRM_USER): %w", err)}
 	}
 	news, err := socket(unix.SOCK_NONBLOCK, unix.NETLINK_XFRM)
 	if err != nil {

@@ -10,11 +10,11 @@ type port struct{}
 var (
 	errOverrun = errors.New("netlink: news has been lost")
 	errClosed  = errors.New("netlink: closed")
-	errNone    = errors.New("netlink: XFRM is Linux's; this system has none")
+	errNone    = unsupported{errors.New("netlink: XFRM is Linux's; this system has none")}
 )
 
 // errPermission is never seen.
-var errPermission = errNone
+var errPermission error = errNone
 
 func apart(f func()) { f() }
 

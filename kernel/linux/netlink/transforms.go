@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
@@ -36,7 +37,8 @@ type Options struct {
 }
 
 // New opens the transforms of the network namespace that the calling thread is in. The engine's kernel closes them.
-// An error that wraps EPERM says that CAP_NET_ADMIN is missing there. Serve says who is told; without it nothing may be
+// An error that wraps EPERM says that CAP_NET_ADMIN is missing there, and one that is [errors.ErrUnsupported] that
+// there is no XFRM. Serve says who is told; without it nothing may be
 // done.
 func New(e *engine.Engine, d *wire.Dialect, o Options) (*Transforms, error) {
 	p, err := open()
@@ -55,6 +57,14 @@ func New(e *engine.Engine, d *wire.Dialect, o Options) (*Transforms, error) {
 	}
 	return t, nil
 }
+
+// unsupported says that there is no XFRM.
+type unsupported struct{ error }
+
+func (e unsupported) Unwrap() error { return e.error }
+
+// Is implements [errors.Is].
+func (unsupported) Is(target error) bool { return target == errors.ErrUnsupported }
 
 // Serve says which key manager is told of everything from now on.
 func (t *Transforms) Serve(m transform.Manager) { t.manager = m }
