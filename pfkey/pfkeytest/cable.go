@@ -16,6 +16,9 @@ import (
 // is closed.
 func Cable(a, b *Host) {
 	a.t.Helper()
+	if a.mayNot("Cable", "the network") || b.mayNot("Cable", "the network") {
+		return
+	}
 	c := &cable{hosts: [2]*Host{a, b}, own: map[*packet.Packet]*Packet{}}
 	if a == b || !a.cable.CompareAndSwap(nil, c) {
 		a.t.Fatalf("a host can have one cable, to another host")

@@ -32,6 +32,22 @@
 // while the clock still moves, at a moment that is different in each run. So advance to just behind what shall happen,
 // wait for what the program does, and go on from there.
 //
+// # This machine's own kernel
+//
+// With Kernel("xfrm") the SAs, the policies and the packets are those of the Linux that the test runs on: the host is a
+// network namespace of its own, which PF_KEY messages reach by NETLINK_XFRM, and which ends with the test. Programs of
+// [Host.Start] are in that namespace. Nothing of the machine's own network is seen or touched.
+//
+//	host := pfkeytest.New(t, pfkeytest.Kernel("xfrm"))
+//	host.Start(t, exec.Command("iked", "-d"))
+//
+// It needs XFRM in the kernel, and CAP_SYS_ADMIN to make the namespace. Where there is none, the test is skipped with
+// the reason. Without root, run the tests in a user namespace: "unshare --user --map-root-user go test". Algorithms,
+// ESP and AH are there as far as the machine has them.
+//
+// Time and packets are the machine's. So [Host.Advance], [Host.Inject], [Host.InjectOutbound] and [Cable] fail the
+// test, and the options [Start], [Step] and [Fault] are refused. SPIs differ in each run.
+//
 // # Two hosts
 //
 // [Cable] connects two hosts: what one transmits arrives at the other, and their clocks move together.

@@ -2,6 +2,7 @@ package pfkeytest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/hostile"
 	"github.com/pfkeyd/pfkeyd/internal/engine"
+	"github.com/pfkeyd/pfkeyd/internal/kernels"
+	"github.com/pfkeyd/pfkeyd/internal/netns"
 	"github.com/pfkeyd/pfkeyd/kernel"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
@@ -30,7 +33,8 @@ type TB interface {
 	Output() io.Writer
 }
 
-// A Host is a machine whose kernel is emulated. It is safe for concurrent use.
+// A Host is a machine whose kernel is emulated, or a network namespace with this machine's own. It is safe for
+// concurrent use.
 type Host struct {
 	t        TB
 	face     *kernel.Engine
@@ -40,6 +44,7 @@ type Host struct {
 	log      *requestLog
 	patience time.Duration
 	options  engine.Options
+	ns       *netns.Namespace // nil: the kernel is emulated
 	seals    seals
 	cable    atomic.Pointer[cable] // nil: none
 	pids     atomic.Int32
@@ -54,10 +59,15 @@ type Host struct {
 	closed   bool
 }
 
-// New makes a host for a test, and closes it when the test ends. Wrong options fail the test.
+// New makes a host for a test, and closes it when the test ends. Wrong options fail the test. Where this machine's own
+// kernel cannot be had, a test that wants it is skipped with the reason.
 func New(t TB, options ...HostOption) *Host {
 	t.Helper()
 	h, err := newHost(t, options)
+	if absent, ok := errors.AsType[*absentError](err); ok {
+		t.Skipf("%v", absent)
+		return nil
+	}
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -96,22 +106,30 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 		}
 	}
 	c.engine.Rand = &random{source: rand.NewChaCha8(c.seed)}
-	face, err := kernel.New(c.kernel, kernel.Options(c.engine))
+	face, ns, err := boot(&c)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			face.Close()
+			if ns != nil {
+				ns.Close()
+			}
+		}
+	}()
 	for _, text := range c.policy {
-		if err := face.LoadPolicy(strings.NewReader(text), "policy"); err != nil {
+		if err = face.LoadPolicy(strings.NewReader(text), "policy"); err != nil {
 			return nil, fmt.Errorf("pfkeytest: %w", err)
 		}
 	}
 	e := engine.Of(face)
 	e.KeepEvents()
-	h := &Host{t: t, face: face, engine: e, sockets: e,
+	h := &Host{t: t, face: face, engine: e, sockets: e, ns: ns,
 		options: c.engine, patience: c.patience, seals: newSeals(c.seed)}
 	if c.liar != "" {
-		script, err := hostile.Parse(strings.NewReader(c.liar), e.Dialect())
-		if err != nil {
+		var script *hostile.Script
+		if script, err = hostile.Parse(strings.NewReader(c.liar), e.Dialect()); err != nil {
 			return nil, fmt.Errorf("pfkeytest: hostile script: %w", err)
 		}
 		h.liar = hostile.New(e, script)
@@ -121,6 +139,15 @@ func newHost(t TB, options []HostOption) (*Host, error) {
 	h.sockets = h.log
 	h.pids.Store(1000)
 	return h, nil
+}
+
+// boot makes the kernel.
+func boot(c *config) (*kernel.Engine, *netns.Namespace, error) {
+	if kernels.Own(c.kernel) {
+		return bootOwn(c)
+	}
+	face, err := kernel.New(c.kernel, kernel.Options(c.engine))
+	return face, nil, err
 }
 
 // random is a source that several goroutines may read.
@@ -174,6 +201,10 @@ func (h *Host) Now() time.Time { return h.engine.Now() }
 // queued, packets that waited too long are dropped. When it returns all of that has happened. A host on a [Cable] takes
 // the other one along.
 func (h *Host) Advance(d time.Duration) {
+	h.t.Helper()
+	if h.mayNot("Advance", "the time") {
+		return
+	}
 	if c := h.cable.Load(); c != nil {
 		c.advance(d)
 		return
@@ -185,6 +216,8 @@ func (h *Host) Advance(d time.Duration) {
 // returns the packet has a verdict or waits, as far as nothing else happens on the host at the same time. The host does
 // not keep data.
 func (h *Host) Inject(data []byte) *Packet {
+	h.t.Helper()
+	h.mayNot("Inject", "the way of packets")
 	p := h.packet(data)
 	h.engine.Inbound(&p.packet)
 	return p
@@ -193,6 +226,8 @@ func (h *Host) Inject(data []byte) *Packet {
 // InjectOutbound hands the host a plaintext IP datagram that it is to send ([UDP], [Ping] and [SYN] make some);
 // otherwise it is as Inject.
 func (h *Host) InjectOutbound(data []byte) *Packet {
+	h.t.Helper()
+	h.mayNot("InjectOutbound", "the way of packets")
 	p := h.packet(data)
 	h.engine.Outbound(&p.packet, "")
 	return p
@@ -225,6 +260,9 @@ func (h *Host) Close() {
 		closers[len(closers)-1-i]()
 	}
 	h.engine.Close()
+	if h.ns != nil {
+		h.ns.Close()
+	}
 	h.mu.Lock()
 	for _, r := range h.readers {
 		r.Close()

@@ -13,5 +13,5 @@ func TestMain(m *testing.M) {
 	if name := os.Getenv(programVariable); name != "" {
 		os.Exit(program(name))
 	}
-	os.Exit(leak.Run(m, "/pfkeytest.", "/pfkey.", "/launch.", "/station."))
+	os.Exit(leak.Run(m, "/pfkeytest.", "/pfkey.", "/launch.", "/station.", "/netlink.", "/netns."))
 }

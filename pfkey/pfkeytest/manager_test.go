@@ -26,6 +26,9 @@ func command(program string) *exec.Cmd {
 	return cmd
 }
 
+// morePrograms are those of other files.
+var morePrograms = map[string]func(*pfkey.Client) error{}
+
 // program is what it does then; its result is the exit status.
 func program(name string) int {
 	name, argument, _ := strings.Cut(name, " ")
@@ -35,6 +38,13 @@ func program(name string) int {
 		return 1
 	}
 	defer client.Close()
+	if run := morePrograms[name]; run != nil {
+		if err := run(client); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	switch name {
 	case "manage", "forget":
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)

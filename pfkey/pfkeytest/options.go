@@ -25,7 +25,8 @@ type config struct {
 	patience time.Duration
 }
 
-// Kernel chooses the emulated kernel by name; the default is illumos.
+// Kernel chooses the emulated kernel by name; the default is illumos. The name "xfrm" is this machine's own kernel, see
+// the package documentation.
 func Kernel(name string) HostOption {
 	return func(c *config) error {
 		c.kernel = name
@@ -33,7 +34,8 @@ func Kernel(name string) HostOption {
 	}
 }
 
-// Addr gives the host addresses of its own. Without it they are 192.0.2.1 and 2001:db8::1.
+// Addr gives the host addresses of its own. Without it they are 192.0.2.1 and 2001:db8::1. With this machine's own
+// kernel they are those of the interface lo, beside 127.0.0.1 and ::1.
 func Addr(addrs ...string) HostOption {
 	return func(c *config) error {
 		if !c.addrs {

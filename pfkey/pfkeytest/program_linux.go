@@ -46,7 +46,8 @@ var programs atomic.Uint64
 //
 // What the program writes appears in the log of t, line by line, unless cmd says where it goes. PFKEY_ENGINE is set in
 // its environment. On a kernel of the BSDs its sockets are hosted ones, as with "pfkeyd run --hosted": the program was
-// compiled on this machine, and has this machine's socket addresses in its messages.
+// compiled on this machine, and has this machine's socket addresses in its messages. On this machine's own kernel it
+// runs in the network namespace of the host.
 //
 // When t ends, the program is ended with everything that it has started: its first process by SIGTERM, then whoever is
 // left by SIGTERM, and by SIGKILL who does not go.
@@ -135,6 +136,9 @@ func (h *Host) start(t TB, name string, cmd *exec.Cmd, o launch.Options) (_ *Pro
 		}
 		defer theirs.Close()
 		cmd.Stdin = theirs
+	}
+	if err := h.ownProgram(&o); err != nil {
+		return nil, err
 	}
 	program, err := launch.Start(cmd, o)
 	if err != nil {
