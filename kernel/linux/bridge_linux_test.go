@@ -1,17 +1,25 @@
 package linux_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/netns"
 	"github.com/pfkeyd/pfkeyd/kernel/linux"
+	"github.com/pfkeyd/pfkeyd/kernel/linux/netlink"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/wire"
 )
@@ -110,5 +118,106 @@ func TestBridgeDirections(t *testing.T) {
 	want["192.0.2.2"] = "inbound"
 	if diff := cmp.Diff(want, directions()); diff != "" {
 		t.Errorf("with one more address (-want +got)\n%s", diff)
+	}
+}
+
+// aeads are the algorithms of -o aead=1, with the length of their salts.
+var aeads = map[wire.AlgID]int{wire.EncAESCCM8: 3, wire.EncAESCCM12: 3, wire.EncAESCCM16: 3, wire.EncAESGCM8: 4,
+	wire.EncAESGCM12: 4, wire.EncAESGCM16: 4, wire.EncNullAESGMAC: 4}
+
+// With aead=1 REGISTER offers what the host has of AEADs, and what it offers can be added with every length of key
+// (RFC 4106, RFC 4309, RFC 4543); others are the host's to refuse. Without it they are neither offered, taken nor shown.
+func TestBridgeAEAD(t *testing.T) {
+	b := newBridge(t, map[string]string{"aead": "1"}, "192.0.2.1")
+	host, err := netlink.Look()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := &bridge{Engine: b.engine(t, nil), ns: b.ns}
+	plain.client = plain.newClient(t)
+	offered := func(c *pfkey.Client) (ids []wire.AlgID) {
+		got, err := c.Register(t.Context(), wire.SATypeESP)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range got.Encrypt {
+			if _, ok := aeads[a.ID]; ok {
+				ids = append(ids, a.ID)
+			}
+		}
+		return ids
+	}
+	have := offered(b.client)
+	if diff := cmp.Diff(host.AEAD, have, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("offered (-host +REGISTER)\n%s", diff)
+	}
+	if ids := offered(plain.client); ids != nil {
+		t.Errorf("without aead=1 %v are offered", ids)
+	}
+	sa := pfkey.SA{SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: 0x1000,
+		Src: pfkey.Host(netip.MustParseAddr("192.0.2.2")), Dst: pfkey.Host(netip.MustParseAddr("192.0.2.1"))}}
+	key := []byte("0123456789abcdef0123456789abcdefSALT!")
+	for id, salt := range aeads {
+		sa.Encrypt = id
+		for n := 1; n <= 37; n++ {
+			sa.SPI++
+			sa.EncryptKey = pfkey.NewKey(key[:n])
+			want := unix.EINVAL
+			switch size := n - salt; {
+			case !slices.Contains(have, id):
+				want = unix.ENOSYS
+			case !host.ESP:
+				want = unix.EPROTONOSUPPORT
+			case size == 16 || size == 24 || size == 32:
+				want = 0
+			}
+			err := b.client.Add(t.Context(), sa, 0)
+			if want == 0 && err != nil || want != 0 && !errors.Is(err, want) {
+				t.Errorf("algorithm %d, key of %d bytes: %v, want %v", id, n, err, want)
+			}
+			if err := plain.client.Update(t.Context(), sa, 0); !errors.Is(err, unix.ENOSYS) {
+				t.Errorf("algorithm %d without aead=1: %v", id, err)
+			}
+			if want != 0 {
+				continue
+			}
+			got, err := b.client.Get(t.Context(), sa.SAID)
+			if err != nil || got.Encrypt != id || !bytes.Equal(got.EncryptKey.Data, key[:n]) ||
+				got.State != wire.StateMature {
+				t.Errorf("algorithm %d, key of %d bytes: %v, shown as %+v", id, n, err, got)
+			}
+			got, err = plain.client.Get(t.Context(), sa.SAID)
+			if err != nil || got.Encrypt != 0 || len(got.EncryptKey.Data) != 0 || got.State != wire.StateMature {
+				t.Errorf("algorithm %d without aead=1: %v, shown as %+v", id, err, got)
+			}
+		}
+	}
+}
+
+// With sha256=128 the host truncates HMAC-SHA-256 as RFC 4868 has it, otherwise as AF_KEY does.
+func TestBridgeSHA256(t *testing.T) {
+	host, err := netlink.Look()
+	if err != nil || !host.AH {
+		t.Skip("no AH: ", err)
+	}
+	for _, bits := range []string{"96", "128"} {
+		b := newBridge(t, map[string]string{"sha256": bits})
+		sa := pfkey.SA{SAID: pfkey.SAID{Type: wire.SATypeAH, SPI: 0x1000,
+			Src: pfkey.Host(netip.MustParseAddr("192.0.2.2")), Dst: pfkey.Host(netip.MustParseAddr("192.0.2.1"))},
+			Auth: wire.AuthSHA256HMAC, AuthKey: pfkey.NewKey(make([]byte, 32))}
+		if err := b.client.Add(t.Context(), sa, 0); err != nil {
+			t.Fatal(err)
+		}
+		err := b.ns.Do(func() error {
+			out, err := exec.Command("ip", "xfrm", "state").CombinedOutput()
+			if want := fmt.Sprintf("auth-trunc hmac(sha256) 0x%064d %s\n", 0, bits); err == nil &&
+				!strings.Contains(string(out), want) {
+				t.Errorf("there is no %q in %s", want, out)
+			}
+			return err
+		})
+		if err != nil {
+			t.Skip(err)
+		}
 	}
 }

@@ -2,10 +2,12 @@ package netlink_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -311,4 +313,93 @@ func FuzzNews(f *testing.F) {
 			}
 		}
 	})
+}
+
+// An algorithm that authenticates as well is one attribute: its name, the size of its key with the salt, that of its
+// ICV, and the key.
+func TestAEADBytes(t *testing.T) {
+	for id, want := range map[wire.AlgID]struct {
+		name string
+		icv  uint32 // bits
+	}{
+		wire.EncAESCCM8: {"rfc4309(ccm(aes))", 64}, wire.EncAESCCM12: {"rfc4309(ccm(aes))", 96},
+		wire.EncAESCCM16: {"rfc4309(ccm(aes))", 128},
+		wire.EncAESGCM8:  {"rfc4106(gcm(aes))", 64}, wire.EncAESGCM12: {"rfc4106(gcm(aes))", 96},
+		wire.EncAESGCM16:    {"rfc4106(gcm(aes))", 128},
+		wire.EncNullAESGMAC: {"rfc4543(gcm(aes))", 128},
+	} {
+		s := transform.State{Limits: transform.NoLimits, Config: transform.Config{Proto: 50, SPI: 7,
+			Src: addr("192.0.2.1"), Dst: addr("192.0.2.2"), Encrypt: id, EncryptBits: 152, Keys: upTo(1, 19)}}
+		b := little.AppendState(nil, &s, false, by(1))
+		a := []byte{4 + 64 + 8 + 19, 0, 18, 0} // XFRMA_ALG_AEAD
+		a = append(append(a, want.name...), make([]byte, 64-len(want.name))...)
+		a = binary.LittleEndian.AppendUint32(a, 152)
+		a = binary.LittleEndian.AppendUint32(a, want.icv)
+		a = append(append(a, upTo(1, 19)...), 0)
+		if got := b[attributes:]; !bytes.Equal(got, a) {
+			t.Errorf("algorithm %d:\n%x, want\n%x", id, got, a)
+		}
+		for _, shown := range []bool{true, false} {
+			c := little
+			c.AEAD = shown
+			n, err := news(c, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := n.State, transform.Config{Encrypt: id, EncryptBits: 152, Keys: upTo(1, 19)}
+			if !shown {
+				want = transform.Config{}
+			}
+			if got.Encrypt != want.Encrypt || got.EncryptBits != want.EncryptBits || !bytes.Equal(got.Keys, want.Keys) ||
+				got.Phase != sadb.Mature {
+				t.Errorf("algorithm %d, shown %v: %+v", id, shown, got)
+			}
+		}
+	}
+}
+
+// HMAC-SHA-256 says how long its ICV is only when that is not AF_KEY's.
+func TestSHA256Bytes(t *testing.T) {
+	s := transform.State{Limits: transform.NoLimits, Config: transform.Config{Proto: 51, SPI: 7,
+		Src: addr("192.0.2.1"), Dst: addr("192.0.2.2"), Auth: wire.AuthSHA256HMAC, AuthBits: 16, Keys: upTo(1, 2)}}
+	name := append([]byte("hmac(sha256)"), make([]byte, 64-12)...)
+	for bits, want := range map[uint32][]byte{
+		0:   slices.Concat([]byte{4 + 64 + 4 + 2, 0, 1, 0}, name, []byte{16, 0, 0, 0, 1, 2, 0, 0}),
+		128: slices.Concat([]byte{4 + 64 + 8 + 2, 0, 20, 0}, name, []byte{16, 0, 0, 0, 128, 0, 0, 0, 1, 2, 0, 0}),
+	} {
+		c := little
+		c.SHA256Bits = bits
+		if got := c.AppendState(nil, &s, false, by(1))[attributes:]; !bytes.Equal(got, want) {
+			t.Errorf("%d bits:\n%x, want\n%x", bits, got, want)
+		}
+	}
+}
+
+// A foreign AEAD of which PF_KEY has no number, or not with that ICV, is an SA with keys of which nothing is told.
+func TestForeignAEAD(t *testing.T) {
+	b := recorded(t)["add-aead-esn"]
+	c := little
+	c.AEAD = true
+	n, err := news(c, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.State.Encrypt != wire.EncAESGCM16 || n.State.EncryptBits != 160 || len(n.State.Keys) != 20 ||
+		n.State.Phase != sadb.Mature || n.State.Replay != 0 {
+		t.Errorf("asked for: %+v", n.State)
+	}
+	for old, other := range map[string]string{"rfc4106(gcm(aes))": "rfc7539esp(chac",
+		"\xa0\x00\x00\x00\x80\x00\x00\x00": "\xa0\x00\x00\x00\x20\x00\x00\x00"} {
+		changed := bytes.Replace(b, []byte(old), append([]byte(other), make([]byte, len(old)-len(other))...), 1)
+		if bytes.Equal(changed, b) {
+			t.Fatalf("%q is not there", old)
+		}
+		n, err := news(c, changed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n.State.Encrypt != 0 || n.State.EncryptBits != 0 || len(n.State.Keys) != 0 || n.State.Phase != sadb.Mature {
+			t.Errorf("%q: %+v", other, n.State)
+		}
+	}
 }
