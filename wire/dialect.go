@@ -25,10 +25,11 @@ type tables struct {
 	modes                        *numbers[Mode]
 	states, flags, diags, idents []name
 
-	exts   []extRow
-	extOf  []*extRow // by type
-	extAt  []ExtType // by number: its symbol, for the walk
-	errnos *errnoTable
+	exts      []extRow
+	extOf     []*extRow        // by type
+	extNumber [extTypes]uint16 // by type; noExtNumber where the dialect does not have it
+	extAt     []ExtType        // by number: its symbol, for the walk
+	errnos    *errnoTable
 
 	sockaddrIn6     int  // size of a sockaddr_in6
 	spiRangeNetwork bool // SPIRANGE is in network order
@@ -58,10 +59,14 @@ func newDialect(d Dialect, t tables) *Dialect {
 	for n := range t.extAt {
 		t.extAt[n] = nobodysExt(uint16(n))
 	}
+	for n := range t.extNumber {
+		t.extNumber[n] = noExtNumber
+	}
+	t.extNumber[ExtReserved] = uint16(ExtReserved)
 	for i := range t.exts {
 		r := &t.exts[i]
 		// the last row of a type wins; the others are aliases for ExtByName
-		t.extOf[r.typ], t.extAt[r.number] = r, r.typ
+		t.extOf[r.typ], t.extNumber[r.typ], t.extAt[r.number] = r, r.number, r.typ
 	}
 	if t.request.len == 0 {
 		t.request = shortRequest

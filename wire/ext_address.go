@@ -24,17 +24,17 @@ type Address struct {
 func (d *Dialect) AppendAddress(b []byte, t ExtType, v Address) []byte {
 	sa := v.sockaddr()
 	size := pad8(d.sockaddrLen(sa))
-	if d.t.plainAddress && !sa.Addr.IsValid() {
-		size = 0
+	if d.t.plainAddress {
+		if v.Proto, v.PrefixLen = 0, 0; !sa.Addr.IsValid() {
+			size = 0
+		}
 	}
 	b, p := d.newExt(b, t, addressLen+size)
-	if !d.t.plainAddress {
-		p[4], p[5] = v.Proto, v.PrefixLen
+	p[4], p[5] = v.Proto, v.PrefixLen
+	d.put16(p[6:], v.Reserved)
+	if size > 0 {
+		d.putSockaddr(p[addressLen:], &sa)
 	}
-	if d.put16(p[6:], v.Reserved); size == 0 {
-		return b
-	}
-	d.putSockaddr(p[addressLen:], sa)
 	return b
 }
 

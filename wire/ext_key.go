@@ -17,13 +17,15 @@ type Key struct {
 }
 
 // AppendKey appends a key extension of type t to b: 8 bytes, all of v.Data, zeros up to a word. Data may be longer than
-// Bits says, as illumos answers keys with a salt behind them; room without bytes is made by zeros in Data.
+// Bits says, as illumos answers keys with a salt behind them; room without bytes is made by zeros in Data. What the
+// length of an extension cannot say is cut off.
 func (d *Dialect) AppendKey(b []byte, t ExtType, v Key) []byte {
-	start := len(b)
-	b, p := d.newExt(b, t, keyLen)
+	data := v.Data[:min(len(v.Data), MaxLen-keyLen)]
+	b, p := d.newExt(b, t, keyLen+pad8(len(data)))
 	d.put16(p[4:], v.Bits)
 	d.put16(p[6:], v.Reserved)
-	return d.endExt(append(b, v.Data...), start)
+	copy(p[keyLen:], data)
+	return b
 }
 
 // ParseKey reads a key extension of any type. ErrShort means that it ends before Bits say, the other fields are right

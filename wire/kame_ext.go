@@ -108,7 +108,7 @@ func (d *Dialect) appendPair(b []byte, src, dst Sockaddr) []byte {
 	for _, a := range [2]Sockaddr{src, dst} {
 		var p []byte
 		b, p = grow(b, d.sockaddrLen(a))
-		d.putSockaddr(p, a)
+		d.putSockaddr(p, &a)
 	}
 	return b
 }

@@ -91,13 +91,11 @@ func nobodysExt(n uint16) ExtType {
 
 // ExtNumber is the number of an extension type; 65535 and false if the dialect does not have it.
 func (d *Dialect) ExtNumber(t ExtType) (uint16, bool) {
-	if t >= extTypes || t == ExtReserved {
+	if t >= extTypes {
 		return uint16(t), true
 	}
-	if r := d.ext(t); r != nil {
-		return r.number, true
-	}
-	return 0xffff, false
+	n := d.t.extNumber[t]
+	return n, n != noExtNumber
 }
 
 // SATypeName is the name of an SA type in lower case, such as esp, or unknown(0x2a).

@@ -30,8 +30,8 @@ func (d *Dialect) sockaddrLen(v Sockaddr) int {
 }
 
 // putSockaddr writes v over zeroed bytes. An invalid address leaves them zero, the length byte of a BSD excepted.
-func (d *Dialect) putSockaddr(p []byte, v Sockaddr) {
-	n := d.sockaddrLen(v)
+func (d *Dialect) putSockaddr(p []byte, v *Sockaddr) {
+	n := d.sockaddrLen(*v)
 	var family uint16
 	switch {
 	case v.Addr.Is4():

@@ -15,9 +15,10 @@ import (
 // should stand, noNumber does, which means nothing to any kernel, and an extension has a mark that no kernel takes
 // ([Dialect.Lacks]).
 const (
-	unnamed    = 0x100
-	unnamedExt = 0x10000 // the same for extension types
-	noNumber   = 0xff
+	unnamed     = 0x100
+	unnamedExt  = 0x10000 // the same for extension types
+	noNumber    = 0xff
+	noExtNumber = 0xffff
 )
 
 // row is a symbol in the table of a family: the number that it has there, and its name.
@@ -30,22 +31,22 @@ type row[S ~uint16] struct {
 // numbers is how a dialect numbers one kind of symbols.
 type numbers[S ~uint16] struct {
 	rows   []row[S]
-	symbol [unnamed]S      // by number
-	number [unnamed]uint16 // by symbol; unnamed where the dialect does not have it
+	symbol [unnamed]S         // by number
+	number [2 * unnamed]uint8 // by symbol; noNumber where the dialect does not have it
 }
 
 // numbered makes the numbers of a dialect out of the tables of families. all are the tables of all dialects.
 func numbered[S ~uint16](all [][]row[S], tables ...[]row[S]) *numbers[S] {
 	t := new(numbers[S])
 	for n := range t.symbol {
-		t.symbol[n], t.number[n] = S(n), uint16(n)
+		t.symbol[n], t.number[n], t.number[n+unnamed] = S(n), uint8(n), uint8(n)
 	}
 	for _, r := range slices.Concat(all...) {
-		t.symbol[r.symbol], t.number[r.symbol] = r.symbol+unnamed, unnamed
+		t.symbol[r.symbol], t.number[r.symbol] = r.symbol+unnamed, noNumber
 	}
 	t.rows = slices.Concat(tables...)
 	for _, r := range t.rows {
-		t.symbol[r.number], t.number[r.symbol] = r.symbol, uint16(r.number)
+		t.symbol[r.number], t.number[r.symbol] = r.symbol, r.number
 	}
 	return t
 }
@@ -55,17 +56,12 @@ func (t *numbers[S]) of(n uint8) S { return t.symbol[n] }
 
 // numberOf is the number of a symbol: noNumber and false if there is none.
 func (t *numbers[S]) numberOf(s S) (uint8, bool) {
-	if s >= unnamed {
-		return uint8(s), true
-	}
-	if n := t.number[s]; n != unnamed {
-		return uint8(n), true
-	}
-	return noNumber, false
+	n := t.write(s)
+	return n, n != noNumber || uint8(s) == noNumber
 }
 
 // write is the number of a symbol, noNumber if there is none.
-func (t *numbers[S]) write(s S) uint8 { n, _ := t.numberOf(s); return n }
+func (t *numbers[S]) write(s S) uint8 { return t.number[s&(2*unnamed-1)] }
 
 // symbolName finds the name of a symbol in the tables of families; unknown(0x2a) for none.
 func symbolName[S ~uint16](s S, tables ...[]row[S]) string {
