@@ -16,7 +16,7 @@ BYTES     = ./wire/... ./packet/... ./internal/ip/... ./ipsec/... ./sadb/... ./i
 # Options of make mutants, such as MUTANTS='-sample 200 -seed 7' or MUTANTS='-ops all'.
 MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.
-GOLDEN    = ./wire ./internal/conform
+GOLDEN    = ./wire ./internal/conform ./internal/conform/fidelity
 
 .PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden proof mutants man demo clean
 

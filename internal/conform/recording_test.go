@@ -156,7 +156,11 @@ func TestManifest(t *testing.T) {
 		for _, f := range files {
 			lines = append(lines, manifestLine(t, f))
 		}
-		want := strings.Split(strings.TrimSpace(string(manifest)), "\n")[1:]
+		want := strings.Split(strings.TrimSpace(string(manifest)), "\n")
+		if !strings.HasPrefix(want[1], "# answers: ") {
+			t.Errorf("%s: it does not say who answered", dir)
+		}
+		want = want[2:]
 		if d := cmp.Diff(want, lines); d != "" {
 			t.Errorf("%s (-manifest +files):\n%s", dir, d)
 		}

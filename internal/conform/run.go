@@ -63,6 +63,8 @@ type Result struct {
 	// how often a live kernel was asked until it passed, if more than once
 	Tries       int          `json:"tries,omitempty"`
 	Differences []Difference `json:"differences,omitempty"`
+	// With Deviations: what differs from the recording as it stands.
+	Deviating []Difference `json:"-"`
 
 	steps int
 	err   error // what kept it from being played
@@ -316,14 +318,14 @@ func scenario(ctx context.Context, t Target, k *Kernel, sc *Scenario, c *Config)
 		if r.Deviations != nil {
 			// If neither fits, the nearer one is the better report.
 			if diff := judge(amended); len(diff) < len(r.Differences) || len(diff) == 0 {
-				r.Differences = diff
+				r.Deviating, r.Differences = r.Differences, diff
 			}
 		}
 	}
 	if len(r.Differences) == 0 {
 		r.Status = Passed
 	} else {
-		r.Deviations = nil
+		r.Deviations, r.Deviating = nil, nil
 	}
 	return r
 }

@@ -177,6 +177,10 @@ var layers = map[string]layer{
 		own: []string{"wire", "pfkey", "internal/conform"},
 		why: "it plays one conversation on several kernels, whichever they are",
 	},
+	"internal/conform/fidelity": {
+		own: []string{"wire", "internal/conform", "internal/terminal", "testdata"},
+		why: "it counts what recordings show, whichever kernel it was that was recorded",
+	},
 	"internal/conform/kernels": {own: []string{"pfkey", "internal/conform"}, why: "it is a table"},
 	"launch": {
 		own: []string{"pfkey", "internal/door", "internal/processes"}, third: []string{"golang.org/x/sys"},

@@ -80,6 +80,44 @@ func lastLines(s string, n int) []string {
 	return all[max(0, len(all)-n):]
 }
 
+// conform --report counts what conform plays.
+func TestConformReport(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := write(t, dir, "good.jsonl", passes), write(t, dir, "bad.jsonl", fails+passes)
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		code   int
+		stdout []string
+		stderr string
+	}{
+		{"passes", []string{good}, 0, []string{"| good.jsonl |      1 |       - |    - | not said     |",
+			"| FLUSH             |    1 |     1 |      - |    - |     - |        - |     - |",
+			"In none of these: GETSPI, "}, ""},
+		{"fails", []string{bad}, 1, []string{
+			"| FLUSH             |    2 |     2 |      - |    - |     - |        - |     1 |"}, "1 recording failed"},
+		{"JSON", []string{bad, "--json"}, 1, []string{`"failing":["t/fails"]`}, "1 recording failed"},
+		{"built in", []string{"--kernel", "openbsd"}, 0, []string{"OpenBSD-current of 2026-08-19", "`timeout-panic`"},
+			""},
+		{"nothing matches", []string{good, "--run", "zebra"}, 2, nil, `no scenario of illumos matches "zebra"`},
+		{"no such file", []string{filepath.Join(dir, "nowhere.jsonl")}, 2, nil, "nowhere.jsonl: no such file"},
+		{"not emulated", []string{"--kernel", "darwin"}, 2, nil, "darwin is not emulated yet"},
+		{"beside --compare", []string{"--compare", "illumos,linux", good}, 2, nil, "--compare and --report"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, stdout, stderr := run(t, append([]string{"conform", "--report"}, tt.args...)...)
+			if code != tt.code || !strings.Contains(stderr, tt.stderr) || tt.stderr == "" && stderr != "" {
+				t.Errorf("exit %d, want %d: %s", code, tt.code, stderr)
+			}
+			for _, want := range tt.stdout {
+				if !strings.Contains(stdout, want) {
+					t.Errorf("lacks %q:\n%s", want, stdout)
+				}
+			}
+		})
+	}
+}
+
 // What conform prints, and its exit code.
 func TestConform(t *testing.T) {
 	dir := t.TempDir()
