@@ -42,7 +42,7 @@ Without a command it does what "serve" does.`,
 	f.flags(root)
 	f.ready.register(root)
 	e.colour.Register(root)
-	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.watch(), e.clock(), e.conform(), e.record(),
-		e.headers(), command.Man())
+	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.watch(), e.live(), e.clock(), e.conform(),
+		e.record(), e.headers(), command.Man())
 	return root
 }
