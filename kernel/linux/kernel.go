@@ -91,6 +91,9 @@ func (k *Kernel) AddOutputPolicy(o OutputPolicy) pfkey.Errno { return k.transfor
 // Encap makes a UDP socket whose option UDP_ENCAP is kind, see [xfrm.Transforms.Encap].
 func (k *Kernel) Encap(at netip.AddrPort, kind int) pfkey.Errno { return k.transforms.Encap(at, kind) }
 
+// LimitCPIs has the kernel refuse what it could not make if it were behind netlink, see [xfrm.Transforms.LimitCPIs].
+func (k *Kernel) LimitCPIs() { k.transforms.LimitCPIs() }
+
 // Counters reads the counters of packets, see [xfrm.Transforms.Counters].
 func (k *Kernel) Counters() map[string]uint64 { return k.transforms.Counters() }
 

@@ -46,7 +46,7 @@ func Hosted(name string, clock func() time.Time) (conform.Live, *conform.Kernel,
 	if name != "xfrm" {
 		return nil, nil, false
 	}
-	return linux.Bridge{Host: linux.Host{Clock: clock}}, linux.Kernel, true
+	return linux.Bridge{Host: linux.Host{Clock: clock}}, linux.Bridged, true
 }
 
 // Running is what runs at an address, an engine behind its socket or the kernel of this machine, as a target. clock
@@ -57,7 +57,7 @@ func Running(a pfkey.Address, clock func() time.Time) (conform.Live, *conform.Ke
 	}
 	k, err := ByName(a.Kernel)
 	if a.Kernel == pfkey.XFRMKernel {
-		k, err = linux.Kernel, nil
+		k, err = linux.Bridged, nil
 	}
 	if err != nil {
 		return nil, nil, err

@@ -19,6 +19,10 @@ func (x *Transforms) Add(st *transform.State, by transform.By) wire.Errno {
 	if errno != wire.OK {
 		return errno
 	}
+	if x.shortCPIs && s.Proto == ip.ProtoComp && s.SPI > cpiMost {
+		s.forgetKeys()
+		return wire.EINVAL
+	}
 	if errno = x.addSA(s); errno != wire.OK {
 		s.forgetKeys()
 		return errno

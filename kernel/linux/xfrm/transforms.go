@@ -26,9 +26,10 @@ type Transforms struct {
 	encaps   encapTable
 	drops    *engine.Causes
 
-	asking atomic.Bool // key managers want to hear of ACQUIREs; written under the control lock
-	acqSeq uint32      // the last ACQUIRE's
-	ipID   atomic.Uint32
+	shortCPIs bool        // see LimitCPIs
+	asking    atomic.Bool // key managers want to hear of ACQUIREs; written under the control lock
+	acqSeq    uint32      // the last ACQUIRE's
+	ipID      atomic.Uint32
 
 	// What a manager is being told, here so that it costs no memory.
 	told       transform.State
@@ -46,6 +47,9 @@ func New(e *engine.Engine, order binary.ByteOrder, acqExpires func() int) *Trans
 
 // Serve says which key manager is told of everything from now on.
 func (x *Transforms) Serve(m transform.Manager) { x.manager = m }
+
+// LimitCPIs has SAs of IPCOMP refused whose SPI has more than 16 bits, as netlink refuses them and AF_KEY does not.
+func (x *Transforms) LimitCPIs() { x.shortCPIs = true }
 
 // now is the wall clock in seconds.
 func (x *Transforms) now() int64 { return x.e.Now().Unix() }
