@@ -9,22 +9,13 @@ import (
 )
 
 // resynchronise finds out what news was lost: both databases are dumped and compared with the memory. What has come,
-// changed and gone is told as its news would have been, by nobody, but for the request being made. What came and went
-// in between stays unknown; so do the keys of an SA that is gone.
+// changed and gone is told as its news would have been, by nobody, but for the request being made, whose result is told
+// in any case (see request.tell). What else came and went in between stays unknown; so do the keys of an SA that is
+// gone.
 func (t *Transforms) resynchronise() {
 	t.e.Log().Warn("netlink: news was lost; the databases are read anew", "times", t.overruns)
 	t.compareStates()
 	t.comparePolicies()
-	r := t.own
-	if r == nil || r.heard {
-		return
-	}
-	switch r.kind {
-	case FlushStates:
-		t.manager.StatesFlushed(transform.AnyProto, r.by)
-	case FlushPolicies:
-		t.manager.PoliciesFlushed(r.by)
-	}
 }
 
 // by is who is told to have done something to an SA.
@@ -100,14 +91,18 @@ func (t *Transforms) comparePolicies() {
 		return
 	}
 	for id, r := range old {
-		p, by := r.policy, transform.By{}
-		if q := t.own; q != nil && q.kind == DelPolicy && q.selector == p.Selector && q.direction == p.Direction {
+		p, by, change := r.policy, transform.By{}, transform.Deleted
+		switch q := t.own; {
+		case q == nil || q.kind != DelPolicy:
+		case q.id != 0 && q.id == id:
+			q.heard, by, change = true, q.by, transform.DeletedByID
+		case q.id == 0 && q.selector == p.Selector && q.direction == p.Direction:
 			q.heard, by = true, q.by
 		}
 		t.completePolicy(&p)
 		p.References = referencesOfGone
 		t.policies.forget(id)
-		t.manager.PolicyChanged(transform.Deleted, &p, by)
+		t.manager.PolicyChanged(change, &p, by)
 	}
 	for _, p := range slices.Backward(come) {
 		t.foundPolicy(transform.Added, p)

@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -148,8 +149,13 @@ func (t *Transforms) addedPolicy(c transform.Change, p *transform.Policy, by tra
 // AddPolicy implements afkey's Policies.
 func (t *Transforms) AddPolicy(p *transform.Policy, replace bool, by transform.By) wire.Errno {
 	r := request{kind: NewPolicy, by: by, direction: p.Direction, selector: p.Selector}
+	change := transform.Added
 	if replace {
-		r.kind = UpdPolicy
+		r.kind, change = UpdPolicy, transform.Updated
+	}
+	r.tell = func() { // its id stays unknown
+		p.References = referencesOfNew
+		t.manager.PolicyChanged(change, p, by)
 	}
 	t.Hear()
 	return t.do(r, t.c.AppendPolicy(t.out[:0], p, replace, by))
@@ -158,7 +164,9 @@ func (t *Transforms) AddPolicy(p *transform.Policy, replace bool, by transform.B
 // DeletePolicy implements afkey's Policies.
 func (t *Transforms) DeletePolicy(d transform.Direction, sel spd.Selector, by transform.By) wire.Errno {
 	t.Hear()
-	return t.do(request{kind: DelPolicy, by: by, direction: d, selector: sel},
+	gone := transform.Policy{Direction: d, Selector: sel, References: referencesOfGone}
+	return t.do(request{kind: DelPolicy, by: by, direction: d, selector: sel,
+		tell: func() { t.manager.PolicyChanged(transform.Deleted, &gone, by) }},
 		t.c.AppendDelPolicy(t.out[:0], d, &sel, by))
 }
 
@@ -179,7 +187,15 @@ func (t *Transforms) DeletePolicyID(id uint32, by transform.By) wire.Errno {
 		return errno
 	}
 	t.Hear()
-	return t.do(request{kind: DelPolicy, by: by}, t.c.AppendDelPolicyID(t.out[:0], id, by))
+	all := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	gone := transform.Policy{ID: id, Direction: transform.Direction(id & 7), Selector: spd.Selector{Src: all, Dst: all}}
+	if r := t.policies.rules[id]; r != nil {
+		gone = r.policy
+	}
+	gone.References = referencesOfGone
+	return t.do(request{kind: DelPolicy, by: by, id: id,
+		tell: func() { t.manager.PolicyChanged(transform.DeletedByID, &gone, by) }},
+		t.c.AppendDelPolicyID(t.out[:0], id, by))
 }
 
 // GetPolicy implements afkey's Policies.
@@ -211,13 +227,15 @@ func (t *Transforms) describePolicy(id uint32, to *transform.Policy) wire.Errno 
 // FlushPolicies implements afkey's Policies.
 func (t *Transforms) FlushPolicies(by transform.By) {
 	t.Hear()
-	t.do(request{kind: FlushPolicies, by: by}, t.c.AppendFlushPolicies(t.out[:0], by))
+	t.do(request{kind: FlushPolicies, by: by, tell: func() { t.manager.PoliciesFlushed(by) }},
+		t.c.AppendFlushPolicies(t.out[:0], by))
 }
 
 // Migrate implements afkey's Policies.
 func (t *Transforms) Migrate(m *transform.Migration) wire.Errno {
 	t.Hear()
-	return t.do(request{kind: Migrate}, t.c.AppendMigrate(t.out[:0], m, transform.By{}))
+	return t.do(request{kind: Migrate, tell: func() { t.manager.Migrated(m) }},
+		t.c.AppendMigrate(t.out[:0], m, transform.By{}))
 }
 
 // ReqIDUsed implements afkey's Policies.

@@ -164,10 +164,12 @@ func (p *port) abandon() { p.stale = true }
 func (p *port) answer() ([]byte, error) {
 	for {
 		n, err := unix.Read(p.requests, p.answerBuf)
-		switch err {
-		case nil:
+		switch {
+		case err == nil && n > 0:
 			return p.answerBuf[:n], nil
-		case unix.EINTR:
+		case err == nil:
+			return nil, io.ErrUnexpectedEOF // netlink knows no end
+		case err == unix.EINTR:
 		default:
 			p.abandon()
 			return nil, err
@@ -185,10 +187,13 @@ func (p *port) dumpRoutes(msg []byte, take func([]byte) (done bool, err error)) 
 	_, err := unix.Write(p.routes, msg)
 	for done := false; err == nil && !done; {
 		var n int
-		if n, err = unix.Read(p.routes, p.answerBuf); err == unix.EINTR {
+		switch n, err = unix.Read(p.routes, p.answerBuf); {
+		case err == unix.EINTR:
 			err = nil
-		} else if err == nil {
+		case err == nil && n > 0:
 			done, err = take(p.answerBuf[:n])
+		case err == nil:
+			err = io.ErrUnexpectedEOF
 		}
 	}
 	return err
@@ -201,14 +206,16 @@ func (p *port) next() ([]byte, error) {
 	}
 	for {
 		n, err := unix.Read(p.newsFD, p.newsBuf)
-		switch err {
-		case nil:
+		switch {
+		case err == nil && n > 0:
 			return p.newsBuf[:n], nil
-		case unix.EAGAIN:
+		case err == nil:
+			return nil, io.ErrUnexpectedEOF
+		case err == unix.EAGAIN:
 			return nil, nil
-		case unix.ENOBUFS:
+		case err == unix.ENOBUFS:
 			return nil, errOverrun
-		case unix.EINTR:
+		case err == unix.EINTR:
 		default:
 			return nil, err
 		}

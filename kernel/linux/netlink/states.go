@@ -286,15 +286,26 @@ func (t *Transforms) put(s *transform.State, update bool, by transform.By) wire.
 	if !s.Mode.Encapsulates() && s.Sel != nil && s.Sel.V6 != s.V6() {
 		return wire.EPROTONOSUPPORT // netlink looks first whether the protocol has its algorithm
 	}
+	t.Hear()
 	r := request{kind: NewState, by: by, key: s.Key()}
+	change, phase := transform.Added, sadb.Mature
 	if update {
-		r.kind = UpdState
+		if r.kind, change = UpdState, transform.Updated; t.states.keyed[r.key] != nil {
+			phase = sadb.Dead
+		}
 		if s.Proto == ip.ProtoComp && s.SPI > maxCPI {
 			s.SPI = 0 // under neither name there is one, but under this one netlink looks
 		}
 	}
 	r.withheld = withhold(s)
-	t.Hear()
+	r.tell = func() {
+		r.withheld.show(s)
+		s.Phase, s.Usage = phase, transform.Usage{AddTime: t.e.Now().Unix()}
+		if k := t.states.keyed[r.key]; k != nil {
+			k.dying = false
+		}
+		t.manager.StateChanged(change, s, by)
+	}
 	errno := t.do(r, t.c.AppendState(t.out[:0], s, update, by))
 	if errno != wire.OK {
 		clear(r.withheld.key)
@@ -308,7 +319,16 @@ func (t *Transforms) Delete(name sadb.Key, by transform.By) wire.Errno {
 		return wire.ESRCH
 	}
 	t.Hear()
-	return t.do(request{kind: DelState, by: by, key: name}, t.c.AppendDelState(t.out[:0], name, by))
+	gone := transform.State{Config: transform.Config{Proto: name.Proto, SPI: name.SPI, Dst: name.Dst,
+		Src: transform.Unspecified(name.Dst.Is6())}, Limits: transform.NoLimits}
+	if k := t.states.keyed[name]; k != nil {
+		gone = k.state
+		gone.AuthBits, gone.EncryptBits = 0, 0
+	}
+	gone.Phase = sadb.Dead
+	return t.do(request{kind: DelState, by: by, key: name,
+		tell: func() { t.manager.StateChanged(transform.Deleted, &gone, by) }},
+		t.c.AppendDelState(t.out[:0], name, by))
 }
 
 // Get implements afkey's States.
@@ -328,7 +348,8 @@ func (t *Transforms) describe(name sadb.Key, to *transform.State) wire.Errno {
 // Flush implements afkey's States.
 func (t *Transforms) Flush(proto uint8, by transform.By) {
 	t.Hear()
-	t.do(request{kind: FlushStates, by: by}, t.c.AppendFlushStates(t.out[:0], proto, by))
+	t.do(request{kind: FlushStates, by: by, tell: func() { t.manager.StatesFlushed(proto, by) }},
+		t.c.AppendFlushStates(t.out[:0], proto, by))
 }
 
 // GiveUp implements afkey's States. No message of netlink says so: the SA is shown as DEAD, and the kernel goes on

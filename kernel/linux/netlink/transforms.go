@@ -104,15 +104,22 @@ type request struct {
 	withheld  withheld            // what the kernel is not told of it
 	direction transform.Direction // of a policy
 	selector  spd.Selector        // of a policy
+	id        uint32              // of a policy that is named by it
 	heard     bool
+	// tell tells the result from what was asked for and what is remembered, if its news was lost and has left no trace.
+	tell func()
 }
 
-// do makes a request whose result is news, and has all of that heard before it returns.
+// do makes a request whose result is news, and has all of that heard before it returns. Who has asked waits for it.
 func (t *Transforms) do(r request, message []byte) wire.Errno {
+	overruns := t.overruns
 	t.own = &r
 	errno := t.ask(message, nil)
 	t.Hear()
 	t.own = nil
+	if errno == wire.OK && !r.heard && t.overruns != overruns {
+		r.tell()
+	}
 	return errno
 }
 

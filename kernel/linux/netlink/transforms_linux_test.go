@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(leak.Run(m, "/netlink.")) }
 
 // inNamespace runs f in a network namespace of its own, whose interface lo is up.
-func inNamespace(t *testing.T, f func()) {
+func inNamespace(t testing.TB, f func()) {
 	t.Helper()
 	done, refused := make(chan struct{}), false
 	go func() {
@@ -114,7 +114,7 @@ func (bare) Describe(*status.Engine, int) {}
 func (bare) Stop()                        {}
 
 // newUser is one in the namespace of the calling thread.
-func newUser(t *testing.T) *user {
+func newUser(t testing.TB) *user {
 	t.Helper()
 	u := &user{told: make(chan struct{}, 1)}
 	var err error
@@ -377,7 +377,7 @@ func TestOrderOfChecks(t *testing.T) {
 func TestForeignUser(t *testing.T) {
 	inNamespace(t, func() {
 		u, other := newUser(t), newUser(t)
-		defer u.Close()
+		defer u.e.Do(u.Close)
 		defer other.Close()
 		u.e.Do(u.Listen)
 		he := transform.By{Seq: 5, PID: 6}
