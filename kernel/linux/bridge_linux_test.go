@@ -126,7 +126,8 @@ var aeads = map[wire.AlgID]int{wire.EncAESCCM8: 3, wire.EncAESCCM12: 3, wire.Enc
 	wire.EncAESGCM12: 4, wire.EncAESGCM16: 4, wire.EncNullAESGMAC: 4}
 
 // With aead=1 REGISTER offers what the host has of AEADs, and what it offers can be added with every length of key
-// (RFC 4106, RFC 4309, RFC 4543); others are the host's to refuse. Without it they are neither offered, taken nor shown.
+// (RFC 4106, RFC 4309, RFC 4543); others are the host's to refuse. Without it they are neither offered, taken nor
+// shown.
 func TestBridgeAEAD(t *testing.T) {
 	b := newBridge(t, map[string]string{"aead": "1"}, "192.0.2.1")
 	host, err := netlink.Look()

@@ -68,8 +68,8 @@ func newLiar(t testing.TB, patience time.Duration) *liar {
 	if len(fds) != 2 {
 		t.Fatalf("it has the sockets %d", fds)
 	}
-	l.newsFD = fds[1]
-	l.requests, l.news = replace(t, fds[0], 0, patience), replace(t, fds[1], unix.SOCK_NONBLOCK, 0) // in the order of opening
+	l.newsFD = fds[1] // in the order of opening
+	l.requests, l.news = replace(t, fds[0], 0, patience), replace(t, fds[1], unix.SOCK_NONBLOCK, 0)
 	go func() {
 		defer close(l.over)
 		for b := make([]byte, 65536); ; {
@@ -322,8 +322,8 @@ func TestSocketsFail(t *testing.T) {
 	}
 }
 
-// overrunning puts a socket in the place of the news, and returns what makes more come in than that can hold. What comes
-// means nothing.
+// overrunning puts a socket in the place of the news, and returns what makes more come in than that can hold. What
+// comes means nothing.
 func (l *liar) overrunning(t *testing.T) (overrun func()) {
 	t.Helper()
 	const group = 1
@@ -353,8 +353,8 @@ func (l *liar) overrunning(t *testing.T) (overrun func()) {
 	}
 }
 
-// A request succeeds, its news is lost, and somebody else has undone it before anybody could look: who has asked is told
-// its result, once.
+// A request succeeds, its news is lost, and somebody else has undone it before anybody could look: who has asked is
+// told its result, once.
 func TestResultLost(t *testing.T) {
 	me := transform.By{Seq: 3, PID: 4}
 	sa := func(spi uint32) *transform.State {

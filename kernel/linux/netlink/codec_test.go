@@ -350,8 +350,8 @@ func TestAEADBytes(t *testing.T) {
 			if !shown {
 				want = transform.Config{}
 			}
-			if got.Encrypt != want.Encrypt || got.EncryptBits != want.EncryptBits || !bytes.Equal(got.Keys, want.Keys) ||
-				got.Phase != sadb.Mature {
+			if got.Encrypt != want.Encrypt || got.EncryptBits != want.EncryptBits ||
+				!bytes.Equal(got.Keys, want.Keys) || got.Phase != sadb.Mature {
 				t.Errorf("algorithm %d, shown %v: %+v", id, shown, got)
 			}
 		}
