@@ -137,12 +137,15 @@ func TestChangelogTags(t *testing.T) {
 	}
 }
 
+// browserMod is the go.mod of the tests of the page in a browser, which are a module of their own.
+const browserMod = "internal/live/browser/go.mod"
+
 // Every module that a file of ours imports, or that go.mod pins as a tool, has its reason in docs/dependencies.md; and
 // no reason outlives its module.
 func TestDependenciesHaveReasons(t *testing.T) {
 	var modules []string // all that go.mod requires
 	var wanted []string  // import paths of others
-	for line := range strings.Lines(read(t, "go.mod")) {
+	for line := range strings.Lines(read(t, "go.mod") + read(t, browserMod)) {
 		f := strings.Fields(strings.TrimPrefix(strings.TrimSpace(line), "require "))
 		switch {
 		case len(f) >= 2 && strings.HasPrefix(f[1], "v") && strings.Contains(f[0], "."):
