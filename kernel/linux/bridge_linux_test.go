@@ -2,13 +2,17 @@ package linux_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,9 +77,12 @@ func (b *bridge) engine(t testing.TB, tunables map[string]string) (e *engine.Eng
 	return e
 }
 
+// pids numbers clients, so that none takes the result of another's request for its own.
+var pids atomic.Int32
+
 func (b *bridge) newClient(t testing.TB) *pfkey.Client {
 	t.Helper()
-	cred := pfkey.Cred{PID: 1, Privileged: true}
+	cred := pfkey.Cred{PID: pids.Add(1), Privileged: true}
 	s, errno := b.Open(cred, 3, 2) // SOCK_RAW, PF_KEY_V2
 	if errno != wire.OK {
 		t.Fatal(errno)
@@ -134,8 +141,7 @@ func TestBridgeAEAD(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := &bridge{Engine: b.engine(t, nil), ns: b.ns}
-	plain.client = plain.newClient(t)
+	plain := b.beside(t, nil)
 	offered := func(c *pfkey.Client) (ids []wire.AlgID) {
 		got, err := c.Register(t.Context(), wire.SATypeESP)
 		if err != nil {
@@ -221,4 +227,134 @@ func TestBridgeSHA256(t *testing.T) {
 			t.Skip(err)
 		}
 	}
+}
+
+// beside is one more engine in the namespace, which is a foreign user of netlink to the first one.
+func (b *bridge) beside(t testing.TB, tunables map[string]string) *bridge {
+	t.Helper()
+	other := &bridge{Engine: b.engine(t, tunables), ns: b.ns}
+	other.client = other.newClient(t)
+	return other
+}
+
+// usual are the errors that a request has because somebody else was faster, or because the host has no ESP.
+var usual = []error{unix.EEXIST, unix.ENOENT, unix.ESRCH, unix.EPROTONOSUPPORT, unix.EBUSY}
+
+// act does something by chance with one of few SAs and policies.
+func act(ctx context.Context, c *pfkey.Client, r *rand.Rand) (err error) {
+	host := func(n int) wire.Address { return pfkey.Host(netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})) }
+	spi := wire.SPI(0x1000 + r.IntN(20))
+	sa := pfkey.SA{SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: spi, Src: host(1), Dst: host(2)},
+		Auth: wire.AuthSHA1HMAC, AuthKey: pfkey.NewKey(make([]byte, 20)),
+		Encrypt: wire.EncAESCBC, EncryptKey: pfkey.NewKey(make([]byte, 16))}
+	policy := pfkey.Policy{Direction: wire.KAMEDirOut, Src: host(1), Dst: host(2 + r.IntN(20)),
+		Type: wire.KAMEPolicyDiscard}
+	switch r.IntN(24) {
+	case 0:
+		err = c.Flush(ctx, wire.SATypeUnspec)
+	case 1:
+		err = c.FlushPolicies(ctx)
+	case 2:
+		for _, e := range c.Dump(ctx, wire.SATypeUnspec) {
+			err = errors.Join(err, e)
+		}
+	case 3:
+		for _, e := range c.DumpPolicies(ctx) {
+			err = errors.Join(err, e)
+		}
+	case 4, 5:
+		err = c.Delete(ctx, sa.SAID)
+	case 6, 7:
+		_, err = c.Get(ctx, sa.SAID)
+	case 8, 9, 10:
+		err = c.Update(ctx, sa, 0)
+	case 11, 12:
+		err = c.Add(ctx, sa, 0)
+	case 13, 14:
+		_, err = c.GetSPI(ctx, pfkey.GetSPIParams{Type: sa.Type, Src: sa.Src, Dst: sa.Dst, Min: spi, Max: spi})
+	case 15, 16:
+		err = c.DeletePolicy(ctx, policy)
+	case 17:
+		_, err = c.UpdatePolicy(ctx, policy)
+	default:
+		_, err = c.AddPolicy(ctx, policy)
+	}
+	if slices.ContainsFunc(usual, func(e error) bool { return errors.Is(err, e) }) {
+		return nil
+	}
+	return err
+}
+
+// Other users of netlink change everything at every moment. Every request is answered, and in the end all engines show
+// what there is.
+func TestBridgeAmidChange(t *testing.T) {
+	const rounds = 500
+	b := newBridge(t, nil)
+	engines := []*bridge{b, b.beside(t, nil), b.beside(t, map[string]string{"aead": "1"})}
+	type user struct {
+		engine int
+		client *pfkey.Client
+		chance *rand.Rand
+	}
+	var users []*user
+	for i := range 2 * len(engines) {
+		e := i % len(engines)
+		users = append(users, &user{e, engines[e].newClient(t), rand.New(rand.NewPCG(7, uint64(i)))})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for n := range rounds { // in each of which all read what they have heard: a queue that is full loses answers
+		var round sync.WaitGroup
+		for _, u := range users {
+			round.Go(func() {
+				if err := act(ctx, u.client, u.chance); err != nil {
+					t.Errorf("round %d, engine %d: %v", n, u.engine, err)
+				}
+			})
+		}
+		if round.Wait(); t.Failed() {
+			return
+		}
+	}
+	shown := func(e *bridge) (all []string) {
+		c := e.newClient(t) // the other one has heard too much to have room for an answer
+		for sa, err := range c.Dump(ctx, wire.SATypeUnspec) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, fmt.Sprint(sa.SPI, sa.Dst, sa.State, sa.Auth))
+		}
+		for p, err := range c.DumpPolicies(ctx) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, fmt.Sprint(p.ID, p.Dst, p.Type))
+		}
+		return all
+	}
+	want := shown(engines[0])
+	for i, e := range append(engines, b.beside(t, nil)) {
+		if diff := cmp.Diff(want, shown(e)); diff != "" {
+			t.Errorf("engine %d (-the first +this one)\n%s", i, diff)
+		}
+		if st := e.Status(0); st.SACount+st.PolicyCount != len(want) {
+			t.Errorf("engine %d: %d SAs and %d policies, want %d together", i, st.SACount, st.PolicyCount, len(want))
+		}
+	}
+}
+
+// The namespace has gone from where it had its name, and whoever is in it goes on.
+func TestBridgeOutlivesName(t *testing.T) {
+	b := newBridge(t, nil)
+	b.ns.Close()
+	discard := pfkey.Policy{Direction: wire.KAMEDirOut, Src: pfkey.Host(netip.MustParseAddr("192.0.2.1")),
+		Dst: pfkey.Host(netip.MustParseAddr("192.0.2.2")), Type: wire.KAMEPolicyDiscard}
+	id, err := b.client.AddPolicy(t.Context(), discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err := b.client.GetPolicy(t.Context(), id); err != nil || p.Dst.Addr != discard.Dst.Addr {
+		t.Errorf("%+v, %v", p, err)
+	}
+	b.Status(0)
 }
