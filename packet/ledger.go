@@ -34,6 +34,7 @@ type stripe struct {
 	injected atomic.Uint64
 	ended    [Sent + 1]atomic.Uint64
 	dropped  [len(reasonNames)]atomic.Uint64
+	waits    atomic.Uint64 // verdicts that were not final
 	_        [64]byte
 }
 
@@ -100,14 +101,14 @@ func (l *Ledger) Inject(p *Packet) {
 }
 
 func (l *Ledger) end(p *Packet, v Verdict) {
+	if l.hear != nil {
+		l.hear(p, v)
+	}
 	s := l.lane(p)
 	if v.Kind == Dropped {
 		s.dropped[v.Reason].Add(1)
 	}
 	s.ended[v.Kind].Add(1)
-	if l.hear != nil {
-		l.hear(p, v)
-	}
 	if ws := l.watchers.Load(); ws != nil {
 		for _, w := range *ws {
 			w.f(p, v)
@@ -115,9 +116,30 @@ func (l *Ledger) end(p *Packet, v Verdict) {
 	}
 }
 
-// Hear has f called for every verdict, final or not, before the packet's Done is. f runs on whatever goroutine decided,
-// with no lock of an engine held; it must not block, and must not keep v.Inner. There is one who hears; Hear is called
-// before the first packet is injected.
+// waited tells of a verdict that is not final.
+func (l *Ledger) waited(p *Packet, v Verdict) {
+	if l.hear != nil {
+		l.hear(p, v)
+	}
+	l.lane(p).waits.Add(1)
+}
+
+// Verdicts returns how many verdicts there have been, final or not: how many times who hears was told and has returned.
+// It takes no lock.
+func (l *Ledger) Verdicts() (n uint64) {
+	for i := range l.lanes {
+		s := &l.lanes[i]
+		n += s.waits.Load()
+		for k := range s.ended {
+			n += s.ended[k].Load()
+		}
+	}
+	return n
+}
+
+// Hear has f called for every verdict, final or not, before it is counted and before the packet's Done is. f runs on
+// whatever goroutine decided, with no lock of an engine held; it must not block, and must not keep v.Inner. There is
+// one who hears; Hear is called before the first packet is injected.
 func (l *Ledger) Hear(f func(*Packet, Verdict)) { l.hear = f }
 
 // Watch calls f for every final verdict from now on, until stop is called. f runs on whatever goroutine decided, with

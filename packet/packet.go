@@ -72,9 +72,7 @@ func (p *Packet) reportWaits() {
 		if k == Held && p.reported > 0 {
 			continue
 		}
-		if p.ledger.hear != nil {
-			p.ledger.hear(p, Verdict{Kind: k})
-		}
+		p.ledger.waited(p, Verdict{Kind: k})
 		if p.Done != nil {
 			p.Done(p, Verdict{Kind: k})
 		}

@@ -330,8 +330,10 @@ func TestStalledReader(t *testing.T) {
 		if err := lines.Decode(&e); err != nil {
 			t.Fatal(err)
 		}
-		if e.Type == event.Missing && e.Missing.Why == event.WhySlow {
-			missing += e.Missing.Count
+		if e.Type == event.Missing {
+			if missing += e.Missing.Count; e.Missing.Of != event.Packet {
+				t.Fatalf("%+v is missing", e.Missing)
+			}
 		} else {
 			seen++
 		}

@@ -68,8 +68,8 @@ func New(name string, o Options, boot func(e *Engine) (Kernel, error)) (*Engine,
 		wake:  make(chan struct{}, 1),
 
 		waiting: map[*byte]int{},
-		events:  events{feed: feed.New[*record]()},
 	}
+	e.events.feed = feed.New[*record](e.events.done.Load, e.ledger.Verdicts)
 	e.ledger.Hear(e.notePacket)
 	if e.rand == nil {
 		e.rand = rand.Reader

@@ -25,7 +25,8 @@ const (
 // events is the history of an engine. What people read of an event is made when somebody reads it.
 type events struct {
 	feed *feed.Feed[*record]
-	keys atomic.Int64 // how many readers have asked for keys
+	done atomic.Uint64 // how many times control work has had something to tell
+	keys atomic.Int64  // how many readers have asked for keys
 
 	// copied is the last message that was delivered, and what the history has of it: all who hear it share that. It is
 	// forgotten with the control lock, which guards it.
@@ -59,6 +60,13 @@ type record struct {
 // recordSize is what a record counts for beside its bytes.
 const recordSize = 512
 
+// wants says whether a record is made of something that has happened under the control lock.
+func (ev *events) wants() bool {
+	wanted := ev.feed.Wants(ofControl)
+	ev.done.Add(1)
+	return wanted
+}
+
 // KeepEvents has the history kept from now on: without it there are events only while somebody reads. An engine that
 // people can look into keeps it.
 func (e *Engine) KeepEvents() { e.events.feed.Keep() }
@@ -66,12 +74,16 @@ func (e *Engine) KeepEvents() { e.events.feed.Keep() }
 // note puts a record into the history.
 func (e *Engine) note(r *record) {
 	r.at = e.Now()
-	e.events.feed.Put(r, recordSize+len(r.data)+len(r.secret)+len(r.verdict.Inner))
+	class := ofControl
+	if r.kind == event.Packet {
+		class = ofPackets
+	}
+	e.events.feed.Put(class, r, recordSize+len(r.data)+len(r.secret)+len(r.verdict.Inner))
 }
 
 // noteSocket takes down that a socket is there, or is gone. The control lock is held.
 func (s *Socket) noteSocket(kind event.Type) {
-	if s.e.events.feed.Wants(ofControl, 0) {
+	if s.e.events.wants() {
 		s.e.note(&record{kind: kind, socket: s.number, pid: s.cred.PID})
 	}
 }
@@ -79,7 +91,7 @@ func (s *Socket) noteSocket(kind event.Type) {
 // noteRequest takes a message of a program down. The control lock is held.
 func (s *Socket) noteRequest(msg []byte, from pfkey.Cred) {
 	ev := &s.e.events
-	if !ev.feed.Wants(ofControl, 0) {
+	if !ev.wants() {
 		return
 	}
 	r := &record{kind: event.Message, socket: s.number, pid: from.PID, toKernel: true, data: s.e.Dialect().Redact(msg)}
@@ -91,7 +103,7 @@ func (s *Socket) noteRequest(msg []byte, from pfkey.Cred) {
 
 // noteRefusal takes down that a send has failed. The control lock is held.
 func (s *Socket) noteRefusal(errno wire.Errno, from pfkey.Cred) {
-	if s.e.events.feed.Wants(ofControl, 0) {
+	if s.e.events.wants() {
 		s.e.note(&record{kind: event.Refused, socket: s.number, pid: from.PID, errno: errno})
 	}
 }
@@ -99,7 +111,7 @@ func (s *Socket) noteRefusal(errno wire.Errno, from pfkey.Cred) {
 // noteDelivery takes a message down that is put into the queue, or is lost. The control lock is held.
 func (s *Socket) noteDelivery(msg []byte, lost bool) {
 	ev := &s.e.events
-	if !ev.feed.Wants(ofControl, 0) {
+	if !ev.wants() {
 		return
 	}
 	r := &record{kind: event.Message, socket: s.number, pid: s.cred.PID, queued: s.Messages()}
@@ -126,7 +138,7 @@ func (ev *events) forgetCopy() { ev.copied.of, ev.copied.shown, ev.copied.secret
 
 // notePacket takes down what has become of a packet. No lock of the engine is held.
 func (e *Engine) notePacket(p *packet.Packet, v packet.Verdict) {
-	if !e.events.feed.Wants(ofPackets, p.Lane()) {
+	if !e.events.feed.Wants(ofPackets) {
 		return
 	}
 	r := &record{kind: event.Packet, id: p.ID, verdict: v, data: slices.Clone(p.Data)}
@@ -136,7 +148,7 @@ func (e *Engine) notePacket(p *packet.Packet, v packet.Verdict) {
 
 // Announce takes down that a virtual clock begins to move; [Engine.Proceed] moves it.
 func (e *Engine) Announce(to time.Time) {
-	if e.Virtual() && to.After(e.Now()) && e.events.feed.Wants(ofControl, 0) {
+	if e.Virtual() && to.After(e.Now()) && e.events.wants() {
 		e.note(&record{kind: event.Clock, to: to})
 	}
 }
@@ -167,8 +179,11 @@ func (e *Engine) Events(o EventOptions) *EventReader {
 		e.events.keys.Add(1)
 	}
 	from := o.From
-	if from == 0 {
+	switch from {
+	case 0:
 		from = feed.Now
+	case 1:
+		from = 0 // whatever went before it does not count as missing
 	}
 	classes := []int{ofControl}
 	if o.Filter.Packets() {
@@ -182,9 +197,11 @@ func (e *Engine) Events(o EventOptions) *EventReader {
 // appends one that says so. more says whether to ask again: there may be more.
 func (r *EventReader) Next(list []event.Event) (_ []event.Event, more bool) {
 	n, missing := r.records.Next(r.batch)
-	if missing > 0 {
-		list = append(list, event.Event{Time: r.e.Now(), Real: r.batch[0].At, Type: event.Missing,
-			Missing: &event.MissingEvent{Count: missing, Why: event.WhySlow}})
+	for class, count := range missing {
+		if count > 0 {
+			list = append(list, event.Event{Time: r.e.Now(), Real: r.batch[0].At, Type: event.Missing,
+				Missing: tellMissing(class, count, event.WhySlow)})
+		}
 	}
 	for i := range r.batch[:n] {
 		if ev := r.tell(&r.batch[i]); r.o.Filter.Match(&ev) {
@@ -206,7 +223,7 @@ func (r *EventReader) Close() {
 	r.records.Close()
 	if r.o.Keys && r.e.events.keys.Add(-1) == 0 {
 		r.e.events.feed.Each(func(rec **record) {
-			if *rec != nil && (*rec).secret != nil {
+			if (*rec).secret != nil {
 				without := **rec
 				without.secret = nil
 				*rec = &without
@@ -218,8 +235,12 @@ func (r *EventReader) Close() {
 // tell makes of a record what people read.
 func (r *EventReader) tell(rec *feed.Record[*record]) event.Event {
 	if rec.Missing > 0 {
+		why := event.WhyUnread
+		if rec.Read {
+			why = event.WhyFast
+		}
 		return event.Event{N: rec.N, Time: r.e.Now(), Real: rec.At, Type: event.Missing,
-			Missing: &event.MissingEvent{Count: rec.Missing, Why: event.WhyUnread}}
+			Missing: tellMissing(rec.Class, rec.Missing, why)}
 	}
 	v := rec.Value
 	ev := event.Event{N: rec.N, Time: v.at.UTC(), Real: rec.At, Type: v.kind, Socket: v.socket, PID: v.pid}
@@ -239,6 +260,14 @@ func (r *EventReader) tell(rec *feed.Record[*record]) event.Event {
 		ev.Clock = &event.ClockEvent{To: v.to.UTC()}
 	}
 	return ev
+}
+
+func tellMissing(class int, count uint64, why string) *event.MissingEvent {
+	m := &event.MissingEvent{Count: count, Why: why}
+	if class == ofPackets {
+		m.Of = event.Packet
+	}
+	return m
 }
 
 func (r *EventReader) tellMessage(v *record) *event.MessageEvent {

@@ -40,7 +40,7 @@ func (e *Engine) TellState(t *Told, state sadb.State, name func() SAName) {
 	if t.state = uint8(state) + 1; was == *t || was.state == 0 && state == sadb.Dead {
 		return
 	}
-	if !e.events.feed.Wants(ofControl, 0) {
+	if !e.events.wants() {
 		return
 	}
 	r := &record{kind: event.SA, sa: name(), state: state}

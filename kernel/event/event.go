@@ -94,12 +94,14 @@ type ClockEvent struct {
 
 // MissingEvent says that events are missing here.
 type MissingEvent struct {
-	Count uint64 `json:"count"`
-	Why   string `json:"why"` // unread or slow
+	Count uint64 `json:"count"`        // of all, whatever the reader's filter takes
+	Why   string `json:"why"`          // unread, fast or slow
+	Of    Type   `json:"of,omitempty"` // packet; empty: events of the other types
 }
 
 // Why events are missing.
 const (
-	WhyUnread = "unread" // they came fast, and nobody was reading at the time
+	WhyUnread = "unread" // more came than are taken down while nobody reads
+	WhyFast   = "fast"   // more came than are taken down while somebody reads
 	WhySlow   = "slow"   // this reader was too slow for them
 )

@@ -14,10 +14,11 @@ type Filter struct {
 	SPIs     []uint32 // about an SA, a message or a packet with one of these SPIs
 }
 
-// Match says whether the filter takes e. It takes all that say that events are missing.
+// Match says whether the filter takes e. It takes all that say that events are missing, but for packets if it takes
+// none.
 func (f *Filter) Match(e *Event) bool {
 	if e.Type == Missing {
-		return true
+		return e.Missing == nil || e.Missing.Of != Packet || f.Packets()
 	}
 	if len(f.Types)+len(f.Messages) > 0 && !slices.Contains(f.Types, e.Type) &&
 		(e.Message == nil || !slices.Contains(f.Messages, e.Message.Name)) {

@@ -261,13 +261,20 @@ func tell(e *event.Event) (who, what, colour string) {
 		to := e.Clock.To.UTC()
 		return "clock", fmt.Sprintf("moves by %v to %s", to.Sub(e.Time), to.Format(time.DateTime)), terminal.Bold
 	case event.Missing:
-		why := "they came too fast while nobody was watching"
-		if e.Missing.Why == event.WhySlow {
-			why = "they came faster than they could be shown"
+		what, why := "event", whyMissing[e.Missing.Why]
+		if e.Missing.Of == event.Packet {
+			what = "packet"
 		}
-		return "missing", fmt.Sprintf("%s: %s", command.Count(int(e.Missing.Count), "event"), why), terminal.Yellow
+		return "missing", strings.TrimSuffix(command.Count(int(e.Missing.Count), what)+": "+why, ": "), terminal.Yellow
 	}
 	return string(e.Type), "", ""
+}
+
+// whyMissing are the reasons in words.
+var whyMissing = map[string]string{
+	event.WhyUnread: "more came than are taken down while nobody watches",
+	event.WhyFast:   "more came than are taken down",
+	event.WhySlow:   "they came faster than they could be shown",
 }
 
 // tellSA is a change of an SA.
