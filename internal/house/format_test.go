@@ -66,8 +66,8 @@ var (
 
 // tools are the folders below internal that work on the machine, which may read its clock, and the feed, whose events
 // have the time of the machine beside that of the engine. The others are of the engine.
-var tools = []string{"internal/door", "internal/feed", "internal/leak", "internal/live", "internal/mutants",
-	"internal/station"}
+var tools = []string{"internal/door", "internal/feed", "internal/inturns", "internal/leak", "internal/live",
+	"internal/mutants", "internal/station"}
 
 // ownTime is where an engine gets the time of the machine because its kernel is the machine's.
 const ownTime = "pfkey/pfkeytest/own.go"

@@ -220,6 +220,7 @@ var layers = map[string]layer{
 		third: []string{"golang.org/x/sys"},
 		why:   "every port of an engine has one, whatever is said through it",
 	},
+	"internal/inturns":   {why: "it measures whatever it is given"},
 	"internal/leak":      {why: "it looks at a process, whatever runs in it"},
 	"internal/files":     {why: "it opens what a user has named, whatever is in it"},
 	"internal/processes": {why: "it looks at processes, whatever runs in them"},

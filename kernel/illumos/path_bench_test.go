@@ -8,6 +8,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"net/netip"
@@ -19,8 +20,10 @@ import (
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/internal/engine"
+	"github.com/pfkeyd/pfkeyd/internal/inturns"
 	"github.com/pfkeyd/pfkeyd/internal/spd"
 	"github.com/pfkeyd/pfkeyd/ipsec"
+	"github.com/pfkeyd/pfkeyd/kernel/event"
 	"github.com/pfkeyd/pfkeyd/kernel/illumos"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -454,27 +457,34 @@ func BenchmarkRequestUnderGarbage(b *testing.B) {
 	}
 }
 
-// BenchmarkEvents is what the feed of events costs packets and requests: engines without a history, with one, with a
-// reader who follows and with one who has stopped to read. They take turns, 256 of a kind at a time, so that whatever
-// else the machine does meanwhile hits all of them; the medians are reported.
+// BenchmarkEvents is what the feed of events costs packets and requests: engines without a history, with one that
+// nobody reads, with a reader who makes what the control port tells of it, and with one who does not read.
 func BenchmarkEvents(b *testing.B) {
-	const turn = 256
-	names := []string{"none", "kept", "reader", "stalled"}
-	begin := func(b *testing.B, variant int) *bench {
+	begin := func(b *testing.B, variant string) *bench {
 		x := newBench(b)
-		if variant > 0 {
-			x.e.KeepEvents()
+		if variant == "none" {
+			return x
 		}
-		if variant > 1 {
-			r := x.e.Events(engine.EventOptions{})
-			b.Cleanup(r.Close)
-			if names[variant] == "reader" {
-				go func() { // ends with the reader
-					for more := true; more || r.Wait(context.Background()); {
-						_, more = r.Next(nil)
+		x.e.KeepEvents()
+		if variant == "kept" {
+			return x
+		}
+		r := x.e.Events(engine.EventOptions{})
+		b.Cleanup(r.Close)
+		if variant == "reader" {
+			go func() { // ends with the reader
+				var list []event.Event
+				for more := true; more || r.Wait(context.Background()); {
+					if list, more = r.Next(list[:0]); !more {
+						time.Sleep(5 * time.Millisecond) // as the control port does, to tell of many at once
 					}
-				}()
-			}
+					for i := range list {
+						if text, err := json.Marshal(&list[i]); err != nil || len(text) == 0 {
+							panic(err)
+						}
+					}
+				}
+			}()
 		}
 		return x
 	}
@@ -493,26 +503,17 @@ func BenchmarkEvents(b *testing.B) {
 		},
 	} {
 		b.Run(kind, func(b *testing.B) {
-			var ways []func(int)
-			for v := range names {
-				ways = append(ways, prepare(begin(b, v)))
-			}
-			took := make([][]time.Duration, len(names))
-			n := 0
-			for b.Loop() {
-				for v, way := range ways {
-					start := time.Now()
-					for i := range turn {
-						way(n + i)
+			var ways []inturns.Way
+			for _, name := range []string{"none", "kept", "reader", "stalled"} {
+				one, n := prepare(begin(b, name)), 0
+				ways = append(ways, inturns.Way{Name: name, Do: func() {
+					for range 100 {
+						n++
+						one(n)
 					}
-					took[v] = append(took[v], time.Since(start))
-				}
-				n += turn
+				}})
 			}
-			for v, name := range names {
-				slices.Sort(took[v])
-				b.ReportMetric(float64(took[v][len(took[v])/2])/turn, name+"-ns")
-			}
+			inturns.Compare(b, 200*time.Millisecond, ways...)
 		})
 	}
 }
