@@ -18,7 +18,7 @@ MUTANTS   =
 # Packages whose expected outputs a flag -update writes anew.
 GOLDEN    = ./wire ./internal/conform ./internal/conform/fidelity
 
-.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden proof mutants man demo clean
+.PHONY: check build test fmt vet lint race fuzz bench cover cross bigendian bits32 tidy golden proof mutants screenshots man demo clean
 
 check: fmt vet lint test race
 
@@ -85,6 +85,9 @@ mutants:
 	for kernel in freebsd illumos kame linux netbsd openbsd policyfile shared; do \
 		$(GO) run ./internal/mutants -kernel $$kernel $(MUTANTS) || exit; \
 	done
+
+screenshots:
+	bash .ci/live-page docs/img
 
 man:
 	mkdir -p man

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/chromedp/chromedp"
 )
 
 // windows are what the page is looked at in.
@@ -24,12 +26,10 @@ func TestScreenshots(t *testing.T) {
 	for _, w := range windows {
 		for _, th := range []theme{"light", "dark"} {
 			p := open(t, url, w.width, w.height, th)
-			p.wait(`past.records.length >= 25`)
-			p.do(settle)
+			p.wait(all)
 			p.write(fmt.Sprintf("live-%d-%s", w.width, th))
-			p.do(chromedpFind("UPDATE esp"))
-			p.click("#tab-ledger")
-			p.do(settle)
+			p.do(chromedp.Evaluate[chromedp.Void](`timeline.search("encrkey"); timeline.find(1)`))
+			p.wait(`!timeline.asked && document.querySelectorAll(".fields tr").length > 20`)
 			p.write(fmt.Sprintf("opened-%d-%s", w.width, th))
 		}
 	}

@@ -128,8 +128,11 @@ function spiOf(text) {
 	return Number.isInteger(n) && n >= 0 ? hexOf(n) : s;
 }
 
+const DURATION = /^([0-9]*\.?[0-9]+(ns|us|µs|ms|s|m|h))+$/;
+
 async function advance(by) {
 	try {
+		if (!DURATION.test(by)) throw new Error("how far is a duration such as 90s, 8h or 1h30m");
 		const c = await source.advance(by);
 		setText($("now"), dayText(c.now));
 		$("advance").setCustomValidity("");

@@ -95,7 +95,7 @@ class Tables {
 		if (l.held) parts.push(["held", l.held, "wait"]);
 		if (l.in_flight) parts.push(["in flight", l.in_flight, "ask"]);
 		const sum = parts.reduce((n, [, k]) => n + k, 0);
-		const terms = parts.map(([name, n]) => `${number(n)} ${name}`).join(" + ") || "0";
+		const terms = parts.map(([name, n]) => `${number(n)} ${printable(name, 60)}`).join(" + ") || "0";
 		const adds = sum === l.injected;
 		const text = element("p", adds ? "sum" : "sum bad", `${number(l.injected)} injected ${adds ? "=" : "≠"} ${terms}`);
 		const notes = then ? [element("p", "none", "as far as the history goes back")] : [];
