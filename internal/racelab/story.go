@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/sadb"
 )
 
@@ -47,14 +46,19 @@ func (l *Lab) Lines(r *Run) []Line {
 		if s.Actor == Update && s.emptied(before) {
 			carried = before.Held
 		}
-		line := Line{l.name(s.Actor), l.did(s, before, carried), s.State.String(), list(s.Held)}
-		if !s.Linked {
-			line.State = "(" + line.State + ")"
-		}
-		lines = append(lines, line)
+		lines = append(lines, l.line(s, before, carried))
 		before = s
 	}
 	return lines
+}
+
+// line puts a step into words.
+func (l *Lab) line(s, before *Step, carried []uint64) Line {
+	line := Line{l.name(s.Actor), l.did(s, before, carried), s.State.String(), list(s.Held)}
+	if !s.Linked {
+		line.State = "(" + line.State + ")"
+	}
+	return line
 }
 
 // Tell writes a run as a story, in 80 columns: one line for each step, with the SA and what waits on it at its end.
@@ -86,15 +90,11 @@ func (l *Lab) Tell(w io.Writer, r *Run) {
 	fmt.Fprintln(w)
 	for i := range r.Fates {
 		f := &r.Fates[i]
-		end := "waits"
-		if n := len(f.Verdicts); n > 0 && f.Verdicts[n-1].Kind != packet.Queued {
-			end = strings.TrimPrefix(f.Verdicts[n-1].String(), fmt.Sprintf("packet %d ", i+1))
-		}
 		wrong := ""
 		if f.Fails() {
 			wrong = "   <- " + f.String()
 		}
-		fmt.Fprintf(w, "packet %d: %s%s\n", i+1, end, wrong)
+		fmt.Fprintf(w, "packet %d: %s%s\n", i+1, f.end(i+1), wrong)
 	}
 	if r.Trouble != nil {
 		fmt.Fprintf(w, "broken: %v\n", r.Trouble)

@@ -86,6 +86,13 @@ func switches(schedule string) (n int) {
 // found, in the order of variants and then endings. progress, if not nil, is told now and then how many schedules have
 // been played, from several goroutines.
 func Explore(ctx context.Context, variants, endings []string, progress func(played int)) ([]Survey, error) {
+	return explore(ctx, variants, endings, progress, func(int, *Lab, *Run) {})
+}
+
+// explore also calls visit for each run, with the place of its survey: from one goroutine for each place.
+func explore(
+	ctx context.Context, variants, endings []string, progress func(played int), visit func(int, *Lab, *Run),
+) ([]Survey, error) {
 	surveys := make([]Survey, 0, len(variants)*len(endings))
 	for _, v := range variants {
 		for _, e := range endings {
@@ -99,22 +106,24 @@ func Explore(ctx context.Context, variants, endings []string, progress func(play
 		next   int
 		failed error
 	)
-	take := func() *Survey {
+	take := func() (place int, ok bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		if next == len(surveys) || failed != nil {
-			return nil
+			return 0, false
 		}
 		next++
-		return &surveys[next-1]
+		return next - 1, true
 	}
 	for range min(runtime.GOMAXPROCS(0), len(surveys)) {
 		wg.Go(func() {
-			for s := take(); s != nil; s = take() {
+			for i, ok := take(); ok; i, ok = take() {
+				s := &surveys[i]
 				lab, err := New(s.Variant, s.Ending)
 				if err == nil {
 					err = lab.Explore(func(r *Run) bool {
 						s.add(r)
+						visit(i, lab, r)
 						const often = 1000
 						if s.Schedules%often == 0 && progress != nil {
 							progress(int(played.Add(often)))
