@@ -258,7 +258,7 @@ var layers = map[string]layer{
 			"internal/files", "internal/headers", "internal/ip", "internal/kernels", "internal/live",
 			"internal/processes", "internal/spelling", "internal/terminal"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
-			"github.com/gopacket/gopacket", "gonum.org/v1/plot"},
+			"github.com/gopacket/gopacket"},
 		why: "commands are flags, wiring and exit codes",
 	},
 }

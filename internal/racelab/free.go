@@ -24,7 +24,7 @@ import (
 )
 
 // Free is the race on real threads through real sockets: nothing is held back, and no window is wider than the code
-// makes it.
+// makes it unless Window says so.
 //
 // Each trial is one Quick Mode. The responder reserves an SPI and sends message 2; the initiator answers with message 3
 // and sends Packets right behind it, as fast as it can, since it has its keys; the responder takes Delay from message 3
@@ -32,10 +32,12 @@ import (
 // sockets.
 type Free struct {
 	Variant string
-	Delay   time.Duration    // how long key management computes
-	Trials  int              // at least 1
-	Packets int              // that the initiator sends in each; at least 1
-	Now     func() time.Time // reads the machine's clock
+	Delay   time.Duration // how long key management computes
+	Trials  int           // at least 1
+	Packets int           // that the initiator sends in each; at least 1
+	// Window is how long a packet that has seen LARVAL is busy before it is stored, beside what the code takes.
+	Window time.Duration
+	Now    func() time.Time // reads the machine's clock
 }
 
 // A FreeResult counts trials.
@@ -43,8 +45,9 @@ type FreeResult struct {
 	Variant string        `json:"variant"`
 	Delay   time.Duration `json:"delay_ns"`
 	Trials  int           `json:"trials"`
-	Packets int           `json:"packets"` // in each trial
-	Early   int           `json:"early"`   // trials whose first packet came before the UPDATE, and waited
+	Window  time.Duration `json:"window_ns,omitempty"` // by how much the window was widened
+	Packets int           `json:"packets"`             // in each trial
+	Early   int           `json:"early"`               // trials whose first packet came before the UPDATE, and waited
 	// of these, those whose last packet came after it: the UPDATE met the packets
 	Astride int `json:"astride"`
 	Hits    int `json:"hits"`     // trials in which a packet was stranded or lost
@@ -72,11 +75,11 @@ func Wilson(hits, n int) (low, high float64) {
 // Run makes an engine and plays the trials. With an error comes what was counted until then.
 func (f Free) Run(ctx context.Context) (res FreeResult, err error) {
 	f.Packets = max(f.Packets, 1)
-	res = FreeResult{Variant: f.Variant, Delay: f.Delay, Packets: f.Packets}
+	res = FreeResult{Variant: f.Variant, Delay: f.Delay, Window: f.Window, Packets: f.Packets}
 	if !slices.Contains(Variants(), f.Variant) {
 		return res, fmt.Errorf("racelab: unknown variant %q", f.Variant)
 	}
-	m, err := newMachine(ctx, f.Variant, f.Now)
+	m, err := newMachine(ctx, f)
 	if err != nil {
 		return res, fmt.Errorf("racelab: %w", err)
 	}
@@ -162,14 +165,15 @@ func (m *machine) close() {
 	}
 }
 
-func newMachine(ctx context.Context, variant string, now func() time.Time) (m *machine, err error) {
-	m = &machine{now: now}
+func newMachine(ctx context.Context, f Free) (m *machine, err error) {
+	m = &machine{now: f.Now}
 	defer func() {
 		if err != nil {
 			m.close()
 		}
 	}()
-	e, err := kernels.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Clock: now, Fault: faultOf(variant)})
+	e, err := kernels.New("illumos", engine.Options{Addrs: []netip.Addr{near}, Clock: f.Now, Fault: faultOf(f.Variant),
+		Step: f.widened()})
 	if err != nil {
 		return m, err
 	}
@@ -216,6 +220,19 @@ func newMachine(ctx context.Context, variant string, now func() time.Time) (m *m
 		m.closers = append(m.closers, func() { conn.Close() })
 	}
 	return m, nil
+}
+
+// widened is what a packet does in the window; nil if it is as wide as the code makes it.
+func (f Free) widened() func(string, *packet.Packet) {
+	if f.Window == 0 {
+		return nil
+	}
+	return func(point string, _ *packet.Packet) {
+		if point == "store" {
+			for until := f.Now().Add(f.Window); f.Now().Before(until); { // busy, as other work there would be
+			}
+		}
+	}
 }
 
 // trial is one Quick Mode. When it returns the SA is gone, and all packets have ended.

@@ -31,6 +31,15 @@ func TestFree(t *testing.T) {
 	}
 }
 
+// TestFreeWindow: ours keeps its packets in a window that is widened, too, and the result says that it was.
+func TestFreeWindow(t *testing.T) {
+	f := racelab.Free{Variant: racelab.Ours, Trials: 20, Packets: 4, Window: 50 * time.Microsecond, Now: time.Now}
+	got, err := f.Run(context.Background())
+	if err != nil || got.Hits != 0 || got.Window != f.Window {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestFreeStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -27,7 +27,10 @@ type raceFlags struct {
 	delays  []time.Duration
 	trials  int
 	packets int
-	plot    string
+	window  time.Duration
+
+	plot string // a file, or onTerminal
+	html string
 
 	arrivals int
 	seed     uint64
@@ -62,13 +65,22 @@ one again: VARIANT/ENDING/SCHEDULE, where a schedule has one letter for each
 stretch between two named points: 1 and 2 are the packets, U the UPDATE, E the
 ending.
 
+--plot draws that: for each variant and ending the share of orders that strand,
+lose and misdeliver a packet; the point of no return, which is how the share of
+orders that fail grows along one schedule until it is all of those left; and,
+measured as by --free, how often real threads hit the window of 2008. --plot alone
+draws bars of text, --plot=FILE an SVG. --html writes a page on which every schedule
+can be played step by step, forwards and backwards, and left at any step for another
+one; it needs nothing else. Both play all schedules first; --ending none is quick.
+
 --free lets the race happen by itself, on real threads through real sockets:
 the initiator of a Quick Mode sends packets right behind message 3, and the
-responder takes --delay from message 3 to its UPDATE. No window is widened. It
-prints how often a packet was stranded or lost, with 95 % confidence. early says
+responder takes --delay from message 3 to its UPDATE. No window is widened, unless
+--window says for how long a packet waits between its look at the SA and its store.
+It prints how often a packet was stranded or lost, with 95 % confidence. early says
 how often the first packet came before the UPDATE, astride how often the UPDATE
 came between the first packet and the last: only then can a window be hit, and
-even then it rarely is. --plot draws both (SVG). An interrupt (Ctrl-C) ends it
+even then it rarely is. --plot draws both rates. An interrupt (Ctrl-C) ends it
 with what there is.
 
 --arrivals lets packets arrive on threads of their own while SAs are promoted,
@@ -81,9 +93,16 @@ Exit status: 0 done; 1 our variant mistreated a packet, or a fault variant never
 did; 2 usage.`,
 		Example: `  ipsecinject race
   ipsecinject race --replay larval-unlocked/none/1UU11U22U
-  ipsecinject race --free --trials 20000 --plot race.svg
+  ipsecinject race --plot --ending none
+  ipsecinject race --html race.html --plot=race.svg
+  ipsecinject race --free --trials 20000 --plot=rates.svg
   ipsecinject race --arrivals 10000000`,
-		Args: command.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && f.plot == onTerminal && cmd.Flags().Changed("plot") {
+				return command.Usagef("--plot takes its file behind an equals sign: --plot=%s", args[0])
+			}
+			return command.NoArgs(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.race(cmd, &f) },
 	}
 	fl := cmd.Flags()
@@ -94,7 +113,10 @@ did; 2 usage.`,
 	fl.DurationSliceVar(&f.delays, "delay", raceDelays, "`TIME`s from message 3 to UPDATE, of --free")
 	fl.IntVar(&f.trials, "trials", raceTrials, "`NUMBER` of Quick Modes for each delay, of --free")
 	fl.IntVar(&f.packets, "packets", 8, "`NUMBER` of packets behind message 3, of --free")
-	fl.StringVar(&f.plot, "plot", "", "draw the rates into `FILE`, an SVG; implies --free")
+	fl.DurationVar(&f.window, "window", 0, "`TIME` by which the window is widened, of --free and --plot")
+	fl.StringVar(&f.plot, "plot", "", "draw it: as text, or into `FILE`, an SVG (--plot=FILE)")
+	fl.Lookup("plot").NoOptDefVal = onTerminal
+	fl.StringVar(&f.html, "html", "", "write every schedule as a page into `FILE`")
 	fl.IntVar(&f.arrivals, "arrivals", 0, "`NUMBER` of packets that arrive while SAs come and go")
 	fl.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that chooses what happens to which SA, of --arrivals")
 	command.Complete(cmd, "fault", racelab.Variants()...)
@@ -104,7 +126,6 @@ did; 2 usage.`,
 
 func (e *env) race(cmd *cobra.Command, f *raceFlags) error {
 	ctx := cmd.Context()
-	f.free = f.free || f.plot != ""
 	for _, v := range f.faults {
 		if !slices.Contains(racelab.Variants(), v) {
 			return command.Usagef("--fault %q: want one of %s", v, strings.Join(racelab.Variants(), ", "))
@@ -124,6 +145,12 @@ func (e *env) race(cmd *cobra.Command, f *raceFlags) error {
 	switch {
 	case modes > 1:
 		return command.Usagef("--replay, --free and --arrivals exclude each other")
+	case modes > 0 && f.html != "", f.plot != "" && (f.replay != "" || f.arrivals != 0):
+		return command.Usagef("--html is for every order, --plot for that and for --free")
+	case f.plot == onTerminal && e.json:
+		return command.Usagef("--plot alone draws text, which --json has none of: --plot=FILE")
+	case f.window < 0 || f.window > time.Second:
+		return command.Usagef("--window %v: from nothing to a second is wanted", f.window)
 	case f.trials < 1, f.packets < 1, f.packets > 64:
 		return command.Usagef("--trials and --packets are at least 1, packets at most 64")
 	case f.arrivals < 0 || f.arrivals == 0 && cmd.Flags().Changed("arrivals"):
@@ -158,53 +185,96 @@ func (e *env) printJSON(v any) error {
 // everyRace plays all schedules.
 func (e *env) everyRace(ctx context.Context, f *raceFlags) error {
 	bar := e.progress()
-	surveys, err := racelab.Explore(ctx, f.faults, f.endings, func(played int) { bar.show("%d schedules", played) })
+	progress := func(played int) { bar.show("%d schedules", played) }
+	var trees []*racelab.Tree
+	var surveys []racelab.Survey
+	var err error
+	if f.plot != "" || f.html != "" {
+		trees, surveys, err = racelab.Grow(ctx, f.faults, f.endings, progress)
+	} else {
+		surveys, err = racelab.Explore(ctx, f.faults, f.endings, progress)
+	}
 	bar.clear()
 	if err != nil {
 		return command.Failed(err)
 	}
-	if !e.json {
-		fmt.Fprintf(e.stdout, "every order of two packets, an UPDATE and an ending, in the real code\n\n")
-		fmt.Fprintf(e.stdout, "%-16s %-8s %10s %10s %10s %10s %10s\n", "variant", "ending", "schedules", "failing",
-			"stranded", "lost", "dead")
+	if f.html != "" {
+		if err := writeRacePage(ctx, f.html, f, trees, surveys); err != nil {
+			return command.Failed(fmt.Errorf("--html: %w", err))
+		}
 	}
+	if f.plot != onTerminal {
+		if err := e.listSurveys(f, surveys); err != nil {
+			return err
+		}
+	}
+	if f.plot != "" {
+		if err := e.drawRace(ctx, f, trees, surveys); err != nil {
+			return err
+		}
+	}
+	return judgeSurveys(surveys)
+}
+
+// judgeSurveys is the error of a variant that is not as it is known.
+func judgeSurveys(surveys []racelab.Survey) error {
 	var wrong []string
-	total := 0
-	worst := map[string]*racelab.Survey{}
 	for i := range surveys {
 		s := &surveys[i]
-		total += s.Schedules
-		if e.json {
-			if err := e.printJSON(s); err != nil {
-				return err
-			}
-		} else {
-			fmt.Fprintf(e.stdout, "%-16s %-8s %10d %10d %10d %10d %10d\n", s.Variant, s.Ending, s.Schedules, s.Failing,
-				s.Stranded, s.Lost, s.Dead)
-		}
 		if (s.Failing > 0) == (s.Variant == racelab.Ours) || s.Broken != "" {
 			wrong = append(wrong, fmt.Sprintf("%s with %s: %d of %d schedules fail", s.Variant, s.Ending, s.Failing,
 				s.Schedules))
 		}
-		if w := worst[s.Variant]; s.Failing > 0 && (w == nil || len(s.Worst()) < len(w.Worst())) {
-			worst[s.Variant] = s
-		}
-	}
-	if !e.json {
-		fmt.Fprintf(e.stdout, "%-16s %-8s %10d\n", "", "", total)
-		for _, v := range f.faults {
-			w := worst[v]
-			if w == nil {
-				continue
-			}
-			fmt.Fprintln(e.stdout)
-			if err := e.tell(w.Variant, w.Ending, w.Worst()); err != nil {
-				return err
-			}
-		}
 	}
 	if len(wrong) > 0 {
 		return command.Failed(errors.New(strings.Join(wrong, "; ")))
+	}
+	return nil
+}
+
+// worst finds for each variant the survey with the shortest schedule that fails.
+func worst(surveys []racelab.Survey) map[string]*racelab.Survey {
+	found := map[string]*racelab.Survey{}
+	for i := range surveys {
+		s := &surveys[i]
+		if w := found[s.Variant]; s.Failing > 0 && (w == nil || len(s.Worst()) < len(w.Worst())) {
+			found[s.Variant] = s
+		}
+	}
+	return found
+}
+
+// listSurveys prints the surveys as a table, and the worst schedule of each variant as a story.
+func (e *env) listSurveys(f *raceFlags, surveys []racelab.Survey) error {
+	if e.json {
+		for i := range surveys {
+			if err := e.printJSON(&surveys[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	fmt.Fprintf(e.stdout, "every order of two packets, an UPDATE and an ending, in the real code\n\n")
+	fmt.Fprintf(e.stdout, "%-16s %-8s %10s %10s %10s %10s %10s\n", "variant", "ending", "schedules", "failing",
+		"stranded", "lost", "dead")
+	total := 0
+	for i := range surveys {
+		s := &surveys[i]
+		total += s.Schedules
+		fmt.Fprintf(e.stdout, "%-16s %-8s %10d %10d %10d %10d %10d\n", s.Variant, s.Ending, s.Schedules, s.Failing,
+			s.Stranded, s.Lost, s.Dead)
+	}
+	fmt.Fprintf(e.stdout, "%-16s %-8s %10d\n", "", "", total)
+	shortest := worst(surveys)
+	for _, v := range f.faults {
+		w := shortest[v]
+		if w == nil {
+			continue
+		}
+		fmt.Fprintln(e.stdout)
+		if err := e.tell(w.Variant, w.Ending, w.Worst()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -263,12 +333,16 @@ func (e *env) tell(variant, ending, schedule string) error {
 // freeRace measures how often the windows are hit. An interrupt ends it early, with what was measured until then.
 func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 	if !e.json {
-		fmt.Fprintf(e.stdout, "free running: %s for each line,\n%s right behind message 3\n\n",
-			command.Count(f.trials, "Quick Mode"), command.Count(f.packets, "packet"))
+		window := "no window is widened"
+		if f.window > 0 {
+			window = fmt.Sprintf("the window is widened by %v", f.window)
+		}
+		fmt.Fprintf(e.stdout, "free running: %s for each line,\n%s right behind message 3; %s\n\n",
+			command.Count(f.trials, "Quick Mode"), command.Count(f.packets, "packet"), window)
 		fmt.Fprintf(e.stdout, freeHead,
 			"variant", "delay", "early", "astride", "hits", "stranded", "lost", "rate", "95 % within")
 	}
-	results, err := e.freeLines(ctx, f)
+	results, err := e.freeLines(ctx, f, e.freeResult)
 	interrupted := ctx.Err() != nil
 	if err != nil && !interrupted {
 		return command.Failed(err)
@@ -280,8 +354,8 @@ func (e *env) freeRace(ctx context.Context, f *raceFlags) error {
 		if interrupted {
 			ctx = context.WithoutCancel(ctx) // what was measured is drawn all the same
 		}
-		if err := plotRace(ctx, f.plot, results); err != nil {
-			return command.Failed(fmt.Errorf("--plot: %w", err))
+		if err := e.showCharts(ctx, f.plot, []*chart{ratesChart(results)}); err != nil {
+			return err
 		}
 	}
 	oursHit := 0
@@ -305,20 +379,23 @@ const (
 	freeLine = "%-15s %6v %5.1f%% %6.1f%% %s %8d %4d %6.3f%% %.3f-%.3f\n"
 )
 
-// freeLines measures and prints line by line. With an error, which may be that of ctx, comes what there is, the line
-// that was begun included.
-func (e *env) freeLines(ctx context.Context, f *raceFlags) (results []racelab.FreeResult, err error) {
+// freeLines measures line by line, and shows each. With an error, which may be that of ctx, comes what there is, the
+// line that was begun included.
+func (e *env) freeLines(
+	ctx context.Context, f *raceFlags, show func(racelab.FreeResult) error,
+) (results []racelab.FreeResult, err error) {
 	bar := e.progress()
 	defer bar.clear()
 	lines := len(f.faults) * len(f.delays)
 	for _, v := range f.faults {
 		for _, d := range f.delays {
 			bar.show("%s, delay %v: %d of %d lines", v, d, len(results), lines)
-			res, err := racelab.Free{Variant: v, Delay: d, Trials: f.trials, Packets: f.packets, Now: time.Now}.Run(ctx)
+			res, err := racelab.Free{Variant: v, Delay: d, Trials: f.trials, Packets: f.packets, Window: f.window,
+				Now: time.Now}.Run(ctx)
 			bar.clear()
 			if res.Trials > 0 {
 				results = append(results, res)
-				if err := e.freeResult(res); err != nil {
+				if err := show(res); err != nil {
 					return results, err
 				}
 			}

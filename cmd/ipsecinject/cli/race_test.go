@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pfkeyd/pfkeyd/cmd/ipsecinject/cli"
+	"github.com/pfkeyd/pfkeyd/internal/racelab"
 )
 
 // run executes the command.
@@ -70,7 +71,7 @@ func TestRaceReplay(t *testing.T) {
 
 func TestRaceFree(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "race.svg")
-	code, out, errs := runRace("--plot", file, "--trials", "20", "--delay", "0,50us")
+	code, out, errs := runRace("--free", "--plot="+file, "--trials", "20", "--delay", "0,50us")
 	if code != 0 || strings.Count(out, "\n") != 4+3*2+4 ||
 		!regexp.MustCompile(`(?m)^ours: \d+ hits? in 40 trials, \d+ astride$`).MatchString(out) {
 		t.Fatalf("exit %d: %s%s", code, out, errs)
@@ -91,6 +92,100 @@ func TestRaceFree(t *testing.T) {
 	if err := xml.Unmarshal(b, new(struct{})); err != nil || !bytes.Contains(b, []byte("larval-unlocked")) ||
 		!bytes.Contains(b, []byte("50µs")) {
 		t.Errorf("no picture of it: %v\n%.300s", err, b)
+	}
+}
+
+// The plot says what every schedule says: the shares, the point of no return, and what real threads do, with the window
+// that was widened.
+func TestRacePlot(t *testing.T) {
+	small := []string{"--ending", "none", "--trials", "3", "--delay", "0"}
+	code, out, errs := runRace(append(small, "--plot")...)
+	if code != 0 || errs != "" {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	for _, want := range []string{"larval-unlocked none  █████████░░░ 72.1%  ██░░░░░░░░░░ 15.3%", "larval-window   none",
+		"ours            none", "The point of no return: larval-unlocked/none/1UU", "3906 of 5420", "171 of 171: all",
+		"after 1UU there is no way back", "no window is widened", " of 3\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("lacks %q:\n%s", want, out)
+		}
+	}
+	for line := range strings.Lines(out) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "race.svg")
+	code, out, errs = runRace(append(small, "--plot="+file, "--window", "30us")...)
+	if code != 0 || !strings.Contains(out, "again: ipsecinject race --replay") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := xml.Unmarshal(b, new(struct{})); err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"171 of 171: all", "THE WINDOW IS WIDENED BY 30µs", "prefers-color-scheme:dark"} {
+		if !bytes.Contains(b, []byte(want)) {
+			t.Errorf("the picture lacks %q:\n%s", want, b)
+		}
+	}
+}
+
+// The page has every schedule, each with the end that the lab gives it.
+func TestRacePage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "race.html")
+	code, _, errs := runRace("--ending", "none", "--html", file)
+	if code != 0 {
+		t.Fatalf("exit %d: %s", code, errs)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(b, []byte(`id="data">`))
+	text, _, ok := bytes.Cut(rest, []byte("</script>"))
+	var data struct {
+		Variants, Endings []string
+		Trees             []struct {
+			racelab.Tree
+			Shortest struct{ Stranded, Lost, Dead string }
+		}
+	}
+	if err := json.Unmarshal(text, &data); !ok || err != nil || len(data.Trees) != 3 {
+		t.Fatalf("%d trees, %v", len(data.Trees), err)
+	}
+	if bytes.Contains(b, []byte("http:")) || bytes.Contains(b, []byte("https:")) || bytes.Contains(b, []byte("src=")) {
+		t.Error("the page loads something")
+	}
+	for _, tree := range data.Trees {
+		lab, err := racelab.New(tree.Variant, tree.Ending)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = lab.Explore(func(r *racelab.Run) bool {
+			path, err := tree.Path(r.Schedule)
+			if err != nil {
+				t.Error(err)
+				return false
+			}
+			end := tree.Nodes[path[len(path)-1]].End
+			if end == 0 || (len(tree.Ends[end-1].Wrong[0])+len(tree.Ends[end-1].Wrong[1]) > 0) != r.Fails() {
+				t.Errorf("%s/%s: the page has it end as %d", tree.Variant, r.Schedule, end)
+			}
+			return !t.Failed()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (tree.Shortest.Stranded != "") != (tree.Variant == "larval-unlocked") {
+			t.Errorf("%s: the shortest that strands is %q", tree.Variant, tree.Shortest.Stranded)
+		}
+	}
+	if code, _, _ := runRace("--ending", "none", "--fault", "ours", "--html", filepath.Join(t.TempDir(), "no", "x")); code != 1 {
+		t.Errorf("a page that cannot be written: exit %d", code)
 	}
 }
 
@@ -116,7 +211,7 @@ func TestRaceFreeInterrupted(t *testing.T) {
 	defer cancel()
 	var errs bytes.Buffer
 	out := &lookout{waitFor: "larval-window ", cancel: cancel}
-	code := cli.Run(ctx, []string{"race", "--plot", file, "--trials", "20", "--delay", "0"}, nil, out, &errs)
+	code := cli.Run(ctx, []string{"race", "--free", "--plot=" + file, "--trials", "20", "--delay", "0"}, nil, out, &errs)
 	interrupted := regexp.MustCompile(`^ipsecinject: interrupted after [23] of 3 lines\n$`)
 	if code != 1 || !interrupted.MatchString(errs.String()) {
 		t.Errorf("exit %d: %s", code, &errs)
@@ -142,13 +237,15 @@ func TestRaceUsage(t *testing.T) {
 		{"--fault", "theirs"}, {"--ending", "never"}, {"--replay", "x"}, {"--replay", "ours/none/XYZ"},
 		{"--replay", "ours/none/1"}, {"--free", "--arrivals", "3"},
 		{"--free", "--trials", "0"}, {"--arrivals", "-1"}, {"--free", "--delay", "-1s"}, {"--packets", "65"}, {"more"},
+		{"--plot", "race.svg"}, {"--plot", "--json"}, {"--html", "x.html", "--free"}, {"--window", "-1s"},
+		{"--plot", "--arrivals", "3"},
 	} {
 		if code, _, errs := runRace(args...); code != 2 || errs == "" {
 			t.Errorf("%q: exit %d, %q", args, code, errs)
 		}
 	}
-	if code, _, _ := runRace("--plot", filepath.Join(t.TempDir(), "no", "where.svg"), "--trials", "1", "--delay",
-		"0"); code != 1 {
+	if code, _, _ := runRace("--free", "--plot="+filepath.Join(t.TempDir(), "no", "where.svg"), "--trials", "1",
+		"--delay", "0"); code != 1 {
 		t.Errorf("a plot that cannot be written: exit %d", code)
 	}
 }
