@@ -215,7 +215,8 @@ func TestRaceFreeInterrupted(t *testing.T) {
 	defer cancel()
 	var errs bytes.Buffer
 	out := &lookout{waitFor: "larval-window ", cancel: cancel}
-	code := cli.Run(ctx, []string{"race", "--free", "--plot=" + file, "--trials", "20", "--delay", "0"}, nil, out, &errs)
+	code := cli.Run(ctx, []string{"race", "--free", "--plot=" + file, "--trials", "20", "--delay", "0"}, nil, out,
+		&errs)
 	interrupted := regexp.MustCompile(`^ipsecinject: interrupted after [23] of 3 lines\n$`)
 	if code != 1 || !interrupted.MatchString(errs.String()) {
 		t.Errorf("exit %d: %s", code, &errs)
