@@ -7,7 +7,7 @@
 //	GET  /clock      what the clock shows ([Clock])
 //	POST /clock      {"advance":"8h"} moves a virtual clock and answers with what it shows then; 409 if
 //	                 the clock is the machine's
-//	GET  /events     what happens in the engine, as package event describes it: one JSON object a line, or
+//	GET  /events     what happens in the engine, as docs/events.md describes it: one JSON object a line, or
 //	                 server-sent events with "Accept: text/event-stream"; from=beginning (of the history: 10,000
 //	                 events, 16 MiB), now (the default) or the number of an event; until=now ends with the past;
 //	                 type=, message=, socket= and spi= choose, several values of one are alternatives; keys=show

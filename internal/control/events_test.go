@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +202,46 @@ func TestEventFilters(t *testing.T) {
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("%s: %s", query, resp.Status)
 		}
+	}
+}
+
+// The page of events has the parameters that there are, and requests that are answered.
+func TestEventsPage(t *testing.T) {
+	s := start(t, engine.Options{}, control.Options{})
+	text, err := os.ReadFile("../../docs/events.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(path string) (code int, body string) {
+		req, _ := http.NewRequest(http.MethodGet, "http://engine"+path, nil)
+		resp, err := s.raw(t).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK { // else it may not end
+			b, _ := io.ReadAll(resp.Body)
+			body = string(b)
+		}
+		return resp.StatusCode, body
+	}
+	paths := regexp.MustCompile(`http://engine(/events[^']*)`).FindAllStringSubmatch(string(text), -1)
+	for _, path := range paths {
+		if code, body := ask(path[1]); code != http.StatusOK {
+			t.Errorf("%s: %d %s", path[1], code, body)
+		}
+	}
+	_, table, _ := strings.Cut(string(text), "| parameter |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := regexp.MustCompile("(?m)^\\| `([a-z]+)`").FindAllStringSubmatch(table, -1)
+	_, all := ask("/events?since=1")
+	for _, row := range rows {
+		if !regexp.MustCompile(`\b` + row[1] + `\b`).MatchString(all) {
+			t.Errorf("there is no %s: %s", row[1], all)
+		}
+	}
+	if len(paths) < 4 || len(rows) != strings.Count(all, ",")+2 {
+		t.Errorf("%d requests, %d parameters on the page; %s", len(paths), len(rows), all)
 	}
 }
 

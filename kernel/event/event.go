@@ -1,7 +1,7 @@
 // Package event says what happens in a running engine: what GET /events of the control port tells and "pfkeyd watch
 // --json" prints, one JSON object a line, and what a program reads that has an engine of its own. All of it is plain
 // data that belongs to the reader. Names of fields and values are stable; new ones may come, so readers pass over what
-// they do not know.
+// they do not know. docs/events.md is the same for programs in other languages.
 package event
 
 import "time"

@@ -32,6 +32,15 @@
 // while the clock still moves, at a moment that is different in each run. So advance to just behind what shall happen,
 // wait for what the program does, and go on from there.
 //
+// # What happens
+//
+// [Host.Events] tells what happens on a host, in order: messages both ways, sockets, SAs and their states, packets and
+// their verdicts, moves of the clock. A test compares them, or waits for one.
+//
+//	events := host.Events(event.Filter{Types: []event.Type{event.SA}})
+//	...
+//	mature, err := events.Next(ctx)
+//
 // # This machine's own kernel
 //
 // With Kernel("xfrm") the SAs, the policies and the packets are those of the Linux that the test runs on: the host is a

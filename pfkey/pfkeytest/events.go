@@ -17,9 +17,9 @@ type Events struct {
 }
 
 // Events begins to read what happens on the host, with what the history of its kernel has already: the last 10,000
-// events or 16 MiB. Of what happens while nobody reads it has at most 1000 messages and 1000 packets a second, so call
-// it first in a test that wants all. Nobody waits for the reader: what it is too slow for is an event of type
-// [event.Missing]. Key bytes are zero.
+// events or 16 MiB. Of what happens while nobody reads it has at most 1000 packets and 1000 other events a second, so
+// call it first in a test that wants all. From then on it is 10,000 of either at once and a second, for as long as no
+// more come. Nobody waits for the reader: what is left out is an event of type [event.Missing]. Key bytes are zero.
 //
 // Messages are those of the kernel itself, behind the lies of [Hostile].
 func (h *Host) Events(f event.Filter) *Events {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/pfkeyd/pfkeyd/kernel/event"
 	"github.com/pfkeyd/pfkeyd/packet"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 	"github.com/pfkeyd/pfkeyd/pfkey/pfkeytest"
@@ -103,6 +104,44 @@ func ExamplePacket() {
 	// Output:
 	// queued, dropped (larval-gone, sadb_inlarval_timeout)
 	// true true true
+}
+
+// What happens on a host, in order: an SA gets its keys while a packet waits for them.
+func ExampleHost_Events() {
+	host, err := pfkeytest.NewHost()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer host.Close()
+	client := host.Client()
+	events := host.Events(event.Filter{Types: []event.Type{event.SA, event.Packet}, Messages: []string{"UPDATE"}})
+	spi, err := client.GetSPI(context.Background(), pfkey.GetSPIParams{Type: wire.SATypeESP, Src: pfkey.Host(peer),
+		Dst: pfkey.Host(own), Min: 0x1000, Max: 0x1000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sa := inbound(client.Dialect(), spi)
+	host.Inject(host.Seal(sa, hello))
+	if err := client.Update(context.Background(), sa, pfkey.NoAcquire); err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range events.Past() {
+		switch e.Type {
+		case event.Message:
+			fmt.Println(e.Message.Name, "to", e.Message.To)
+		case event.SA:
+			fmt.Println("SA", e.SA.SPI, e.SA.From, ">", e.SA.To)
+		case event.Packet:
+			fmt.Println("packet", e.Packet.ID, e.Packet.Verdict)
+		}
+	}
+	// Output:
+	// SA 0x1000  > larval
+	// packet 1 queued
+	// UPDATE to kernel
+	// SA 0x1000 larval > mature
+	// UPDATE to program
+	// packet 1 delivered
 }
 
 // What a peer would send, without a peer.
