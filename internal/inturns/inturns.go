@@ -15,21 +15,24 @@ import (
 type Way struct {
 	Name string
 	Do   func() // once or a few hundred times, so that reading the clock does not count; the same for all ways
+	// Others is the processor time so far of other processes that work for it; nil: there are none.
+	Others func() time.Duration
 }
 
 // Compare measures the ways in turns, in an order that changes. Each is done for a turn that is not measured, so that
 // what came of the break is over, and then for one that is; -benchtime 100x makes 100 turns of each. It reports what
 // the first way takes for one Do, and for each of the others by how many percent it is slower: the median, and from
 // where to where the median is with a probability of 95 percent or more. "cpu" is the processor time of the whole
-// process for one Do, also what other goroutines take at that time; other processes hardly disturb it.
+// process for one Do, also what other goroutines take at that time, and that of Others; what else the machine does
+// hardly disturbs it.
 func Compare(b *testing.B, turn time.Duration, ways ...Way) {
 	took, cpu := make([][]float64, len(ways)), make([][]float64, len(ways)) // nanoseconds for one Do
 	order := rand.Perm(len(ways))
 	for b.Loop() {
 		rand.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for _, w := range order {
-			run(ways[w].Do, turn)
-			t, c := run(ways[w].Do, turn)
+			ways[w].run(turn)
+			t, c := ways[w].run(turn)
 			took[w], cpu[w] = append(took[w], t), append(cpu[w], c)
 		}
 	}
@@ -54,23 +57,27 @@ func report(b *testing.B, what string, ways []Way, took [][]float64) {
 }
 
 // run is how long a Do takes, of as many as fit into a turn, and how much processor time.
-func run(do func(), turn time.Duration) (took, cpu float64) {
-	start, used := time.Now(), processor()
+func (w *Way) run(turn time.Duration) (took, cpu float64) {
+	start, used := time.Now(), w.processor()
 	for n := 1; ; n++ {
-		do()
+		w.Do()
 		if passed := time.Since(start); passed >= turn {
-			return float64(passed) / float64(n), float64(processor()-used) / float64(n)
+			return float64(passed) / float64(n), float64(w.processor()-used) / float64(n)
 		}
 	}
 }
 
-// processor is the processor time that this process has had.
-func processor() time.Duration {
+// processor is the processor time that this process, and the others, have had.
+func (w *Way) processor() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 		panic(err) // there is no reason for it
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	used := time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	if w.Others != nil {
+		used += w.Others()
+	}
+	return used
 }
 
 // Median returns the median of values, which it sorts, and an interval that has the median of what they are drawn from,
