@@ -19,18 +19,28 @@ func TestScreenshots(t *testing.T) {
 	if err := os.MkdirAll(*imgs, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := newMachine(t)
-	m.start("exec pfkeyd serve --addr 192.0.2.1 --clock virtual", "is ready")
-	m.run(conversation)
-	url := m.live("")
+	t.Run("conversation", func(t *testing.T) {
+		m := newMachine(t)
+		m.start("exec pfkeyd serve --addr 192.0.2.1 --clock virtual", "is ready")
+		m.run(conversation)
+		picture(t, "live", m.live(""), all, `timeline.search("encrkey"); timeline.find(1)`)
+	})
+	t.Run("iked", func(t *testing.T) {
+		picture(t, "iked", ikedPage(t, "--early"), `past.records.length > 10`,
+			`timeline.select(past.waits[0] && past.records[past.waits[0].begin])`)
+	})
+}
+
+// picture takes pictures of a page in each window, light and dark, once a condition is true and something has been done.
+func picture(t *testing.T, name, url, condition, do string) {
+	t.Helper()
 	for _, w := range windows {
 		for _, th := range []theme{"light", "dark"} {
 			p := open(t, url, w.width, w.height, th)
-			p.wait(all)
-			p.write(fmt.Sprintf("live-%d-%s", w.width, th))
-			p.do(chromedp.Evaluate[chromedp.Void](`timeline.search("encrkey"); timeline.find(1)`))
-			p.wait(`!timeline.asked && document.querySelectorAll(".fields tr").length > 20`)
-			p.write(fmt.Sprintf("opened-%d-%s", w.width, th))
+			p.wait(condition)
+			p.do(chromedp.Evaluate[chromedp.Void](do))
+			p.wait(`!timeline.asked && document.querySelectorAll(".fields tr").length > 5`)
+			p.write(fmt.Sprintf("%s-%d-%s", name, w.width, th))
 		}
 	}
 }
