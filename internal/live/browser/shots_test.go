@@ -31,7 +31,7 @@ func TestScreenshots(t *testing.T) {
 	})
 }
 
-// picture takes pictures of a page in each window, light and dark, once a condition is true and something has been done.
+// picture takes pictures of a page in each window, light and dark, when a condition is true and something was done.
 func picture(t *testing.T, name, url, condition, do string) {
 	t.Helper()
 	for _, w := range windows {
