@@ -83,6 +83,11 @@ func Section(w io.Writer, a *Account) {
 	talks(w, spoken)
 	a.rows(w, spoken)
 	a.reading(w)
+	a.deviations(w)
+}
+
+// deviations lists them by name.
+func (a *Account) deviations(w io.Writer) {
 	if len(a.Deviations) == 0 {
 		return
 	}
@@ -99,13 +104,14 @@ func bridged(w io.Writer, k *Kept) {
 	fmt.Fprintf(w, "## %s\n\n", k.Kernel)
 	sum := k.Account.played()
 	fmt.Fprint(w, paragraph(fmt.Sprintf("Messages in front of the SAs, policies and packets of the machine's own kernel. "+
-		"The %d recordings of %s were played on %s on %s: %d failed. [xfrm.md](xfrm.md) says what cannot work.", sum.Played, k.Account.Kernel, k.Of, k.Date,
-		sum.Failing)))
+		"The %d recordings of %s were played on %s on %s: %d deviated, %d failed. [xfrm.md](xfrm.md) says what cannot work.",
+		sum.Played, k.Account.Kernel, k.Of, k.Date, sum.Deviating, sum.Failing)))
 	if len(k.Account.Failing) > 0 {
 		fmt.Fprint(w, "\n"+paragraph("These fail: "+strings.Join(k.Account.Failing, ", ")+"."))
 	}
 	talks(w, spoken)
 	k.Account.rows(w, spoken)
+	k.Account.deviations(w)
 }
 
 // talks says which random conversations were held with a kernel.
@@ -115,8 +121,8 @@ func talks(w io.Writer, spoken []Kept) {
 			fmt.Fprintln(w)
 		}
 		sum := k.Account.played()
-		fmt.Fprint(w, item(fmt.Sprintf("%s, %s: %d messages in %d random conversations (seed %d), %d of which ended "+
-			"otherwise", k.Date, k.Of, sum.Messages, sum.Played, k.Seed, sum.Failing)))
+		fmt.Fprint(w, item(fmt.Sprintf("%s, %s: %d messages in %d random conversations (seed %d): %d deviated, %d "+
+			"failed", k.Date, k.Of, sum.Messages, sum.Played, k.Seed, sum.Deviating, sum.Failing)))
 	}
 }
 
