@@ -72,7 +72,8 @@ func TestRaceCounts(t *testing.T) {
 	m := newMachine(t)
 	p := race(t, m, "none,timeout", 1280, 900, "dark")
 	n := 0
-	for s := bufio.NewScanner(strings.NewReader(m.run("ipsecinject race --ending none,timeout --json"))); s.Scan(); n++ {
+	counted := m.run("ipsecinject race --ending none,timeout --json")
+	for s := bufio.NewScanner(strings.NewReader(counted)); s.Scan(); n++ {
 		var want struct {
 			Variant, Ending                          string
 			Schedules, Failing, Stranded, Lost, Dead int
@@ -85,7 +86,8 @@ func TestRaceCounts(t *testing.T) {
 		p.expect("tree.variant + ' ' + tree.ending + ' ' + Object.values(tree.counts.at(-1)).join(' ')",
 			fmt.Sprint(want.Variant, " ", want.Ending, " ", want.Schedules, want.Failing, want.Stranded, want.Lost,
 				want.Dead))
-		p.contains(`document.querySelector("#shares").innerText`, fmt.Sprintf("%d of %d orders", want.Lost, want.Schedules))
+		p.contains(`document.querySelector("#shares").innerText`,
+			fmt.Sprintf("%d of %d orders", want.Lost, want.Schedules))
 	}
 	if n != 6 {
 		t.Errorf("%d variants with their endings, want 6", n)
