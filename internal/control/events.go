@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -202,6 +203,18 @@ func writeServerSent(b *bytes.Buffer, e *event.Event) {
 // error ends it and is returned. ready, if it is not nil, is called when no later event will be missed. The error is
 // nil at the end of the stream.
 func (c *Client) Events(ctx context.Context, q EventQuery, ready func(), f func(event.Event) error) error {
+	return c.EventLines(ctx, q, ready, func(line []byte) error {
+		var e event.Event
+		if err := json.Unmarshal(line, &e); err != nil {
+			return fmt.Errorf("control: answer to /events: %w", err)
+		}
+		return f(e)
+	})
+}
+
+// EventLines is [Client.Events] with the JSON of each event as the engine has written it, and a newline at its end. It
+// belongs to f. Whoever only passes it on needs a fraction of the time.
+func (c *Client) EventLines(ctx context.Context, q EventQuery, ready func(), f func(line []byte) error) error {
 	resp, err := c.open(ctx, http.MethodGet, "/events?"+q.values().Encode(), nil)
 	if err != nil {
 		return err
@@ -210,14 +223,13 @@ func (c *Client) Events(ctx context.Context, q EventQuery, ready func(), f func(
 	if ready != nil {
 		ready()
 	}
-	for d := json.NewDecoder(resp.Body); d.More(); {
-		var e event.Event
-		if err := d.Decode(&e); err != nil {
-			return fmt.Errorf("control: answer to /events: %w", plain(err))
+	for r := bufio.NewReader(resp.Body); ; {
+		line, err := r.ReadBytes('\n')
+		if err != nil {
+			return ctx.Err() // the engine has gone, in whatever way
 		}
-		if err := f(e); err != nil {
+		if err := f(line); err != nil {
 			return err
 		}
 	}
-	return ctx.Err()
 }

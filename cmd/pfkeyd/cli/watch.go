@@ -156,23 +156,24 @@ func (e *env) runWatch(ctx context.Context, f *watchFlags, q control.EventQuery)
 	}
 	n := uint64(0)
 	ready := false
-	err = c.Events(ctx, q, func() {
+	begin := func() {
 		ready = true
 		fmt.Fprintln(e.stderr, "watching", a)
-	}, func(ev event.Event) (err error) {
-		if f.json {
-			err = e.printJSON(ev)
-		} else {
-			_, err = fmt.Fprint(e.stdout, w.line(&ev))
-		}
-		if err != nil {
+	}
+	print := func(line []byte) error {
+		if _, err := e.stdout.Write(line); err != nil {
 			return command.Failed(fmt.Errorf("writing events: %w", err))
 		}
 		if n++; n == f.count {
 			return errCounted
 		}
 		return nil
-	})
+	}
+	if f.json {
+		err = c.EventLines(ctx, q, begin, print)
+	} else {
+		err = c.Events(ctx, q, begin, func(ev event.Event) error { return print([]byte(w.line(&ev))) })
+	}
 	switch _, ours := errors.AsType[*command.Failure](err); {
 	case ours:
 		return err
