@@ -154,20 +154,37 @@ func needXFRM(t *testing.T) {
 	unix.Close(s)
 }
 
-// Who may not administer IPsec here is told what is missing.
-func TestServeXFRMUnprivileged(t *testing.T) {
+// Who may not administer IPsec here is told what is missing and how to get it, by every command.
+func TestXFRMUnprivileged(t *testing.T) {
 	elsewhere(t)
-	cmd := pfkeyd(t, "serve", "--kernel", "xfrm", "--socket", filepath.Join(shortDir(t), "x.sock"))
-	if os.Geteuid() == 0 {
-		const nobody = 65534
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	}
 	needXFRM(t)
-	out, err := cmd.CombinedOutput()
-	if cmd.Process == nil {
-		t.Skip("nobody else can be had here: ", err)
-	}
-	if exitCode(err) != 1 || !strings.Contains(string(out), "CAP_NET_ADMIN is missing") {
-		t.Errorf("%v: %s", err, out)
+	for _, tt := range []struct {
+		line string
+		code int
+		says []string
+	}{
+		{"serve --kernel xfrm --socket x.sock", 1, []string{"CAP_NET_ADMIN is missing", "--map-root-user --net"}},
+		{"run --kernel xfrm --socket x.sock -- true", 1, []string{"CAP_NET_ADMIN is missing", "--map-root-user --net"}},
+		{"conform --kernel xfrm --run ^base/", 3, []string{"no network namespace", "--map-root-user", "not permitted"}},
+		{"record --kernel xfrm --random 1", 3, []string{"no network namespace", "--map-root-user", "not permitted"}},
+	} {
+		cmd := pfkeyd(t, strings.Fields(tt.line)...)
+		cmd.Dir = shortDir(t)
+		if os.Geteuid() == 0 {
+			const nobody = 65534
+			if err := os.Chown(cmd.Dir, nobody, nobody); err != nil {
+				t.Skip("nobody else can be had here: ", err)
+			}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		}
+		out, err := cmd.CombinedOutput()
+		if cmd.Process == nil {
+			t.Skip("nobody else can be had here: ", err)
+		}
+		for _, says := range tt.says {
+			if exitCode(err) != tt.code || !strings.Contains(string(out), says) {
+				t.Errorf("%s: exit %d, want %d and %q: %s", tt.line, exitCode(err), tt.code, says, out)
+			}
+		}
 	}
 }

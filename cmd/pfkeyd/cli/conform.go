@@ -43,7 +43,7 @@ the program ip). What cannot be judged there is counted and named.
 
 With --kernel xfrm the recordings of linux are played on the SAs, policies and packets of
 this host's own kernel, by XFRM netlink and without its PF_KEY, in network namespaces of
-their own (this needs root and the program ip).
+their own (this needs root, or a user namespace, and the program ip).
 
 With --compare KERNEL,... one scenario is played on each of these kernels, whichever
 kernel it was written for, and what they answer is shown side by side, step by step;

@@ -74,7 +74,8 @@ func (m *hostMachine) run(ready chan<- error) {
 	defer close(m.ended)
 	err := unix.Unshare(unix.CLONE_NEWNET)
 	if err != nil {
-		ready <- fmt.Errorf("no network namespace can be made (this needs root): %w", err)
+		ready <- fmt.Errorf("no network namespace can be made; run it as root, or in a user namespace "+
+			"(unshare --user --map-root-user): %w", err)
 		return
 	}
 	ready <- nil
