@@ -171,7 +171,10 @@ func run(ctx context.Context, o options, out io.Writer) (ok bool, err error) {
 	fmt.Fprintf(out, "%d mutants of %s, %d do not compile; built in %.1f s\n", len(chosen),
 		strings.Join(aim.folders, ", "), len(b.refused), built.Seconds())
 	if aim.played != nil {
-		if err := b.recordings(ctx, chosen, o); err != nil {
+		seen := slices.DeleteFunc(slices.Clone(chosen), func(m *mutant) bool {
+			return slices.Contains(aim.unseen, m.site.file.path)
+		})
+		if err := b.recordings(ctx, seen, o); err != nil {
 			return false, err
 		}
 	}
