@@ -13,12 +13,12 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// race is the page of the race lab, with the endings that it has.
-func race(t *testing.T, m *machine, endings string, width, height int64, th theme) *page {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "race.html")
+// race writes the page of the race lab with some endings, and returns its address.
+func (m *machine) race(endings string) string {
+	m.t.Helper()
+	file := filepath.Join(m.t.TempDir(), "race.html")
 	m.run("ipsecinject race --ending " + endings + " --html " + file)
-	return open(t, "file://"+file, width, height, th)
+	return "file://" + file
 }
 
 // now is the step of the page that is looked at: its letter, the SA, and what waits on it.
@@ -28,7 +28,7 @@ const now = "(() => { const s = step(path[at]); return [s.actor, s.state.replace
 // A schedule plays forwards and backwards, and in each step the page shows what the lab says of it.
 func TestRacePlays(t *testing.T) {
 	m := newMachine(t)
-	p := race(t, m, "none,expire", 1280, 900, "light")
+	p := open(t, m.race("none,expire"), 1280, 900, "light")
 	for _, name := range []string{"larval-unlocked/none/1UU11U22U", "larval-window/none/1112UU222UU",
 		"larval-window/expire/UUUU1E12", "ours/none/1112UU222UU"} {
 		var want struct {
@@ -70,7 +70,7 @@ func TestRacePlays(t *testing.T) {
 // What the page counts is what the lab has counted.
 func TestRaceCounts(t *testing.T) {
 	m := newMachine(t)
-	p := race(t, m, "none,timeout", 1280, 900, "dark")
+	p := open(t, m.race("none,timeout"), 1280, 900, "dark")
 	n := 0
 	counted := m.run("ipsecinject race --ending none,timeout --json")
 	for s := bufio.NewScanner(strings.NewReader(counted)); s.Scan(); n++ {
@@ -96,7 +96,7 @@ func TestRaceCounts(t *testing.T) {
 
 // Each control does what it says; a schedule is left at a step for another branch.
 func TestRaceControls(t *testing.T) {
-	p := race(t, newMachine(t), "none", 400, 860, "light")
+	p := open(t, newMachine(t).race("none"), 400, 860, "light")
 	p.expect("document.documentElement.scrollWidth <= innerWidth", "true")
 	p.click("#stranded")
 	p.expect("letters(path)", "1UUUU1122")
@@ -148,9 +148,10 @@ func TestRaceScreenshots(t *testing.T) {
 	if err := os.MkdirAll(*imgs, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	url := newMachine(t).race("none,timeout")
 	for _, w := range windows {
 		for _, th := range []theme{"light", "dark"} {
-			p := race(t, newMachine(t), "none,delete", w.width, w.height, th)
+			p := open(t, url, w.width, w.height, th)
 			for range 3 {
 				p.click("#forth")
 			}
