@@ -2,6 +2,7 @@ package netlink_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -9,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/netns"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -456,5 +459,35 @@ func FuzzAnswers(f *testing.F) {
 			l.answering.Unlock()
 		}
 		l.take()
+	})
+}
+
+// The events of an engine tell what becomes of SAs, whoever changes them, and no LARVAL ones.
+func TestStateEvents(t *testing.T) {
+	inNamespace(t, func() {
+		l := newLiar(t, time.Millisecond)
+		defer l.close()
+		l.e.KeepEvents()
+		r := l.e.Events(engine.EventOptions{From: 1})
+		defer r.Close()
+		all := recorded(t)
+		for _, name := range []string{"add-tunnel-encap", "update-encap", "delete", "add-aead-esn", "flush-all"} {
+			l.tell(all[name])
+		}
+		l.Hear()
+		var got []string
+		for list, more := r.Next(nil); ; list, more = r.Next(list[:0]) {
+			for _, e := range list {
+				got = append(got, fmt.Sprintf("%s %s %s-%s", e.SA.SPI, e.SA.Dst, e.SA.From, e.SA.To))
+			}
+			if !more {
+				break
+			}
+		}
+		want := []string{"0x1001 192.0.2.2 -mature", "0x1001 192.0.2.2 mature-dead", "0x1002 2001:db8::2 -mature",
+			"0x1002 2001:db8::2 mature-dead"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
 	})
 }

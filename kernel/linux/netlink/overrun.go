@@ -51,6 +51,7 @@ func (t *Transforms) compareStates() {
 		s.Phase = sadb.Dead
 		s.AuthBits, s.EncryptBits = 0, 0 // nobody knows the keys
 		by := t.by(DelState, s.Key())
+		t.tellGone(s.Key())
 		t.states.forget(&s)
 		t.manager.StateChanged(transform.Deleted, &s, by)
 	}

@@ -3,6 +3,7 @@ package netlink
 import (
 	"maps"
 
+	"github.com/pfkeyd/pfkeyd/internal/engine"
 	"github.com/pfkeyd/pfkeyd/internal/ip"
 	"github.com/pfkeyd/pfkeyd/kernel/linux/transform"
 	"github.com/pfkeyd/pfkeyd/sadb"
@@ -31,6 +32,7 @@ type keyed struct {
 	state    transform.State // as it was told last, without keys
 	dying    bool            // its soft lifetime has passed
 	withheld withheld
+	told     engine.Told
 	dumped   bool // found by a dump after news was lost: news of it may still come
 }
 
@@ -89,6 +91,22 @@ func (m *stateMemory) forget(s *transform.State) {
 	}
 }
 
+// tellState tells those who follow the events what state an SA with keys is in. LARVAL ones are not remembered, and so
+// not told of.
+func (t *Transforms) tellState(k *keyed, phase sadb.State) {
+	t.e.TellState(&k.told, phase, func() engine.SAName {
+		s := &k.state
+		return engine.SAName{Proto: s.Proto, SPI: s.SPI, Src: s.Src, Dst: s.Dst}
+	})
+}
+
+// tellGone tells them that it is gone.
+func (t *Transforms) tellGone(name sadb.Key) {
+	if k := t.states.keyed[name]; k != nil {
+		t.tellState(k, sadb.Dead)
+	}
+}
+
 // answered says that an ACQUIRE has got its SA.
 func (m *stateMemory) answered(s *transform.State) {
 	if s.MsgSeq != 0 {
@@ -127,6 +145,7 @@ func (t *Transforms) heardOfStates(n *News) {
 			k.withheld.show(s)
 		}
 		t.manager.StateChanged(transform.Deleted, s, n.By)
+		t.tellGone(s.Key())
 		t.states.forget(s)
 		t.states.answered(s)
 		t.result(DelState, s.Key())
@@ -139,6 +158,7 @@ func (t *Transforms) heardOfStates(n *News) {
 				s.Auth = w.id
 			}
 			k.dying = true
+			t.tellState(k, s.Phase)
 		}
 		t.manager.Expired(s, n.Hard)
 		if n.Hard {
@@ -177,7 +197,7 @@ func (t *Transforms) added(s *transform.State, by transform.By) {
 	w.show(s)
 	t.states.answered(s)
 	t.manager.StateChanged(transform.Added, s, by)
-	t.states.learn(s, w)
+	t.tellState(t.states.learn(s, w), sadb.Mature)
 }
 
 // updated handles the news of an update. What is shown of one that had keys is what was asked for; of the SA it changes
@@ -193,17 +213,19 @@ func (t *Transforms) updated(s *transform.State, by transform.By) {
 		s.Phase = sadb.Dead
 		t.manager.StateChanged(transform.Updated, s, by)
 		k.state.Limits, k.state.Encap, k.dying = s.Limits, s.Encap, false
+		t.tellState(k, sadb.Mature)
 		return
 	}
 	t.manager.StateChanged(transform.Updated, s, by)
 	t.states.forget(s) // the LARVAL one whose place it took
-	t.states.learn(s, w)
+	t.tellState(t.states.learn(s, w), sadb.Mature)
 }
 
 // flushed says that the SAs of a protocol are gone.
 func (t *Transforms) flushed(proto uint8) {
 	for key, k := range t.states.keyed {
 		if matches(proto, key.Proto) {
+			t.tellState(k, sadb.Dead)
 			clear(k.withheld.key)
 			delete(t.states.keyed, key)
 		}
@@ -385,8 +407,13 @@ func (t *Transforms) rememberStates() error {
 			t.states.keyed[s.Key()] = k
 			return
 		}
-		t.states.learn(s, withheld{})
+		t.tellState(t.states.learn(s, withheld{}), sadb.Mature)
 	})
+	for key, k := range old {
+		if err == nil && t.states.keyed[key] == nil { // it has moved
+			t.tellState(k, sadb.Dead)
+		}
+	}
 	t.states.larvals = larvals
 	return err
 }
