@@ -130,6 +130,12 @@ func (l *liar) answer(datagrams ...[]byte) {
 	l.answers <- datagrams
 }
 
+// answered waits until the whole answer to a request is there, of which something has been read.
+func (l *liar) answered() {
+	l.answering.Lock()
+	defer l.answering.Unlock()
+}
+
 // tell has the next request hear this.
 func (l *liar) tell(b []byte) { _ = unix.Send(l.news, b, unix.MSG_DONTWAIT) }
 
@@ -251,8 +257,7 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 		var s transform.State
 		l.answer(make([]byte, 64), ack(0), ack(0))
 		wants(t, "zeros, and more", l.Get(name, &s), wire.EIO)
-		l.answering.Lock() // now all of it is there
-		l.answering.Unlock()
+		l.answered()
 		wants(t, "nothing", l.Get(name, &s), wire.EAGAIN)
 	})
 }
@@ -455,8 +460,7 @@ func FuzzAnswers(f *testing.F) {
 		} {
 			l.answer(answers...)
 			ask()
-			l.answering.Lock() // the rest of the answer is there when the next request is made
-			l.answering.Unlock()
+			l.answered()
 		}
 		l.take()
 	})
