@@ -109,7 +109,7 @@ func (r *Recorder) Run(ctx context.Context, ready func(error)) {
 func (r *Recorder) ReadPast(ctx context.Context) error {
 	defer r.client.Close()
 	err := r.client.Events(ctx, control.EventQuery{From: 1, Past: true}, nil, r.history.put)
-	r.LookNow(ctx)
+	r.Look(ctx)
 	return err
 }
 
@@ -145,13 +145,6 @@ func (r *Recorder) Look(ctx context.Context) State {
 		r.look(ctx)
 	}
 	return r.state
-}
-
-// LookNow reads how the engine stands, before it goes.
-func (r *Recorder) LookNow(ctx context.Context) {
-	r.asking.Lock()
-	defer r.asking.Unlock()
-	r.look(ctx)
 }
 
 // look needs r.asking held.

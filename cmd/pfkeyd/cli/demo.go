@@ -17,6 +17,7 @@ import (
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/internal/control"
+	"github.com/pfkeyd/pfkeyd/internal/live"
 	"github.com/pfkeyd/pfkeyd/internal/station"
 	"github.com/pfkeyd/pfkeyd/packetport"
 	"github.com/pfkeyd/pfkeyd/pfkey"
@@ -39,6 +40,7 @@ type demoFlags struct {
 	slow     time.Duration
 	step     bool
 	messages bool
+	live     bool
 }
 
 func (e *env) demo() *cobra.Command {
@@ -69,13 +71,17 @@ Where the standard input is not a terminal, the end of a line is the key.
 --messages shows each PF_KEY message to the kernel (>) and from it (<) in one
 line, folded where it is long, without its keys.
 
+--live also shows acts 1 to 3 as a page in a browser, as 'pfkeyd live' does, and
+keeps the engine and the page when the demo is over, until Ctrl-C.
+
 The demo needs no privilege and leaves nothing behind.
 
 Exit status: 0 every packet ended as it should; 1 a packet did not, and the
 error names it; 2 usage.`,
 		Example: `  pfkeyd demo
   pfkeyd demo --fault larval-unlocked
-  pfkeyd demo --step --messages`,
+  pfkeyd demo --step --messages
+  pfkeyd demo --live`,
 		Args: command.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return e.runDemo(cmd.Context(), &f) },
 	}
@@ -86,6 +92,7 @@ error names it; 2 usage.`,
 	fl.Lookup("slow").NoOptDefVal = "500ms"
 	fl.BoolVar(&f.step, "step", false, "wait for a key before each thing that is shown")
 	fl.BoolVar(&f.messages, "messages", false, "show each PF_KEY message in one line")
+	fl.BoolVar(&f.live, "live", false, "show it as a page in a browser, too, and keep that")
 	command.Complete(cmd, "kernel", demoKernel)
 	command.Complete(cmd, "fault", sadb.FaultNames()...)
 	return cmd
@@ -124,11 +131,24 @@ func (e *env) runDemo(ctx context.Context, f *demoFlags) error {
 			return p.pause(ctx, lines)
 		}
 	}
+	var page *livePage
+	if f.live {
+		if page, err = showLive(ctx, live.Options{Engine: d.address, Title: "pfkeyd demo"}, 0); err != nil {
+			return err
+		}
+		defer page.close()
+		d.screen.text("page: %s\n", page.address)
+		defer e.openPage(page.address)()
+	}
 	err = d.play(ctx)
 	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
 		err = errInterrupted
 	} else if cause != nil {
 		err = cause
+	} else if page != nil {
+		patience.Stop()
+		d.screen.text("\nThe page and its engine stay until Ctrl-C.")
+		err = errors.Join(err, page.wait(ctx))
 	}
 	if err != nil {
 		return command.Failed(err)

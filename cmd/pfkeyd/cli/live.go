@@ -70,72 +70,61 @@ func (e *env) runLive(ctx context.Context, f *liveFlags) error {
 	if a.Kernel == pfkey.HostKernel {
 		return command.Usagef("%s: the host's own kernel has no control port", a)
 	}
-	options := live.Options{Engine: a, Title: "pfkeyd live", Version: version.String(), Keys: f.keys}
 	if f.export != "" {
-		r := live.NewRecorder(options)
+		r := live.NewRecorder(live.Options{Engine: a, Title: "pfkeyd live", Version: version.String()})
 		if err := r.ReadPast(ctx); err != nil {
 			return command.Reached(command.At(a, err))
 		}
 		return exportPage(ctx, r, f.export)
 	}
-	l := startLive(ctx, options)
-	defer l.close()
-	if err := l.ready(ctx); err != nil {
-		return command.Reached(command.At(a, err))
-	}
-	if err := l.serve(ctx, f.port); err != nil {
+	l, err := showLive(ctx, live.Options{Engine: a, Title: "pfkeyd live", Keys: f.keys}, f.port)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintln(e.stdout, l.server.Address())
+	defer l.close()
+	fmt.Fprintln(e.stdout, l.address)
 	if !f.noOpen {
-		defer e.openPage(l.server.Address())()
+		defer e.openPage(l.address)()
 	}
 	return l.wait(ctx)
 }
 
-// livePage is the page of one engine.
+// livePage is the page of one engine, until it is closed.
 type livePage struct {
-	recorder *live.Recorder
-	server   *live.Server // nil until there is one
-	reached  chan error
-	served   chan error
-	stop     context.CancelFunc
-	working  sync.WaitGroup
+	address string
+	served  chan error
+	stop    context.CancelFunc
+	working sync.WaitGroup
 }
 
-// startLive begins to follow an engine.
-func startLive(ctx context.Context, o live.Options) *livePage {
-	l := &livePage{recorder: live.NewRecorder(o), reached: make(chan error, 1), served: make(chan error, 1)}
-	ctx, l.stop = context.WithCancel(context.WithoutCancel(ctx))
-	l.working.Go(func() { l.recorder.Run(ctx, func(err error) { l.reached <- err }) })
-	return l
-}
-
-// ready waits until no event of the engine is missed any more.
-func (l *livePage) ready(ctx context.Context) error {
+// showLive has the page of an engine served, which has all that the engine's history has. Errors have their exit codes.
+func showLive(ctx context.Context, o live.Options, port uint16) (_ *livePage, err error) {
+	o.Version = version.String()
+	r := live.NewRecorder(o)
+	following, stop := context.WithCancel(context.WithoutCancel(ctx)) // what ends is said by close
+	l := &livePage{served: make(chan error, 1), stop: stop}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	reached := make(chan error, 1)
+	l.working.Go(func() { r.Run(following, func(err error) { reached <- err }) })
 	select {
-	case err := <-l.reached:
-		return err
+	case err = <-reached:
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
-}
-
-// serve has the page served until the end.
-func (l *livePage) serve(ctx context.Context, port uint16) error {
-	s, err := live.Listen(ctx, l.recorder, port, nil)
 	if err != nil {
-		return command.Failed(fmt.Errorf("the page: %w", err))
+		return nil, command.Reached(command.At(o.Engine, err))
 	}
-	l.server = s
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	follow := l.stop
-	l.stop = func() {
-		stop()
-		follow()
+	s, err := live.Listen(ctx, r, port, nil)
+	if err != nil {
+		return nil, command.Failed(fmt.Errorf("the page: %w", err))
 	}
-	l.working.Go(func() { l.served <- s.Serve(serving) })
-	return nil
+	l.address = s.Address()
+	l.working.Go(func() { l.served <- s.Serve(following) })
+	return l, nil
 }
 
 // wait waits for the end of ctx. The error is that of a server that has failed.

@@ -99,3 +99,39 @@ func TestLiveWrong(t *testing.T) {
 		}
 	}
 }
+
+// The demo's page is there while it is played, and stays behind it.
+func TestDemoLive(t *testing.T) {
+	tmp := emptyTemp(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	out, in := io.Pipe()
+	var told bytes.Buffer
+	ended := make(chan int)
+	go func() { ended <- cli.Run(ctx, []string{"demo", "--live"}, nil, in, &told) }()
+	lines := bufio.NewScanner(out)
+	address := ""
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "page: "); ok {
+			address = text
+		}
+		if strings.HasPrefix(lines.Text(), "The page and its engine stay") {
+			break
+		}
+	}
+	text := ""
+	for tries := 0; strings.Count(text, `"verdict":"queued"`) != 4; tries++ { // the last comes a moment later
+		if tries == 1000 {
+			t.Fatalf("the page does not have what was played: %.300s", text)
+		}
+		text = page(t, address+"export")
+	}
+	if !strings.Contains(text, `"title":"pfkeyd demo"`) {
+		t.Errorf("the page has another title: %.300s", text)
+	}
+	cancel()
+	if code := <-ended; code != command.ExitDone || told.Len() > 0 {
+		t.Errorf("exit %d: %s", code, &told)
+	}
+	checkEmpty(t, tmp)
+}

@@ -30,6 +30,7 @@ type runFlags struct {
 	engine    string
 	trace     string
 	showKeys  bool
+	live      bool
 	launch    launch.Options
 	hosted    bool
 	engineArg []string // the options in serve as they were given, for the engine's process
@@ -51,6 +52,10 @@ share.
 if that is virtual, the machine's time beside it. The trace holds nobody up: what
 comes faster than it can be written is left out. The trace says where, and its last
 line says how much. Run says so too, and ends with 1 if the program ended with 0.
+
+--live shows what programs and the kernel do as a page in a browser, as 'pfkeyd live'
+does. When the last process is gone the page and the engine stay until Ctrl-C, unless
+SIGTERM or SIGQUIT has ended the program. Ctrl-C before that is for the program.
 
 Programs find the engine's address in the environment variable PFKEY_ENGINE, so
 'pfkeyd status' and ipseckey work inside the program. They find the engine from
@@ -90,6 +95,7 @@ cannot hide their memory (PR_SET_DUMPABLE).`,
 		Example: `  pfkeyd run --trace trace.txt -- python3 your_program.py
   pfkeyd run --trace iked.txt --addr 192.0.2.1 -- iked -d
   pfkeyd run --kernel xfrm -- iked -d
+  pfkeyd run --live -- iked -d
   pfkeyd run --engine linux:/run/user/1000/pfkeyd/linux.sock -- sh`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -114,6 +120,7 @@ cannot hide their memory (PR_SET_DUMPABLE).`,
 		"write every message both ways into `FILE`, \"-\" for standard output: "+
 			"pcapng if its name ends so, else text; key bytes are zero")
 	flags.BoolVar(&f.showKeys, "show-keys", false, "write key bytes into the trace")
+	flags.BoolVar(&f.live, "live", false, "show what happens as a page in a browser, and keep that at the end")
 	flags.BoolVar(&f.hosted, "hosted", false,
 		"have this machine's socket addresses and errno numbers in the programs' messages, for those of another system")
 	flags.BoolVar(&f.launch.NoGate, "no-gate", false,

@@ -98,11 +98,23 @@ func (e *env) runProgram(ctx context.Context, f *runFlags, args []string) (err e
 		e.sayf("the engine is at %s", address)
 	}
 
+	var page *keptPage
+	if f.live {
+		if page, err = r.showPage(ctx, address, args[0]); err != nil {
+			return err
+		}
+		defer page.close()
+		defer e.openPage(page.address)()
+	}
 	cmd := exec.Command(program, args[1:]...)
 	cmd.Args[0] = args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = e.stdin, e.stdout, e.stderr
 	cmd.Env = append(os.Environ(), pfkey.EngineVariable+"="+address)
-	return r.supervise(ctx, cmd)
+	err = r.supervise(ctx, cmd)
+	if _, ended := errors.AsType[command.Told](err); page != nil && (ended || err == nil) {
+		err = errors.Join(err, r.keep(page))
+	}
+	return err
 }
 
 // supervise starts the program and returns when it and all that it started are gone.
