@@ -170,7 +170,7 @@ func BenchmarkWatched(b *testing.B) {
 					}
 				}})
 			}
-			inturns.Compare(b, 250*time.Millisecond, ways...)
+			inturns.Compare(b, 500*time.Millisecond, ways...)
 		})
 	}
 }
