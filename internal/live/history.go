@@ -110,6 +110,13 @@ func (h *history) read(n uint64, most int) (list []json.RawMessage, next uint64,
 	return list, next, h.more
 }
 
+// changed is closed by the next event.
+func (h *history) changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.more
+}
+
 // missing says that so many events beside e are left out.
 func missing(e entry, count uint64) json.RawMessage {
 	text, err := json.Marshal(event.Event{Time: e.time, Real: e.real, Type: event.Missing,

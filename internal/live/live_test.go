@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -495,5 +496,36 @@ func TestExport(t *testing.T) {
 	}
 	if n := strings.Count(page, "'sha256-") + strings.Count(page, "&#39;sha256-"); n < 2 {
 		t.Errorf("the policy allows %d elements", n)
+	}
+}
+
+// A message as long as they get, and a name that wants to be more than text, pass as they are.
+func TestLongMessage(t *testing.T) {
+	s := newSetup(t)
+	client := s.host.Client()
+	d := client.Dialect()
+	const name = "</script><img src=x onerror=alert(1)>\x1b[2J"
+	long := d.AppendHeader(nil, wire.Header{Version: 2, Type: wire.MsgAdd, SAType: wire.SATypeESP, Seq: 1, PID: 1})
+	long = d.AppendIdentity(long, wire.ExtIdentitySrc, wire.Identity{Type: wire.IdentFQDN, Name: name})
+	for len(long) < 65_000*8 {
+		long = append(long, 1, 0, 0xee, 0xee, 0, 0, 0, 0)
+	}
+	long = d.Finish(long)
+	sock, errno := s.host.Open(pfkey.Cred{PID: 7, Privileged: true})
+	if errno != wire.OK {
+		t.Fatal(errno)
+	}
+	defer sock.Close()
+	sock.Send(long, pfkey.Cred{PID: 7}) // what comes of it does not matter
+	all, _ := s.follow(t, "", "", has(event.Message, 1))
+	whole := func(e event.Event) bool {
+		return e.Message != nil && e.Message.To == event.ToKernel && e.Message.Data == hex.EncodeToString(long)
+	}
+	if !slices.ContainsFunc(all, whole) {
+		t.Errorf("no event of %d has the message", len(all))
+	}
+	_, _, page := s.do(t, "GET", "export", "", nil)
+	if strings.Contains(page, name[:20]) || strings.Contains(page, "\x1b") {
+		t.Error("a name is more than text")
 	}
 }

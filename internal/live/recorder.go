@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pfkeyd/pfkeyd/internal/control"
@@ -53,6 +54,8 @@ type Recorder struct {
 	client  *control.Client
 	history *history
 
+	seen atomic.Uint64 // the engine's number of the last event that is in the history
+
 	mu      sync.Mutex // guards what follows
 	up      bool
 	changed chan struct{} // closed when up changes
@@ -72,18 +75,19 @@ func NewRecorder(o Options) *Recorder {
 // called once, when no event will be missed from now on, or with the error of reaching the engine, which ends Run then.
 func (r *Recorder) Run(ctx context.Context, ready func(error)) {
 	defer r.client.Close()
-	for from := uint64(1); ; {
-		err := r.client.Events(ctx, control.EventQuery{From: from, Keys: r.o.Keys}, func() {
+	for {
+		err := r.client.Events(ctx, control.EventQuery{From: r.seen.Load() + 1, Keys: r.o.Keys}, func() {
 			r.setUp(true)
 			if ready != nil {
 				ready(nil)
 				ready = nil
 			}
 		}, func(e event.Event) error {
+			err := r.history.put(e)
 			if e.N > 0 {
-				from = e.N + 1
+				r.seen.Store(e.N)
 			}
-			return r.history.put(e)
+			return err
 		})
 		if ready != nil {
 			ready(err)
@@ -94,7 +98,7 @@ func (r *Recorder) Run(ctx context.Context, ready func(error)) {
 		}
 		if !r.reachable(ctx) { // the next one has a history of its own
 			r.setUp(false)
-			from = 1
+			r.seen.Store(0)
 			select {
 			case <-ctx.Done():
 				return
@@ -111,6 +115,27 @@ func (r *Recorder) ReadPast(ctx context.Context) error {
 	err := r.client.Events(ctx, control.EventQuery{From: 1, Past: true}, nil, r.history.put)
 	r.Look(ctx)
 	return err
+}
+
+// catchUp waits until all that has happened until now is in the history of a recorder that runs, but not for long.
+func (r *Recorder) catchUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	last := uint64(0)
+	err := r.client.Events(ctx, control.EventQuery{From: r.seen.Load() + 1, Past: true}, nil, func(e event.Event) error {
+		last = max(last, e.N)
+		return nil
+	})
+	if err != nil {
+		return // the engine has gone, and nothing more will come
+	}
+	for more := r.history.changed(); r.seen.Load() < last; more = r.history.changed() {
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // reachable says whether the engine is still there, as it is when only the connection has ended.

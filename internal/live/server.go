@@ -221,6 +221,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 
 // export gives the page as a file.
 func (s *Server) export(w http.ResponseWriter, r *http.Request) {
+	s.r.catchUp(r.Context())
 	text, err := Export(r.Context(), s.r)
 	if err != nil {
 		fail(w, http.StatusInternalServerError, "%v", err)
