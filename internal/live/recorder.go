@@ -122,7 +122,8 @@ func (r *Recorder) catchUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	last := uint64(0)
-	err := r.client.Events(ctx, control.EventQuery{From: r.seen.Load() + 1, Past: true}, nil, func(e event.Event) error {
+	q := control.EventQuery{From: r.seen.Load() + 1, Past: true}
+	err := r.client.Events(ctx, q, nil, func(e event.Event) error {
 		last = max(last, e.N)
 		return nil
 	})
