@@ -214,6 +214,9 @@ func (t *Transforms) updated(s *transform.State, by transform.By) {
 		t.manager.StateChanged(transform.Updated, s, by)
 		k.state.Limits, k.state.Encap, k.dying = s.Limits, s.Encap, false
 		t.tellState(k, sadb.Mature)
+		for w := range t.states.walks {
+			w.changed[nameOfState(s)] = true
+		}
 		return
 	}
 	t.manager.StateChanged(transform.Updated, s, by)

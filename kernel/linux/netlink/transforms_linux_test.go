@@ -527,3 +527,41 @@ func TestClosed(t *testing.T) {
 		}
 	})
 }
+
+// A long list is not taken anew for each rest, and what goes or comes meanwhile is treated as with a short one.
+func TestWalkLong(t *testing.T) {
+	inNamespace(t, func() {
+		u := newUser(t)
+		defer u.Close()
+		const many = 2100
+		to := func(n int) string { return netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}).String() + "/32" }
+		for n := range many {
+			wants(t, "add", u.AddPolicy(rule(to(n), 0), false, transform.By{}), wire.OK)
+		}
+		w, shown := u.WalkPolicies(), map[spd.Selector]int{}
+		for rests := 0; ; rests++ {
+			n := 0
+			if w.Each(func(p *transform.Policy) bool {
+				if n == 100 {
+					return false
+				}
+				n++
+				shown[p.Selector]++
+				return true
+			}) {
+				break
+			}
+			wants(t, "delete", u.DeletePolicy(transform.Out, selects(to(rests)), transform.By{}), wire.OK)
+			wants(t, "add", u.AddPolicy(rule(to(many+rests), 0), false, transform.By{}), wire.OK)
+		}
+		const deleted = 20 // of those that come last, one a rest
+		if len(shown) != many-deleted {
+			t.Errorf("%d are shown, want %d", len(shown), many-deleted)
+		}
+		for s, n := range shown {
+			if n != 1 {
+				t.Errorf("%v is shown %d times", s.Dst, n)
+			}
+		}
+	})
+}

@@ -23,39 +23,31 @@ func nameOfState(s *transform.State) stateName {
 	return n
 }
 
-// stateWalk goes over a list taken at once, and passes over what has gone since. When it goes on after a rest, it asks
+// stateWalk goes over a list taken at once, and passes over what has gone since. When it goes on after a rest, it shows
 // how each is now.
 type stateWalk struct {
-	t       *Transforms
-	rest    []Message
+	listing
 	resumed bool
 	gone    map[stateName]bool
-	flushed []uint8 // protocols
+	changed map[stateName]bool // which are asked for alone
+	flushed []uint8            // protocols
 }
 
 // Walk implements afkey's States.
 func (t *Transforms) Walk(proto uint8, f transform.Filter) transform.Walk[transform.State] {
 	t.Hear()
-	w := &stateWalk{t: t, gone: map[stateName]bool{}}
-	w.rest = t.list(t.c.AppendDumpStates(t.out[:0], proto, f))
+	w := &stateWalk{gone: map[stateName]bool{}, changed: map[stateName]bool{}, listing: listing{t: t,
+		request: func() []byte { return t.c.AppendDumpStates(t.out[:0], proto, f) }, name: stateInList}}
+	w.take()
 	t.states.walks[w] = struct{}{}
 	return w
-}
-
-// list takes the messages of a dump.
-func (t *Transforms) list(message []byte) (all []Message) {
-	t.ask(message, func(m Message) error {
-		m.Body = slices.Clone(m.Body)
-		all = append(all, m)
-		return nil
-	})
-	return all
 }
 
 // Each implements [transform.Walk].
 func (w *stateWalk) Each(f func(*transform.State) bool) (done bool) {
 	if w.resumed {
 		w.t.Hear()
+		w.renew()
 	}
 	for len(w.rest) > 0 {
 		if s := w.read(w.rest[0]); s != nil {
@@ -83,7 +75,7 @@ func (w *stateWalk) read(m Message) *transform.State {
 	if w.gone[nameOfState(s)] || slices.ContainsFunc(w.flushed, func(p uint8) bool { return matches(p, s.Proto) }) {
 		return nil
 	}
-	if w.resumed && s.SPI != 0 {
+	if w.changed[nameOfState(s)] && s.SPI != 0 {
 		var now transform.State
 		if w.t.describe(s.Key(), &now) == wire.OK { // one with a mark is not found
 			clear(s.Keys)
@@ -105,8 +97,7 @@ func (w *stateWalk) Close() {
 
 // policyWalk is to policies what stateWalk is to SAs.
 type policyWalk struct {
-	t       *Transforms
-	rest    []Message
+	listing
 	resumed bool
 	gone    map[uint32]bool // by id
 }
@@ -115,7 +106,9 @@ type policyWalk struct {
 // gives those.
 func (t *Transforms) WalkPolicies() transform.Walk[transform.Policy] {
 	t.Hear()
-	w := &policyWalk{t: t, gone: map[uint32]bool{}, rest: t.list(t.c.AppendDumpPolicies(t.out[:0]))}
+	w := &policyWalk{gone: map[uint32]bool{}, listing: listing{t: t,
+		request: func() []byte { return t.c.AppendDumpPolicies(t.out[:0]) }, name: policyInList}}
+	w.take()
 	t.policies.walks[w] = struct{}{}
 	return w
 }
@@ -124,17 +117,17 @@ func (t *Transforms) WalkPolicies() transform.Walk[transform.Policy] {
 func (w *policyWalk) Each(f func(*transform.Policy) bool) (done bool) {
 	if w.resumed {
 		w.t.Hear()
+		w.renew()
 	}
+	now := w.t.e.Now()
 	for ; len(w.rest) > 0; w.rest = w.rest[1:] {
 		n, err := w.t.c.News(w.rest[0])
 		if err != nil || n.Policy == nil || n.Sub || w.gone[n.Policy.ID] {
 			continue
 		}
 		p := n.Policy
-		if !w.resumed || w.t.describePolicy(p.ID, p) != wire.OK { // those of sockets cannot be asked for
-			w.t.completePolicy(p)
-			p.References = 1 + w.t.policies.timer(p.ID, w.t.e.Now())
-		}
+		w.t.completePolicy(p)
+		p.References = 1 + w.t.policies.timer(p.ID, now)
 		if !f(p) {
 			w.resumed = true
 			return false
