@@ -41,13 +41,17 @@ type setup struct {
 	address  string // of the page
 }
 
-func newSetup(t *testing.T) *setup {
+func newSetup(t *testing.T) *setup { return newSetupWith(t, live.Options{Title: title}) }
+
+func newSetupWith(t *testing.T, o live.Options) *setup {
+	t.Helper()
 	host := pfkeytest.New(t, pfkeytest.Addr("192.0.2.1"))
 	a, err := pfkey.ParseAddress(host.Serve())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := live.NewRecorder(live.Options{Engine: a, Title: title})
+	o.Engine = a
+	r := live.NewRecorder(o)
 	server, err := live.Listen(t.Context(), r, 0, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -527,5 +531,23 @@ func TestLongMessage(t *testing.T) {
 	_, _, page := s.do(t, "GET", "export", "", nil)
 	if strings.Contains(page, name[:20]) || strings.Contains(page, "\x1b") {
 		t.Error("a name is more than text")
+	}
+}
+
+// A page has keys only if that was asked for.
+func TestKeys(t *testing.T) {
+	for _, keys := range []bool{false, true} {
+		s := newSetupWith(t, live.Options{Keys: keys})
+		client := s.host.Client()
+		if err := client.Add(t.Context(), pfkey.SA{SAID: pfkey.SAID{Type: wire.SATypeESP, SPI: 0x1000,
+			Src: pfkey.Host(peer), Dst: pfkey.Host(own)}, Encrypt: wire.EncAESCBC, Auth: wire.AuthSHA1HMAC,
+			EncryptKey: pfkey.NewKey(keyBytes), AuthKey: pfkey.NewKey(append(slices.Clone(keyBytes), "more"...)),
+		}, 0); err != nil {
+			t.Fatal(err)
+		}
+		_, _, page := s.do(t, "GET", "export", "", nil)
+		if !strings.Contains(page, `"name":"ADD"`) || strings.Contains(page, hex.EncodeToString(keyBytes)) != keys {
+			t.Errorf("keys %v: the page is another one", keys)
+		}
 	}
 }
