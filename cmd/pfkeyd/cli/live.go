@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pfkeyd/pfkeyd/cmd/internal/command"
 	"github.com/pfkeyd/pfkeyd/cmd/internal/version"
+	"github.com/pfkeyd/pfkeyd/internal/files"
 	"github.com/pfkeyd/pfkeyd/internal/live"
 	"github.com/pfkeyd/pfkeyd/pfkey"
 )
@@ -149,7 +149,7 @@ func exportPage(ctx context.Context, r *live.Recorder, name string) error {
 	if err != nil {
 		return command.Failed(err)
 	}
-	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	file, err := files.Create(ctx, name, 0o600)
 	if err == nil {
 		_, err = file.Write(text)
 		err = errors.Join(err, file.Close())
