@@ -212,6 +212,8 @@ func FuzzIpsecconf(f *testing.F) {
 	f.Add(tunnels + "{tunnel ip.tun0 negotiate tunnel laddr 10.0.0.0/8} drop {} # end")
 	f.Add("{src ::1 smask 0xff000000 dir out} apply {auth_algs 3 km_cookie 7 replay 3}")
 	f.Add("{\n\n} permit { dir in encr_algs none auth_algs any }")
+	f.Add("\u00a0") // no blank: those of ipsecconf(8) are ASCII's
+	blank := func(r rune) bool { return strings.ContainsRune(" \t\n\v\f\r", r) }
 	f.Fuzz(func(t *testing.T, text string) {
 		_, err := ipsecconf(text)
 		bad, ok := errors.AsType[*policyfile.Error](err)
@@ -221,7 +223,7 @@ func FuzzIpsecconf(f *testing.F) {
 		lines := strings.Split(text, "\n")
 		if bad.Line < 1 || bad.Line > len(lines) || bad.Column < 1 ||
 			!strings.HasPrefix(lines[bad.Line-1][min(bad.Column-1, len(lines[bad.Line-1])):],
-				strings.Fields(bad.Word + " .")[0]) && bad.Word != "" {
+				strings.FieldsFunc(bad.Word+" .", blank)[0]) && bad.Word != "" {
 			t.Errorf("%v: that is not where %q stands", err, bad.Word)
 		}
 	})
