@@ -73,7 +73,7 @@ func newMachine(t *testing.T) *machine {
 // command is a shell command, whose environment has the engines of this machine only.
 func (m *machine) command(script string) *exec.Cmd {
 	c := exec.Command("bash", "-euc", script)
-	c.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+m.runtime, "PFKEY_ENGINE=")
+	c.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+m.runtime, "PFKEY_ENGINE=", "DISPLAY=", "WAYLAND_DISPLAY=")
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	return c
 }

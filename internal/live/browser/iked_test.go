@@ -49,18 +49,20 @@ func TestIkedRuns(t *testing.T) {
 		ikev2 passive esp from 192.0.2.1 to 192.0.2.2 local 192.0.2.1 peer 192.0.2.2 psk "a shared secret"
 		end
 		chmod 600 ` + m.runtime + `/iked.conf`)
-	m.start(`exec pfkeyd run -- unshare --net --mount bash -euc '
+	url := m.start(`exec pfkeyd run --live -- unshare --net --mount bash -euc '
 		mount -t tmpfs tmpfs /etc/iked
 		mkdir -p /etc/iked/{ca,certs,crls,private} /etc/iked/pubkeys/{fqdn,ipv4}
 		openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out /etc/iked/private/local.key 2>/dev/null
 		ip link set lo up; ip addr add 192.0.2.1/24 dev lo
 		echo begins; echo $$ >`+m.runtime+`/pid
-		exec iked -d -v -f `+m.runtime+`/iked.conf -s /etc/iked/ctl'`, "begins")
-	p := open(t, m.live(""), 1280, 800, "light")
+		exec iked -d -v -f `+m.runtime+`/iked.conf -s /etc/iked/ctl'`, address)
+	p := open(t, url, 1280, 800, "light")
 	p.wait(`past && past.records.some((r) => r.label === "REGISTER") && !timeline.asked`)
 	p.contains(`document.getElementById("kernel").textContent`, "linux")
 	p.contains(`document.getElementById("state").textContent`, "live")
 	m.run("kill $(cat " + m.runtime + "/pid)")
-	p.wait(`document.getElementById("state").textContent === "engine gone"`)
+	p.wait(`past.records.at(-1).label === "close" && !timeline.asked`)
+	p.contains(`past.records.map((r) => r.text).join()`, "REGISTER esp", "REGISTER ah")
+	p.click("#first")
 	p.contains(rows, "REGISTER")
 }

@@ -25,6 +25,10 @@ func TestScreenshots(t *testing.T) {
 		m.run(conversation)
 		picture(t, "live", m.live(""), all, `timeline.search("encrkey"); timeline.find(1)`)
 	})
+	t.Run("demo", func(t *testing.T) {
+		picture(t, "demo", newMachine(t).start("exec pfkeyd demo --live", address), demoEnds,
+			`timeline.select(past.records[past.waits[1].begin])`)
+	})
 	t.Run("iked", func(t *testing.T) {
 		picture(t, "iked", ikedPage(t, "--early"), `past.records.length > 10`,
 			`timeline.select(past.waits[0] && past.records[past.waits[0].begin])`)

@@ -294,7 +294,7 @@ class Timeline {
 			c.lineWidth = 1;
 			c.setLineDash(r.kind === "clock" ? [] : [4, 3]);
 			c.beginPath();
-			c.moveTo(this.timeWidth, y);
+			c.moveTo(this.timeWidth + 6, y);
 			c.lineTo(right, y);
 			c.stroke();
 			c.setLineDash([]);
