@@ -72,7 +72,7 @@ func (v Address) sockaddr() Sockaddr {
 	return Sockaddr{Addr: v.Addr, Port: v.Port, Flow: v.Flow, Scope: v.Scope, SrcID: v.SrcID}
 }
 
-var shapeAddress = &shape{role: RoleAddress, fields: []field{
+var shapeAddress = &shape{role: RoleAddress, kind: "address", fields: []field{
 	f("proto", 1, asProto, "IP protocol that it is for; 0 is any"),
 	f("prefixlen", 1, nil, "leading bits of the address that count"),
 	reserved(2),

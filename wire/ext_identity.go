@@ -43,7 +43,7 @@ func (d *Dialect) ParseIdentity(raw []byte) (Identity, error) {
 	return Identity{Type: d.u16(raw[4:]), Reserved: d.u16(raw[6:]), ID: d.u64(raw[8:]), Name: string(s)}, nil
 }
 
-var shapeIdentity = &shape{role: RoleIdentity, fields: []field{
+var shapeIdentity = &shape{role: RoleIdentity, kind: "identity", fields: []field{
 	f("identtype", 2, asIdent, "how the name is written").in("3.7", only(0, 1, 2, 3)),
 	reserved(2),
 	f("id", 8, nil, "user id, when the name is a user's"),

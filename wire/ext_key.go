@@ -70,7 +70,7 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // shapeKey is that of KEY_AUTH. The fields of other keys mean something else.
 var (
-	shapeKey = &shape{role: RoleKey, fields: keyFields("of the key", "zero"),
+	shapeKey = &shape{role: RoleKey, kind: "key", fields: keyFields("of the key", "zero"),
 		rule: func(d *Dialect, raw []byte) error { _, err := d.ParseKey(raw); return err },
 		tail: func(p *teller) {
 			const meaning = "most significant bit first"

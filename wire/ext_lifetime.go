@@ -36,9 +36,10 @@ func (d *Dialect) ParseLifetime(raw []byte) (Lifetime, error) {
 
 // shapeLifetime is that of limits. In LIFETIME_CURRENT and in illumos' X_LIFETIME_IDLE fields mean something else.
 var (
-	shapeLifetime = &shape{role: RoleLifetime, fields: lifetimeFields("connections that may use it; 0 is no limit",
-		"bytes that it may protect; 0 is no limit", "seconds after it was added; 0 is no limit",
-		"seconds after its first use; 0 is no limit"),
+	shapeLifetime = &shape{role: RoleLifetime, kind: "lifetime",
+		fields: lifetimeFields("connections that may use it; 0 is no limit",
+			"bytes that it may protect; 0 is no limit", "seconds after it was added; 0 is no limit",
+			"seconds after its first use; 0 is no limit"),
 		rule: func(d *Dialect, raw []byte) error {
 			if d.t.exactLifetime {
 				return d.exact(raw, lifetimeLen)

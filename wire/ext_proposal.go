@@ -110,7 +110,7 @@ func (d *Dialect) cookieIn(p []byte) *KMCookie {
 	return &v
 }
 
-var shapeProposal = &shape{role: RoleProposal, fields: []field{
+var shapeProposal = &shape{role: RoleProposal, kind: "proposal", fields: []field{
 	f("replay", 1, nil, "window size that is wanted"), f("reserved", 3, asBytes, "zero"),
 }, rule: func(d *Dialect, raw []byte) error { // whole combs, and behind them nothing but the cookie of illumos
 	rest := (len(raw) - proposalLen) % combLen

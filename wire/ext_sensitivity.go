@@ -47,8 +47,9 @@ func (d *Dialect) ParseSensitivity(raw []byte) (Sensitivity, error) {
 
 // shapeSensitivity is that of SENSITIVITY. In illumos' X_OUTER_SENS the flags mean something else.
 var (
-	shapeSensitivity = &shape{role: RoleSensitivity, fields: sensitivityFields("zero outside of illumos"),
-		rule: func(d *Dialect, raw []byte) error { _, err := d.ParseSensitivity(raw); return err },
+	shapeSensitivity = &shape{role: RoleSensitivity, kind: "sensitivity",
+		fields: sensitivityFields("zero outside of illumos"),
+		rule:   func(d *Dialect, raw []byte) error { _, err := d.ParseSensitivity(raw); return err },
 		tail: func(p *teller) {
 			m, n := int(p.msg[p.off-7])*8, int(p.msg[p.off-5])*8
 			if b := p.take(m); len(b) > 0 {

@@ -52,7 +52,9 @@ func (d *Dialect) ParseSupported(raw []byte) (Supported, error) {
 	return v, nil
 }
 
-var shapeSupported = &shape{role: RoleSupported, fields: []field{reserved(4)}, tail: func(p *teller) {
+var shapeSupported = &shape{role: RoleSupported, kind: "supported", fields: []field{
+	reserved(4),
+}, tail: func(p *teller) {
 	ids := p.d.algsOf(p.row.typ)
 	for p.end-p.off >= algLen {
 		b := p.take(algLen)

@@ -241,14 +241,11 @@ func (p *teller) fieldsOf(whose string, fs []field) bool {
 		if b == nil {
 			return false
 		}
-		show := f.show
-		switch {
-		case show == nil:
-			show = asDecimal
-		case p.ofSA("encrypt", f) && p.d.SAType(p.msg[3]) == SATypeIPComp:
+		show := f.display()
+		if p.ofSA("encrypt", f) && p.d.SAType(p.msg[3]) == SATypeIPComp {
 			show = asCompress
 		}
-		v := Field{Name: whose + f.name, Value: show(p.d, b), Offset: p.off - len(b), Len: len(b), Bytes: b,
+		v := Field{Name: whose + f.name, Value: show.text(p.d, b), Offset: p.off - len(b), Len: len(b), Bytes: b,
 			Meaning: meaningOf(whose, f.meaning), Section: p.section}
 		if p.ofSA("state", f) && b[0] == 0 && !p.d.tellsState(p.msg) {
 			v.Value = "0 (not said)"

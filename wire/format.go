@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"unicode"
@@ -136,24 +137,61 @@ func (d *Dialect) number(b []byte) uint64 {
 	return d.u64(b)
 }
 
-func asDecimal(d *Dialect, b []byte) string { return fmt.Sprintf("%d", d.number(b)) }
-func asHex(d *Dialect, b []byte) string     { return fmt.Sprintf("%#x", d.number(b)) }
-func asBytes(d *Dialect, b []byte) string   { return fmt.Sprintf("%x", b) }
-func asWords(d *Dialect, b []byte) string {
-	return fmt.Sprintf("%d (%d bytes)", d.u16(b), int(d.u16(b))*8)
+// display is how the bytes of a field are shown.
+type display struct {
+	style Style
+	text  func(*Dialect, []byte) string
+	name  func(*Dialect, uint64) string // of a value, if values have names
 }
-func asPort(_ *Dialect, b []byte) string   { return fmt.Sprintf("%d", binary.BigEndian.Uint16(b)) }
-func asNetHex(_ *Dialect, b []byte) string { return fmt.Sprintf("%#x", binary.BigEndian.Uint32(b)) }
-func asSPI(_ *Dialect, b []byte) string    { return getSPI(b).String() }
 
-func asRangeSPI(d *Dialect, b []byte) string { return d.rangeSPI(b).String() }
+// display is that of the field.
+func (f *field) display() *display {
+	if f.show == nil {
+		return asDecimal
+	}
+	return f.show
+}
+
+var (
+	asDecimal = &display{style: StyleDecimal,
+		text: func(d *Dialect, b []byte) string { return fmt.Sprintf("%d", d.number(b)) }}
+	asHex = &display{style: StyleHex,
+		text: func(d *Dialect, b []byte) string { return fmt.Sprintf("%#x", d.number(b)) }}
+	asBytes = &display{style: StyleBytes,
+		text: func(_ *Dialect, b []byte) string { return fmt.Sprintf("%x", b) }}
+	asWords = &display{style: StyleWords,
+		text: func(d *Dialect, b []byte) string { return fmt.Sprintf("%d (%d bytes)", d.u16(b), int(d.u16(b))*8) }}
+	asByteCount = &display{style: StyleByteCount,
+		text: func(d *Dialect, b []byte) string { return fmt.Sprintf("%d bytes", d.u16(b)) }}
+	asPort = &display{style: StyleNetDecimal,
+		text: func(_ *Dialect, b []byte) string { return fmt.Sprintf("%d", binary.BigEndian.Uint16(b)) }}
+	asNetHex = &display{style: StyleNetHex,
+		text: func(_ *Dialect, b []byte) string { return fmt.Sprintf("%#x", binary.BigEndian.Uint32(b)) }}
+	asSPI = &display{style: StyleNetHex,
+		text: func(_ *Dialect, b []byte) string { return getSPI(b).String() }}
+	asRangeSPI = &display{style: styleRangeSPI,
+		text: func(d *Dialect, b []byte) string { return d.rangeSPI(b).String() }}
+	asAddr4 = &display{style: StyleIPv4,
+		text: func(_ *Dialect, b []byte) string { return netip.AddrFrom4([4]byte(b)).String() }}
+	asAddr6 = &display{style: StyleIPv6,
+		text: func(_ *Dialect, b []byte) string { return netip.AddrFrom16([16]byte(b)).String() }}
+	asFlags = &display{style: StyleFlags, text: func(d *Dialect, b []byte) string {
+		n := d.u32(b)
+		return fmt.Sprintf("%#x (%s)", n, d.FlagNames(n))
+	}}
+)
 
 // named writes a number with its name behind it.
-func named(name func(*Dialect, uint64) string) func(*Dialect, []byte) string {
-	return func(d *Dialect, b []byte) string {
+func named(name func(*Dialect, uint64) string) *display {
+	return &display{style: StyleNamed, name: name, text: func(d *Dialect, b []byte) string {
 		n := d.number(b)
 		return fmt.Sprintf("%d (%s)", n, name(d, n))
-	}
+	}}
+}
+
+// fromTable takes the names from a table that all dialects share.
+func fromTable(t []name) *display {
+	return named(func(_ *Dialect, n uint64) string { return nameOf(n, t) })
 }
 
 var (
@@ -170,11 +208,6 @@ var (
 	asIdent      = named(func(d *Dialect, n uint64) string { return d.IdentName(uint16(n)) })
 	asFamily     = named(func(d *Dialect, n uint64) string { return d.familyName(uint16(n)) })
 )
-
-func asFlags(d *Dialect, b []byte) string {
-	n := d.u32(b)
-	return fmt.Sprintf("%#x (%s)", n, d.FlagNames(n))
-}
 
 func (d *Dialect) familyName(n uint16) string {
 	return nameOf(uint64(n), []name{{0, "unspec"}, {uint64(d.AFInet), "inet"}, {uint64(d.AFInet6), "inet6"}})

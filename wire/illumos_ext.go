@@ -259,14 +259,14 @@ func (d *Dialect) ParseEDump(raw []byte) (EDump, error) {
 	return EDump{d.u64(raw[8:])}, nil
 }
 
-var shapeEReg = &shape{role: RoleOther, tail: func(p *teller) {
+var shapeEReg = &shape{role: RoleOther, kind: "ereg", tail: func(p *teller) {
 	for p.off < p.end {
 		b := p.take(1)
 		if b[0] == 0 {
 			p.off--
 			return
 		}
-		p.value(b, "satype", asSAType(p.d, b), satypeMeaning)
+		p.value(b, "satype", asSAType.text(p.d, b), satypeMeaning)
 	}
 }, brief: func(d *Dialect, r *extRow, raw []byte) string {
 	v, _ := d.ParseEReg(raw)
@@ -284,7 +284,7 @@ var ecombFields = append([]field{
 	reserved(4),
 }, limitFields...)
 
-var shapeEProp = &shape{role: RoleProposal, fields: []field{
+var shapeEProp = &shape{role: RoleProposal, kind: "eprop", fields: []field{
 	f("replay", 1, nil, "window size that is wanted"), reserved(1),
 	f("ecombs", 2, nil, "how many combinations follow"),
 }, rule: func(d *Dialect, raw []byte) error { _, err := d.ParseEProp(raw); return err }, tail: func(p *teller) {
@@ -325,6 +325,7 @@ func (p *teller) cookie() {
 
 var (
 	illumosAlgTypes = []name{{0, "none"}, {1, "auth"}, {2, "crypt"}, {3, "compress"}}
+	asAlgType       = fromTable(illumosAlgTypes)
 	illumosKMPs     = []name{{0, "manual"}, {1, "ike"}, {2, "kink"}, {3, "ikev2"}}
 )
 
@@ -344,7 +345,7 @@ var (
 	cookie64Fields = []field{f("cookie", 8, asHex, "its name of the SA")}
 )
 
-var shapeKMCookie = &shape{role: RoleOther, fields: kmCookieFields,
+var shapeKMCookie = &shape{role: RoleOther, kind: "cookie", fields: kmCookieFields,
 	rule: func(d *Dialect, raw []byte) error { _, err := d.ParseKMCookie(raw); return err },
 	tail: (*teller).kmCookie,
 	brief: func(d *Dialect, r *extRow, raw []byte) string {

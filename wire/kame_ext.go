@@ -242,7 +242,7 @@ func endpoints(d *Dialect, raw []byte) error {
 
 var priorityField = f("priority", 4, asHex, "lower ones are asked first")
 
-var shapePolicy = &shape{role: RolePolicy, fields: policyFields(reserved(1), priorityField),
+var shapePolicy = &shape{role: RolePolicy, kind: "policy", fields: policyFields(reserved(1), priorityField),
 	rule: endpoints, tail: func(p *teller) {
 		end, l := p.end, &p.d.t.request
 		for i := 1; end-p.off >= l.len; i++ {
@@ -336,12 +336,6 @@ var (
 
 	asMode = named(func(d *Dialect, n uint64) string { return d.Mode(uint8(n)).String() })
 )
-
-func asByteCount(d *Dialect, b []byte) string { return fmt.Sprintf("%d bytes", d.u16(b)) }
-
-func fromTable(t []name) func(*Dialect, []byte) string {
-	return named(func(_ *Dialect, n uint64) string { return nameOf(n, t) })
-}
 
 // kameExts are the rows of KAME's extensions.
 var kameExts = []extRow{

@@ -100,7 +100,7 @@ func (d *Dialect) ParseFilter(raw []byte) (Filter, error) {
 	}, nil
 }
 
-var shapeSecCtx = &shape{role: RoleOther, fields: []field{
+var shapeSecCtx = &shape{role: RoleOther, kind: "secctx", fields: []field{
 	f("alg", 1, nil, "who reads the context: 1 is SELinux"), f("doi", 1, nil, "domain of interpretation"),
 	f("length", 2, nil, "bytes of the context"),
 }, rule: func(d *Dialect, raw []byte) error {
@@ -124,7 +124,7 @@ var shapeSecCtx = &shape{role: RoleOther, fields: []field{
 	return fmt.Sprintf("%s=doi:%d,alg:%d,%s", r.short, v.DOI, v.Alg, text(s))
 }}
 
-var shapeKMAddress = &shape{role: RoleOther, fields: []field{reserved(4)},
+var shapeKMAddress = &shape{role: RoleOther, kind: "kmaddress", fields: []field{reserved(4)},
 	rule: func(d *Dialect, raw []byte) error { _, err := d.ParseKMAddress(raw); return err },
 	tail: func(p *teller) {
 		if p.sockaddr("local ") {

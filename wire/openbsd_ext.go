@@ -36,7 +36,7 @@ func (d *Dialect) ParseFlowProtocol(raw []byte) (FlowProtocol, error) {
 	return FlowProtocol{raw[4], raw[5], raw[6]}, nil
 }
 
-func shapeFlowProtocol(show func(*Dialect, []byte) string) *shape {
+func shapeFlowProtocol(show *display) *shape {
 	return &shape{role: RoleOther, fields: []field{f("protocol", 1, show, "what the extension is about"),
 		f("direction", 1, fromTable(openbsdDirs), "of the packets"), f("flags", 1, asHex, "of a flow: 1 is static"),
 		reserved(1)},
@@ -46,7 +46,7 @@ func shapeFlowProtocol(show func(*Dialect, []byte) string) *shape {
 			if v.Direction != 0 {
 				dir = nameOf(uint64(v.Direction), openbsdDirs)
 			}
-			return list(r.short, show(d, raw[4:5]), dir, pair("flags", v.Flags))
+			return list(r.short, show.text(d, raw[4:5]), dir, pair("flags", v.Flags))
 		}}
 }
 
@@ -110,7 +110,8 @@ func (d *Dialect) ParseTag(raw []byte) (Tag, error) {
 	return Tag{string(name)}, nil
 }
 
-var shapeTag = &shape{role: RoleOther, fields: []field{f("taglen", 4, nil, "bytes of the name, its NUL included")},
+var shapeTag = &shape{role: RoleOther, kind: "tag",
+	fields: []field{f("taglen", 4, nil, "bytes of the name, its NUL included")},
 	tail: func(p *teller) {
 		n := p.end - p.off
 		if i := bytes.IndexByte(p.msg[p.off:p.end], 0); i >= 0 {

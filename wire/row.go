@@ -21,6 +21,7 @@ type extRow struct {
 // shape is what extensions with the same fields have in common.
 type shape struct {
 	role   Role
+	kind   string                                 // what the rule and the tail read; "" if there is neither
 	fields []field                                // the fixed part behind the extension header, in order, without gaps
 	rule   func(*Dialect, []byte) error           // what else size or content must agree with; raw has the fixed part
 	tail   func(*teller)                          // tells what follows the fixed part, within the extension
@@ -53,7 +54,7 @@ const (
 type field struct {
 	name    string
 	size    int
-	show    func(*Dialect, []byte) string // nil: as a decimal number
+	show    *display // nil: as a decimal number
 	meaning string
 	listed  *listed
 }
@@ -65,7 +66,7 @@ type listed struct {
 	has     func(*Dialect, uint64) bool
 }
 
-func f(name string, size int, show func(*Dialect, []byte) string, meaning string) field {
+func f(name string, size int, show *display, meaning string) field {
 	return field{name: name, size: size, show: show, meaning: meaning}
 }
 

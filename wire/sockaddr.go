@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 const (
@@ -115,13 +116,21 @@ var (
 	sockaddrIn4Fields = []field{
 		portField, f("address", 4, asAddr4, "network order"), f("zero", 8, asBytes, "the end of a sockaddr_in"),
 	}
-	sockaddrIn6Fields = []field{
+	baseIn6Fields = []field{
 		portField, f("flowinfo", 4, asNetHex, "flow label and class of IPv6"),
 		f("address", 16, asAddr6, "network order"),
 		f("scope", 4, nil, "interface of a link-local address"),
 	}
-	srcIDField = f("source id", 4, nil, "unused")
+	longIn6Fields = append(slices.Clone(baseIn6Fields), f("source id", 4, nil, "unused"))
 )
+
+// sockaddrIn6Fields are what follows the family of a sockaddr_in6.
+func (d *Dialect) sockaddrIn6Fields() []field {
+	if d.t.sockaddrIn6 > sockaddrIn6 {
+		return longIn6Fields
+	}
+	return baseIn6Fields
+}
 
 // sockaddr tells of one and moves behind it; false if it is not whole.
 func (p *teller) sockaddr(whose string) bool {
@@ -140,14 +149,7 @@ func (p *teller) sockaddr(whose string) bool {
 	case d.AFInet:
 		return p.fieldsOf(whose, sockaddrIn4Fields)
 	case d.AFInet6:
-		ok := p.fieldsOf(whose, sockaddrIn6Fields)
-		if ok && d.t.sockaddrIn6 > sockaddrIn6 {
-			ok = p.fieldsOf(whose, []field{srcIDField})
-		}
-		return ok
+		return p.fieldsOf(whose, d.sockaddrIn6Fields())
 	}
 	return false
 }
-
-func asAddr4(_ *Dialect, b []byte) string { return netip.AddrFrom4([4]byte(b)).String() }
-func asAddr6(_ *Dialect, b []byte) string { return netip.AddrFrom16([16]byte(b)).String() }
