@@ -3,6 +3,7 @@ package pfkey
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"strings"
 
@@ -29,7 +30,8 @@ type SA struct {
 	Auth    wire.AlgID // 0 for none
 	Encrypt wire.AlgID // 0 for none
 
-	// Keys are sent if Data is not nil; Linux wants an empty one for the null ciphers.
+	// Keys are sent if Data is not nil; Linux wants an empty one for the null ciphers. A salt is the end of the key and
+	// counts among its bits, in answers, too.
 	AuthKey, EncryptKey wire.Key
 
 	Hard, Soft *wire.Lifetime // nil: no limits; requests have both or none
@@ -168,6 +170,20 @@ func parseSA(d *wire.Dialect, h wire.Header, msg []byte) (*SA, error) {
 	return sa, nil
 }
 
+// parseEncryptKey reads a key with its salt. An answer of illumos has the salt behind the bits of the key.
+func parseEncryptKey(d *wire.Dialect, raw []byte) (wire.Key, error) {
+	key, err := d.ParseKey(raw)
+	if err != nil || !d.SaltApart() || key.Reserved == 0 {
+		return key, err
+	}
+	n := len(key.Data) + (int(key.Reserved)+7)/8
+	area := wire.KeyArea(raw)
+	if n > len(area) || int(key.Bits)+int(key.Reserved) > math.MaxUint16 {
+		return key, nil // without a salt
+	}
+	return wire.Key{Bits: key.Bits + key.Reserved, Data: area[:n:n]}, nil
+}
+
 // parse reads one extension.
 func (sa *SA) parse(d *wire.Dialect, x wire.Ext) (err error) {
 	switch {
@@ -183,7 +199,7 @@ func (sa *SA) parse(d *wire.Dialect, x wire.Ext) (err error) {
 	case x.Type == wire.ExtKeyAuth:
 		sa.AuthKey, err = d.ParseKey(x.Raw)
 	case x.Type == wire.ExtKeyEncrypt:
-		sa.EncryptKey, err = d.ParseKey(x.Raw)
+		sa.EncryptKey, err = parseEncryptKey(d, x.Raw)
 	case x.Type == wire.ExtLifetimeHard:
 		sa.Hard, err = parseLifetime(d, x.Raw)
 	case x.Type == wire.ExtLifetimeSoft:
