@@ -229,6 +229,10 @@ var layers = map[string]layer{
 		own: []string{"wire"},
 		why: "what a C program may say stands in the tables of a dialect, and not in what an engine does",
 	},
+	"internal/wireshark": {
+		own: []string{"wire", "ipsec"},
+		why: "what Wireshark shows of a message stands in the tables of a dialect",
+	},
 	"internal/station": {
 		own:   []string{"wire", "pfkey", "internal/engine", "packetport", "internal/control", "launch", "trace"},
 		third: []string{"golang.org/x/sys"},
@@ -256,7 +260,7 @@ var layers = map[string]layer{
 			"internal/station",
 			"testdata",
 			"internal/files", "internal/headers", "internal/ip", "internal/kernels", "internal/live",
-			"internal/processes", "internal/spelling", "internal/terminal"},
+			"internal/processes", "internal/spelling", "internal/terminal", "internal/wireshark"},
 		third: []string{"golang.org/x/sys", "golang.org/x/term", "github.com/spf13/cobra", "github.com/spf13/pflag",
 			"github.com/gopacket/gopacket"},
 		why: "commands are flags, wiring and exit codes",

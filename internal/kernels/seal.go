@@ -37,6 +37,17 @@ func AlignESP(name string, s *ipsec.Suite) int {
 	return 0
 }
 
+// Suite is how the kernel of that name protects the packets of an SA in its dialect, keys included. Errors say what of
+// sa the kernel does not have.
+func Suite(name string, d *wire.Dialect, sa *pfkey.SA) (*ipsec.Suite, error) {
+	k, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	s, _, _, err := k.sealing.suite(d, sa)
+	return s, err
+}
+
 // Seal protects inner, an IP packet, as the sender of sa does, which is the peer of e or e itself: in the mode and with
 // the UDP encapsulation that sa says in the dialect of e. e need not have the SA, and takes no notice.
 //

@@ -43,6 +43,6 @@ Without a command it does what "serve" does.`,
 	f.ready.register(root)
 	e.colour.Register(root)
 	root.AddCommand(e.serve(), e.run(), e.demo(), e.status(), e.watch(), e.live(), e.clock(), e.conform(),
-		e.record(), e.headers(), command.Man())
+		e.record(), e.headers(), e.wireshark(), command.Man())
 	return root
 }
