@@ -64,7 +64,12 @@ func afKey(t testing.TB) *listener {
 
 // bridged is a socket of a bridge in the namespace of the calling thread.
 func bridged(t testing.TB) *listener {
-	var b *emulated.Bridge
+	e, b := bridge(t)
+	return listen(t, e, b)
+}
+
+// bridge is an engine in front of the namespace of the calling thread.
+func bridge(t testing.TB) (e *engine.Engine, b *emulated.Bridge) {
 	o := engine.Options{Clock: time.Now}
 	e, err := engine.New("xfrm", o, func(e *engine.Engine) (k engine.Kernel, err error) {
 		b, err = emulated.NewBridge(e, o)
@@ -74,6 +79,11 @@ func bridged(t testing.TB) *listener {
 		t.Skip(err)
 	}
 	t.Cleanup(e.Close)
+	return e, b
+}
+
+// listen opens a socket of a bridge.
+func listen(t testing.TB, e *engine.Engine, b *emulated.Bridge) *listener {
 	root := pfkey.Cred{Privileged: true}
 	s, errno := e.Open(root, unix.SOCK_RAW, wire.Version)
 	if errno != wire.OK {
