@@ -97,8 +97,8 @@ func (e *env) wiresharkKeys() *cobra.Command {
 		Long: `Keys asks an engine for its SAs, as any PF_KEY program can, and writes those of ESP
 with their keys into the table from which Wireshark decrypts: the file esp_sa in the
 folder of its configuration. Only this user can read the file. It is written anew each
-time, unless it is somebody else's. SAs with an algorithm that Wireshark does not have
-are left out, which is said on standard error.
+time, unless it is somebody else's. SAs that Wireshark cannot decrypt are left out,
+which is said on standard error.
 
 Wireshark decrypts when the preference esp.enable_encryption_decode is set. A running
 one reads the table when its profile is chosen again.`,
@@ -125,12 +125,12 @@ func (e *env) runWiresharkKeys(ctx context.Context, engine, out string) error {
 	if err != nil {
 		return err
 	}
-	sas, err := espOf(ctx, a)
+	sas, left, err := espOf(ctx, a)
 	if err != nil {
 		return err
 	}
-	table, left := wireshark.Keys(sas)
-	for _, why := range left {
+	table, unknown := wireshark.Keys(sas)
+	for _, why := range append(left, unknown...) {
 		fmt.Fprintf(e.stderr, "left out: %v\n", why)
 	}
 	if out == "-" {
@@ -149,31 +149,33 @@ func (e *env) runWiresharkKeys(ctx context.Context, engine, out string) error {
 	if err := replace(out, table, 0o700, 0o600); err != nil {
 		return command.Failed(err)
 	}
-	return e.say("%s has the keys of %s\n", out, command.Count(len(sas)-len(left), "SA"))
+	return e.say("%s has the keys of %s\n", out, command.Count(len(sas)-len(unknown), "SA"))
 }
 
-// espOf asks an engine for its SAs of ESP that have keys.
-func espOf(ctx context.Context, a pfkey.Address) (sas []wireshark.SA, err error) {
+// espOf asks an engine for its SAs of ESP that have keys. left says of each whose packets nothing can open why; a
+// kernel may take such.
+func espOf(ctx context.Context, a pfkey.Address) (sas []wireshark.SA, left []error, err error) {
 	c, err := pfkey.Dial(ctx, a.String())
 	if err != nil {
-		return nil, command.Reached(command.At(a, err))
+		return nil, nil, command.Reached(command.At(a, err))
 	}
 	defer c.Close()
 	d := c.Dialect()
 	for sa, err := range c.Dump(ctx, wire.SATypeUnspec) {
 		if err != nil {
-			return nil, command.Failed(command.At(a, err))
+			return nil, nil, command.Failed(command.At(a, err))
 		}
 		if sa.Type != wire.SATypeESP || sa.State == wire.StateLarval {
 			continue
 		}
 		suite, err := kernels.Suite(d.Name, d, sa)
 		if err != nil {
-			return nil, command.Failed(command.At(a, fmt.Errorf("%s: %w", sa.SAID, err)))
+			left = append(left, fmt.Errorf("SPI %#x from %s to %s: %w", uint32(sa.SPI), sa.Src.Addr, sa.Dst.Addr, err))
+			continue
 		}
 		sas = append(sas, wireshark.SA{Src: sa.Src.Addr, Dst: sa.Dst.Addr, SPI: uint32(sa.SPI), Suite: suite})
 	}
-	return sas, nil
+	return sas, left, nil
 }
 
 func (e *env) say(format string, a ...any) error {
