@@ -37,7 +37,7 @@ type captured struct {
 	msg     []byte
 }
 
-// tshark wants Debian's tshark, and takes its time: .ci/tshark runs these tests.
+// tshark wants Debian's tshark, and takes its time: .ci/wireshark runs these tests.
 func tshark(t *testing.T) (home string) {
 	t.Helper()
 	if os.Getenv("PFKEYD_TSHARK") == "" {
@@ -366,9 +366,16 @@ func TestBadMessagesInTshark(t *testing.T) {
 func TestCutCapturesInTshark(t *testing.T) {
 	home := tshark(t)
 	var all []captured
+	counts := map[string]int{}
 	for _, c := range recorded(t) {
-		if c.dialect.Validate(c.msg) == nil && len(c.msg) > 72 && len(all) < 600 {
+		if name := c.dialect.Name; c.dialect.Validate(c.msg) == nil && len(c.msg) > 72 && counts[name] < 600 {
+			counts[name]++
 			all = append(all, c)
+		}
+	}
+	for _, d := range wire.Dialects() {
+		if counts[d.Name] < 600 {
+			t.Errorf("%s: only %d messages", d.Name, counts[d.Name])
 		}
 	}
 	for _, cut := range []int{1, 15, 18, 57} {
